@@ -1,0 +1,50 @@
+"""The exceptions that users of protoleak can meet.
+
+Every message names the value that is wrong, the reason, and the remedy. The command line prints it in one line and
+exits with status 2; `--debug` shows the traceback.
+"""
+
+from __future__ import annotations
+
+
+class ProtoleakError(Exception):
+    """Base of all errors that protoleak raises on purpose."""
+
+
+class BundleError(ProtoleakError):
+    """A bundle is damaged, incomplete, unsafe or of another schema. Nothing in it was executed."""
+
+
+class EngineUnavailable(ProtoleakError):
+    """An engine that was asked for by name cannot run here. The message says what to install."""
+
+
+class EngineError(ProtoleakError):
+    """An engine ran and gave something that cannot be a result, such as a NaN. The message names the stage."""
+
+
+class MediaError(ProtoleakError):
+    """An image or video cannot be read. The message names the source and the reason."""
+
+
+class DatasetError(ProtoleakError):
+    """A folder of training or evaluation images is not laid out as expected, or holds too little."""
+
+
+class CheckpointError(ProtoleakError):
+    """A checkpoint or model directory is not what it should be, or contradicts the options given."""
+
+
+class ParityError(ProtoleakError):
+    """An exported graph computes something else than the PyTorch model. The message holds the table."""
+
+
+class CalibrationError(ProtoleakError):
+    """A significance level cannot be honoured with the calibration images at hand, or data is missing."""
+
+
+class MissingExtra(ProtoleakError):
+    """An optional package is needed for this command. The message holds the install command."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f'{package} is not installed: pip install "protoleak[{extra}]"')
