@@ -37,9 +37,7 @@ VARIANT_FILES = ("latent_encoder.onnx", "attributor.onnx", "calibration.npz", "r
 DEFAULT_BUNDLE = Path(__file__).parent / "default_bundle"
 
 MAXIMUM_MANIFEST_BYTES = 16 * 2**20
-MAXIMUM_TOTAL_BYTES = (
-    8 * 2**30
-)  # well above the largest bundle (three variants of an SD 2.1 encoder are 0.3 GB)
+MAXIMUM_TOTAL_BYTES = 8 * 2**30  # well above the largest bundle (three variants of an SD 2.1 encoder are 0.3 GB)
 MAXIMUM_COMPRESSION_RATIO = 200  # weights hardly compress; JSON compresses about tenfold
 MAXIMUM_GENERATORS = 10_000
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
@@ -152,13 +150,9 @@ class Calibration:
             if values is None or values.ndim != 1:
                 raise BundleError(f"{where} lacks the list {name!r}: export the bundle again")
             if not np.isfinite(values).all() or (np.diff(values) < 0).any():
-                raise BundleError(
-                    f"{where}: the log densities {name!r} are not finite and sorted; export again"
-                )
+                raise BundleError(f"{where}: the log densities {name!r} are not finite and sorted; export again")
         temperature = arrays.get("temperature")
-        if temperature is not None and not (
-            temperature.shape == () and np.isfinite(temperature) and temperature > 0
-        ):
+        if temperature is not None and not (temperature.shape == () and np.isfinite(temperature) and temperature > 0):
             raise BundleError(f"{where}: the temperature {temperature} is not a positive number")
         return cls(
             overall=arrays["overall"],
@@ -199,9 +193,7 @@ class Bundle:
         self.manifest = manifest
         self.sha256 = sha256
         self._files = files
-        self.noise_bank = _read_array(
-            files[NOISE_BANK], NOISE_BANK, (len(manifest.timesteps), *manifest.latent_shape)
-        )
+        self.noise_bank = _read_array(files[NOISE_BANK], NOISE_BANK, (len(manifest.timesteps), *manifest.latent_shape))
         self.prototypes = _read_array(
             files[PROTOTYPES],
             PROTOTYPES,
@@ -262,9 +254,7 @@ class Bundle:
             except ValueError as error:
                 raise BundleError(f"{self.path}/{name}: {error}") from error
             if problems:
-                raise BundleError(
-                    f"{self.path}/{name}: {'; '.join(problems)}: nothing was executed; export it again"
-                )
+                raise BundleError(f"{self.path}/{name}: {'; '.join(problems)}: nothing was executed; export it again")
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
@@ -276,12 +266,8 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     Raises:
         BundleError: something that is not a bundle is at `path`, or the disk refused.
     """
-    records = {
-        name: FileRecord(hashlib.sha256(data).hexdigest(), len(data)) for name, data in sorted(files.items())
-    }
-    encoded = msgspec.json.format(
-        msgspec.json.encode(msgspec.structs.replace(manifest, files=records)), indent=2
-    )
+    records = {name: FileRecord(hashlib.sha256(data).hexdigest(), len(data)) for name, data in sorted(files.items())}
+    encoded = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=records)), indent=2)
     if path.exists() and not _looks_like_bundle(path):
         raise BundleError(f"{path} exists and is not a bundle: choose another place, or move it away")
     try:
@@ -324,13 +310,9 @@ def _read_directory(location: Path) -> tuple[Manifest, dict[str, bytes]]:
     """The manifest and every file that it lists. Links that lead out of the directory are refused."""
     manifest_path = location / MANIFEST
     if not manifest_path.is_file():
-        raise BundleError(
-            f"{location} has no {MANIFEST}: it is not a bundle; make one with `protoleak export`"
-        )
+        raise BundleError(f"{location} has no {MANIFEST}: it is not a bundle; make one with `protoleak export`")
     if manifest_path.stat().st_size > MAXIMUM_MANIFEST_BYTES:
-        raise BundleError(
-            f"{manifest_path} is larger than {MAXIMUM_MANIFEST_BYTES} bytes: not a bundle's manifest"
-        )
+        raise BundleError(f"{manifest_path} is larger than {MAXIMUM_MANIFEST_BYTES} bytes: not a bundle's manifest")
     raw = manifest_path.read_bytes()
     manifest = _parse_manifest(raw, location)
     root = location.resolve()
@@ -343,9 +325,7 @@ def _read_directory(location: Path) -> tuple[Manifest, dict[str, bytes]]:
             raise BundleError(f"{location}: {name!r} is a link that leaves the bundle; nothing was read")
         size = file.stat().st_size
         if size != record.size:
-            raise BundleError(
-                f"{file} has {size} bytes, the manifest says {record.size}: copy or export it again"
-            )
+            raise BundleError(f"{file} has {size} bytes, the manifest says {record.size}: copy or export it again")
         files[name] = file.read_bytes()
     return manifest, files
 
@@ -378,15 +358,11 @@ def _read_member(archive: zipfile.ZipFile, name: str, maximum: int, location: Pa
     except BundleError:
         raise
     except KeyError:
-        raise BundleError(
-            f"{location} lacks {name}: the bundle is incomplete; copy or export it again"
-        ) from None
+        raise BundleError(f"{location} lacks {name}: the bundle is incomplete; copy or export it again") from None
     except Exception as error:  # zlib.error and zipfile.BadZipFile share no base class
         raise BundleError(f"{location}: {name} cannot be unpacked: {error}") from error
     if len(data) > maximum:
-        raise BundleError(
-            f"{location}: {name} unpacks to more than {maximum} bytes, the size allowed for it; refused"
-        )
+        raise BundleError(f"{location}: {name} unpacks to more than {maximum} bytes, the size allowed for it; refused")
     return data
 
 
@@ -398,9 +374,7 @@ def _parse_manifest(raw: bytes, location: Path) -> Manifest:
         raise BundleError(f"{where} is not a bundle's manifest: {error}") from error
     if version != SCHEMA_VERSION:
         newer = "upgrade protoleak" if version > SCHEMA_VERSION else "export the bundle again"
-        raise BundleError(
-            f"{where} has schema version {version}, this protoleak reads {SCHEMA_VERSION}: {newer}"
-        )
+        raise BundleError(f"{where} has schema version {version}, this protoleak reads {SCHEMA_VERSION}: {newer}")
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -417,9 +391,7 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
     """The cross-field rules that types cannot say."""
     names = manifest.generators
     try:
-        schedule_fits = bool(manifest.timesteps) and manifest.noise_schedule.coefficients(
-            tuple(manifest.timesteps)
-        )
+        schedule_fits = bool(manifest.timesteps) and manifest.noise_schedule.coefficients(tuple(manifest.timesteps))
     except ValueError:
         schedule_fits = False
     total = sum(record.size for record in manifest.files.values())
@@ -435,8 +407,7 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
         (min(manifest.latent_shape) > 0, f"latent shape {manifest.latent_shape}"),
         (16 <= manifest.preprocessing.image_size <= 4096, f"image size {manifest.preprocessing.image_size}"),
         (
-            manifest.low_frequency is None
-            or 1 <= manifest.low_frequency.components <= min(manifest.latent_shape[1:]),
+            manifest.low_frequency is None or 1 <= manifest.low_frequency.components <= min(manifest.latent_shape[1:]),
             f"{manifest.low_frequency} for latents of {manifest.latent_shape}",
         ),
         (bool(manifest.variants), "no variant"),
@@ -461,9 +432,7 @@ def _check_files(files: Mapping[str, bytes], manifest: Manifest, location: Path)
     needed |= {f"variants/{variant}/{name}" for variant in manifest.variants for name in VARIANT_FILES}
     unlisted = sorted(needed - manifest.files.keys())
     if unlisted:
-        raise BundleError(
-            f"{location}/{MANIFEST} does not list {', '.join(unlisted)}: export the bundle again"
-        )
+        raise BundleError(f"{location}/{MANIFEST} does not list {', '.join(unlisted)}: export the bundle again")
     for name, record in manifest.files.items():
         data = files[name]
         found = hashlib.sha256(data).hexdigest()
@@ -482,9 +451,7 @@ def _read_array(data: bytes, name: str, shape: tuple[int, ...]) -> Float32Array:
     if array.dtype != np.float32 or array.shape != shape:
         raise BundleError(f"{name} is {array.dtype} {array.shape}, the manifest asks for float32 {shape}")
     if not np.isfinite(array).all():
-        raise BundleError(
-            f"{name} holds NaN or infinite values: nothing was executed; export the bundle again"
-        )
+        raise BundleError(f"{name} holds NaN or infinite values: nothing was executed; export the bundle again")
     result: Float32Array = array
     return result
 

@@ -69,9 +69,7 @@ def noise_bank(seed: int, timesteps: tuple[int, ...], latent_shape: tuple[int, i
     for index, timestep in enumerate(timesteps):
         raw = np.random.Philox(key=np.array([seed, timestep], dtype=np.uint64)).random_raw(2 * pairs)
         uniform = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        radius = np.sqrt(
-            -2.0 * np.log1p(-uniform[:pairs])
-        )  # 1 − u lies in (0, 1], so the logarithm is finite
+        radius = np.sqrt(-2.0 * np.log1p(-uniform[:pairs]))  # 1 − u lies in (0, 1], so the logarithm is finite
         angle = 2.0 * np.pi * uniform[pairs:]
         normals = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
         bank[index] = normals[:count].reshape(latent_shape)

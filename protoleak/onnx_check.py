@@ -122,9 +122,7 @@ def _inspect_tensor(tensor: memoryview, findings: OnnxFindings) -> None:
             data_type = value
         elif number == TENSOR_NAME and isinstance(value, memoryview):
             name = bytes(value).decode("utf-8", "replace")
-        elif number in (TENSOR_RAW_DATA, TENSOR_FLOAT_DATA, TENSOR_DOUBLE_DATA) and isinstance(
-            value, memoryview
-        ):
+        elif number in (TENSOR_RAW_DATA, TENSOR_FLOAT_DATA, TENSOR_DOUBLE_DATA) and isinstance(value, memoryview):
             payloads.append(value)
         elif number == TENSOR_EXTERNAL_DATA or (number == TENSOR_DATA_LOCATION and value == 1):
             external = True
