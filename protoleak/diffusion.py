@@ -1,9 +1,10 @@
 """The forward-diffusion mathematics of the method: schedule, noise bank, low-frequency projection, noising.
 
-NumPy only. This is the one place where these formulas stand; the PyTorch side and the CUDA kernels are checked against it.
+NumPy only. This is the one place where these formulas stand; PyTorch code and CUDA kernels are checked against it.
 
 Notation (Proto-LeakNet, arXiv 2511.04260, section 3): for timestep t of a schedule with cumulative product ᾱ_t,
-α_t = √ᾱ_t, σ_t = √(1 − ᾱ_t); the noised latent is z_t = α_t·z0 + σ_t·ε, and what the network sees is z_t / (σ_t + 1e-12).
+α_t = √ᾱ_t, σ_t = √(1 − ᾱ_t); the noised latent is z_t = α_t·z0 + σ_t·ε, and the network
+sees z_t / (σ_t + 1e-12).
 """
 
 from __future__ import annotations
