@@ -1,0 +1,1 @@
+"""Data splits, metric heads, densities, conformal calibration and metrics: what is fitted after training."""

@@ -1,0 +1,1 @@
+"""Inference without PyTorch: from an image to a verdict."""

@@ -1,0 +1,141 @@
+"""Split-conformal p-values: how unusual is an image among the calibration images of what the model knows?
+
+p = (1 + #{calibration log density ≤ this one}) / (n + 1). For an image exchangeable with the n calibration images,
+P(p ≤ α) ≤ floor(α (n + 1)) / (n + 1) ≤ α whatever the distribution (Vovk, Gammerman and Shafer, 2005): the new score
+is equally likely to take each of the n + 1 ranks, and ties only raise p. It promises nothing about unknown images.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from protoleak.bundle import Calibration
+from protoleak.diffusion import Float64Array
+from protoleak.errors import CalibrationError
+
+BISECTIONS = 100  # far more than the 53 bits of a float64 need
+
+
+def group(calibration: Calibration, generator_index: int, alpha: float) -> tuple[Float64Array, str]:
+    """The calibration log densities that an image attributed to `generator_index` is compared with.
+
+    Its generator's own list where that is large enough for α (1/(n + 1) ≤ α), else the list of all. Among images
+    whose own list is used, at most a share α of the known is rejected on average. The list of all keeps its promise
+    only over images of every generator together: where some lists are long enough and some are not, the total is
+    below α·(1 + share of images with a list of their own), so below 2α.
+
+    Args:
+        calibration: of the variant in use.
+        generator_index: the predicted generator.
+        alpha: significance level, in (0, 1).
+
+    Returns:
+        Sorted float64 [n] log densities, and "generator" or "overall".
+
+    Raises:
+        CalibrationError: α is outside (0, 1), or both lists are too small for it; the message names the smallest
+            possible α.
+    """
+    check_alpha(alpha)
+    own = calibration.per_generator[generator_index]
+    if smallest_alpha(len(own)) <= alpha:
+        return own, "generator"
+    overall = calibration.overall
+    if smallest_alpha(len(overall)) <= alpha:
+        return overall, "overall"
+    if len(overall) == 0:
+        raise CalibrationError("there is no calibration image, so no alpha is possible: calibrate with real data")
+    raise CalibrationError(
+        f"alpha {alpha:g} is too small for {len(overall)} calibration images: the smallest possible alpha is "
+        f"{_round_up(smallest_alpha(len(overall)))}; ask for that or more, or calibrate with more images"
+    )
+
+
+def check_alpha(alpha: float) -> None:
+    """Raises CalibrationError unless 0 < α < 1."""
+    if not 0.0 < alpha < 1.0:
+        raise CalibrationError(f"alpha {alpha:g} is not a significance level: give a number between 0 and 1, like 0.05")
+
+
+def p_value(sorted_log_densities: Float64Array, log_density: float) -> float:
+    """(1 + #{calibration log density ≤ log_density}) / (n + 1), in (0, 1]; ties count.
+
+    Args:
+        sorted_log_densities: float64 [n], ascending.
+        log_density: of the image in question, from the same variant; -inf is allowed.
+
+    Raises:
+        CalibrationError: `log_density` is NaN, which has no rank.
+    """
+    if math.isnan(log_density):
+        raise CalibrationError("the log density is NaN, which has no p-value: the engine's output is damaged")
+    rank = int(np.searchsorted(sorted_log_densities, log_density, side="right"))
+    return (1 + rank) / (len(sorted_log_densities) + 1)
+
+
+def smallest_alpha(n: int) -> float:
+    """1/(n + 1): below this α, n calibration images can never reject anything."""
+    return 1.0 / (n + 1)
+
+
+def rejecting_ranks(n: int, alpha: float) -> int:
+    """k = floor(α (n + 1)): how many of the n + 1 possible p-values are ≤ α.
+
+    Decided by the comparison that decides verdicts, k/(n + 1) ≤ α in float64, since α (n + 1) rounds: 0.29 · 100 is
+    below 29, while 29/100 ≤ 0.29 holds.
+    """
+    k = min(math.floor(alpha * (n + 1)) + 1, n + 1)
+    while k > 0 and k / (n + 1) > alpha:
+        k -= 1
+    return k
+
+
+def false_rejection_bound(n: int, alpha: float, confidence: float = 0.95) -> float:
+    """The rate of false rejections that this very calibration set exceeds only with probability 1 - confidence.
+
+    α holds on average over calibration sets. Given one, the rate is F(the k-th smallest of n scores) with
+    k = floor(α (n + 1)), which for continuous scores is Beta(k, n + 1 - k) distributed: this is its quantile. Ties
+    make the true rate smaller.
+
+    Args:
+        n: number of calibration images.
+        alpha: significance level, in (0, 1).
+        confidence: in (0, 1).
+
+    Returns:
+        The quantile; 0 when n is too small for α, since then nothing is ever rejected.
+
+    Raises:
+        CalibrationError: α or the confidence is outside (0, 1).
+    """
+    check_alpha(alpha)
+    if not 0.0 < confidence < 1.0:
+        raise CalibrationError(f"the confidence {confidence:g} is not between 0 and 1: give one like 0.95")
+    k = rejecting_ranks(n, alpha)
+    if k == 0:
+        return 0.0
+    # P(Beta(k, n + 1 - k) ≤ x) = P(Binomial(n, x) ≥ k): the quantile is where P(Binomial(n, x) < k) = 1 - confidence.
+    successes = np.arange(k)
+    log_factorials = np.array([math.lgamma(count + 1) for count in range(n + 1)])
+    log_choose = log_factorials[n] - log_factorials[:k] - log_factorials[n - successes]
+    target = math.log1p(-confidence)
+    low, high = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        rate = (low + high) / 2
+        if not low < rate < high:
+            break
+        terms = log_choose + successes * math.log(rate) + (n - successes) * math.log1p(-rate)
+        largest = float(terms.max())
+        log_tail = largest + math.log(float(np.exp(terms - largest).sum()))
+        low, high = (rate, high) if log_tail > target else (low, rate)
+    return (low + high) / 2
+
+
+def _round_up(alpha: float) -> str:
+    """α in four digits that are never below it, so that the value shown is accepted when it is typed in."""
+    exponent = math.floor(math.log10(alpha)) - 3
+    scaled = math.ceil(alpha / 10.0**exponent)
+    shown = f"{scaled * 10.0**exponent:.{max(-exponent, 0)}f}"
+    return shown.rstrip("0") if "." in shown else shown

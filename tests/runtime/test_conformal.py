@@ -1,0 +1,131 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protoleak.bundle import Calibration
+from protoleak.errors import CalibrationError
+from protoleak.runtime.conformal import (
+    false_rejection_bound,
+    group,
+    p_value,
+    rejecting_ranks,
+    smallest_alpha,
+)
+
+# Few distinct values, so that ties are common, mixed with any finite value.
+SCORES = st.one_of(st.integers(-3, 3).map(float), st.floats(allow_nan=False, allow_infinity=False))
+ALPHAS = st.floats(0.001, 0.999)
+
+
+def _calibration(overall: int, *own: int) -> Calibration:
+    return Calibration(
+        overall=np.arange(overall, dtype=np.float64),
+        per_generator=tuple(np.arange(count, dtype=np.float64) for count in own),
+        temperature=None,
+    )
+
+
+@given(st.lists(SCORES, min_size=2, max_size=60), ALPHAS)
+def test_at_most_floor_alpha_times_n_plus_one_of_exchangeable_points_are_rejected(
+    scores: list[float], alpha: float
+) -> None:
+    # Exchangeable data: each of the n + 1 points is equally likely to be the new one. Leaving out each in turn
+    # enumerates that probability exactly, so the promise is an integer inequality with no tolerance.
+    rejected = 0
+    for index, score in enumerate(scores):
+        others = np.sort(np.array(scores[:index] + scores[index + 1 :]))
+        rejected += p_value(others, score) <= alpha
+    assert rejected <= rejecting_ranks(len(scores) - 1, alpha)
+    assert rejected <= alpha * len(scores) * (1 + 1e-12)
+
+
+@given(st.lists(SCORES, min_size=2, max_size=60, unique=True), ALPHAS)
+def test_without_ties_exactly_floor_alpha_times_n_plus_one_points_are_rejected(
+    scores: list[float], alpha: float
+) -> None:
+    rejected = sum(
+        p_value(np.sort(np.array(scores[:index] + scores[index + 1 :])), score) <= alpha
+        for index, score in enumerate(scores)
+    )
+    assert rejected == rejecting_ranks(len(scores) - 1, alpha)
+
+
+@given(st.lists(SCORES, max_size=40), SCORES)
+def test_the_p_value_equals_the_brute_force_count(calibration: list[float], score: float) -> None:
+    expected = (1 + sum(value <= score for value in calibration)) / (len(calibration) + 1)
+    assert p_value(np.sort(np.array(calibration, dtype=np.float64)), score) == expected
+
+
+def test_an_image_below_every_calibration_image_has_the_smallest_p_value() -> None:
+    assert p_value(np.array([-5.0, -1.0, 2.0]), -math.inf) == smallest_alpha(3) == 0.25
+
+
+def test_a_nan_log_density_has_no_p_value() -> None:
+    with pytest.raises(CalibrationError, match="NaN"):
+        p_value(np.array([0.0, 1.0]), math.nan)
+
+
+@pytest.mark.parametrize(
+    ("n", "alpha", "expected"),
+    [(19, 0.05, 1), (18, 0.05, 0), (99, 0.29, 29), (99, 0.07, 7), (999, 0.001, 1), (9, 0.3, 3), (1, 0.999, 1)],
+)
+def test_rejecting_ranks_do_not_fall_for_float_rounding(n: int, alpha: float, expected: int) -> None:
+    assert rejecting_ranks(n, alpha) == expected
+
+
+@given(st.integers(0, 500), ALPHAS)
+def test_rejecting_ranks_count_the_possible_p_values_up_to_alpha(n: int, alpha: float) -> None:
+    assert rejecting_ranks(n, alpha) == sum(rank / (n + 1) <= alpha for rank in range(1, n + 2))
+
+
+@settings(deadline=None)  # importing SciPy takes longer than the usual deadline
+@given(st.integers(1, 3000), ALPHAS, st.floats(0.5, 0.999))
+def test_the_bound_is_the_beta_quantile(n: int, alpha: float, confidence: float) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    k = rejecting_ranks(n, alpha)
+    expected = stats.beta.ppf(confidence, k, n + 1 - k) if k else 0.0
+    assert false_rejection_bound(n, alpha, confidence) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_bound_is_above_alpha_and_approaches_it_as_n_grows() -> None:
+    bounds = [false_rejection_bound(n, 0.05) for n in (19, 199, 1999, 19999)]
+    assert bounds == sorted(bounds, reverse=True)
+    assert 0.05 < bounds[-1] < 0.053
+
+
+def test_a_generator_with_enough_images_is_compared_with_its_own() -> None:
+    calibration = _calibration(40, 19, 18)
+    assert group(calibration, 0, 0.05)[1] == "generator"
+    assert group(calibration, 0, 0.05)[0] is calibration.per_generator[0]
+
+
+def test_a_generator_with_too_few_images_is_compared_with_all() -> None:
+    calibration = _calibration(40, 19, 18)
+    densities, name = group(calibration, 1, 0.05)
+    assert name == "overall"
+    assert densities is calibration.overall
+
+
+@pytest.mark.parametrize("n", [1, 5, 12, 18, 37, 1233])
+def test_too_few_images_are_refused_with_an_alpha_that_is_then_accepted(n: int) -> None:
+    with pytest.raises(CalibrationError, match=r"smallest possible alpha is ([0-9.]+);") as refusal:
+        group(_calibration(n, 0), 0, 0.999 / (n + 1))
+    offered = float(str(refusal.value).split("smallest possible alpha is ")[1].split(";")[0])
+    assert group(_calibration(n, 0), 0, offered)[1] == "overall"
+    assert offered == pytest.approx(smallest_alpha(n), rel=1e-3)
+
+
+def test_a_calibration_without_images_is_refused() -> None:
+    with pytest.raises(CalibrationError, match="no calibration image"):
+        group(_calibration(0, 0), 0, 0.5)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, 2.0, math.nan])
+def test_an_alpha_outside_zero_to_one_is_refused(alpha: float) -> None:
+    with pytest.raises(CalibrationError, match="between 0 and 1"):
+        group(_calibration(40, 40), 0, alpha)
+    with pytest.raises(CalibrationError, match="between 0 and 1"):
+        false_rejection_bound(40, alpha)
