@@ -1,0 +1,181 @@
+"""The attribution network: noised latents of T timesteps → embedding, gate, prototype distances, class scores.
+
+Proto-LeakNet (arXiv 2511.04260) as its published code computes it. Parameter names are those of the published
+checkpoints (`backbone.*`, `proto_head.protos`, `lse_agg.log_tau`), with the temporal pool, which those never contained,
+added as `temporal_pool.query.*`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+import torch
+from torch import nn
+
+from protoleak.model.backbones import BACKBONE_KINDS, VIT_IMAGE_SIZE, VIT_PATCH, BackboneKind, build_backbone
+
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.5, 5.0  # the published clamp of τ
+PROTOTYPE_SPREAD = 0.01  # standard deviation of the initial prototypes, as published
+
+
+class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Shape of an attribution network.
+
+    Attributes:
+        backbone: one of BACKBONE_KINDS.
+        in_channels: C' of the noised latent: the latent's channels, or twice as many with the low-frequency half.
+        embedding_size: D.
+        generators: K, classes (the real class is one of them).
+        prototypes_per_generator: M.
+        timesteps: T.
+        gate: whether there is a gate; without one every feature weighs 1.
+        log_sum_exp: class score τ·logsumexp(−d/τ) with a learnt τ; otherwise −min d.
+        temporal: "attention" for the softmax over T of a learnt score, "uniform" for the mean over T. With one timestep
+            there is no temporal pool, whatever this says.
+        vit_image_size: for `vit_b_16`: the side that it works at.
+    """
+
+    backbone: BackboneKind
+    in_channels: int
+    embedding_size: int
+    generators: int
+    prototypes_per_generator: int
+    timesteps: int
+    gate: bool = True
+    log_sum_exp: bool = True
+    temporal: Literal["attention", "uniform"] = "attention"
+    vit_image_size: int = VIT_IMAGE_SIZE
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONE_KINDS:
+            raise ValueError(f"no backbone {self.backbone!r}: choose one of {', '.join(BACKBONE_KINDS)}")
+        for name in ("in_channels", "embedding_size", "prototypes_per_generator", "timesteps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+        if self.generators < 2:
+            raise ValueError(f"{self.generators} generators: at least 2 are needed to tell apart")
+        if self.vit_image_size < VIT_PATCH or self.vit_image_size % VIT_PATCH:
+            raise ValueError(f"vit_image_size is {self.vit_image_size}: a positive multiple of {VIT_PATCH} is needed")
+
+    @property
+    def temporal_attention(self) -> bool:
+        """Whether there are weights of a temporal pool."""
+        return self.temporal == "attention" and self.timesteps > 1
+
+
+class AttributorOutputs(NamedTuple):
+    """What the network says of N images, all float32: embedding [N, D], gate [N, D] (ones without a gate),
+    timestep_weight [N, T] (sums to 1), prototype_distance [N, K, M], class_score [N, K] (higher is nearer)."""
+
+    embedding: torch.Tensor
+    gate: torch.Tensor
+    timestep_weight: torch.Tensor
+    prototype_distance: torch.Tensor
+    class_score: torch.Tensor
+
+
+class _FeatureGate(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, size), nn.Sigmoid())
+
+
+class _Backbone(nn.Module):
+    def __init__(self, config: AttributorConfig) -> None:
+        super().__init__()
+        self.encoder = build_backbone(
+            config.backbone, config.in_channels, config.embedding_size, vit_image_size=config.vit_image_size
+        )
+        if config.gate:
+            self.att = _FeatureGate(config.embedding_size)
+
+
+class _Prototypes(nn.Module):
+    def __init__(self, config: AttributorConfig) -> None:
+        super().__init__()
+        shape = (config.generators, config.prototypes_per_generator, config.embedding_size)
+        self.protos = nn.Parameter(torch.randn(shape) * PROTOTYPE_SPREAD)
+
+
+class _LogSumExp(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_tau = nn.Parameter(torch.zeros(()))
+
+
+class _TemporalPool(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(size, 1)
+
+
+class Attributor(nn.Module):
+    """The attribution network. Freshly made, it is initialised from torch's global random state, in training mode."""
+
+    def __init__(self, config: AttributorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = _Backbone(config)
+        self.proto_head = _Prototypes(config)
+        if config.log_sum_exp:
+            self.lse_agg = _LogSumExp()
+        if config.temporal_attention:
+            self.temporal_pool = _TemporalPool(config.embedding_size)
+
+    @property
+    def prototypes(self) -> torch.Tensor:
+        """float32 [K, M, D]."""
+        return self.proto_head.protos
+
+    def forward(self, z_t: torch.Tensor) -> AttributorOutputs:
+        """Noised latents float32 [N, T, C', h, w] → AttributorOutputs."""
+        embedding, gate, timestep_weight = self.pool(*self.embed_timesteps(z_t))
+        distance = self.prototype_distance(embedding, gate)
+        return AttributorOutputs(embedding, gate, timestep_weight, distance, self.class_score(distance))
+
+    def embed_timesteps(self, z_t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noised latents float32 [N, T, C', h, w] → embeddings h_t and gates g_t, both float32 [N, T, D]."""
+        timesteps, size = self.config.timesteps, self.config.embedding_size
+        # T comes from the configuration, not the tensor, so that an exported graph has only N as a free dimension.
+        h = self.backbone.encoder(z_t.flatten(0, 1)).reshape(-1, timesteps, size)
+        g = self.backbone.att.gate(h) if self.config.gate else torch.ones_like(h)
+        return h, g
+
+    def pool(
+        self, h: torch.Tensor, g: torch.Tensor, timestep_dropped: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Pools over timesteps: embedding [N, D], gate [N, D], weight [N, T].
+
+        Args:
+            h, g: float32 [N, T, D], from `embed_timesteps`.
+            timestep_dropped: bool [N, T]; h_t and g_t of these are set to 0 before pooling, as the published code does
+                in training (so their weight is that of a zero embedding, not 0). Where all T of an image are dropped,
+                the first is kept. With one timestep nothing is ever dropped.
+        """
+        if self.config.timesteps == 1:
+            return h[:, 0], g[:, 0], torch.ones_like(h[:, :, 0])
+        if timestep_dropped is not None:
+            first = torch.zeros_like(timestep_dropped)
+            first[:, 0] = timestep_dropped.all(dim=1)
+            dropped = (timestep_dropped & ~first).unsqueeze(-1)
+            h = h.masked_fill(dropped, 0.0)
+            g = g.masked_fill(dropped, 0.0) if self.config.gate else g
+        if self.config.temporal_attention:
+            weight = torch.softmax(self.temporal_pool.query(h).squeeze(-1), dim=1)
+        else:
+            weight = torch.full_like(h[:, :, 0], 1.0 / self.config.timesteps)
+        gate = (weight.unsqueeze(-1) * g).sum(dim=1) if self.config.gate else g[:, 0]
+        return (weight.unsqueeze(-1) * h).sum(dim=1), gate, weight
+
+    def prototype_distance(self, embedding: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        """d = Σ g·(h − p)²: float32 [N, K, M]."""
+        difference = embedding[:, None, None, :] - self.prototypes
+        return (gate[:, None, None, :] * difference.square()).sum(dim=-1)
+
+    def class_score(self, prototype_distance: torch.Tensor) -> torch.Tensor:
+        """τ·logsumexp(−d/τ) over the prototypes, or −min d: [N, K, M] → float32 [N, K]."""
+        if not self.config.log_sum_exp:
+            return -prototype_distance.min(dim=-1).values
+        tau = self.lse_agg.log_tau.exp().clamp(LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
+        return tau * torch.logsumexp(-prototype_distance / tau, dim=-1)
