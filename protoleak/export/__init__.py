@@ -1,0 +1,1 @@
+"""From a trained PyTorch model to a bundle: exported graphs, the parity gate, calibration, measurements."""

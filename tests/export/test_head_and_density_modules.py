@@ -1,0 +1,152 @@
+import io
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from protoleak.calibration.density import DensityModel, DensitySpace, fit_density
+from protoleak.calibration.heads import HEAD_KINDS, Head, HeadKind, fit_head
+from protoleak.export.density_module import DensityModule
+from protoleak.export.head_modules import head_module
+from protoleak.onnx_check import inspect_onnx
+from tests.calibration.conftest import Embedded, make_embedded
+
+GENERATORS = ("a", "b", "c")
+SPACES: tuple[DensitySpace, ...] = ("whitened", "gated")
+Arrays = tuple[npt.NDArray[np.float32], ...]
+
+
+def _made() -> tuple[Embedded, Embedded, Embedded]:
+    return make_embedded(1, 60, dimensions=32), make_embedded(2, 20, dimensions=32), make_embedded(3, 12, dimensions=32)
+
+
+def _published(shared: Path) -> tuple[Embedded, Embedded, Embedded]:
+    """A published model's embeddings: a hundred times nearer to one another than to the origin."""
+    with np.load(shared / "reference" / "conv-multistep" / "expected.npz") as file:
+        splits = [
+            Embedded(*(file[f"{s}/{n}"] for n in ("embedding", "gate", "label"))) for s in ("train", "val", "test")
+        ]
+    return cast("tuple[Embedded, Embedded, Embedded]", tuple(splits))
+
+
+def _unseen(test: Embedded) -> Embedded:
+    """Test images, and others far from all training images."""
+    far = test.embedding[:, ::-1] * np.float32(2)
+    return Embedded(
+        np.concatenate([test.embedding, far]), np.concatenate([test.gate, test.gate]), np.tile(test.labels, 2)
+    )
+
+
+def _fit_head(kind: HeadKind, train: Embedded, validation: Embedded) -> Head:
+    validated = (validation.embedding, validation.gate, validation.labels)
+    return fit_head(kind, train.embedding, train.gate, train.labels, *validated, GENERATORS)
+
+
+def _fit_density(space: DensitySpace, train: Embedded, validation: Embedded) -> DensityModel:
+    return fit_density(train.embedding, train.gate, train.labels, validation.embedding, validation.gate, space)
+
+
+def _score(images: Embedded) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=(len(images.labels), 3)).astype(np.float32)
+
+
+def _export(module: nn.Module, inputs: Arrays) -> bytes:
+    batch = torch.export.Dim("batch")
+    program = torch.onnx.export(
+        module.eval(),
+        tuple(torch.from_numpy(array[:3]) for array in inputs),
+        dynamo=True,
+        opset_version=20,
+        dynamic_shapes=tuple({0: batch} for _ in inputs),
+        verbose=False,
+    )
+    assert program is not None
+    buffer = io.BytesIO()
+    program.save(buffer)
+    return buffer.getvalue()
+
+
+def _run(session: onnxruntime.InferenceSession, inputs: Arrays) -> npt.NDArray[np.float32]:
+    feeds = {node.name: array for node, array in zip(session.get_inputs(), inputs, strict=True)}
+    result: npt.NDArray[np.float32] = session.run(None, feeds)[0]
+    return result
+
+
+def _assert_close(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float64]) -> None:
+    """1e-4 of the values, which is what an exported graph is held to."""
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", HEAD_KINDS)
+def test_a_head_module_equals_the_float64_head(kind: HeadKind) -> None:
+    train, validation, test = _made()
+    images = _unseen(test)
+    head, score = _fit_head(kind, train, validation), _score(images)
+    found = head_module(head)(*map(torch.from_numpy, (images.embedding, images.gate, score)))
+    _assert_close(found.numpy(), head.scores(images.embedding, images.gate, score))
+
+
+@pytest.mark.parametrize("kind", HEAD_KINDS)
+def test_a_head_module_equals_the_float64_head_on_published_embeddings(kind: HeadKind, shared: Path) -> None:
+    train, validation, test = _published(shared)
+    head, score = _fit_head(kind, train, validation), _score(test)
+    found = head_module(head)(*map(torch.from_numpy, (test.embedding, test.gate, score)))
+    _assert_close(found.numpy(), head.scores(test.embedding, test.gate, score))
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_density_module_equals_the_float64_density(space: DensitySpace) -> None:
+    train, validation, test = _made()
+    images = _unseen(test)
+    model = _fit_density(space, train, validation)
+    found = DensityModule(model)(torch.from_numpy(images.embedding), torch.from_numpy(images.gate))
+    expected = model.log_density(images.embedding, images.gate)
+    _assert_close(found.numpy(), expected)
+    # Far images have log densities of thousands of nats; the known ones must be right by themselves.
+    known = expected[: len(test.labels)]
+    assert np.abs(found.numpy()[: len(known)] - known).max() <= 1e-4 * np.ptp(known)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_density_module_equals_the_float64_density_on_published_embeddings(
+    space: DensitySpace, shared: Path
+) -> None:
+    train, validation, test = _published(shared)
+    model = _fit_density(space, train, validation)
+    found = DensityModule(model)(torch.from_numpy(test.embedding), torch.from_numpy(test.gate))
+    _assert_close(found.numpy(), model.log_density(test.embedding, test.gate))
+
+
+def test_an_embedding_of_zeros_has_a_finite_density() -> None:
+    train, validation, _ = _made()
+    zeros = np.zeros((2, 32), np.float32)
+    model = _fit_density("whitened", train, validation)
+    found = DensityModule(model)(torch.from_numpy(zeros), torch.from_numpy(zeros))
+    _assert_close(found.numpy(), model.log_density(zeros, zeros))
+
+
+@pytest.mark.parametrize("name", [*HEAD_KINDS[1:], *SPACES])
+def test_an_exported_graph_is_safe_right_and_bitwise_the_same_in_any_batch(name: str) -> None:
+    train, validation, test = _made()
+    inputs: Arrays = (test.embedding, test.gate)
+    if name in HEAD_KINDS:
+        head = _fit_head(cast("HeadKind", name), train, validation)
+        inputs = (*inputs, _score(test))
+        module, expected = head_module(head), head.scores(*inputs)
+    else:
+        model = _fit_density(cast("DensitySpace", name), train, validation)
+        module, expected = DensityModule(model), model.log_density(*inputs)
+    graph = _export(module, inputs)
+    assert inspect_onnx(graph).problems() == []
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    whole = _run(session, inputs)
+    _assert_close(whole, expected)
+    for size in (1, 2, 3, 5, 16):
+        part = _run(session, tuple(array[4 : 4 + size] for array in inputs))
+        np.testing.assert_array_equal(part, whole[4 : 4 + size])
