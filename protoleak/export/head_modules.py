@@ -17,12 +17,19 @@ from protoleak.calibration.scaling import Standardisation
 from protoleak.export.density_module import KernelLogDensity, float32_buffer, log_sum_exp, per_image_product
 
 
-def head_module(head: Head) -> nn.Module:
-    """The module of a fitted head.
+class HeadModule(nn.Module):
+    """A fitted head: embedding, gate and prototype score to class score float32 [N, K]."""
 
-    Raises:
-        TypeError: a head of another kind.
-    """
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.scorer = _scorer(head)
+
+    def forward(self, embedding: Tensor, gate: Tensor, prototype_score: Tensor) -> Tensor:
+        class_score: Tensor = self.scorer(embedding, gate, prototype_score)
+        return class_score
+
+
+def _scorer(head: Head) -> nn.Module:
     if isinstance(head, PrototypeHead):
         return PrototypeModule()
     if isinstance(head, MahalanobisHead):

@@ -12,7 +12,7 @@ from torch import nn
 from protoleak.calibration.density import DensityModel, DensitySpace, fit_density
 from protoleak.calibration.heads import HEAD_KINDS, Head, HeadKind, fit_head
 from protoleak.export.density_module import DensityModule
-from protoleak.export.head_modules import head_module
+from protoleak.export.head_modules import HeadModule
 from protoleak.onnx_check import inspect_onnx
 from tests.calibration.conftest import Embedded, make_embedded
 
@@ -88,7 +88,7 @@ def test_a_head_module_equals_the_float64_head(kind: HeadKind) -> None:
     train, validation, test = _made()
     images = _unseen(test)
     head, score = _fit_head(kind, train, validation), _score(images)
-    found = head_module(head)(*map(torch.from_numpy, (images.embedding, images.gate, score)))
+    found = HeadModule(head)(*map(torch.from_numpy, (images.embedding, images.gate, score)))
     _assert_close(found.numpy(), head.scores(images.embedding, images.gate, score))
 
 
@@ -96,7 +96,7 @@ def test_a_head_module_equals_the_float64_head(kind: HeadKind) -> None:
 def test_a_head_module_equals_the_float64_head_on_published_embeddings(kind: HeadKind, shared: Path) -> None:
     train, validation, test = _published(shared)
     head, score = _fit_head(kind, train, validation), _score(test)
-    found = head_module(head)(*map(torch.from_numpy, (test.embedding, test.gate, score)))
+    found = HeadModule(head)(*map(torch.from_numpy, (test.embedding, test.gate, score)))
     _assert_close(found.numpy(), head.scores(test.embedding, test.gate, score))
 
 
@@ -138,7 +138,7 @@ def test_an_exported_graph_is_safe_right_and_bitwise_the_same_in_any_batch(name:
     if name in HEAD_KINDS:
         head = _fit_head(cast("HeadKind", name), train, validation)
         inputs = (*inputs, _score(test))
-        module, expected = head_module(head), head.scores(*inputs)
+        module, expected = HeadModule(head), head.scores(*inputs)
     else:
         model = _fit_density(cast("DensitySpace", name), train, validation)
         module, expected = DensityModule(model), model.log_density(*inputs)
