@@ -1,0 +1,172 @@
+"""Latents on disk: the latent encoder is frozen, so every picture is encoded once.
+
+One .npy file per latent, under SHA-256 of (the item's key, the encoder's fingerprint, the version of the preprocessing).
+Files appear under their name only when they are complete, so an interrupted run loses one batch and several runs can
+share a cache. A file that cannot be read is encoded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from protoleak.diffusion import Float32Array
+from protoleak.errors import CheckpointError, EngineError, MediaError
+from protoleak.model.latent_encoder import LatentEncoder
+
+PREPROCESSING_VERSION = (
+    1  # raise when preprocessing gives other pixels for the same file, so that old latents go unused
+)
+UInt8Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class LatentItem:
+    """One picture to be encoded.
+
+    Attributes:
+        key: whatever decides the pixels: make it with `latent_key`.
+        load: gives the picture as uint8 [S, S, 3]; called only where the latent is not cached. May raise MediaError.
+    """
+
+    key: str
+    load: Callable[[], UInt8Array]
+
+
+@dataclass(frozen=True)
+class CachedLatents:
+    """The latents of those items that could be read.
+
+    Attributes:
+        latents: float32 [m, C, h, w].
+        indices: int64 [m], ascending: which of the items each latent is of.
+        failures: the other items: (index, why it could not be read).
+        hits: how many latents came from the cache.
+    """
+
+    latents: Float32Array
+    indices: npt.NDArray[np.int64]
+    failures: tuple[tuple[int, MediaError], ...]
+    hits: int
+
+
+def latent_key(content_sha256: str, view: str, image_size: int) -> str:
+    """The key of a picture: SHA-256 of its file, the name of the view made of it, and the side S in pixels."""
+    return f"{content_sha256} {view} {image_size}"
+
+
+def default_cache() -> Path:
+    """$PROTOLEAK_CACHE/latents, or ~/.cache/protoleak/latents."""
+    root = os.environ.get("PROTOLEAK_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "protoleak") / "latents"
+
+
+def cached_latents(
+    encoder: LatentEncoder,
+    items: Sequence[LatentItem],
+    cache: Path | None,
+    batch_size: int = 16,
+    progress: Callable[[int], None] | None = None,
+) -> CachedLatents:
+    """The latents of all items, encoded where they are not in the cache.
+
+    Args:
+        cache: the directory, made if it isn't there; None to encode everything and keep nothing.
+        batch_size: pictures encoded together.
+        progress: called with the number of items done so far.
+
+    Raises:
+        CheckpointError: the cache cannot be written, or items give latents of different shapes.
+        EngineError: the encoder gives a latent that is not finite.
+    """
+    found: dict[int, Float32Array] = {}
+    failures: list[tuple[int, MediaError]] = []
+    missing: list[int] = []
+    done = 0
+
+    def report(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done)
+
+    files = [_file(cache, encoder, item) for item in items]
+    for index, file in enumerate(files):
+        latent = None if file is None else _read(file)
+        if latent is None:
+            missing.append(index)
+        else:
+            found[index] = latent
+            report(1)
+    hits = len(found)
+    for chunk in _chunks(missing, batch_size):
+        pictures: list[tuple[int, UInt8Array]] = []
+        for index in chunk:
+            try:
+                pictures.append((index, items[index].load()))
+            except MediaError as error:
+                failures.append((index, error))
+        if pictures:
+            encoded = encoder.encode(np.stack([picture for _, picture in pictures]))
+            if not np.isfinite(encoded).all():  # nothing of the kind may get into the cache
+                raise EngineError("the latent encoder gave NaN or infinite latents: its weights are unusable")
+            for (index, _), latent in zip(pictures, encoded, strict=True):
+                found[index] = latent
+                file = files[index]
+                if file is not None:
+                    _write(file, latent)
+        report(len(chunk))
+    indices = np.array(sorted(found), dtype=np.int64)
+    shapes = {latent.shape for latent in found.values()}
+    if len(shapes) > 1:
+        raise CheckpointError(f"pictures gave latents of different shapes {sorted(shapes)}: make them all of one size")
+    latents = np.stack([found[index] for index in indices]) if found else np.zeros((0, 0, 0, 0), dtype=np.float32)
+    return CachedLatents(latents, indices, tuple(failures), hits)
+
+
+def _chunks(indices: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
+
+
+def _file(cache: Path | None, encoder: LatentEncoder, item: LatentItem) -> Path | None:
+    if cache is None:
+        return None
+    name = hashlib.sha256(f"{PREPROCESSING_VERSION}\n{encoder.fingerprint}\n{item.key}".encode()).hexdigest()
+    return cache / name[:2] / f"{name}.npy"
+
+
+def _read(file: Path) -> Float32Array | None:
+    """The latent, or None where the file is missing, cut short or not what `_write` writes."""
+    try:
+        latent = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if not isinstance(latent, np.ndarray) or latent.dtype != np.float32 or latent.ndim != 3:
+        return None
+    return latent if np.isfinite(latent).all() else None
+
+
+def _write(file: Path, latent: Float32Array) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, staged = tempfile.mkstemp(prefix=".", suffix=".npy", dir=file.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                np.save(stream, latent, allow_pickle=False)
+            Path(staged).replace(file)
+        except BaseException:
+            Path(staged).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write the latent cache {file.parent.parent}: {error.strerror or error}; make room or set "
+            "PROTOLEAK_CACHE to another directory"
+        ) from error
