@@ -8,7 +8,8 @@ from protoleak.calibration.heads import HEAD_KINDS, Head, HeadKind, KernelDensit
 from protoleak.calibration.kernel import log_kernel_density
 from protoleak.calibration.metrics import accuracy
 from protoleak.calibration.mixture import GaussianMixtureHead, fit_gaussian_mixture
-from protoleak.calibration.scaling import ScoreStandardisation, Standardisation, shrink_variances
+from protoleak.calibration.scaling import Standardisation, shrink_variances
+from protoleak.calibration.score_scaling import ScoreStandardisation, ScoreTemperatures
 from protoleak.errors import CalibrationError
 from tests.calibration.conftest import Embedded, make_embedded
 
@@ -85,6 +86,14 @@ def test_the_score_standardisation_reproduces_the_published_z_scores(reference: 
     np.testing.assert_allclose(fitted.mean, reference["zscore/mean_std"][:, 0], rtol=1e-6)
     np.testing.assert_allclose(fitted.deviation, reference["zscore/mean_std"][:, 1], rtol=1e-6)
     np.testing.assert_allclose(fitted.apply(reference["maha_diag/score"]), reference["zscore/score"], rtol=1e-5)
+
+
+def test_the_temperatures_per_generator_are_the_published_ones(reference: Reference) -> None:
+    labels: npt.NDArray[np.int64] = reference["val/label"]  # type: ignore[assignment]
+    fitted = ScoreTemperatures.fit(reference["maha_diag/score_val"], labels)
+    # 200 steps in float64 instead of the published float32.
+    np.testing.assert_allclose(fitted.temperature, reference["perclass_temp/temperature"], rtol=1e-5)
+    np.testing.assert_allclose(fitted.apply(fitted.temperature[None]), np.ones((1, 3)))
 
 
 def test_scores_without_validation_images_of_a_generator_have_no_scale() -> None:
