@@ -109,6 +109,27 @@ def test_a_generator_with_too_few_images_is_compared_with_all() -> None:
     assert densities is calibration.overall
 
 
+@given(st.lists(st.tuples(SCORES, st.integers(0, 2)), min_size=2, max_size=80), st.floats(0.05, 0.9))
+def test_choosing_the_list_by_predicted_generator_keeps_the_promise_that_is_stated(
+    points: list[tuple[float, int]], alpha: float
+) -> None:
+    # Leaving out each exchangeable point in turn, as above: α over all for those with a list of their own, and
+    # α of everything for the others.
+    rejected = {"generator": 0, "overall": 0}
+    compared = {"generator": 0, "overall": 0}
+    for index, (score, predicted) in enumerate(points):
+        others = points[:index] + points[index + 1 :]
+        lists = [np.sort([value for value, generator in others if generator == which]) for which in range(3)]
+        calibration = Calibration(np.sort([value for value, _ in others]), tuple(lists), None)
+        if smallest_alpha(len(others)) > alpha:
+            return
+        densities, name = group(calibration, predicted, alpha)
+        compared[name] += 1
+        rejected[name] += p_value(densities, score) <= alpha
+    assert rejected["generator"] <= alpha * compared["generator"] * (1 + 1e-12)
+    assert rejected["overall"] <= alpha * len(points) * (1 + 1e-12)
+
+
 @pytest.mark.parametrize("n", [1, 5, 12, 18, 37, 1233])
 def test_too_few_images_are_refused_with_an_alpha_that_is_then_accepted(n: int) -> None:
     with pytest.raises(CalibrationError, match=r"smallest possible alpha is ([0-9.]+);") as refusal:
