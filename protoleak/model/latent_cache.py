@@ -1,6 +1,6 @@
 """Latents on disk: the latent encoder is frozen, so every picture is encoded once.
 
-One .npy file per latent, under SHA-256 of (the item's key, the encoder's fingerprint, the version of the preprocessing).
+One .npy file per latent, under the SHA-256 of the item's key, the encoder's fingerprint and the preprocessing's version.
 Files appear under their name only when they are complete, so an interrupted run loses one batch and several runs can
 share a cache. A file that cannot be read is encoded again.
 """
@@ -21,9 +21,9 @@ from protoleak.diffusion import Float32Array
 from protoleak.errors import CheckpointError, EngineError, MediaError
 from protoleak.model.latent_encoder import LatentEncoder
 
-PREPROCESSING_VERSION = (
-    1  # raise when preprocessing gives other pixels for the same file, so that old latents go unused
-)
+# Raise it when preprocessing gives other pixels for the same file, so that old latents go unused.
+PREPROCESSING_VERSION = 1
+DEPLOYED_VIEW = "deployed"  # the view of a picture that inference takes: preprocessing and nothing else
 UInt8Array = npt.NDArray[np.uint8]
 
 
@@ -147,7 +147,7 @@ def _read(file: Path) -> Float32Array | None:
     """The latent, or None where the file is missing, cut short or not what `_write` writes."""
     try:
         latent = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # a damaged header makes NumPy raise whatever its parsers raise; all mean: encode it again
         return None
     if not isinstance(latent, np.ndarray) or latent.dtype != np.float32 or latent.ndim != 3:
         return None

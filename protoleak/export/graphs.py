@@ -1,0 +1,170 @@
+"""The two graphs of a bundle, from PyTorch (or, for the latent encoder, from any ONNX file) to ONNX.
+
+Precision, preprocessing and decision constants are all inside the graphs; noise is not: there is no random operator in
+either, and the export fails if one appears.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from protoleak.errors import CheckpointError, ParityError
+from protoleak.export.density_module import DensityModule
+from protoleak.export.head_modules import HeadModule
+from protoleak.model.attributor import Attributor
+from protoleak.model.latent_encoder import LatentEncoder, OnnxLatentEncoder, TorchLatentEncoder
+from protoleak.onnx_check import inspect_onnx
+
+# Opset 20 serves TensorRT 10.3 (JetPack 6.2), which predates opset 21; IR 10 serves ONNX Runtime from 1.18 on.
+DEFAULT_OPSET = 20
+IR_VERSION = 10
+
+ATTRIBUTOR_OUTPUTS = (
+    "embedding",
+    "gate",
+    "timestep_weight",
+    "prototype_distance",
+    "class_score",
+    "log_density",
+)
+
+
+class DeployedAttributor(nn.Module):
+    """The attribution network with the chosen head and the open-set density behind it: one graph, one run.
+
+    z_t float32 [N, T, C', h, w] → the tensors of ATTRIBUTOR_OUTPUTS: embedding and gate [N, D], timestep_weight [N, T],
+    prototype_distance [N, K, M], class_score [N, K] of the chosen head, log_density [N].
+    """
+
+    def __init__(self, attributor: Attributor, head: HeadModule, density: DensityModule) -> None:
+        super().__init__()
+        self.attributor = attributor
+        self.head = head
+        self.density = density
+
+    def forward(self, z_t: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        out = self.attributor(z_t)
+        class_score = self.head(out.embedding, out.gate, out.class_score)
+        log_density = self.density(out.embedding, out.gate)
+        return out.embedding, out.gate, out.timestep_weight, out.prototype_distance, class_score, log_density
+
+
+def export_attributor(module: DeployedAttributor, example: torch.Tensor, opset: int = DEFAULT_OPSET) -> bytes:
+    """attributor.onnx. `example` is one batch z_t float32 [N ≥ 2, T, C', h, w]; N becomes dynamic."""
+    return _export(module, example, "z_t", ATTRIBUTOR_OUTPUTS, opset)
+
+
+def export_latent_encoder(encoder: LatentEncoder, image_size: int, opset: int = DEFAULT_OPSET) -> bytes:
+    """latent_encoder.onnx: "image" uint8 [N, S, S, 3] → "z0" float32 [N, C, h, w].
+
+    Raises:
+        CheckpointError: the encoder cannot be given a dynamic batch.
+        ParityError: the graph holds a random operator or weights that are not finite.
+    """
+    if isinstance(encoder, TorchLatentEncoder):
+        example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+        return _export(encoder.module, example, "image", ("z0",), opset)
+    if isinstance(encoder, OnnxLatentEncoder):
+        return _checked(_with_preprocessing(encoder, image_size))
+    raise CheckpointError(f"latent encoders of kind {encoder.kind!r} cannot be exported")
+
+
+def _export(module: nn.Module, example: torch.Tensor, name: str, outputs: tuple[str, ...], opset: int) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own deprecated internals at every call
+        program = torch.onnx.export(
+            module.eval(),
+            (example,),
+            dynamo=True,
+            input_names=[name],
+            output_names=list(outputs),
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            opset_version=opset,
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise ParityError("torch.onnx.export gave no program: upgrade torch (>= 2.9 is needed)")
+    program.save(buffer)
+    return _checked(_with_ir_version(buffer.getvalue()))
+
+
+def _with_ir_version(model_bytes: bytes) -> bytes:
+    import onnx
+
+    model = onnx.load_from_string(model_bytes)
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    return bytes(model.SerializeToString())
+
+
+def _checked(model_bytes: bytes) -> bytes:
+    problems = inspect_onnx(model_bytes).problems()
+    if problems:
+        raise ParityError(f"the exported graph cannot be used: {'; '.join(problems)}; no bundle written")
+    return model_bytes
+
+
+def _with_preprocessing(encoder: OnnxLatentEncoder, image_size: int) -> bytes:
+    """Puts uint8 [N, S, S, 3] → float [N, 3, S, S] in the encoder's own range before an ONNX encoder, and the scaling
+    factor behind it, and makes its batch dynamic."""
+    import onnx
+    from onnx import TensorProto, compose, helper, numpy_helper
+
+    model = onnx.load_from_string(encoder.model)
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    low, high = encoder.input_range
+    constants: Mapping[str, float] = {
+        "input_scale": (high - low) / 255.0,
+        "input_offset": low,
+        "latent_scale": encoder.scaling,
+    }
+    tensors = [numpy_helper.from_array(np.float32(value), name) for name, value in constants.items()]
+    before = helper.make_graph(
+        [
+            helper.make_node("Cast", ["image"], ["image_float"], to=TensorProto.FLOAT),
+            helper.make_node("Transpose", ["image_float"], ["image_planes"], perm=[0, 3, 1, 2]),
+            helper.make_node("Mul", ["image_planes", "input_scale"], ["image_scaled"]),
+            helper.make_node("Add", ["image_scaled", "input_offset"], ["encoder_input"]),
+        ],
+        "preprocessing",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", image_size, image_size, 3])],
+        [helper.make_tensor_value_info("encoder_input", TensorProto.FLOAT, ["batch", 3, image_size, image_size])],
+        tensors[:2],
+    )
+    after = helper.make_graph(
+        [helper.make_node("Mul", ["latent", "latent_scale"], ["z0"])],
+        "scaling",
+        [helper.make_tensor_value_info("latent", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("z0", TensorProto.FLOAT, None)],
+        tensors[2:],
+    )
+    opsets, versions = model.opset_import, {"ir_version": model.ir_version}
+    original = model.graph
+    for value in (*original.input, *original.output):
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].ClearField("dim_value")
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del original.value_info[:]  # shapes of a fixed batch would contradict the dynamic one
+    source, result = original.input[0].name, original.output[0].name
+    model = compose.add_prefix(model, "encoder/")
+    first = helper.make_model(before, opset_imports=opsets, **versions)
+    last = helper.make_model(after, opset_imports=opsets, **versions)
+    merged = compose.merge_models(first, model, io_map=[("encoder_input", f"encoder/{source}")])
+    merged = compose.merge_models(merged, last, io_map=[(f"encoder/{result}", "latent")], outputs=["z0"])
+    height, width = encoder.latent_shape(image_size)[1:]
+    shape = merged.graph.output[0].type.tensor_type.shape
+    del shape.dim[:]
+    for size in ("batch", encoder.latent_shape(image_size)[0], height, width):
+        dimension = shape.dim.add()
+        if isinstance(size, str):
+            dimension.dim_param = size
+        else:
+            dimension.dim_value = size
+    return bytes(merged.SerializeToString())

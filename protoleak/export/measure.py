@@ -1,0 +1,114 @@
+"""What a variant does on images: measured with the very graphs that are written, through the runtime's own line.
+
+Real faces accused come first, here as everywhere: the worst error of this software is to name a generator for a
+photograph of a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from protoleak.bundle import Calibration
+from protoleak.calibration.metrics import (
+    auroc_known_unknown,
+    closed_set,
+    false_positive_rate_at_95,
+    wilson_interval,
+)
+from protoleak.diffusion import Float32Array
+from protoleak.runtime import conformal
+
+
+@dataclass(frozen=True)
+class VariantOutputs:
+    """What a variant gave for n images: class_score float32 [n, K] and log_density float32 [n]."""
+
+    class_score: Float32Array
+    log_density: Float32Array
+
+    def verdicts(
+        self, calibration: Calibration, generators: Sequence[str], real: str | None, alpha: float
+    ) -> list[str]:
+        """ "known", "real" or "unknown" of each image, by the runtime's rule."""
+        names = []
+        for index, density in zip(self.class_score.argmax(axis=1), self.log_density, strict=True):
+            group, _ = conformal.group(calibration, int(index), alpha)
+            if conformal.p_value(group, float(density)) <= alpha:
+                names.append("unknown")
+            else:
+                names.append("real" if generators[index] == real else "known")
+        return names
+
+
+def measure_variant(
+    calibration: Calibration,
+    generators: Sequence[str],
+    real: str | None,
+    alpha: float,
+    test: VariantOutputs,
+    test_labels: npt.NDArray[np.int64],
+    unknown: Mapping[str, VariantOutputs],
+    real_faces: VariantOutputs | None,
+) -> dict[str, Any]:
+    """report.json of a variant: what it was measured to do at α.
+
+    Args:
+        test, test_labels: images of known generators that nothing has seen; may be empty.
+        unknown: per unseen generator.
+        real_faces: photographs of people from sources that training never saw.
+    """
+    report: dict[str, Any] = {"alpha": alpha}
+    if real_faces is not None:
+        verdicts = real_faces.verdicts(calibration, generators, real, alpha)
+        named = [
+            generators[i] for i, v in zip(real_faces.class_score.argmax(axis=1), verdicts, strict=True) if v == "known"
+        ]
+        report["real_faces_accused"] = {
+            **_share(verdicts.count("known"), len(verdicts)),
+            "verdicts": {verdict: verdicts.count(verdict) for verdict in ("known", "real", "unknown")},
+            "accused_of": {name: named.count(name) for name in sorted(set(named))},
+        }
+    if len(test_labels):
+        verdicts = test.verdicts(calibration, generators, real, alpha)
+        if real is not None:
+            camera = [v for v, label in zip(verdicts, test_labels, strict=True) if generators[label] == real]
+            report["real_class_accused"] = _share(camera.count("known"), len(camera))
+        report["false_rejection"] = {
+            **_share(verdicts.count("unknown"), len(verdicts)),
+            "promised_on_average": alpha,
+            "bound_95": conformal.false_rejection_bound(len(calibration.overall), alpha),
+            "calibration_images": len(calibration.overall),
+        }
+        if np.bincount(test_labels, minlength=len(generators)).min() > 0:
+            report["closed_set"] = closed_set(test_labels, test.class_score, generators)
+    if unknown and len(test_labels):
+        report["open_set"] = {
+            name: {
+                **_open_set(test.log_density, outputs.log_density),
+                "rejected": _share(
+                    outputs.verdicts(calibration, generators, real, alpha).count("unknown"), len(outputs.log_density)
+                ),
+            }
+            for name, outputs in unknown.items()
+        }
+    if real_faces is not None and len(test_labels):
+        report.setdefault("open_set", {})["(real faces)"] = _open_set(test.log_density, real_faces.log_density)
+    return report
+
+
+def _open_set(known: Float32Array, unknown: Float32Array) -> dict[str, float]:
+    return {
+        "auroc": auroc_known_unknown(known, unknown),
+        "fpr_at_95_tpr": false_positive_rate_at_95(known, unknown),
+    }
+
+
+def _share(count: int, total: int) -> dict[str, Any]:
+    """A proportion with its 95 % Wilson interval."""
+    low, high = wilson_interval(count, total)
+    return {"count": count, "of": total, "share": count / total if total else None, "interval_95": [low, high]}

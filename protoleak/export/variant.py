@@ -1,0 +1,59 @@
+"""Runs a variant's graphs as the runtime does, before there is a bundle: for calibration and for measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from protoleak.bundle import Manifest
+from protoleak.diffusion import Float32Array
+from protoleak.errors import MediaError
+from protoleak.export.features import deployed_pixels
+from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
+from protoleak.export.measure import VariantOutputs
+from protoleak.runtime.engines import Graph, open_engine
+from protoleak.runtime.media import UInt8Array
+from protoleak.runtime.noising import Noising
+
+BATCH_SIZE = 8
+
+
+class VariantRunner:
+    """Both graphs of a variant in ONNX Runtime on the CPU, with the noising between them."""
+
+    def __init__(self, manifest: Manifest, noise_bank: Float32Array, latent_encoder: bytes, attributor: bytes) -> None:
+        self._image_size = manifest.preprocessing.image_size
+        self._generators = len(manifest.generators)
+        self._noising = Noising.of(manifest, noise_bank)
+        self._latent_encoder = open_engine("onnxruntime", Graph("latent encoder", latent_encoder, ("z0",)))
+        self._attributor = open_engine("onnxruntime", Graph("attributor", attributor, ATTRIBUTOR_OUTPUTS))
+
+    def stages(self, images: UInt8Array) -> dict[str, Float32Array]:
+        """Every tensor that crosses between stages, and the outputs: "z0", "z_t" and ATTRIBUTOR_OUTPUTS."""
+        z0 = self._latent_encoder.run({"image": images})["z0"]
+        z_t = self._noising(z0)
+        return {"z0": z0, "z_t": z_t, **self._attributor.run({"z_t": z_t})}
+
+    def run(
+        self, paths: Sequence[Path], progress: Callable[[int], None] = lambda _: None
+    ) -> tuple[VariantOutputs, list[int]]:
+        """Outputs for those of the images that can be read, and their positions among `paths`."""
+        scores = [np.zeros((0, self._generators), dtype=np.float32)]
+        densities = [np.zeros(0, dtype=np.float32)]
+        kept: list[int] = []
+        for start in range(0, len(paths), BATCH_SIZE):
+            pixels: list[UInt8Array] = []
+            for index, path in enumerate(paths[start : start + BATCH_SIZE], start):
+                try:
+                    pixels.append(deployed_pixels(path, self._image_size))
+                except MediaError:
+                    continue  # the caller sees by its absence from `kept` that it could not be read
+                kept.append(index)
+            if pixels:
+                outputs = self.stages(np.stack(pixels))
+                scores.append(outputs["class_score"])
+                densities.append(outputs["log_density"])
+            progress(min(start + BATCH_SIZE, len(paths)))
+        return VariantOutputs(np.concatenate(scores), np.concatenate(densities)), kept
