@@ -1,0 +1,88 @@
+"""protoleak tells which generative model made a face image, and says "none that I know" when that is the answer.
+
+    import protoleak
+
+    screener = protoleak.load()
+    verdict = screener("face.jpg")[0]
+    print(verdict.verdict, verdict.nearest, verdict.p_value)
+
+Importing the package is light: NumPy and the engines are imported by the first use of a name below.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from protoleak.bundle import Bundle
+    from protoleak.errors import (
+        BundleError,
+        CalibrationError,
+        EngineError,
+        EngineUnavailable,
+        MediaError,
+        ProtoleakError,
+    )
+    from protoleak.runtime.screener import Screener
+    from protoleak.runtime.verdict import Verdict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "CalibrationError",
+    "EngineError",
+    "EngineUnavailable",
+    "MediaError",
+    "ProtoleakError",
+    "Screener",
+    "Verdict",
+    "__version__",
+    "load",
+]
+
+_HOME_OF = {
+    "Bundle": "protoleak.bundle",
+    "Screener": "protoleak.runtime.screener",
+    "Verdict": "protoleak.runtime.verdict",
+}
+
+
+def load(
+    bundle: str | os.PathLike[str] | None = None,
+    *,
+    alpha: float = 0.05,
+    variant: str | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
+) -> Screener:
+    """Opens a bundle, checks all of it, and returns what turns images into verdicts.
+
+    Args:
+        bundle: a bundle directory or .zip; None for the one that comes with the package.
+        alpha: significance level in (0, 1): the share of known images that may be called unknown.
+        variant: a precision of the bundle, such as "fp32"; None for the first that its manifest lists.
+        engine: what executes the graphs: "onnxruntime", or "auto" for the best that is installed.
+        threads: processor threads for one image; None for the engine's own choice (the physical cores).
+
+    Raises:
+        BundleError: the bundle is damaged, unsafe, of another schema, or lacks the variant.
+        CalibrationError: alpha is outside (0, 1), or too small for the bundle's calibration images.
+        EngineUnavailable: the engine is unknown or not installed.
+    """
+    from protoleak.runtime.screener import Screener
+
+    return Screener(bundle, alpha=alpha, variant=variant, engine=engine, threads=threads)
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'protoleak' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF.get(name, "protoleak.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

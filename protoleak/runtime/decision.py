@@ -1,0 +1,137 @@
+"""From the numbers of the attribution graph to an answer and its reasons. Pure functions of one image, in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from protoleak.bundle import Calibration, Manifest
+from protoleak.diffusion import Float32Array, Float64Array
+from protoleak.runtime import conformal
+from protoleak.runtime.engines.base import Array
+from protoleak.runtime.verdict import CalibrationGroup, Feature, NearestPrototype, Why
+
+FEATURES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer: see the fields of the same names in `Verdict`."""
+
+    verdict: Literal["known", "real", "unknown"]
+    generator: str | None
+    nearest: str
+    p_value: float
+    calibration: CalibrationGroup
+    scores: dict[str, float]
+    probabilities: dict[str, float] | None
+
+
+class DecisionRule:
+    """The open-set decision of one variant at one significance level.
+
+    Raises:
+        CalibrationError: alpha is outside (0, 1), or too small for the calibration images; before any image is seen.
+    """
+
+    def __init__(self, manifest: Manifest, calibration: Calibration, alpha: float) -> None:
+        self.alpha = alpha
+        self._generators = manifest.generators
+        self._real_class = manifest.real_class
+        self._temperature = calibration.temperature
+        self._groups: list[tuple[Float64Array, str]] = [
+            conformal.group(calibration, index, alpha) for index in range(len(manifest.generators))
+        ]
+
+    def decide(self, class_score: Array, log_density: float) -> Decision:
+        """The answer for one image.
+
+        Args:
+            class_score: float [K], the higher the better.
+            log_density: in nats.
+        """
+        best = int(np.argmax(class_score))
+        nearest = self._generators[best]
+        group, kind = self._groups[best]
+        p_value = conformal.p_value(group, log_density)
+        verdict: Literal["known", "real", "unknown"]
+        if p_value <= self.alpha:
+            verdict = "unknown"
+        elif nearest == self._real_class:
+            verdict = "real"
+        else:
+            verdict = "known"
+        return Decision(
+            verdict=verdict,
+            generator=nearest if verdict == "known" else None,
+            nearest=nearest,
+            p_value=p_value,
+            calibration=CalibrationGroup(kind, len(group)),
+            scores=_named(self._generators, class_score),
+            probabilities=None
+            if self._temperature is None
+            else _named(self._generators, softmax(class_score, self._temperature)),
+        )
+
+
+def softmax(class_score: Array, temperature: float) -> Float64Array:
+    """exp(score/T) over its sum, float64 [K]."""
+    scaled = class_score.astype(np.float64) / temperature
+    weights = np.exp(scaled - scaled.max())
+    shares: Float64Array = weights / weights.sum()
+    return shares
+
+
+def explain(
+    manifest: Manifest,
+    prototypes: Float32Array,
+    nearest: str,
+    *,
+    embedding: Array,
+    gate: Array,
+    timestep_weight: Array,
+    prototype_distance: Array,
+) -> Why:
+    """The reasons for one image.
+
+    The features are those of d(runner-up) − d(nearest) = Σ_j g_j ((h_j − q_j)² − (h_j − p_j)²), with p the nearest
+    prototype of the best class and q the nearest of all others.
+
+    Args:
+        manifest: of the bundle.
+        prototypes: float32 [K, M, D].
+        nearest: the best class.
+        embedding, gate: float [D].
+        timestep_weight: float [T].
+        prototype_distance: float [K, M].
+    """
+    best = manifest.generators.index(nearest)
+    own = best, int(np.argmin(prototype_distance[best]))
+    others = prototype_distance.astype(np.float64, copy=True)
+    others[best] = np.inf
+    other = np.unravel_index(int(np.argmin(others)), others.shape)
+    rival = int(other[0]), int(other[1])
+    h, g = embedding.astype(np.float64), gate.astype(np.float64)
+    contribution = g * ((h - prototypes[rival]) ** 2 - (h - prototypes[own]) ** 2)
+    order = np.argsort(-contribution, kind="stable")
+    return Why(
+        nearest_prototype=_prototype(manifest, own, prototype_distance),
+        runner_up=_prototype(manifest, rival, prototype_distance),
+        timestep_weights={
+            timestep: float(weight) for timestep, weight in zip(manifest.timesteps, timestep_weight, strict=True)
+        },
+        features_for=[Feature(int(j), float(contribution[j])) for j in order[:FEATURES_SHOWN] if contribution[j] > 0],
+        features_against=[
+            Feature(int(j), float(contribution[j])) for j in order[::-1][:FEATURES_SHOWN] if contribution[j] < 0
+        ],
+    )
+
+
+def _prototype(manifest: Manifest, place: tuple[int, int], prototype_distance: Array) -> NearestPrototype:
+    return NearestPrototype(manifest.generators[place[0]], place[1], float(prototype_distance[place]))
+
+
+def _named(generators: list[str], values: Array) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(generators, values, strict=True)}

@@ -1,0 +1,115 @@
+"""The answer for one face, with its reasons and its record of evidence."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from protoleak.runtime.engines.base import EngineDescription
+
+
+class NearestPrototype(msgspec.Struct, frozen=True):
+    """A prototype and its gated squared distance Σ_j g_j (h_j − p_j)² to the image's embedding."""
+
+    generator: str
+    index: int
+    distance: float
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One embedding feature and what it adds to d(runner-up) − d(nearest prototype)."""
+
+    feature: int
+    contribution: float
+
+
+class Why(msgspec.Struct, frozen=True):
+    """What decided the best class.
+
+    Attributes:
+        nearest_prototype: the nearest of the best class (the verdict's `nearest`).
+        runner_up: the nearest of all other classes.
+        timestep_weights: diffusion timestep → its share in the embedding; they sum to 1.
+        features_for: up to five features that speak most for the nearest prototype and against the runner-up.
+        features_against: up to five that speak most for the runner-up; their contributions are negative.
+    """
+
+    nearest_prototype: NearestPrototype
+    runner_up: NearestPrototype
+    timestep_weights: dict[int, float]
+    features_for: list[Feature]
+    features_against: list[Feature]
+
+
+class CalibrationGroup(msgspec.Struct, frozen=True):
+    """The calibration images that the p-value is a rank among: of this `generator`, or `overall`; n of them."""
+
+    group: str
+    n: int
+
+
+class InputRecord(msgspec.Struct, frozen=True):
+    """What was judged: SHA-256 and size in bytes of the encoded file (or of the RGB pixels, where there is no file)."""
+
+    sha256: str
+    hashed: Literal["file", "pixels"]
+    size: int
+    width: int
+    height: int
+
+
+class BundleRecord(msgspec.Struct, frozen=True):
+    """What judged it. The SHA-256 is that of the manifest, which holds the hash of every other file."""
+
+    name: str
+    sha256: str
+    variant: str
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer for one face. All numbers are finite.
+
+    Attributes:
+        source: the path as given; None for an image from memory.
+        verdict: "known" (made by `generator`), "real" (consistent with the camera pictures of the training) or
+            "unknown" (p_value ≤ alpha).
+        generator: the generator that is named, only when known.
+        nearest: the class with the highest score, whatever the verdict.
+        p_value: share of the calibration images that are as unusual as this one, in (0, 1].
+        alpha: significance level.
+        calibration: what the p-value is a rank among.
+        log_density: Gaussian kernel log density under the training images, in nats.
+        scores: class → the head's own score, uncalibrated and not comparable between images.
+        probabilities: class → calibrated softmax, only where the bundle has a fitted temperature.
+        why: the reasons.
+        notes: what was converted on the way from the file to RGB.
+        input, bundle, engine: the record that makes the verdict repeatable.
+        milliseconds: stage → wall time; in a batch, the batch's time over its images.
+    """
+
+    source: str | None
+    verdict: Literal["known", "real", "unknown"]
+    generator: str | None
+    nearest: str
+    p_value: float
+    alpha: float
+    calibration: CalibrationGroup
+    log_density: float
+    scores: dict[str, float]
+    probabilities: dict[str, float] | None
+    why: Why
+    notes: tuple[str, ...]
+    input: InputRecord
+    bundle: BundleRecord
+    engine: EngineDescription
+    milliseconds: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as plain dictionaries, lists, strings and numbers, ready for `json.dumps`."""
+        plain: dict[str, Any] = msgspec.to_builtins(self, str_keys=True)
+        return plain
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return msgspec.json.encode(self).decode()
