@@ -1,0 +1,152 @@
+"""`protoleak train`: plain options in, a model directory out, with a progress bar on standard error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from protoleak.calibration.dataset import read_dataset
+from protoleak.model.backbones import BackboneKind
+from protoleak.model.latent_cache import default_cache
+from protoleak.model.latent_encoder import load_latent_encoder
+from protoleak.training.progress import progress_bar
+from protoleak.training.settings import DEFAULT_TIMESTEPS, Precision, TrainingSettings
+from protoleak.training.train import REPORT_FILE, train
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """What the command prints at the end.
+
+    Attributes:
+        epochs: that were trained; best_epoch (from 1) is the one whose weights were kept.
+        validation_macro_auc: of that epoch, softmax over generators.
+        images: readable ones per split and generator.
+        skipped: a line per file that could not be read, with the reason.
+    """
+
+    out: Path
+    epochs: int
+    best_epoch: int
+    validation_macro_auc: float
+    validation_loss: float
+    images: dict[str, dict[str, int]]
+    skipped: list[str]
+    seconds: float
+
+
+class _Epoch(msgspec.Struct):
+    validation_macro_auc: float
+    validation_loss: float
+
+
+class _Skipped(msgspec.Struct):
+    path: str
+    reason: str
+
+
+class _Report(msgspec.Struct):
+    images: dict[str, dict[str, int]]
+    best_epoch: int
+    epochs: list[_Epoch]
+    skipped: list[_Skipped]
+    seconds: float
+
+
+def run(
+    data: Path,
+    latent_encoder: str,
+    out: Path,
+    *,
+    input_range: tuple[float, float] = (0.0, 1.0),
+    scaling: float = 1.0,
+    real: str | None = None,
+    negatives: Path | None = None,
+    mixed_negatives: bool = True,
+    backbone: BackboneKind = "conv",
+    embedding_size: int = 128,
+    prototypes_per_generator: int = 6,
+    timesteps: tuple[int, ...] = DEFAULT_TIMESTEPS,
+    low_frequency_components: int | None = 8,
+    image_size: int = 256,
+    views: int = 1,
+    validation_views: int = 1,
+    epochs: int = 40,
+    patience: int = 10,
+    batch_size: int = 64,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-4,
+    timestep_dropout: float = 0.1,
+    entropy_weight: float = 0.01,
+    negatives_weight: float = 0.3,
+    precision: Precision = "fp32",
+    seed: int = 0,
+    noise_seed: int = 0,
+    cache: Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> TrainingSummary:
+    """Trains and writes a model; the options are those of `TrainingSettings`, `read_dataset` and `load_latent_encoder`.
+
+    Args:
+        data: a folder per generator, or WILD's layout.
+        latent_encoder: an .onnx file, a directory, or a hub id.
+        input_range, scaling: of an .onnx file only.
+        real: the folder of camera originals.
+        negatives: a folder of pictures of no class.
+        cache: folder of cached latents; None for the user's own.
+        resume: go on from an interrupted run in `out`.
+        quiet: no progress bar.
+
+    Raises:
+        ProtoleakError: see `train`.
+    """
+    settings = TrainingSettings(
+        backbone=backbone,
+        embedding_size=embedding_size,
+        prototypes_per_generator=prototypes_per_generator,
+        timesteps=timesteps,
+        low_frequency_components=low_frequency_components,
+        image_size=image_size,
+        views=views,
+        validation_views=validation_views,
+        epochs=epochs,
+        patience=patience,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        timestep_dropout=timestep_dropout,
+        entropy_weight=entropy_weight,
+        negatives_weight=negatives_weight,
+        mixed_negatives=mixed_negatives,
+        precision=precision,
+        seed=seed,
+        noise_seed=noise_seed,
+    )
+    dataset = read_dataset(data, real)
+    encoder = load_latent_encoder(latent_encoder, input_range=input_range, scaling=scaling)
+    with progress_bar(hidden=quiet) as progress:
+        train(
+            dataset,
+            encoder,
+            settings,
+            out,
+            negatives=negatives,
+            cache=cache or default_cache(),
+            resume=resume,
+            progress=progress,
+        )
+    report = msgspec.json.decode((out / REPORT_FILE).read_bytes(), type=_Report)
+    best = report.epochs[report.best_epoch - 1]
+    return TrainingSummary(
+        out=out,
+        epochs=len(report.epochs),
+        best_epoch=report.best_epoch,
+        validation_macro_auc=best.validation_macro_auc,
+        validation_loss=best.validation_loss,
+        images=report.images,
+        skipped=[f"{item.path}: {item.reason}" for item in report.skipped],
+        seconds=report.seconds,
+    )

@@ -1,0 +1,210 @@
+"""The training loop: latents in, weights out. It knows nothing of files but the state that it goes on from."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from protoleak.calibration.metrics import macro_auc_softmax
+from protoleak.errors import EngineError
+from protoleak.model.attributor import Attributor, AttributorConfig
+from protoleak.training.batches import balanced_order, batches, endless
+from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
+from protoleak.training.noising import Noising
+from protoleak.training.progress import Progress
+from protoleak.training.settings import TrainingSettings
+from protoleak.training.state import TrainingState, load_state, save_state
+
+LARGEST_GRADIENT_NORM = 5.0  # as published
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Latents in memory.
+
+    Attributes:
+        z0: float32 [n, C, h, w].
+        labels: int64 [n], index of the generator.
+    """
+
+    z0: torch.Tensor
+    labels: torch.Tensor
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The network with the weights of its best epoch, in evaluation mode, and how it came to them."""
+
+    attributor: Attributor
+    best_epoch: int
+    curves: list[dict[str, float]]
+    seconds: float
+
+
+def fit(
+    config: AttributorConfig,
+    settings: TrainingSettings,
+    noising: Noising,
+    train: Latents,
+    validation: Latents,
+    negatives: torch.Tensor | None,
+    run: str,
+    state_file: Path | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> FitResult:
+    """Trains a network; deterministic given settings, data, machine and number of threads.
+
+    Args:
+        config: of the network; its class names are the labels of both sets.
+        train, validation: latents of both sets; validation holds at least one of each class.
+        negatives: float32 [m, C, h, w], latents of pictures of no class, or None.
+        run: hash that a state must carry to be gone on from.
+        state_file: written after every epoch, and gone on from if it is there. None for no state.
+        progress: called after every step.
+
+    Raises:
+        CheckpointError: the state belongs to another run.
+        EngineError: the loss is no longer finite.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_seed(settings.seed, "initial weights"))
+        network = Attributor(config)
+        if settings.precision == "bf16":  # bfloat16 convolutions are fast in this layout only
+            network = network.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        state = TrainingState(run, 0, network.state_dict(), optimizer.state_dict(), {}, 0, [], 0.0)
+        if state_file is not None and state_file.exists():
+            state = load_state(state_file, run)
+            network.load_state_dict(state.network)
+            optimizer.load_state_dict(state.optimizer)
+        while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
+            started = time.monotonic()
+            torch.manual_seed(_seed(settings.seed, f"epoch {state.epoch}"))
+            record = _train_epoch(network, optimizer, settings, noising, train, negatives, state, progress)
+            record |= evaluate(network, noising, validation)
+            state.curves.append(record)
+            state.epoch += 1
+            if state.best_epoch == 0 or _quality(record) > _quality(state.curves[state.best_epoch - 1]):
+                state.best_epoch, state.best_network = state.epoch, copy.deepcopy(network.state_dict())
+            state.network, state.optimizer = network.state_dict(), optimizer.state_dict()
+            state.seconds += time.monotonic() - started
+            if state_file is not None:
+                save_state(state_file, state)
+    network.load_state_dict(state.best_network)
+    network = network.to(memory_format=torch.contiguous_format)
+    return FitResult(network.eval(), state.best_epoch, state.curves, state.seconds)
+
+
+def evaluate(network: Attributor, noising: Noising, latents: Latents) -> dict[str, float]:
+    """Cross entropy and macro AUC (softmax over generators) of latents, with the frozen noise bank."""
+    network.eval()
+    with torch.no_grad():
+        parts = torch.split(latents.z0, EVALUATION_BATCH)
+        class_score = torch.cat([network(noising.with_bank(z0)).class_score for z0 in parts])
+    return {
+        "validation_loss": float(class_loss(class_score, latents.labels)),
+        "validation_macro_auc": macro_auc_softmax(latents.labels.numpy(), class_score.numpy()),
+    }
+
+
+def _quality(record: dict[str, float]) -> tuple[float, float]:
+    """Greater is better. The AUC of a small validation set soon stays at 1; the loss still tells epochs apart."""
+    return round(record["validation_macro_auc"], 6), -record["validation_loss"]
+
+
+def _train_epoch(
+    network: Attributor,
+    optimizer: torch.optim.Optimizer,
+    settings: TrainingSettings,
+    noising: Noising,
+    train: Latents,
+    negatives: torch.Tensor | None,
+    state: TrainingState,
+    progress: Callable[[Progress], None],
+) -> dict[str, float]:
+    network.train()
+    order = balanced_order(train.labels, len(train.labels))
+    parts = list(batches(order, settings.batch_size))
+    share = 0.0 if negatives is None else settings.negatives_share
+    counts = [math.ceil(share * len(part)) for part in parts]
+    negative_order = endless(torch.arange(0 if negatives is None else len(negatives)), sum(counts))
+    total = 0.0
+    for step, (part, chosen) in enumerate(zip(parts, torch.split(negative_order, counts), strict=True)):
+        done = (state.epoch + step / len(parts)) / settings.epochs
+        for group in optimizer.param_groups:  # a function of the step alone, so that there is no schedule to resume
+            group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        given = train.z0[:0] if negatives is None else negatives[chosen]
+        loss = _loss(network, settings, noising, train.z0[part], train.labels[part], given)
+        if not bool(torch.isfinite(loss)):
+            raise EngineError(
+                f"training diverged in epoch {state.epoch + 1} (the loss is {float(loss.detach())}): lower the "
+                f"learning rate, now {settings.learning_rate}"
+            )
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT_NORM)
+        optimizer.step()
+        total += float(loss.detach())
+        mean = total / (step + 1)
+        position = state.epoch * len(parts) + step + 1
+        auc = state.curves[-1]["validation_macro_auc"] if state.curves else None
+        progress(Progress("train", position, settings.epochs * len(parts), loss=mean, validation_macro_auc=auc))
+    return {"epoch": state.epoch + 1, "training_loss": total / len(parts)}
+
+
+def _loss(
+    network: Attributor,
+    settings: TrainingSettings,
+    noising: Noising,
+    z0: torch.Tensor,
+    labels: torch.Tensor,
+    given: torch.Tensor,
+) -> torch.Tensor:
+    """Everything goes through the network as one batch, so that batch normalisation sees what it will see deployed."""
+    count = math.ceil(settings.mixed_share * len(z0)) if settings.mixed_negatives else 0
+    mixed = mixed_negatives(z0, labels, count)
+    z_t = noising.with_fresh_noise(torch.cat([z0, mixed, given]))
+    dropped = torch.rand(z_t.shape[:2]) < settings.timestep_dropout
+    h, g = embed_kept(network, z_t, dropped, settings.precision == "bf16")
+    embedding, gate, timestep_weight = network.pool(h, g, dropped)
+    class_score = network.class_score(network.prototype_distance(embedding, gate))
+    of_class, of_mixed, of_given = torch.split(class_score, [len(z0), len(mixed), len(given)])
+    loss = class_loss(of_class, labels) + settings.entropy_weight * entropy_loss(timestep_weight[: len(z0)])
+    for scores in (of_mixed, of_given):
+        if len(scores):
+            loss = loss + settings.negatives_weight * uniform_loss(scores)
+    return loss
+
+
+def embed_kept(
+    network: Attributor, z_t: torch.Tensor, dropped: torch.Tensor, bfloat16: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `Attributor.embed_timesteps`, without spending time on dropped timesteps: what it gives there is 0.
+
+    Marks are mended in place in `dropped` bool [N, T], so that no image loses all its timesteps.
+    """
+    dropped[:, 0] &= ~dropped.all(dim=1)
+    kept = z_t[~dropped]
+    if bfloat16:
+        kept = kept.contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        embedded = network.backbone.encoder(kept).float()
+    h = embedded.new_zeros(*z_t.shape[:2], embedded.shape[1])
+    h[~dropped] = embedded
+    g = network.backbone.att.gate(h) if network.config.gate else torch.ones_like(h)
+    return h, g
+
+
+def _seed(seed: int, purpose: str) -> int:
+    """A seed of its own for each purpose, so that an epoch's random numbers don't depend on those before it."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") >> 1

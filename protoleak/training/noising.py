@@ -1,0 +1,72 @@
+"""Noising of latents in PyTorch, for training; `protoleak.diffusion` is what it must agree with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from protoleak.diffusion import NoiseSchedule, low_frequency_projection, noise_bank
+
+
+@dataclass(frozen=True)
+class Noising:
+    """z0 → z_t of all timesteps, as `protoleak.diffusion.noised_latents`.
+
+    Attributes:
+        latent_factor, noise_factor: float32 [T, 1, 1, 1].
+        bank: float32 [T, C', h, w], the frozen noise with its low-frequency half appended.
+        projections: P_h [h, h] and P_w [w, w] of the low-frequency half, or None without it.
+    """
+
+    latent_factor: torch.Tensor
+    noise_factor: torch.Tensor
+    bank: torch.Tensor
+    projections: tuple[torch.Tensor, torch.Tensor] | None
+
+    @classmethod
+    def build(
+        cls,
+        timesteps: tuple[int, ...],
+        latent_shape: tuple[int, int, int],
+        noise_seed: int,
+        low_frequency_components: int | None,
+        schedule: NoiseSchedule | None = None,
+    ) -> Noising:
+        """From the settings of a model; latent_shape is (C, h, w)."""
+        latent_factor, noise_factor = (schedule or NoiseSchedule()).coefficients(timesteps)
+        projections = None
+        if low_frequency_components is not None:
+            left, right = (low_frequency_projection(size, low_frequency_components) for size in latent_shape[1:])
+            projections = torch.from_numpy(left), torch.from_numpy(right)
+        bank = torch.from_numpy(noise_bank(noise_seed, timesteps, latent_shape))
+        return cls(
+            torch.from_numpy(latent_factor).reshape(-1, 1, 1, 1),
+            torch.from_numpy(noise_factor).reshape(-1, 1, 1, 1),
+            _with_low_frequency(bank, projections),
+            projections,
+        )
+
+    def with_bank(self, z0: torch.Tensor) -> torch.Tensor:
+        """z_t with the frozen noise: float32 [N, C, h, w] → [N, T, C', h, w]."""
+        return self._mix(z0, self.bank)
+
+    def with_fresh_noise(self, z0: torch.Tensor) -> torch.Tensor:
+        """z_t with noise of its own for each image and timestep, drawn from torch's global generator."""
+        noise = torch.randn(z0.shape[0], self.bank.shape[0], *z0.shape[1:])
+        return self._mix(z0, _with_low_frequency(noise, self.projections))
+
+    def _mix(self, z0: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """`noise` float32 [T or N×T, C', h, w] already has its low-frequency half."""
+        # Latents are projected here, per batch, and not kept projected: it is 1/T of the projecting that the noise
+        # needs, and keeping it would double the memory that a training set takes.
+        z0 = _with_low_frequency(z0, self.projections)
+        return torch.addcmul(z0[:, None] * self.latent_factor, noise, self.noise_factor)
+
+
+def _with_low_frequency(planes: torch.Tensor, projections: tuple[torch.Tensor, torch.Tensor] | None) -> torch.Tensor:
+    """Appends P_h X P_wᵀ of every plane on the channel axis: [..., C, h, w] → [..., 2C, h, w]."""
+    if projections is None:
+        return planes
+    left, right = projections
+    return torch.cat([planes, left @ (planes @ right.T)], dim=-3)

@@ -1,0 +1,120 @@
+"""What decides the outcome of training, in one value that is recorded with the model."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import msgspec
+
+from protoleak.diffusion import NoiseSchedule
+from protoleak.errors import ProtoleakError
+from protoleak.model.backbones import BACKBONE_KINDS, BackboneKind
+
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+DEFAULT_TIMESTEPS = (0, 100, 300, 500, 700)
+SMALLEST_IMAGE_SIZE = 64
+
+
+class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of one training run. With the same data, machine and number of threads they give the same weights.
+
+    Attributes:
+        backbone: one of BACKBONE_KINDS.
+        embedding_size: D.
+        prototypes_per_generator: M.
+        timesteps: of the diffusion; each image is noised to all of them.
+        low_frequency_components: k lowest DCT-II vectors per axis whose projection is appended, or None for none.
+        image_size: side in pixels of what the latent encoder gets.
+        views: latents per training image; the first is of the image as it is deployed, the others are of random crops,
+            sizes and compressions of it (see `training.views`).
+        validation_views: the same for validation images.
+        epochs: at most this many; one epoch is as many draws as there are training latents.
+        batch_size: of images with a class; negatives come on top.
+        learning_rate, weight_decay: of AdamW. The rate falls to 0 over all epochs along a cosine.
+        timestep_dropout: probability that a timestep of an image is left out of a step.
+        entropy_weight: of mean(log T − H(timestep weights)), which keeps the temporal pool from a single timestep.
+        negatives_weight: of the cross entropy to the uniform target, for mixed and for given negatives each.
+        mixed_negatives: whether latents of two classes are interpolated and pushed away from every class.
+        mixed_share: mixed negatives per image of a batch.
+        negatives_share: given negatives per image of a batch; used when there is a folder of them.
+        precision: of the per-timestep encoder's arithmetic in training; validation is always fp32. "bf16" is faster on
+            processors with bfloat16 instructions and many times slower on others.
+        patience: epochs without a better validation result after which training ends.
+        seed: of initial weights, views, order, dropout and training noise.
+        noise_seed: of the frozen noise bank that the model is validated and deployed with.
+    """
+
+    backbone: BackboneKind = "conv"
+    embedding_size: int = 128
+    prototypes_per_generator: int = 6
+    timesteps: tuple[int, ...] = DEFAULT_TIMESTEPS
+    low_frequency_components: int | None = 8
+    image_size: int = 256
+    views: int = 1
+    validation_views: int = 1
+    epochs: int = 40
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    timestep_dropout: float = 0.1
+    entropy_weight: float = 0.01
+    negatives_weight: float = 0.3
+    mixed_negatives: bool = True
+    mixed_share: float = 0.25
+    negatives_share: float = 0.25
+    precision: Precision = "fp32"
+    patience: int = 10
+    seed: int = 0
+    noise_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONE_KINDS:
+            raise ProtoleakError(f"no backbone {self.backbone!r}: choose one of {', '.join(BACKBONE_KINDS)}")
+        if self.precision not in PRECISIONS:
+            raise ProtoleakError(f"no precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}")
+        for name in ("embedding_size", "prototypes_per_generator", "views", "validation_views", "epochs", "patience"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "give 1 or more")
+        _require(self.batch_size >= 2, "batch_size", self.batch_size, "give 2 or more, for batch normalisation")
+        rate = self.learning_rate
+        _require(0 < rate < math.inf, "learning_rate", rate, "give a number above 0, such as 0.001")
+        for name in ("weight_decay", "entropy_weight", "negatives_weight"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "give 0 or more")
+        for name in ("mixed_share", "negatives_share"):
+            _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "give a share above 0, up to 1")
+        _require(0 <= self.timestep_dropout < 1, "timestep_dropout", self.timestep_dropout, "give 0 up to below 1")
+        for name in ("seed", "noise_seed"):
+            _require(0 <= getattr(self, name) < 2**63, name, getattr(self, name), "give 0 up to 2⁶³ − 1")
+        if self.image_size < SMALLEST_IMAGE_SIZE or self.image_size % 8:
+            raise ProtoleakError(
+                f"image_size is {self.image_size}: give a multiple of 8 from {SMALLEST_IMAGE_SIZE} on, such as 256"
+            )
+        self._check_timesteps()
+
+    def _check_timesteps(self) -> None:
+        if not self.timesteps:
+            raise ProtoleakError("no timesteps: give at least one, such as 0,100,300,500,700")
+        if len(set(self.timesteps)) != len(self.timesteps):
+            raise ProtoleakError(f"timesteps {self.timesteps} name one twice: give each once")
+        steps = NoiseSchedule().steps
+        outside = [t for t in self.timesteps if not 0 <= t < steps]
+        if outside:
+            raise ProtoleakError(f"timesteps {outside} lie outside the schedule: give numbers from 0 to {steps - 1}")
+        components = self.low_frequency_components
+        if components is not None and components < 1:
+            raise ProtoleakError(f"low_frequency_components is {components}: give 1 or more, or none to leave them out")
+
+    def check_latent(self, latent_shape: tuple[int, int, int]) -> None:
+        """Raises ProtoleakError where these settings do not fit latents of shape (C, h, w)."""
+        components, side = self.low_frequency_components, min(latent_shape[1:])
+        if components is not None and components > side:
+            raise ProtoleakError(
+                f"low_frequency_components is {components}, but the latents are {latent_shape[1]}×{latent_shape[2]}: "
+                f"give at most {side}, or none to leave them out"
+            )
+
+
+def _require(holds: bool, name: str, value: float, remedy: str) -> None:
+    if not holds:
+        raise ProtoleakError(f"{name} is {value}: {remedy}")

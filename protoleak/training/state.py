@@ -1,0 +1,62 @@
+"""The state of an unfinished training run, saved after every epoch, from which it goes on as if never interrupted."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from protoleak.errors import CheckpointError
+
+STATE_FILE = "training_state.pt"
+
+
+@dataclass
+class TrainingState:
+    """Where a run stands after `epoch` epochs. Random numbers need no state: each epoch has its own seed.
+
+    Attributes:
+        run: hash of settings, data and latent encoder.
+        network, optimizer: state dicts.
+        best_network: the weights of the best validation result so far, those of epoch `best_epoch` (from 1).
+        curves: one record per epoch.
+    """
+
+    run: str
+    epoch: int
+    network: dict[str, Any]
+    optimizer: dict[str, Any]
+    best_network: dict[str, Any]
+    best_epoch: int
+    curves: list[dict[str, float]]
+    seconds: float
+
+
+def save_state(path: Path, state: TrainingState) -> None:
+    """Writes the state; an interruption leaves the one before it."""
+    partial = path.with_suffix(".partial")
+    torch.save(asdict(state), partial)
+    partial.replace(path)
+
+
+def load_state(path: Path, run: str) -> TrainingState:
+    """Reads what `save_state` wrote.
+
+    Raises:
+        CheckpointError: it is unreadable, or belongs to a run with other settings, data or latent encoder.
+    """
+    start_anew = "train without resuming to start anew, or choose another output folder"
+    try:
+        state = TrainingState(**torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is no readable training state ({reason}): {start_anew}") from error
+    if state.run != run:
+        raise CheckpointError(
+            f"{path} belongs to a run with other settings, data or latent encoder ({state.run[:12]}…, this one is "
+            f"{run[:12]}…): give the same as then to go on, {start_anew}"
+        )
+    return state

@@ -1,0 +1,231 @@
+"""Trains the attribution network on a data set and writes the model directory."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import torch
+
+from protoleak.calibration.dataset import Dataset, list_images
+from protoleak.errors import CheckpointError
+from protoleak.model.attributor import AttributorConfig
+from protoleak.model.checkpoint import (
+    LATENT_ENCODER_FOLDER,
+    MODEL_FILE,
+    WEIGHTS_FILE,
+    LatentEncoderRecord,
+    ModelConfig,
+    TrainedModel,
+    load_model,
+    save_model,
+)
+from protoleak.model.latent_encoder import LatentEncoder
+from protoleak.training.fit import FitResult, Latents, fit
+from protoleak.training.latents import EncodedImages, Skipped, encode_images, require_every_class
+from protoleak.training.noising import Noising
+from protoleak.training.progress import Progress
+from protoleak.training.provenance import content_hash, library_versions, run_hash, source_commit
+from protoleak.training.settings import TrainingSettings
+from protoleak.training.state import STATE_FILE
+
+REPORT_FILE = "training.json"
+
+
+def train(
+    dataset: Dataset,
+    latent_encoder: LatentEncoder,
+    settings: TrainingSettings,
+    out: Path,
+    *,
+    negatives: Path | None = None,
+    cache: Path | None = None,
+    resume: bool = False,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> TrainedModel:
+    """Encodes the images once, trains, and writes the model and its training.json to `out`.
+
+    Unreadable images are skipped and listed in training.json. The test and calibration images are not looked at.
+
+    Args:
+        dataset: from `read_dataset`.
+        latent_encoder: frozen.
+        out: of the model directory; a model there is replaced.
+        negatives: folder of pictures of no class, pushed away from every class.
+        cache: folder of cached latents, or None to keep none.
+        resume: go on from the state that an interrupted run left in `out`; where that run is finished, its model is
+            given back.
+        progress: called often, with where the run stands.
+
+    Returns:
+        The model of the epoch with the best validation macro AUC; the network is in evaluation mode.
+
+    Raises:
+        ProtoleakError: the settings don't fit the latents.
+        DatasetError: a class without a readable training or validation image, or no readable negative.
+        CheckpointError: `out` is no place for a model, or what is there to resume belongs to another run.
+        EngineError: a latent or the loss is not finite.
+    """
+    started = time.monotonic()
+    _check_place(out)
+    latent_shape = latent_encoder.latent_shape(settings.image_size)
+    settings.check_latent(latent_shape)
+
+    def encode(split: str, paths: list[Path], views: int) -> EncodedImages:
+        def report(done: int, total: int) -> None:
+            progress(Progress(f"encode {split}", done, total))
+
+        return encode_images(latent_encoder, paths, views, settings.seed, settings.image_size, cache, report)
+
+    encoded = {
+        split: encode(split, [sample.path for sample in samples], views)
+        for split, samples, views in (
+            ("train", dataset.train, settings.views),
+            ("validation", dataset.validation, settings.validation_views),
+        )
+    }
+    labels = {
+        split: torch.tensor([samples[image].label for image in encoded[split].image])
+        for split, samples in (("train", dataset.train), ("validation", dataset.validation))
+    }
+    for split, values in labels.items():
+        require_every_class(values, dataset.generators, split, encoded[split].skipped)
+    if negatives is not None:
+        encoded["negatives"] = encode("negatives", list(list_images(negatives)), settings.views)
+        require_every_class(
+            torch.zeros(len(encoded["negatives"].image), dtype=torch.int64),
+            (str(negatives),),
+            "negatives",
+            encoded["negatives"].skipped,
+        )
+
+    data_hash = content_hash(
+        f"{split} {_name(dataset, negatives, path)} {sha256}"
+        for split, images in encoded.items()
+        for path, sha256 in images.files.items()
+    )
+    run = run_hash(settings, dataset.generators, dataset.real_class, data_hash, latent_encoder.fingerprint)
+    if resume and not (out / STATE_FILE).exists() and (out / MODEL_FILE).exists():
+        return _finished(out, run)
+    if not resume:
+        (out / STATE_FILE).unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+
+    config = AttributorConfig(
+        backbone=settings.backbone,
+        in_channels=latent_shape[0] * (1 if settings.low_frequency_components is None else 2),
+        embedding_size=settings.embedding_size,
+        generators=len(dataset.generators),
+        prototypes_per_generator=settings.prototypes_per_generator,
+        timesteps=len(settings.timesteps),
+    )
+    result = fit(
+        config,
+        settings,
+        Noising.build(settings.timesteps, latent_shape, settings.noise_seed, settings.low_frequency_components),
+        Latents(encoded["train"].z0, labels["train"]),
+        Latents(encoded["validation"].z0, labels["validation"]),
+        encoded["negatives"].z0 if negatives is not None else None,
+        run,
+        out / STATE_FILE,
+        progress,
+    )
+    images = {split: _image_counts(dataset, split, encoded[split]) for split in labels}
+    provenance: dict[str, object] = {
+        "made_by": "protoleak train",
+        "run": run,
+        "data": dataset.folder.resolve().name,
+        "data_hash": data_hash,
+        "images": images,
+        "negatives": None if negatives is None else negatives.resolve().name,
+        "negative_images": len(encoded["negatives"].files) if negatives is not None else 0,
+        "skipped_images": sum(len(part.skipped) for part in encoded.values()),
+        "settings": msgspec.to_builtins(settings),
+        "best": result.curves[result.best_epoch - 1],
+        "libraries": library_versions(),
+        "commit": source_commit(),
+        "threads": torch.get_num_threads(),
+    }
+    model = TrainedModel(
+        ModelConfig(
+            generators=list(dataset.generators),
+            real_class=dataset.real_class,
+            image_size=settings.image_size,
+            timesteps=list(settings.timesteps),
+            noise_seed=settings.noise_seed,
+            low_frequency_components=settings.low_frequency_components,
+            latent_shape=latent_shape,
+            attributor=config,
+            latent_encoder=LatentEncoderRecord(latent_encoder.kind, latent_encoder.fingerprint),
+            provenance=provenance,
+        ),
+        result.attributor,
+        latent_encoder,
+    )
+    skipped = [item for part in encoded.values() for item in part.skipped]
+    _write(out, model, _report(provenance, result, skipped, time.monotonic() - started))
+    return model
+
+
+def _check_place(out: Path) -> None:
+    """Before any work is spent: `out` is new, empty, a model, or an unfinished run."""
+    if not out.exists():
+        return
+    if not out.is_dir() or (
+        any(out.iterdir()) and not any((out / name).is_file() for name in (MODEL_FILE, STATE_FILE))
+    ):
+        raise CheckpointError(f"{out} exists and is not a model: choose another place, or move it away")
+
+
+def _finished(out: Path, run: str) -> TrainedModel:
+    model = load_model(out)
+    if model.config.provenance.get("run") != run:
+        raise CheckpointError(
+            f"{out} holds a finished model of other settings, data or latent encoder: there is nothing to resume; "
+            "train without resuming to replace it, or choose another output folder"
+        )
+    return model
+
+
+def _name(dataset: Dataset, negatives: Path | None, path: Path) -> str:
+    """A file's name below its data folder: hashes don't depend on where a data set lies."""
+    root = negatives if negatives is not None and path.is_relative_to(negatives) else dataset.folder
+    return path.relative_to(root).as_posix()
+
+
+def _image_counts(dataset: Dataset, split: str, encoded: EncodedImages) -> dict[str, int]:
+    """Readable images per generator."""
+    samples = dataset.train if split == "train" else dataset.validation
+    counts = Counter(dataset.generators[sample.label] for sample in samples if sample.path in encoded.files)
+    return {generator: counts[generator] for generator in dataset.generators}
+
+
+def _report(
+    provenance: dict[str, object], result: FitResult, skipped: list[Skipped], seconds: float
+) -> dict[str, object]:
+    return {
+        **provenance,
+        "best_epoch": result.best_epoch,
+        "epochs": result.curves,
+        "skipped": msgspec.to_builtins(skipped),
+        "seconds": round(seconds, 1),
+        "training_seconds": round(result.seconds, 1),
+    }
+
+
+def _write(out: Path, model: TrainedModel, report: dict[str, object]) -> None:
+    """Moves the finished model into `out`. The state goes last: until then an interrupted run can go on from it."""
+    staged = out / "finished"
+    shutil.rmtree(staged, ignore_errors=True)
+    save_model(staged, model)
+    (staged / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    (out / MODEL_FILE).unlink(missing_ok=True)
+    shutil.rmtree(out / LATENT_ENCODER_FOLDER, ignore_errors=True)
+    for name in (LATENT_ENCODER_FOLDER, WEIGHTS_FILE, REPORT_FILE, MODEL_FILE):
+        (staged / name).replace(out / name)
+    staged.rmdir()
+    (out / STATE_FILE).unlink()

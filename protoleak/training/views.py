@@ -1,0 +1,145 @@
+"""Views of a training image: the picture as it is deployed, and random crops, sizes and compressions of it.
+
+Generators deliver pictures of one size, framing and file format each. A network that sees them only so learns these in
+place of the generator's trace; views take them away. All happens before the latent encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from protoleak.errors import MediaError
+from protoleak.model.latent_cache import latent_key
+from protoleak.runtime.media import UInt8Array, open_image, printable
+from protoleak.runtime.preprocess import preprocess
+
+Filter = Literal["bilinear", "bicubic", "lanczos", "box"]
+Codec = Literal["JPEG", "WEBP"]
+
+DEPLOYED_VIEW = "deployed"
+SMALLEST_CROP, SMALLEST_CROP_PIXELS = 0.35, 32
+SMALLEST_SIZE, LARGEST_SIZE = 96, 512
+RESIZE_PROBABILITY, COMPRESS_PROBABILITY = 0.7, 0.6
+LOWEST_QUALITY, HIGHEST_QUALITY = 50, 96
+FILTERS: tuple[Filter, ...] = get_args(Filter)
+CODECS: tuple[Codec, ...] = get_args(Codec)
+RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done to an image before the deployed preprocessing; the default is nothing, the deployed line itself.
+
+    Attributes:
+        crop: side of a square as a share of the short side, then its left and top as shares of the room that is left;
+            None for the whole image.
+        flip: mirrored left to right.
+        size, filter: the side in pixels that the image is resized to, and how; None for no resizing.
+        codec, quality: of a lossy round trip; None for none.
+    """
+
+    crop: tuple[float, float, float] | None = None
+    flip: bool = False
+    size: int | None = None
+    filter: Filter | None = None
+    codec: Codec | None = None
+    quality: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Names everything that is done: with the file's hash and the side S, the key of a cached latent."""
+        return DEPLOYED_VIEW if self == View() else msgspec.json.encode(self).decode()
+
+    def pixels(self, image: Image.Image, image_size: int) -> UInt8Array:
+        """The view of an RGB image: uint8 [S, S, 3] with S = image_size."""
+        if self.crop is not None:
+            image = _square(image, *self.crop)
+        if self.flip:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self.size is not None and self.filter is not None:
+            image = image.resize((self.size, self.size), RESAMPLING[self.filter])
+        if self.codec is not None and self.quality is not None:
+            buffer = io.BytesIO()
+            image.save(buffer, self.codec, quality=self.quality)
+            image = Image.open(buffer).convert("RGB")
+        return preprocess(image, image_size)
+
+
+def draw_view(seed: int, sha256: str, index: int) -> View:
+    """View number `index` of the image with that content; the same arguments give the same view. View 0 is plain."""
+    if index == 0:
+        return View()
+    name = f"{seed} {sha256} {index}".encode()
+    key = np.frombuffer(hashlib.sha256(name).digest()[:16], dtype=np.uint64)
+    random = np.random.Generator(np.random.Philox(key=key))
+    side, left, top = (round(float(value), 4) for value in random.uniform([SMALLEST_CROP, 0, 0], [1, 1, 1]))
+    resized = bool(random.random() < RESIZE_PROBABILITY)
+    compressed = bool(random.random() < COMPRESS_PROBABILITY)
+    return View(
+        crop=(side, left, top),
+        flip=bool(random.random() < 0.5),
+        size=int(random.integers(SMALLEST_SIZE, LARGEST_SIZE + 1)) if resized else None,
+        filter=FILTERS[int(random.integers(len(FILTERS)))] if resized else None,
+        codec=CODECS[int(random.integers(len(CODECS)))] if compressed else None,
+        quality=int(random.integers(LOWEST_QUALITY, HIGHEST_QUALITY + 1)) if compressed else None,
+    )
+
+
+@dataclass(frozen=True)
+class ViewSource:
+    """One view of one image file, made when it is called.
+
+    Attributes:
+        sha256: of the file's bytes when it was listed.
+    """
+
+    path: Path
+    sha256: str
+    view: View
+    image_size: int
+
+    def __call__(self) -> UInt8Array:
+        """uint8 [S, S, 3]. Raises MediaError where the file is no readable image, or is another one by now."""
+        return self.view.pixels(_picture(self.path, self.sha256), self.image_size)
+
+    @property
+    def key(self) -> str:
+        """Of the view's latent in the cache."""
+        return latent_key(self.sha256, self.view.name, self.image_size)
+
+
+def view_sources(path: Path, views: int, seed: int, image_size: int) -> list[ViewSource]:
+    """The views of one image file, the deployed one first. Raises MediaError where the file cannot be read."""
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise MediaError(f"{printable(str(path))}: cannot be read: {error.strerror or error}") from error
+    return [ViewSource(path, sha256, draw_view(seed, sha256, index), image_size) for index in range(views)]
+
+
+@lru_cache(maxsize=2)  # the views of an image are asked for one after another: it is decoded once for all of them
+def _picture(path: Path, sha256: str) -> Image.Image:
+    opened = open_image(path)
+    if opened.sha256 != sha256:
+        raise MediaError(f"{opened.name}: was changed while the images were read: run again")
+    return opened.picture
+
+
+def _square(image: Image.Image, side_share: float, left_share: float, top_share: float) -> Image.Image:
+    short = min(image.size)
+    side = min(short, max(SMALLEST_CROP_PIXELS, round(side_share * short)))
+    left, top = round(left_share * (image.width - side)), round(top_share * (image.height - side))
+    return image.crop((left, top, left + side, top + side))

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from protoleak.errors import CheckpointError, EngineError, ProtoleakError
+from protoleak.model.attributor import Attributor, AttributorConfig
+from protoleak.training.fit import FitResult, Latents, fit
+from protoleak.training.noising import Noising
+from protoleak.training.progress import Progress
+from protoleak.training.settings import TrainingSettings
+from protoleak.training.state import STATE_FILE
+
+SHAPE = (2, 8, 8)
+SETTINGS = TrainingSettings(
+    embedding_size=16,
+    prototypes_per_generator=2,
+    timesteps=(0, 500),
+    low_frequency_components=3,
+    epochs=4,
+    batch_size=16,
+    learning_rate=3e-3,
+    seed=5,
+)
+
+
+def latents(count: int, seed: int) -> Latents:
+    """Two classes that differ in the sign of a checkerboard."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 2
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1.0
+    signs = (labels * 2.0 - 1.0).reshape(-1, 1, 1, 1)
+    return Latents(torch.randn(count, *SHAPE, generator=random) + 0.5 * signs * board, labels)
+
+
+def run_fit(
+    settings: TrainingSettings, state: Path | None = None, negatives: torch.Tensor | None = None, stop_at: int = 0
+) -> FitResult:
+    config = AttributorConfig(
+        backbone=settings.backbone,
+        in_channels=4,
+        embedding_size=settings.embedding_size,
+        generators=2,
+        prototypes_per_generator=settings.prototypes_per_generator,
+        timesteps=len(settings.timesteps),
+    )
+    noising = Noising.build(settings.timesteps, SHAPE, settings.noise_seed, settings.low_frequency_components)
+
+    def interrupt(progress: Progress) -> None:
+        if stop_at and progress.done == stop_at:
+            raise KeyboardInterrupt
+
+    return fit(config, settings, noising, latents(48, 0), latents(16, 1), negatives, "run", state, progress=interrupt)
+
+
+def weights(network: Attributor) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def assert_same_weights(first: Attributor, second: Attributor) -> None:
+    one, two = weights(first), weights(second)
+    assert one.keys() == two.keys()
+    different = [name for name in one if not torch.equal(one[name], two[name])]
+    assert different == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_seed_gives_identical_weights(precision: str) -> None:
+    settings = msgspec.structs.replace(SETTINGS, precision=precision, epochs=2)
+    assert_same_weights(run_fit(settings).attributor, run_fit(settings).attributor)
+
+
+def test_another_seed_gives_other_weights() -> None:
+    first, second = run_fit(SETTINGS), run_fit(msgspec.structs.replace(SETTINGS, seed=6))
+    assert not torch.equal(first.attributor.prototypes, second.attributor.prototypes)
+
+
+def test_training_leaves_the_callers_random_numbers_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    run_fit(msgspec.structs.replace(SETTINGS, epochs=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_run_interrupted_within_an_epoch_and_resumed_gives_the_same_weights(tmp_path: Path) -> None:
+    whole = run_fit(SETTINGS)
+    state = tmp_path / STATE_FILE
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(SETTINGS, state, stop_at=8)  # three steps per epoch: in the third of four epochs
+    resumed = run_fit(SETTINGS, state)
+    assert len(resumed.curves) == SETTINGS.epochs
+    assert resumed.curves == whole.curves
+    assert resumed.best_epoch == whole.best_epoch
+    assert_same_weights(whole.attributor, resumed.attributor)
+
+
+def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / STATE_FILE
+    run_fit(msgspec.structs.replace(SETTINGS, epochs=1), state)
+    content = torch.load(state, weights_only=True)
+    torch.save({**content, "run": "another"}, state)
+    with pytest.raises(CheckpointError, match="belongs to a run with other settings"):
+        run_fit(SETTINGS, state)
+
+
+def test_a_damaged_state_is_refused_by_name(tmp_path: Path) -> None:
+    state = tmp_path / STATE_FILE
+    state.write_bytes(b"not a state")
+    with pytest.raises(CheckpointError, match=STATE_FILE):
+        run_fit(SETTINGS, state)
+
+
+def test_two_classes_are_learnt_and_the_best_epoch_is_kept() -> None:
+    result = run_fit(msgspec.structs.replace(SETTINGS, epochs=12))
+    best = result.curves[result.best_epoch - 1]
+    assert best["validation_macro_auc"] > 0.95
+    quality = [(round(c["validation_macro_auc"], 6), -c["validation_loss"]) for c in result.curves]
+    assert quality[result.best_epoch - 1] == max(quality)
+
+
+def test_training_stops_when_validation_no_longer_improves() -> None:
+    settings = msgspec.structs.replace(SETTINGS, epochs=60, patience=2, learning_rate=0.03)
+    result = run_fit(settings)
+    assert len(result.curves) == min(60, result.best_epoch + 2)
+    assert len(result.curves) < 60
+
+
+def test_the_temporal_pool_is_trained() -> None:
+    short = run_fit(msgspec.structs.replace(SETTINGS, epochs=1))
+    with torch.random.fork_rng():
+        long = run_fit(SETTINGS)
+    name = "temporal_pool.query.weight"
+    assert not torch.equal(weights(short.attributor)[name], weights(long.attributor)[name])
+
+
+def test_negatives_are_given_less_confidence_than_without_them() -> None:
+    negatives = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(9)) * 2.0
+    unseen = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(10)) * 2.0
+    settings = msgspec.structs.replace(SETTINGS, epochs=12, mixed_negatives=False)
+    noising = Noising.build(settings.timesteps, SHAPE, settings.noise_seed, settings.low_frequency_components)
+
+    def confidence(network: Attributor) -> float:
+        with torch.no_grad():
+            probability = network(noising.with_bank(unseen)).class_score.softmax(dim=1)
+        return float(probability.max(dim=1).values.mean())
+
+    with_them = confidence(run_fit(settings, negatives=negatives).attributor)
+    without = confidence(run_fit(settings).attributor)
+    assert with_them < without - 0.05
+
+
+def test_a_diverging_run_says_to_lower_the_learning_rate() -> None:
+    with pytest.raises(EngineError, match="lower the learning rate"):
+        run_fit(msgspec.structs.replace(SETTINGS, epochs=30, learning_rate=1e30))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"backbone": "resnet19"}, "choose one of conv"),
+        ({"timesteps": ()}, "give at least one"),
+        ({"timesteps": (100, 100)}, "give each once"),
+        ({"timesteps": (0, 1000)}, "0 to 999"),
+        ({"batch_size": 1}, "2 or more"),
+        ({"timestep_dropout": 1.0}, "timestep_dropout is 1.0"),
+        ({"low_frequency_components": 0}, "or none to leave them out"),
+        ({"image_size": 250}, "multiple of 8"),
+        ({"learning_rate": 0.0}, "above 0"),
+        ({"views": 0}, "views is 0"),
+    ],
+)
+def test_settings_that_make_no_sense_name_the_remedy(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ProtoleakError, match=message):
+        TrainingSettings(**change)  # type: ignore[arg-type]
+
+
+def test_more_low_frequency_components_than_the_latent_has_is_refused_with_the_largest_number() -> None:
+    with pytest.raises(ProtoleakError, match="at most 8"):
+        msgspec.structs.replace(SETTINGS, low_frequency_components=9).check_latent(SHAPE)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
+from protoleak.model.attributor import Attributor, AttributorConfig
+from protoleak.training.batches import balanced_order, batches
+from protoleak.training.fit import embed_kept
+from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
+from protoleak.training.noising import Noising
+
+TIMESTEPS = (0, 100, 700)
+SHAPE = (4, 12, 10)
+
+
+@pytest.mark.parametrize("components", [None, 3])
+def test_noising_with_the_bank_agrees_with_the_reference_formulas(components: int | None) -> None:
+    z0 = np.random.default_rng(0).normal(size=(5, *SHAPE)).astype(np.float32)
+    factors = NoiseSchedule().coefficients(TIMESTEPS)
+    expected = noised_latents(z0, noise_bank(7, TIMESTEPS, SHAPE), *factors, components)
+    got = Noising.build(TIMESTEPS, SHAPE, 7, components).with_bank(torch.from_numpy(z0)).numpy()
+    # float32 sums in another order: a few units in the last place of values up to about 150
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_fresh_noise_differs_between_images_and_timesteps_and_has_unit_variance() -> None:
+    torch.manual_seed(0)
+    noising = Noising.build(TIMESTEPS, SHAPE, 7, None)
+    z_t = noising.with_fresh_noise(torch.zeros(64, *SHAPE))
+    noise = z_t / noising.noise_factor
+    assert not torch.equal(noise[0], noise[1])
+    assert not torch.equal(noise[:, 0], noise[:, 1])
+    assert float(noise.var()) == pytest.approx(1.0, abs=0.02)  # 92,160 draws: standard error 0.005
+
+
+def test_low_frequency_half_of_fresh_noise_is_the_projection_of_the_same_noise() -> None:
+    torch.manual_seed(0)
+    noising = Noising.build(TIMESTEPS, SHAPE, 7, 3)
+    z_t = noising.with_fresh_noise(torch.randn(2, *SHAPE))
+    assert noising.projections is not None
+    left, right = noising.projections
+    torch.testing.assert_close(z_t[:, :, 4:], left @ z_t[:, :, :4] @ right.T, rtol=1e-4, atol=1e-4)
+
+
+def test_entropy_loss_is_zero_for_equal_weights_and_log_t_for_a_single_timestep() -> None:
+    assert float(entropy_loss(torch.full((3, 5), 0.2))) == pytest.approx(0.0, abs=1e-6)
+    assert float(entropy_loss(torch.eye(5))) == pytest.approx(math.log(5), abs=1e-6)
+
+
+def test_uniform_loss_is_least_where_all_classes_score_the_same() -> None:
+    assert float(uniform_loss(torch.full((2, 4), -3.0))) == pytest.approx(math.log(4), abs=1e-6)
+    assert float(uniform_loss(torch.tensor([[5.0, 0.0, 0.0, 0.0]]))) > math.log(4)
+
+
+def test_class_loss_falls_when_the_right_class_scores_higher() -> None:
+    labels = torch.tensor([1])
+    assert class_loss(torch.tensor([[0.0, 2.0]]), labels) < class_loss(torch.tensor([[0.0, 1.0]]), labels)
+
+
+def test_mixed_negatives_always_mix_two_classes_in_shares_of_three_to_seven_tenths() -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([0, 0, 0, 0, 0, 0, 1])
+    z0 = labels.float().reshape(-1, 1, 1, 1).expand(-1, 2, 3, 3)  # a mix of two classes is neither 0 nor 1
+    mixed = mixed_negatives(z0, labels, 500)
+    assert mixed.shape == (500, 2, 3, 3)
+    assert float(mixed.min()) >= 0.3 - 1e-6
+    assert float(mixed.max()) <= 0.7 + 1e-6
+
+
+def test_a_batch_of_one_class_gives_no_mixed_negatives() -> None:
+    assert len(mixed_negatives(torch.zeros(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64), 2)) == 0
+
+
+def test_every_class_comes_equally_often_whatever_its_size() -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([0] * 90 + [1] * 9 + [2] * 3)
+    order = balanced_order(labels, 102)
+    assert torch.bincount(labels[order]).tolist() == [34, 34, 34]
+    assert torch.bincount(order, minlength=102)[99:].min() >= 11  # the rare class is dealt out evenly
+
+
+def test_no_batch_holds_a_single_image() -> None:
+    assert [len(part) for part in batches(torch.arange(9), 4)] == [4, 5]
+
+
+def test_skipping_dropped_timesteps_pools_the_same_as_zeroing_them() -> None:
+    torch.manual_seed(0)
+    config = AttributorConfig(
+        backbone="conv", in_channels=2, embedding_size=8, generators=2, prototypes_per_generator=2, timesteps=3
+    )
+    network = Attributor(config).eval()  # in evaluation mode batch normalisation doesn't see which are skipped
+    z_t = torch.randn(4, 3, 2, 8, 8)
+    dropped = torch.tensor([[0, 0, 0], [1, 0, 1], [1, 1, 1], [0, 1, 0]], dtype=torch.bool)
+    expected = network.pool(*network.embed_timesteps(z_t), dropped.clone())
+    got = network.pool(*embed_kept(network, z_t, dropped, bfloat16=False), dropped)
+    for ours, theirs in zip(got, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)

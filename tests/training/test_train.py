@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from protoleak.calibration.dataset import read_dataset
+from protoleak.errors import CheckpointError, DatasetError
+from protoleak.model.checkpoint import TrainedModel, load_model
+from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
+from protoleak.runtime.preprocess import preprocess
+from protoleak.training.command import run
+from protoleak.training.progress import Progress
+from protoleak.training.settings import TrainingSettings
+from protoleak.training.state import STATE_FILE
+from protoleak.training.train import REPORT_FILE, train
+from tests.training.pictures import IMAGE_SIZE, picture, write_latent_encoder, write_pictures
+
+SMALL: dict[str, Any] = {
+    "embedding_size": 16,
+    "prototypes_per_generator": 2,
+    "timesteps": (0, 300),
+    "low_frequency_components": 4,
+    "image_size": IMAGE_SIZE,
+    "epochs": 8,
+    "batch_size": 16,
+    "learning_rate": 3e-3,
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for kind in ("rows", "columns"):
+        write_pictures(tmp_path / "data" / kind, kind, 24)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def encoder_file(tmp_path: Path) -> Path:
+    return write_latent_encoder(tmp_path / "encoder.onnx")
+
+
+@pytest.fixture
+def encoder(encoder_file: Path) -> LatentEncoder:
+    return load_latent_encoder(encoder_file)
+
+
+def same_weights(first: TrainedModel, second: TrainedModel) -> bool:
+    one, two = first.attributor.state_dict(), second.attributor.state_dict()
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def report_of(out: Path) -> dict[str, Any]:
+    return dict(json.loads((out / REPORT_FILE).read_text()))
+
+
+def test_two_synthetic_generators_are_told_apart_on_pictures_training_never_saw(
+    tmp_path: Path, data: Path, encoder: LatentEncoder
+) -> None:
+    dataset = read_dataset(data)
+    model = train(dataset, encoder, TrainingSettings(**SMALL, views=2), tmp_path / "model")
+    unseen = [picture(kind, 100 + index) for kind in ("columns", "rows") for index in range(20)]
+    images = np.stack([preprocess(image, IMAGE_SIZE) for image in unseen])
+    z_t = torch.from_numpy(model.config.noised(encoder.encode(images)))
+    with torch.no_grad():
+        predicted = model.attributor(z_t).class_score.argmax(dim=1)
+    assert dataset.generators == ("columns", "rows")
+    assert (predicted == torch.tensor([0] * 20 + [1] * 20)).float().mean() >= 0.9
+
+
+def test_the_command_writes_a_model_that_loads_with_its_provenance_and_summary(
+    tmp_path: Path, data: Path, encoder_file: Path
+) -> None:
+    out = tmp_path / "model"
+    summary = run(data, str(encoder_file), out, **SMALL, real="rows", cache=tmp_path / "cache", quiet=True)
+    model = load_model(out)
+    assert model.config.real_class == "rows"
+    assert model.config.generators == ["columns", "rows"]
+    assert model.config.latent_shape == (4, 8, 8)
+    provenance = model.config.provenance
+    assert provenance["data"] == "data"
+    assert provenance["settings"]["timesteps"] == [0, 300]
+    assert str(tmp_path) not in json.dumps(provenance)
+    assert summary.images["train"] == {"columns": 17, "rows": 17}
+    assert summary.validation_macro_auc == provenance["best"]["validation_macro_auc"]
+    assert summary.epochs == len(report_of(out)["epochs"])
+    assert sorted(path.name for path in out.iterdir()) == [
+        "attributor.safetensors",
+        "latent_encoder",
+        "model.json",
+        "training.json",
+    ]
+
+
+def test_the_same_seed_gives_the_same_weights_with_and_without_the_cache(
+    tmp_path: Path, data: Path, encoder: LatentEncoder
+) -> None:
+    dataset, settings = read_dataset(data), TrainingSettings(**{**SMALL, "epochs": 2}, views=2)
+    models = [
+        train(dataset, encoder, settings, tmp_path / name, cache=cache)
+        for name, cache in (("a", None), ("b", tmp_path / "cache"), ("c", tmp_path / "cache"))
+    ]
+    assert same_weights(models[0], models[1])
+    assert same_weights(models[1], models[2])
+
+
+def test_an_interrupted_run_goes_on_to_the_same_model(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
+    dataset, settings = read_dataset(data), TrainingSettings(**{**SMALL, "epochs": 4})
+    whole = train(dataset, encoder, settings, tmp_path / "whole")
+
+    def interrupt(progress: Progress) -> None:
+        if progress.stage == "train" and progress.done == 8:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "model"
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, encoder, settings, out, progress=interrupt)
+    assert (out / STATE_FILE).is_file()
+    resumed = train(dataset, encoder, settings, out, resume=True)
+    assert same_weights(whole, resumed)
+    assert not (out / STATE_FILE).exists()
+    assert same_weights(train(dataset, encoder, settings, out, resume=True), whole)  # finished: given back as it is
+
+
+def test_resuming_with_other_settings_or_data_is_refused(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
+    out = tmp_path / "model"
+    settings = TrainingSettings(**{**SMALL, "epochs": 1})
+    train(read_dataset(data), encoder, settings, out)
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(read_dataset(data), encoder, TrainingSettings(**{**SMALL, "epochs": 2}), out, resume=True)
+    picture("rows", 999).save(data / "rows" / "000.png")
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(read_dataset(data), encoder, settings, out, resume=True)
+
+
+def test_unreadable_images_are_skipped_and_listed_once_with_the_reason(
+    tmp_path: Path, data: Path, encoder: LatentEncoder
+) -> None:
+    (data / "rows" / "001.png").write_bytes(b"")
+    (data / "columns" / "002.png").write_text("a text file")
+    settings = TrainingSettings(**{**SMALL, "epochs": 1}, views=3)
+    model = train(read_dataset(data), encoder, settings, tmp_path / "model")
+    report = report_of(tmp_path / "model")
+    assert [Path(item["path"]).name for item in report["skipped"]] == ["002.png", "001.png"]
+    assert "empty" in report["skipped"][1]["reason"]
+    assert report["images"]["train"] == {"columns": 16, "rows": 16}
+    assert model.config.provenance["skipped_images"] == 2
+
+
+def test_a_class_without_a_readable_training_image_is_refused_by_name(
+    tmp_path: Path, data: Path, encoder: LatentEncoder
+) -> None:
+    for sample in read_dataset(data).train:
+        if sample.path.parent.name == "rows":
+            sample.path.write_bytes(b"broken")
+    with pytest.raises(DatasetError, match=r"train is left of rows \(17 files skipped"):
+        train(read_dataset(data), encoder, TrainingSettings(**SMALL), tmp_path / "model")
+
+
+def test_a_single_class_is_refused(tmp_path: Path, encoder_file: Path) -> None:
+    write_pictures(tmp_path / "data" / "only", "rows", 3)
+    with pytest.raises(DatasetError, match="at least two classes"):
+        run(tmp_path / "data", str(encoder_file), tmp_path / "model", **SMALL, quiet=True)
+
+
+def test_pictures_of_no_class_take_part_and_are_counted(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
+    write_pictures(tmp_path / "negatives", "none", 12, first_seed=500)
+    (tmp_path / "negatives" / "broken.png").write_bytes(b"")
+    settings = TrainingSettings(**{**SMALL, "mixed_negatives": False})
+    with_them = train(read_dataset(data), encoder, settings, tmp_path / "a", negatives=tmp_path / "negatives")
+    without = train(read_dataset(data), encoder, settings, tmp_path / "b")
+    assert with_them.config.provenance["negative_images"] == 12
+    images = np.stack([preprocess(picture("none", 900 + index), IMAGE_SIZE) for index in range(20)])
+
+    def confidence(model: TrainedModel) -> float:
+        z_t = torch.from_numpy(model.config.noised(encoder.encode(images)))
+        with torch.no_grad():
+            return float(model.attributor(z_t).class_score.softmax(dim=1).max(dim=1).values.mean())
+
+    assert confidence(with_them) < confidence(without)
+
+
+def test_a_folder_that_is_no_model_is_refused_before_any_work(
+    tmp_path: Path, data: Path, encoder: LatentEncoder
+) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years of work")
+    with pytest.raises(CheckpointError, match="not a model"):
+        train(read_dataset(data), encoder, TrainingSettings(**SMALL), tmp_path / "precious")
+
+
+def test_progress_tells_stages_loss_and_validation_auc(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
+    seen: list[Progress] = []
+    settings = TrainingSettings(**{**SMALL, "epochs": 2})
+    train(read_dataset(data), encoder, settings, tmp_path / "model", progress=seen.append)
+    assert list(dict.fromkeys(item.stage for item in seen)) == ["encode train", "encode validation", "train"]
+    assert seen[-1].done == seen[-1].total
+    assert seen[-1].loss is not None
+    assert seen[-1].validation_macro_auc is not None

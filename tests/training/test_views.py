@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from protoleak.errors import MediaError
+from protoleak.runtime.preprocess import preprocess
+from protoleak.training.views import View, draw_view, view_sources
+from tests.training.pictures import picture
+
+
+def test_view_zero_is_the_deployed_preprocessing(tmp_path: Path) -> None:
+    image = picture("rows", 1, (90, 70))
+    image.save(tmp_path / "a.png")
+    deployed = view_sources(tmp_path / "a.png", 3, seed=0, image_size=64)[0]
+    np.testing.assert_array_equal(deployed(), preprocess(image, 64))
+
+
+def test_views_depend_on_content_seed_and_number_only(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        picture("rows", 1).save(tmp_path / name)
+    picture("rows", 2).save(tmp_path / "c.png")
+    a, b, c = ([s.view for s in view_sources(tmp_path / f"{name}.png", 4, 0, 64)] for name in "abc")
+    assert a == b
+    assert a[1:] != c[1:]
+    assert a[1:] != [s.view for s in view_sources(tmp_path / "a.png", 4, 1, 64)][1:]
+    assert len(set(a)) == 4
+
+
+def test_keys_differ_between_views_contents_and_sizes(tmp_path: Path) -> None:
+    picture("rows", 1).save(tmp_path / "a.png")
+    picture("rows", 2).save(tmp_path / "b.png")
+    sources = [s for name in "ab" for size in (64, 128) for s in view_sources(tmp_path / f"{name}.png", 3, 0, size)]
+    assert len({source.key for source in sources}) == 12
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**63 - 1), index=st.integers(1, 50), width=st.integers(32, 300), height=st.integers(32, 300)
+)
+def test_any_view_of_any_image_has_the_deployed_size(seed: int, index: int, width: int, height: int) -> None:
+    view = draw_view(seed, "0" * 64, index)
+    pixels = view.pixels(Image.new("RGB", (width, height), (9, 99, 199)), 64)
+    assert pixels.shape == (64, 64, 3)
+    assert pixels.dtype == np.uint8
+
+
+def test_views_cover_crops_flips_sizes_and_both_codecs() -> None:
+    views = [draw_view(0, f"{index:064d}", 1) for index in range(300)]
+    sides = [view.crop[0] for view in views if view.crop is not None]
+    assert min(sides) < 0.4
+    assert max(sides) > 0.95
+    assert 0.4 < np.mean([view.flip for view in views]) < 0.6  # 300 draws: standard error 0.03
+    assert {view.codec for view in views} == {None, "JPEG", "WEBP"}
+    assert {view.filter for view in views} == {None, "bilinear", "bicubic", "lanczos", "box"}
+    sizes = [view.size for view in views if view.size is not None]
+    assert min(sizes) < 120
+    assert max(sizes) > 480
+
+
+def test_compression_and_cropping_change_the_pixels() -> None:
+    image = picture("rows", 1)
+    plain = View().pixels(image, 64)
+    assert not np.array_equal(View(codec="JPEG", quality=50).pixels(image, 64), plain)
+    assert not np.array_equal(View(crop=(0.5, 0.0, 0.0)).pixels(image, 64), plain)
+    np.testing.assert_array_equal(
+        View(flip=True).pixels(picture("rows", 1, (64, 64)), 64)[:, ::-1],
+        View().pixels(picture("rows", 1, (64, 64)), 64),
+    )
+
+
+def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path: Path) -> None:
+    picture("rows", 1).save(tmp_path / "a.png")
+    source = view_sources(tmp_path / "a.png", 1, 0, 64)[0]
+    picture("rows", 2).save(tmp_path / "a.png")
+    with pytest.raises(MediaError, match="was changed"):
+        source()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"absent\.png: cannot be read"):
+        view_sources(tmp_path / "absent.png", 1, 0, 64)
