@@ -6,7 +6,6 @@ either, and the export fails if one appears.
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Mapping
 
@@ -76,7 +75,6 @@ def export_latent_encoder(encoder: LatentEncoder, image_size: int, opset: int = 
 
 
 def _export(module: nn.Module, example: torch.Tensor, name: str, outputs: tuple[str, ...], opset: int) -> bytes:
-    buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecated internals at every call
         program = torch.onnx.export(
@@ -92,16 +90,9 @@ def _export(module: nn.Module, example: torch.Tensor, name: str, outputs: tuple[
         )
     if program is None:
         raise ParityError("torch.onnx.export gave no program: upgrade torch (>= 2.9 is needed)")
-    program.save(buffer)
-    return _checked(_with_ir_version(buffer.getvalue()))
-
-
-def _with_ir_version(model_bytes: bytes) -> bytes:
-    import onnx
-
-    model = onnx.load_from_string(model_bytes)
+    model = program.model_proto
     model.ir_version = min(model.ir_version, IR_VERSION)
-    return bytes(model.SerializeToString())
+    return _checked(bytes(model.SerializeToString()))
 
 
 def _checked(model_bytes: bytes) -> bytes:
@@ -119,6 +110,7 @@ def _with_preprocessing(encoder: OnnxLatentEncoder, image_size: int) -> bytes:
 
     model = onnx.load_from_string(encoder.model)
     model.ir_version = min(model.ir_version, IR_VERSION)
+    latent_shape: list[str | int | None] = ["batch", *encoder.latent_shape(image_size)]
     low, high = encoder.input_range
     constants: Mapping[str, float] = {
         "input_scale": (high - low) / 255.0,
@@ -141,8 +133,8 @@ def _with_preprocessing(encoder: OnnxLatentEncoder, image_size: int) -> bytes:
     after = helper.make_graph(
         [helper.make_node("Mul", ["latent", "latent_scale"], ["z0"])],
         "scaling",
-        [helper.make_tensor_value_info("latent", TensorProto.FLOAT, None)],
-        [helper.make_tensor_value_info("z0", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("latent", TensorProto.FLOAT, latent_shape)],
+        [helper.make_tensor_value_info("z0", TensorProto.FLOAT, latent_shape)],
         tensors[2:],
     )
     opsets, versions = model.opset_import, {"ir_version": model.ir_version}
@@ -158,13 +150,4 @@ def _with_preprocessing(encoder: OnnxLatentEncoder, image_size: int) -> bytes:
     last = helper.make_model(after, opset_imports=opsets, **versions)
     merged = compose.merge_models(first, model, io_map=[("encoder_input", f"encoder/{source}")])
     merged = compose.merge_models(merged, last, io_map=[(f"encoder/{result}", "latent")], outputs=["z0"])
-    height, width = encoder.latent_shape(image_size)[1:]
-    shape = merged.graph.output[0].type.tensor_type.shape
-    del shape.dim[:]
-    for size in ("batch", encoder.latent_shape(image_size)[0], height, width):
-        dimension = shape.dim.add()
-        if isinstance(size, str):
-            dimension.dim_param = size
-        else:
-            dimension.dim_value = size
     return bytes(merged.SerializeToString())

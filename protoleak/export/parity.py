@@ -1,4 +1,4 @@
-"""The parity gate: an exported graph must compute what the PyTorch model computes, on real images, or no bundle is written."""
+"""The parity gate: exported graphs compute what PyTorch computes on real images, or no bundle is written."""
 
 from __future__ import annotations
 
