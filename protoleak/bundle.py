@@ -209,14 +209,17 @@ class Bundle:
                 than declared, or a graph with NaN weights, random operators or data outside its file.
         """
         location = DEFAULT_BUNDLE if path is None else Path(path)
-        if location.is_dir():
-            manifest, files = _read_directory(location)
-        elif location.is_file():
-            manifest, files = _read_zip(location)
-        else:
-            raise BundleError(
-                f"no bundle at {location}: give a bundle directory or .zip, or make one with `protoleak export`"
-            )
+        try:
+            if location.is_dir():
+                manifest, files = _read_directory(location)
+            elif location.is_file():
+                manifest, files = _read_zip(location)
+            else:
+                raise BundleError(
+                    f"no bundle at {location}: give a bundle directory or .zip, or make one with `protoleak export`"
+                )
+        except OSError as error:
+            raise BundleError(f"the bundle {location} cannot be read: {error.strerror or error}") from error
         _check_files(files, manifest, location)
         bundle = cls(location, manifest, hashlib.sha256(files[MANIFEST]).hexdigest(), files)
         for name in manifest.variants:

@@ -18,6 +18,7 @@ MODEL_GRAPH = 7
 MODEL_FUNCTIONS = 25
 GRAPH_NODE = 1
 GRAPH_INITIALIZER = 5
+GRAPH_SPARSE_INITIALIZER = 15
 FUNCTION_NODE = 7
 NODE_OP_TYPE = 4
 NODE_ATTRIBUTE = 5
@@ -25,15 +26,21 @@ ATTRIBUTE_TENSOR = 5
 ATTRIBUTE_GRAPH = 6
 ATTRIBUTE_TENSORS = 10
 ATTRIBUTE_GRAPHS = 11
+ATTRIBUTE_SPARSE_TENSOR = 22
+ATTRIBUTE_SPARSE_TENSORS = 23
+SPARSE_TENSOR_VALUES = 1
+SPARSE_TENSOR_INDICES = 2
 TENSOR_DATA_TYPE = 2
 TENSOR_FLOAT_DATA = 4
+TENSOR_INT32_DATA = 5
 TENSOR_NAME = 8
 TENSOR_RAW_DATA = 9
 TENSOR_DOUBLE_DATA = 10
 TENSOR_EXTERNAL_DATA = 13
 TENSOR_DATA_LOCATION = 14
 
-FLOATING_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
+FLOAT16 = 10
+FLOATING_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), FLOAT16: np.dtype("<f2"), 11: np.dtype("<f8")}
 RANDOM_OPERATORS = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
@@ -67,6 +74,13 @@ def inspect_onnx(model: bytes) -> OnnxFindings:
     Raises:
         ValueError: the bytes are not a protobuf message with an ONNX graph in it.
     """
+    try:
+        return _inspect_model(model)
+    except RecursionError:
+        raise ValueError("not an ONNX model: graphs are nested too deeply") from None
+
+
+def _inspect_model(model: bytes) -> OnnxFindings:
     findings = OnnxFindings()
     graphs = 0
     for number, value in _fields(memoryview(model)):
@@ -90,6 +104,8 @@ def _inspect_graph(graph: memoryview, findings: OnnxFindings) -> None:
             _inspect_node(value, findings)
         elif number == GRAPH_INITIALIZER:
             _inspect_tensor(value, findings)
+        elif number == GRAPH_SPARSE_INITIALIZER:
+            _inspect_sparse_tensor(value, findings)
 
 
 def _inspect_node(node: memoryview, findings: OnnxFindings) -> None:
@@ -110,13 +126,22 @@ def _inspect_attribute(attribute: memoryview, findings: OnnxFindings) -> None:
             continue
         if number in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
             _inspect_tensor(value, findings)
+        elif number in (ATTRIBUTE_SPARSE_TENSOR, ATTRIBUTE_SPARSE_TENSORS):
+            _inspect_sparse_tensor(value, findings)
         elif number in (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS):
             _inspect_graph(value, findings)
+
+
+def _inspect_sparse_tensor(tensor: memoryview, findings: OnnxFindings) -> None:
+    for number, value in _fields(tensor):
+        if number in (SPARSE_TENSOR_VALUES, SPARSE_TENSOR_INDICES) and isinstance(value, memoryview):
+            _inspect_tensor(value, findings)
 
 
 def _inspect_tensor(tensor: memoryview, findings: OnnxFindings) -> None:
     name, data_type, external = "(unnamed)", 0, False
     payloads: list[memoryview] = []
+    halves: list[int] = []  # float16 may be stored as the integers of its bits
     for number, value in _fields(tensor):
         if number == TENSOR_DATA_TYPE and isinstance(value, int):
             data_type = value
@@ -124,6 +149,8 @@ def _inspect_tensor(tensor: memoryview, findings: OnnxFindings) -> None:
             name = bytes(value).decode("utf-8", "replace")
         elif number in (TENSOR_RAW_DATA, TENSOR_FLOAT_DATA, TENSOR_DOUBLE_DATA) and isinstance(value, memoryview):
             payloads.append(value)
+        elif number == TENSOR_INT32_DATA:
+            halves += _varints(value) if isinstance(value, memoryview) else [value]
         elif number == TENSOR_EXTERNAL_DATA or (number == TENSOR_DATA_LOCATION and value == 1):
             external = True
     if external:
@@ -131,6 +158,8 @@ def _inspect_tensor(tensor: memoryview, findings: OnnxFindings) -> None:
     dtype = FLOATING_TYPES.get(data_type)
     if dtype is None:
         return
+    if data_type == FLOAT16 and halves:
+        payloads.append(memoryview(np.array([half & 0xFFFF for half in halves], dtype="<u2").tobytes()))
     for payload in payloads:
         if len(payload) % dtype.itemsize:
             raise ValueError(f"tensor {name} holds {len(payload)} bytes, no multiple of {dtype.itemsize}")
@@ -161,6 +190,14 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise ValueError(f"not an ONNX model: a field of {length} bytes ends past the message's {end}")
         yield number, message[position : position + length]
         position += length
+
+
+def _varints(packed: memoryview) -> list[int]:
+    values, position = [], 0
+    while position < len(packed):
+        value, position = _varint(packed, position)
+        values.append(value)
+    return values
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:

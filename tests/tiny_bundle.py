@@ -1,4 +1,4 @@
-"""A small but complete bundle with real ONNX graphs, for tests: two generators and a camera class that tell colours apart.
+"""A small but complete bundle with real ONNX graphs, for tests: two generators and a camera class, told apart by colour.
 
 The latent encoder is one strided convolution; the attributor has every stage of the real one (shared encoder, gate,
 temporal attention, prototypes, log-sum-exp, kernel density). Prototypes, density and calibration come from running the
