@@ -81,7 +81,7 @@ def run(
     timestep_dropout: float = 0.1,
     entropy_weight: float = 0.01,
     negatives_weight: float = 0.3,
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     seed: int = 0,
     noise_seed: int = 0,
     cache: Path | None = None,

@@ -77,7 +77,7 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_seed(settings.seed, "initial weights"))
         network = Attributor(config)
-        if settings.precision == "bf16":  # bfloat16 convolutions are fast in this layout only
+        if settings.bfloat16:  # bfloat16 convolutions are fast in this layout only
             network = network.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -175,7 +175,7 @@ def _loss(
     mixed = mixed_negatives(z0, labels, count)
     z_t = noising.with_fresh_noise(torch.cat([z0, mixed, given]))
     dropped = torch.rand(z_t.shape[:2]) < settings.timestep_dropout
-    h, g = embed_kept(network, z_t, dropped, settings.precision == "bf16")
+    h, g = embed_kept(network, z_t, dropped, settings.bfloat16)
     embedding, gate, timestep_weight = network.pool(h, g, dropped)
     class_score = network.class_score(network.prototype_distance(embedding, gate))
     of_class, of_mixed, of_given = torch.split(class_score, [len(z0), len(mixed), len(given)])
@@ -195,8 +195,8 @@ def embed_kept(
     """
     dropped[:, 0] &= ~dropped.all(dim=1)
     kept = z_t[~dropped]
-    if bfloat16:
-        kept = kept.contiguous(memory_format=torch.channels_last)
+    if bfloat16:  # autocast would convert as well, but in a pass of its own
+        kept = kept.to(dtype=torch.bfloat16, memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         embedded = network.backbone.encoder(kept).float()
     h = embedded.new_zeros(*z_t.shape[:2], embedded.shape[1])

@@ -15,7 +15,7 @@ class Noising:
 
     Attributes:
         latent_factor, noise_factor: float32 [T, 1, 1, 1].
-        bank: float32 [T, C', h, w], the frozen noise with its low-frequency half appended.
+        bank: float32 [T, C, h, w], the frozen noise.
         projections: P_h [h, h] and P_w [w, w] of the low-frequency half, or None without it.
     """
 
@@ -43,30 +43,26 @@ class Noising:
         return cls(
             torch.from_numpy(latent_factor).reshape(-1, 1, 1, 1),
             torch.from_numpy(noise_factor).reshape(-1, 1, 1, 1),
-            _with_low_frequency(bank, projections),
+            bank,
             projections,
         )
 
     def with_bank(self, z0: torch.Tensor) -> torch.Tensor:
         """z_t with the frozen noise: float32 [N, C, h, w] → [N, T, C', h, w]."""
-        return self._mix(z0, self.bank)
+        z_t = torch.addcmul(z0[:, None] * self.latent_factor, self.bank, self.noise_factor)
+        return self._with_low_frequency(z_t)
 
     def with_fresh_noise(self, z0: torch.Tensor) -> torch.Tensor:
         """z_t with noise of its own for each image and timestep, drawn from torch's global generator."""
-        noise = torch.randn(z0.shape[0], self.bank.shape[0], *z0.shape[1:])
-        return self._mix(z0, _with_low_frequency(noise, self.projections))
+        z_t = torch.randn(z0.shape[0], self.bank.shape[0], *z0.shape[1:])
+        return self._with_low_frequency(z_t.mul_(self.noise_factor).addcmul_(z0[:, None], self.latent_factor))
 
-    def _mix(self, z0: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """`noise` float32 [T or N×T, C', h, w] already has its low-frequency half."""
-        # Latents are projected here, per batch, and not kept projected: it is 1/T of the projecting that the noise
-        # needs, and keeping it would double the memory that a training set takes.
-        z0 = _with_low_frequency(z0, self.projections)
-        return torch.addcmul(z0[:, None] * self.latent_factor, noise, self.noise_factor)
+    def _with_low_frequency(self, z_t: torch.Tensor) -> torch.Tensor:
+        """Appends P_h X P_wᵀ of every plane on the channel axis: [N, T, C, h, w] → [N, T, C', h, w].
 
-
-def _with_low_frequency(planes: torch.Tensor, projections: tuple[torch.Tensor, torch.Tensor] | None) -> torch.Tensor:
-    """Appends P_h X P_wᵀ of every plane on the channel axis: [..., C, h, w] → [..., 2C, h, w]."""
-    if projections is None:
-        return planes
-    left, right = projections
-    return torch.cat([planes, left @ (planes @ right.T)], dim=-3)
+        The projection is linear: one of the sum costs what one of the noise alone would, and the latent's comes free.
+        """
+        if self.projections is None:
+            return z_t
+        left, right = self.projections
+        return torch.cat([z_t, left @ (z_t @ right.T)], dim=-3)

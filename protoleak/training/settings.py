@@ -6,12 +6,13 @@ import math
 from typing import Literal, get_args
 
 import msgspec
+import torch
 
 from protoleak.diffusion import NoiseSchedule
 from protoleak.errors import ProtoleakError
 from protoleak.model.backbones import BACKBONE_KINDS, BackboneKind
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 DEFAULT_TIMESTEPS = (0, 100, 300, 500, 700)
 SMALLEST_IMAGE_SIZE = 64
@@ -39,8 +40,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         mixed_negatives: whether latents of two classes are interpolated and pushed away from every class.
         mixed_share: mixed negatives per image of a batch.
         negatives_share: given negatives per image of a batch; used when there is a folder of them.
-        precision: of the per-timestep encoder's arithmetic in training; validation is always fp32. "bf16" is faster on
-            processors with bfloat16 instructions and many times slower on others.
+        precision: of the per-timestep encoder's arithmetic in training; validation is always fp32. "bf16" is two to
+            three times as fast on processors with bfloat16 instructions and many times slower on others; "auto" is
+            "bf16" on the former and "fp32" on the latter.
         patience: epochs without a better validation result after which training ends.
         seed: of initial weights, views, order, dropout and training noise.
         noise_seed: of the frozen noise bank that the model is validated and deployed with.
@@ -64,10 +66,15 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     mixed_negatives: bool = True
     mixed_share: float = 0.25
     negatives_share: float = 0.25
-    precision: Precision = "fp32"
+    precision: Precision = "auto"
     patience: int = 10
     seed: int = 0
     noise_seed: int = 0
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether this machine is to train with bfloat16."""
+        return self.precision == "bf16" or (self.precision == "auto" and _has_bfloat16())
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONE_KINDS:
@@ -113,6 +120,12 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
                 f"low_frequency_components is {components}, but the latents are {latent_shape[1]}×{latent_shape[2]}: "
                 f"give at most {side}, or none to leave them out"
             )
+
+
+def _has_bfloat16() -> bool:
+    # Older versions of torch cannot tell; fp32 is right everywhere.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _require(holds: bool, name: str, value: float, remedy: str) -> None:

@@ -148,6 +148,7 @@ def train(
         "best": result.curves[result.best_epoch - 1],
         "libraries": library_versions(),
         "commit": source_commit(),
+        "precision": "bf16" if settings.bfloat16 else "fp32",
         "threads": torch.get_num_threads(),
     }
     model = TrainedModel(
