@@ -8,6 +8,10 @@ from typing import Annotated, Optional
 
 import typer
 
+from protoleak.commands.distill import distill
+from protoleak.commands.export import export
+from protoleak.commands.import_checkpoint import import_checkpoint
+from protoleak.commands.train import train
 from protoleak.errors import ProtoleakError
 
 app = typer.Typer(
@@ -92,6 +96,12 @@ def inspect(
     from protoleak.commands.inspect import run
 
     raise typer.Exit(run(bundle, alpha, as_json))
+
+
+app.command("train")(train)
+app.command("import")(import_checkpoint)
+app.command("distill")(distill)
+app.command("export")(export)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from protoleak.commands.options import InputRangeOption, ScalingOption, input_range, integers, needs_extra
+from protoleak.errors import ProtoleakError
 
 
 def distill(
@@ -22,9 +23,14 @@ def distill(
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 16,
     batch_size: Annotated[int, typer.Option("--batch-size", min=2)] = 16,
     learning_rate: Annotated[float, typer.Option("--learning-rate", min=0)] = 2e-3,
+    precision: Annotated[
+        str, typer.Option("--precision", help="fp32, or bf16 on processors with bfloat16 instructions.")
+    ] = "fp32",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:
     """Distil a light latent encoder, and report how closely it follows its teacher on pictures that it never saw."""
+    if precision not in ("fp32", "bf16"):
+        raise ProtoleakError(f"--precision {precision}: choose fp32 or bf16")
     with needs_extra("export"):
         from protoleak.model.latent_cache import default_cache
         from protoleak.model.latent_encoder import load_latent_encoder
@@ -37,6 +43,7 @@ def distill(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        precision=precision,  # type: ignore[arg-type]  # checked above
         seed=seed,
     )
     encoder = load_latent_encoder(teacher, input_range=input_range(teacher_range), scaling=scaling)
@@ -46,8 +53,6 @@ def distill(
 
 
 def _three(text: str, option: str) -> tuple[int, int, int]:
-    from protoleak.errors import ProtoleakError
-
     values = integers(text, option)
     if len(values) != 3 or min(values) < 1:
         raise ProtoleakError(f"{option} {text!r}: give three whole numbers of 1 or more, such as 32,64,96")

@@ -62,7 +62,8 @@ def import_checkpoint(
     save_model(out, model)
     network = model.attributor.config
     print(
-        f"wrote {out}: {network.backbone}, {network.generators} generators × {network.prototypes_per_generator} prototypes, "
-        f"embedding {network.embedding_size}, {network.timesteps} timesteps, latents {model.config.latent_shape}\n"
+        f"wrote {out}: {network.backbone}, {network.generators} generators × {network.prototypes_per_generator} "
+        f"prototypes, embedding {network.embedding_size}, {network.timesteps} timesteps, "
+        f"latents {model.config.latent_shape}\n"
         f"next: protoleak export {out} --data DATA --out BUNDLE"
     )

@@ -12,7 +12,7 @@ import typer
 from protoleak.errors import ProtoleakError
 
 LATENT_ENCODER_HELP = (
-    "A directory or hub id of a diffusers AutoencoderKL or AutoencoderTiny, a directory that `protoleak distill` wrote, "
+    "A directory or hub id of a diffusers AutoencoderKL or AutoencoderTiny, one that `protoleak distill` wrote, "
     "or any ONNX file that maps an image to a latent."
 )
 LatentEncoderOption = Annotated[str, typer.Option("--latent-encoder", help=LATENT_ENCODER_HELP)]

@@ -1,6 +1,6 @@
 """Latents on disk: the latent encoder is frozen, so every picture is encoded once.
 
-One .npy file per latent, under the SHA-256 of the item's key, the encoder's fingerprint and the preprocessing's version.
+One .npy file per latent, under the SHA-256 of the item's key, the encoder's fingerprint and preprocessing's version.
 Files appear under their name only when they are complete, so an interrupted run loses one batch and several runs can
 share a cache. A file that cannot be read is encoded again.
 """

@@ -51,7 +51,7 @@ def main() -> None:
         arguments.autoencoder / "taef2_encoder.onnx", arguments.autoencoder / "taef2_decoder.onnx"
     )
     training = [source.path for source in portraits + camera if source.split == "train"]
-    train_decoders(autoencoder, training + negatives, arguments.decoder_minutes, work)
+    train_decoders(autoencoder, training + negatives, arguments.decoder_steps, work)
     if not (work / "zoo" / "Split.json").exists():
         copied = {"stable_diffusion_3": portraits, "real": camera}
         build_zoo(portraits + camera, copied, autoencoder, arguments.dcgan, work)
@@ -85,7 +85,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("data", "autoencoder", "dcgan", "photographs", "work", "out", "examples"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--decoder-minutes", type=float, default=3.0, help="training time of each of three decoders")
+    parser.add_argument("--decoder-steps", type=int, default=450, help="training steps of each of three decoders")
     return parser.parse_args()
 
 
@@ -112,7 +112,7 @@ def link_pictures(pictures: list[Path], folder: Path) -> None:
 
 
 def copy_examples(work: Path, portraits: list[Source], examples: Path) -> None:
-    """Copies the examples from the test split; reconstructions only of Stable Diffusion portraits, never of a person."""
+    """Copies the examples from the test split; reconstructions are of Stable Diffusion portraits, never of a person."""
     test = {path.name for path in pictures_of_split(work, "test")}
     synthetic = {f"{source.name}.jpg" for source in portraits} | {path.name for path in (work / DCGAN).iterdir()}
     examples.mkdir(parents=True, exist_ok=True)

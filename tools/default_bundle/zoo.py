@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import torch
+from dcgan import faces
+from decoders import load_decoder, train_decoder
 from PIL import Image
 from rich.progress import track
-
-from decoders import load_decoder, train_decoder
-from dcgan import faces
-from sources import Source, split_of
+from sources import SPLIT_SHARES, Source, split_of
 
 KNOWN_DECODERS = {"nearest_decoder": "nearest", "transposed_decoder": "transposed"}
 UNKNOWN_DECODERS = {"subpixel_decoder": "subpixel"}
@@ -74,16 +73,17 @@ def crops_of(paths: Iterable[Path], per_picture: int, seed: int) -> Pictures:
     return np.stack(crops)
 
 
-def train_decoders(autoencoder: Autoencoder, paths: list[Path], minutes: float, work: Path) -> None:
+def train_decoders(autoencoder: Autoencoder, paths: list[Path], steps: int, work: Path) -> None:
     """Trains every decoder that isn't there yet, on crops of the training pictures."""
-    wanted = {name: kind for name, kind in (KNOWN_DECODERS | UNKNOWN_DECODERS).items() if not weights(work, name).exists()}
+    decoders = KNOWN_DECODERS | UNKNOWN_DECODERS
+    wanted = {name: kind for name, kind in decoders.items() if not weights(work, name).exists()}
     if not wanted:
         return
     pictures = crops_of(paths, 6, seed=1)
     batches = range(0, len(pictures), 16)
     latents = [autoencoder.encode(pictures[i : i + 16]) for i in track(batches, description="teacher latents")]
     for index, (name, kind) in enumerate(wanted.items()):
-        train_decoder(kind, np.concatenate(latents).astype(np.float16), pictures, minutes, index, weights(work, name))
+        train_decoder(kind, np.concatenate(latents).astype(np.float16), pictures, steps, index, weights(work, name))
 
 
 def weights(work: Path, decoder: str) -> Path:
@@ -91,7 +91,11 @@ def weights(work: Path, decoder: str) -> Path:
 
 
 def build_zoo(
-    generated_from: list[Source], copied: dict[str, list[Source]], autoencoder: Autoencoder, dcgan_weights: Path, work: Path
+    generated_from: list[Source],
+    copied: dict[str, list[Source]],
+    autoencoder: Autoencoder,
+    dcgan_weights: Path,
+    work: Path,
 ) -> None:
     """Writes work/zoo (known classes and Split.json) and work/unknown.
 
@@ -100,7 +104,7 @@ def build_zoo(
         copied: the classes whose pictures are taken as they are: Stable Diffusion 3 and the camera originals.
     """
     zoo, unknown = work / "zoo", work / "unknown"
-    split: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in ("train", "val", "calibration", "test")}
+    split: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name, _ in SPLIT_SHARES}
     for generator, sources in copied.items():
         (zoo / generator).mkdir(parents=True, exist_ok=True)
         for source in sources:
