@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -60,6 +62,7 @@ def run(options: ScreenOptions) -> int:
     """
     if options.resume and options.out is None:
         raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit, above Pillow's, is an error
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     screener = Screener(
         options.bundle,

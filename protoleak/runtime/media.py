@@ -12,6 +12,7 @@ import io
 import os
 import re
 import stat
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -42,6 +43,8 @@ SIGNATURES = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
 )
+# Where width and height stand: Pillow takes a file of size 0 for another format, so the reason must be found here.
+DECLARED_SIZE = {"PNG": (">II", 16), "GIF": ("<HH", 6), "BMP": ("<ii", 18)}
 SIXTEEN_BIT_LAYOUT = re.compile(r"^(I|L|LA|RGB|RGBA|RGBX|RGBa);16")
 ORIENTATION_TAG = 0x0112
 
@@ -251,6 +254,12 @@ def _too_large(what: str) -> str:
 def _what_it_is(data: bytes) -> str:
     for signature, kind in SIGNATURES:
         if data.startswith(signature):
+            if kind in DECLARED_SIZE:
+                layout, offset = DECLARED_SIZE[kind]
+                size = data[offset : offset + struct.calcsize(layout)]
+                if len(size) == struct.calcsize(layout) and 0 in struct.unpack(layout, size):
+                    width, height = struct.unpack(layout, size)
+                    return f"{width}×{height} pixels: there is no pixel in it"
             return f"damaged or truncated: it begins like a {kind} and cannot be read as one"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "damaged or truncated: it begins like a WebP and cannot be read as one"

@@ -116,15 +116,22 @@ def open_results(path: str, identity: Identity, *, resume: bool, overwrite: bool
         columns, done = _prepare_to_append(file, identity, is_csv)
         mode = "a"
     try:
-        with file.open(mode, encoding="utf-8", newline="") as stream:
-            yield ResultsWriter(stream, is_csv=is_csv, columns=columns, done=done)
+        stream = file.open(mode, encoding="utf-8", newline="")
     except FileExistsError:
         raise ProtoleakError(
             f"{path} exists: continue it with --resume, replace it with --overwrite, or give another --out"
         ) from None
     except OSError as error:
-        if isinstance(error, BrokenPipeError) or error.filename is None:
-            raise
+        raise ProtoleakError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        yield ResultsWriter(stream, is_csv=is_csv, columns=columns, done=done)
+    except BaseException:
+        with contextlib.suppress(OSError):  # closing tries again to write what was just reported as unwritable
+            stream.close()
+        raise
+    try:
+        stream.close()
+    except OSError as error:
         raise ProtoleakError(f"cannot write {path}: {error.strerror or error}") from error
 
 

@@ -206,7 +206,7 @@ class Screener:
             scores=decision.scores,
             probabilities=decision.probabilities,
             why=why,
-            notes=one.notes,
+            notes=list(one.notes),
             input=one.record,
             bundle=self._bundle_record,
             engine=self.engine,

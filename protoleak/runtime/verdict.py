@@ -99,7 +99,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, float]
     probabilities: dict[str, float] | None
     why: Why
-    notes: tuple[str, ...]
+    notes: list[str]
     input: InputRecord
     bundle: BundleRecord
     engine: EngineDescription

@@ -1,0 +1,129 @@
+"""The decision: known, real or unknown, and reasons that add up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protoleak.bundle import Bundle, Calibration, Manifest
+from protoleak.errors import CalibrationError
+from protoleak.runtime.decision import DecisionRule, explain, softmax
+
+CALIBRATION = Calibration(
+    overall=np.arange(60, dtype=np.float64),
+    per_generator=(np.arange(100, 140.0), np.arange(19.0), np.arange(5.0)),
+    temperature=None,
+)
+
+
+@pytest.fixture(scope="module")
+def manifest(tiny_bundle: Path) -> Manifest:
+    """Generators dawn and moss, and the real class camera."""
+    return Bundle.load(tiny_bundle).manifest
+
+
+@pytest.mark.parametrize(
+    ("scores", "log_density", "verdict", "generator", "nearest", "group", "n"),
+    [
+        ([3.0, 1.0, 2.0], 120.0, "known", "dawn", "dawn", "generator", 40),
+        ([1.0, 3.0, 2.0], 10.0, "known", "moss", "moss", "generator", 19),
+        ([1.0, 2.0, 3.0], 30.0, "real", None, "camera", "overall", 60),
+        ([3.0, 1.0, 2.0], 99.0, "unknown", None, "dawn", "generator", 40),
+        ([1.0, 2.0, 3.0], -1.0, "unknown", None, "camera", "overall", 60),
+    ],
+)
+def test_verdict_follows_from_the_best_class_and_the_p_value(
+    manifest: Manifest,
+    scores: list[float],
+    log_density: float,
+    verdict: str,
+    generator: str | None,
+    nearest: str,
+    group: str,
+    n: int,
+) -> None:
+    decision = DecisionRule(manifest, CALIBRATION, 0.05).decide(np.float32(scores), log_density)
+    assert (decision.verdict, decision.generator, decision.nearest) == (verdict, generator, nearest)
+    assert (decision.calibration.group, decision.calibration.n) == (group, n)
+    assert decision.scores == dict(zip(manifest.generators, scores, strict=True))
+    assert decision.probabilities is None
+
+
+def test_p_value_equal_to_alpha_is_unknown(manifest: Manifest) -> None:
+    # With 19 images below none, p is exactly 1/20 = 0.05.
+    decision = DecisionRule(manifest, CALIBRATION, 0.05).decide(np.float32([0, 1, 0]), -1.0)
+    assert decision.p_value == 0.05
+    assert decision.verdict == "unknown"
+
+
+def test_without_a_real_class_the_camera_class_is_a_generator(manifest: Manifest) -> None:
+    import msgspec
+
+    unmarked = msgspec.structs.replace(manifest, real_class=None)
+    assert DecisionRule(unmarked, CALIBRATION, 0.05).decide(np.float32([0, 0, 1]), 50.0).verdict == "known"
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, 1.5, float("nan")])
+def test_alpha_outside_its_range_is_refused_before_any_image(manifest: Manifest, alpha: float) -> None:
+    with pytest.raises(CalibrationError, match="between 0 and 1"):
+        DecisionRule(manifest, CALIBRATION, alpha)
+
+
+def test_alpha_too_small_is_refused_with_the_smallest_possible(manifest: Manifest) -> None:
+    with pytest.raises(CalibrationError, match=r"0\.01"):  # 1/61
+        DecisionRule(manifest, CALIBRATION, 0.001)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9), st.floats(1e-3, 1e3))
+def test_softmax_is_a_distribution_with_the_order_of_the_scores(scores: list[float], temperature: float) -> None:
+    shares = softmax(np.array(scores), temperature)
+    assert shares.sum() == pytest.approx(1)
+    assert (shares >= 0).all()
+    assert shares[int(np.argmax(scores))] == shares.max()
+
+
+def test_contributions_of_all_features_add_up_to_the_difference_of_the_distances(manifest: Manifest) -> None:
+    generator = np.random.default_rng(2)
+    embedding, gate = generator.standard_normal(4), generator.random(4)
+    prototypes = generator.standard_normal((3, 2, 4)).astype(np.float32)
+    distance = (gate * (embedding - prototypes.astype(np.float64)) ** 2).sum(axis=-1)
+    why = explain(
+        manifest,
+        prototypes,
+        "moss",
+        embedding=embedding,
+        gate=gate,
+        timestep_weight=np.array([0.25, 0.75]),
+        prototype_distance=distance,
+    )
+    assert why.nearest_prototype.generator == "moss"
+    assert why.nearest_prototype.distance == distance[1].min()
+    assert why.runner_up.generator != "moss"
+    assert why.runner_up.distance == distance[[0, 2]].min()
+    assert why.timestep_weights == {0: 0.25, 200: 0.75}
+    features = [*why.features_for, *why.features_against]
+    assert len({feature.feature for feature in features}) == 4
+    total = sum(feature.contribution for feature in features)
+    assert total == pytest.approx(why.runner_up.distance - why.nearest_prototype.distance)
+    assert all(feature.contribution > 0 for feature in why.features_for)
+    assert all(feature.contribution < 0 for feature in why.features_against)
+
+
+def test_at_most_five_features_are_shown_the_largest_first(manifest: Manifest) -> None:
+    prototypes = np.zeros((3, 2, 20), np.float32)
+    prototypes[0] = np.arange(20)
+    why = explain(
+        manifest,
+        prototypes,
+        "moss",
+        embedding=np.zeros(20),
+        gate=np.ones(20),
+        timestep_weight=np.array([1.0, 0.0]),
+        prototype_distance=np.array([[1.0, 2.0], [0.0, 0.0], [9.0, 9.0]]),
+    )
+    assert [feature.feature for feature in why.features_for] == [19, 18, 17, 16, 15]
+    assert why.features_against == []

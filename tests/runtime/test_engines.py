@@ -1,0 +1,120 @@
+"""An engine gives finite numbers that do not depend on the batch, or an error that names the stage."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from protoleak.errors import EngineError, EngineUnavailable
+from protoleak.runtime.engines import ENGINES, Graph, open_engine
+
+onnx = pytest.importorskip("onnx", reason="onnx makes the graphs")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+
+def graph(*nodes: object, tensors: tuple[object, ...] = (), shape: tuple[int, ...] = (3,)) -> Graph:
+    body = helper.make_graph(
+        list(nodes),
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *shape])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        list(tensors),
+    )
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return Graph("attributor", model.SerializeToString(), ("y",))
+
+
+# Three kinds of graph for which ONNX Runtime's own batches were measured to differ from single images: elementwise
+# functions over an odd number of values, a reduction, and convolutions with channels that are no multiple of 8.
+ELEMENTWISE = graph(
+    helper.make_node("Erf", ["x"], ["e"]),
+    helper.make_node("Exp", ["e"], ["f"]),
+    helper.make_node("Tanh", ["f"], ["y"]),
+    shape=(1001,),
+)
+REDUCTION = graph(
+    helper.make_node("ReduceLogSumExp", ["x", "axis"], ["y"], keepdims=0),
+    tensors=(numpy_helper.from_array(np.array([1], np.int64), "axis"),),
+    shape=(399, 3),
+)
+CONVOLUTION = graph(
+    helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1], strides=[2, 2]),
+    tensors=(
+        numpy_helper.from_array(np.random.default_rng(0).standard_normal((33, 30, 3, 3)).astype(np.float32), "w"),
+    ),
+    shape=(30, 16, 16),
+)
+
+
+@pytest.mark.parametrize(
+    ("of", "shape"),
+    [(ELEMENTWISE, (1001,)), (REDUCTION, (399, 3)), (CONVOLUTION, (30, 16, 16))],
+    ids=["elementwise", "reduction", "convolution"],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_row_equals_the_same_image_alone_to_the_last_bit(of: Graph, shape: tuple[int, ...], threads: int) -> None:
+    engine = open_engine("onnxruntime", of, threads=threads)
+    x = np.random.default_rng(1).standard_normal((8, *shape)).astype(np.float32)
+    alone = np.concatenate([engine.run({"x": x[i : i + 1]})["y"] for i in range(8)])
+    for size in (2, 3, 8):
+        batched = np.concatenate([engine.run({"x": x[i : i + size]})["y"] for i in range(0, 8, size)])
+        np.testing.assert_array_equal(batched, alone, err_msg=f"batch of {size}")
+
+
+def test_nan_is_an_error_that_names_stage_and_output() -> None:
+    engine = open_engine("onnxruntime", graph(helper.make_node("Sqrt", ["x"], ["y"])))
+    with pytest.raises(EngineError, match=r"attributor gave 1 of 6 values of 'y' as NaN"):
+        engine.run({"x": np.array([[1, 1, 1], [1, -1, 1]], np.float32)})
+
+
+def test_infinity_is_an_error_too() -> None:
+    engine = open_engine("onnxruntime", graph(helper.make_node("Exp", ["x"], ["y"])))
+    with pytest.raises(EngineError, match="infinite"):
+        engine.run({"x": np.full((1, 3), 1000, np.float32)})
+
+
+def test_input_of_another_shape_is_an_error_that_names_the_stage() -> None:
+    engine = open_engine("onnxruntime", graph(helper.make_node("Relu", ["x"], ["y"])))
+    with pytest.raises(EngineError, match="attributor failed") as caught:
+        engine.run({"x": np.zeros((1, 4), np.float32)})
+    assert "\n" not in str(caught.value)
+
+
+def test_graph_that_the_engine_cannot_load_is_an_error_in_one_line() -> None:
+    with pytest.raises(EngineError, match="cannot load the attributor") as caught:
+        open_engine("onnxruntime", graph(helper.make_node("NoSuchOperator", ["x"], ["y"])))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_output_is_named() -> None:
+    relu = graph(helper.make_node("Relu", ["x"], ["y"]))
+    with pytest.raises(EngineError, match="no output log_density"):
+        open_engine("onnxruntime", Graph("attributor", relu.model, ("y", "log_density")))
+
+
+def test_unknown_engine_lists_those_there_are() -> None:
+    with pytest.raises(EngineUnavailable, match=r"'warp'.*auto.*onnxruntime"):
+        open_engine("warp", ELEMENTWISE)
+
+
+def test_missing_engine_gives_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EngineUnavailable, match="pip install onnxruntime"):
+        open_engine("onnxruntime", ELEMENTWISE)
+
+
+def test_description_says_what_really_runs() -> None:
+    import onnxruntime
+
+    for name in ("auto", *ENGINES):
+        described = open_engine(name, ELEMENTWISE).describe()
+        assert described.name in ENGINES
+    assert described.device == "CPUExecutionProvider"
+    assert described.versions["onnxruntime"] == onnxruntime.__version__
+
+
+def test_no_thread_at_all_is_refused() -> None:
+    with pytest.raises(EngineUnavailable, match="0 threads"):
+        open_engine("onnxruntime", ELEMENTWISE, threads=0)

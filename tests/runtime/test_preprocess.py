@@ -1,0 +1,42 @@
+"""Preprocessing equals the published one byte for byte."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from protoleak.runtime.media import open_image
+from protoleak.runtime.preprocess import preprocess
+
+
+def test_preprocessing_equals_the_published_code_on_recorded_images(shared: Path) -> None:
+    folder = shared / "reference" / "conv-multistep"
+    names = json.loads((folder / "meta.json").read_text())["images"]
+    with np.load(folder / "expected.npz") as expected:
+        # Recorded after (x / 255 − 0.5) / 0.5.
+        recorded = np.rint((expected["forward/image"] * 0.5 + 0.5) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    for name, reference in zip(names, recorded, strict=True):
+        np.testing.assert_array_equal(
+            preprocess(open_image(folder / "images" / name).picture, 256), reference, err_msg=name
+        )
+
+
+@given(st.integers(32, 500), st.integers(32, 500), st.sampled_from([32, 64, 111]))
+@settings(max_examples=60, deadline=None)
+def test_preprocessing_equals_torchvision_for_any_size(width: int, height: int, size: int) -> None:
+    transforms = pytest.importorskip("torchvision.transforms", reason="torchvision is the reference")
+    pixels = np.random.default_rng([width, height]).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    resize = transforms.Resize(size, transforms.InterpolationMode.BILINEAR, antialias=True)
+    reference = transforms.CenterCrop(size)(resize(picture))
+    np.testing.assert_array_equal(preprocess(picture, size), np.asarray(reference))
+
+
+def test_result_is_square_and_of_the_asked_size_even_for_a_long_strip() -> None:
+    assert preprocess(Image.new("RGB", (3200, 33)), 64).shape == (64, 64, 3)
