@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated, Optional
@@ -113,6 +114,10 @@ def main(arguments: list[str] | None = None) -> int:
     end = given.index("--") if "--" in given else len(given)
     debug = "--debug" in given[:end]
     kept = [item for item in given[:end] if item != "--debug"] + given[end:]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a file name that the terminal cannot show is no reason to fail
     try:
         app(args=kept, prog_name="protoleak")
     except SystemExit as stop:

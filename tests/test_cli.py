@@ -196,6 +196,28 @@ def test_interruption_keeps_what_is_written_and_says_how_to_go_on(
     assert all(json.loads(line)["verdict"] for line in lines)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_output_is_valid_whatever_the_terminal_can_show(tiny_bundle: Path, tmp_path: Path, encoding: str) -> None:
+    Image.fromarray(picture(0, 1)).save(tmp_path / "Łódź.png")
+    Image.new("RGB", (1, 1)).save(tmp_path / "małe.png")
+    command = [sys.executable, "-m", "protoleak.cli", "screen", str(tmp_path), "--bundle", str(tiny_bundle)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count(b"\n") == 1
+    done = subprocess.run([*command, "--out", "-"], capture_output=True, env=environment, check=False)
+    assert json.loads(done.stdout)["source"] == str(tmp_path / "Łódź.png")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tiny_bundle: Path, folder: Path) -> None:
+    command = f"{sys.executable} -m protoleak.cli screen {folder} --bundle {tiny_bundle} --out - | true"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+
+
 def test_inspect_puts_accused_real_faces_first(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tiny_bundle)]) == 0
     text = capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import warnings
@@ -10,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -62,7 +62,7 @@ def run(options: ScreenOptions) -> int:
     """
     if options.resume and options.out is None:
         raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit, above Pillow's, is an error
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     screener = Screener(
         options.bundle,
@@ -71,7 +71,7 @@ def run(options: ScreenOptions) -> int:
         engine=options.engine,
         threads=options.threads,
     )
-    listed = expand_sources(options.sources, sys.stdin.buffer)
+    listed = expand_sources(options.sources, sys.stdin.buffer if "-" in options.sources else io.BytesIO())
     tally = _Tally([], Counter())
     with _writer(options, screener) as writer:
         done = frozenset[str]() if writer is None else writer.done

@@ -219,6 +219,9 @@ def _to_rgb(image: Image.Image, sixteen_bit: bool, shown: str) -> tuple[Image.Im
         notes.append("the alpha channel is dropped")
     if mode == "RGB":
         return image, notes
+    if mode == "P" and "transparency" in image.info:  # Pillow warns about dropping it, which is what is wanted
+        image = image.copy()
+        del image.info["transparency"]
     if mode in ("La", "RGBa"):
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[mode])
     return image.convert("RGB"), notes

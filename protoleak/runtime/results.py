@@ -102,6 +102,8 @@ def open_results(path: str, identity: Identity, *, resume: bool, overwrite: bool
     if path == STANDARD_OUTPUT:
         if resume:
             raise ProtoleakError("--resume needs a file to continue: give --out FILE.jsonl")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8 whatever the locale
         yield ResultsWriter(sys.stdout, is_csv=False, columns=None, done=frozenset())
         return
     file = Path(path)

@@ -86,6 +86,14 @@ def test_other_kinds_become_rgb_as_pillow_does_it_with_a_note(image: Image.Image
     np.testing.assert_array_equal(np.asarray(opened.picture), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
+@pytest.mark.filterwarnings("error")
+def test_transparent_palette_is_converted_without_a_warning() -> None:
+    image = Image.fromarray(COLOUR).quantize(16)
+    opened = open_image(encoded(image, transparency=bytes([0, 128, 255])))
+    assert opened.notes == ("a palette is converted to RGB", "the alpha channel is dropped")
+    np.testing.assert_array_equal(np.asarray(opened.picture), np.asarray(image.convert("RGB")))
+
+
 def test_sixteen_bit_grey_is_scaled_and_not_clipped() -> None:
     values = (GRADIENT.astype(np.uint16) * 257) + 1
     opened = open_image(encoded(Image.fromarray(values)))

@@ -1,0 +1,134 @@
+"""How long a cold `protoleak screen one.jpg` takes, and where the time goes.
+
+Each run is a new process, as a user starts it. The first run also warms the disk cache and is reported apart.
+
+    python benchmarks/cold_start.py examples/one.jpg --runs 15 --json benchmarks/results/cold_start.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TARGET_SECONDS = 1.5
+IMPORT_LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| (\s*)(\S+)")
+PACKAGES = ("numpy", "onnxruntime", "PIL", "rich", "typer", "msgspec", "concurrent", "protoleak")
+
+STAGES = """
+import sys, time
+clock = [time.perf_counter()]
+import protoleak.commands.screen
+clock.append(time.perf_counter())
+from protoleak.bundle import Bundle
+bundle = Bundle.load(sys.argv[2] if len(sys.argv) > 2 else None)
+clock.append(time.perf_counter())
+screener = protoleak.commands.screen.Screener(bundle)
+clock.append(time.perf_counter())
+screener(sys.argv[1])
+clock.append(time.perf_counter())
+screener(sys.argv[1])
+clock.append(time.perf_counter())
+print(*(after - before for before, after in zip(clock, clock[1:])))
+"""
+
+
+def timed(command: list[str]) -> tuple[float, str]:
+    """Wall seconds and standard error of one process, which must succeed."""
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    elapsed = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed: {done.stderr.strip()}")
+    return elapsed, done.stderr
+
+
+def imports(command: list[str]) -> dict[str, float]:
+    """Milliseconds per package: each module's own import time, counted for the package that it belongs to."""
+    _, errors = timed([command[0], "-X", "importtime", *command[1:]])
+    spent = dict.fromkeys((*PACKAGES, "other"), 0.0)
+    for own, _, _, module in IMPORT_LINE.findall(errors):
+        package = module.split(".")[0]
+        spent[package if package in spent else "other"] += int(own) / 1000
+    return spent
+
+
+def stages(image: str, bundle: str | None) -> dict[str, float]:
+    """Milliseconds per part of the command, inside one process; medians of five."""
+    names = ("imports", "bundle read and checked", "engines opened", "first verdict", "second verdict")
+    runs = []
+    for _ in range(5):
+        command = [sys.executable, "-c", STAGES, image, *([bundle] if bundle else [])]
+        runs.append([float(value) for value in subprocess.check_output(command, text=True).split()])
+    return {name: 1000 * statistics.median(run[i] for run in runs) for i, name in enumerate(names)}
+
+
+def commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("image")
+    parser.add_argument("--bundle", help="left out, the one that comes with protoleak")
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    options = parser.parse_args()
+
+    chosen = ["--bundle", options.bundle] if options.bundle else []
+    command = [sys.executable, "-m", "protoleak.cli", "screen", options.image, *chosen]
+    first, _ = timed(command)
+    bare = [timed([sys.executable, "-c", "pass"])[0] for _ in range(options.runs)]
+    runs = sorted(timed(command)[0] for _ in range(options.runs))
+    cuts = statistics.quantiles(runs, n=100, method="inclusive")
+    result = {
+        "what": "wall seconds of a new process: protoleak screen of one image",
+        "first_run": first,
+        "median": statistics.median(runs),
+        "p95": cuts[94],
+        "p99": cuts[98],
+        "minimum": runs[0],
+        "maximum": runs[-1],
+        "runs": options.runs,
+        "bare_python_median": statistics.median(bare),
+        "target": TARGET_SECONDS,
+        "stages_ms": stages(options.image, options.bundle),
+        "imports_ms": imports(command),
+        "load_average_1min": os.getloadavg()[0],
+        "machine": f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "commit": commit(),
+    }
+    met = "met" if result["median"] <= TARGET_SECONDS else "MISSED"
+    print(f"cold protoleak screen {options.image}, {options.runs} processes on {result['machine']}")
+    print(f"  load average {result['load_average_1min']:.1f} (a busy machine makes these numbers worse)")
+    for name in ("first_run", "minimum", "median", "p95", "p99", "maximum", "bare_python_median"):
+        print(f"  {name.replace('_', ' '):<20} {result[name]:6.3f} s")
+    print(f"  target {TARGET_SECONDS} s: {met}")
+    for title, parts in (("stages", result["stages_ms"]), ("imports by package", result["imports_ms"])):
+        print(f"{title}:")
+        for name, value in parts.items():
+            print(f"  {name:<26} {value:7.1f} ms")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
