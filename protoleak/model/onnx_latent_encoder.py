@@ -77,11 +77,14 @@ class OnnxLatentEncoder:
         except Exception as error:  # ONNX Runtime's exceptions have no common base but this
             raise CheckpointError(f"{name}: ONNX Runtime refuses it: {str(error).splitlines()[0]}") from error
         self.model = model
-        self.input_range = settings.input_range
-        self.scaling = settings.scaling
-        self._settings = settings
+        self.input_range = (float(settings.input_range[0]), float(settings.input_range[1]))
+        self.scaling = float(settings.scaling)
+        # Floats even where integers came in, or the fingerprint would change when the settings are stored and read.
+        self._settings = OnnxSettings(input_range=self.input_range, scaling=self.scaling)
         self._read_signature()
-        self.fingerprint = hashlib.sha256(msgspec.json.encode(settings) + hashlib.sha256(model).digest()).hexdigest()
+        self.fingerprint = hashlib.sha256(
+            msgspec.json.encode(self._settings) + hashlib.sha256(model).digest()
+        ).hexdigest()
         self._shapes: dict[int, tuple[int, int, int]] = {}
 
     def _read_signature(self) -> None:
@@ -135,7 +138,8 @@ class OnnxLatentEncoder:
                 ) from error
             if latent.ndim != 4 or len(latent) != step:
                 raise CheckpointError(f"{self._name} gives {latent.shape} for {step} images: [N, C, h, w] is needed")
-            parts.append(latent[: len(chunk)].astype(np.float32) * np.float32(self.scaling))
+            with np.errstate(over="ignore"):  # an overflow is reported below, as what it is
+                parts.append(latent[: len(chunk)].astype(np.float32) * np.float32(self.scaling))
         latents: Float32Array = np.concatenate(parts)
         if not np.isfinite(latents).all():
             raise EngineError(f"the latent encoder {self._name} gave NaN or infinite latents: check its input range")

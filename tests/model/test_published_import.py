@@ -251,10 +251,12 @@ def test_a_temporal_pool_that_does_not_fit_is_refused(
 
 
 def test_a_vit_whose_positions_make_no_square_is_refused(tmp_path: Path, light_encoder: LatentEncoder) -> None:
-    torch.manual_seed(0)
-    content = PublishedNetwork("vit_b_16", vit_image_size=32).checkpoint()
-    content["backbone"]["encoder.base.encoder.pos_embedding"] = torch.zeros(1, 12, 768)
-    torch.save(content, tmp_path / "checkpoint.pt")
+    backbone = {
+        "encoder.base.conv_proj.weight": torch.zeros(768, 4, 16, 16),
+        "encoder.base.encoder.pos_embedding": torch.zeros(1, 12, 768),
+        "encoder.head.weight": torch.zeros(16, 768),
+    }
+    torch.save({"backbone": backbone, "proto_head": {"protos": torch.zeros(3, 2, 16)}}, tmp_path / "checkpoint.pt")
     with pytest.raises(CheckpointError, match="11 patches"):
         import_checkpoint(tmp_path / "checkpoint.pt", light_encoder, timesteps=[0], generators=GENERATORS)
 
