@@ -196,8 +196,9 @@ def nan_for_bright_pictures(files: dict[str, bytes]) -> bytes:
     graph.node[-1].output[0] = "latent"
     graph.initializer.append(numpy_helper.from_array(np.float32(0.9), "limit"))
     graph.initializer.append(numpy_helper.from_array(np.float32(0), "zero"))
+    graph.initializer.append(numpy_helper.from_array(np.int64([1, 2, 3]), "axes"))
     for node in (
-        helper.make_node("ReduceMean", ["centred"], ["mean"], keepdims=0),
+        helper.make_node("ReduceMean", ["centred", "axes"], ["mean"], keepdims=1),
         helper.make_node("Sub", ["limit", "mean"], ["below"]),
         helper.make_node("Sqrt", ["below"], ["root"]),
         helper.make_node("Mul", ["root", "zero"], ["nothing_or_nan"]),
