@@ -11,6 +11,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from protoleak.model.latent_encoder import LatentEncoder
 # Raise it when preprocessing gives other pixels for the same file, so that old latents go unused.
 PREPROCESSING_VERSION = 1
 DEPLOYED_VIEW = "deployed"  # the view of a picture that inference takes: preprocessing and nothing else
+LOADING_THREADS = min(4, os.cpu_count() or 1)  # Pillow decodes, resizes and compresses without the interpreter's lock
 UInt8Array = npt.NDArray[np.uint8]
 
 
@@ -33,7 +35,8 @@ class LatentItem:
 
     Attributes:
         key: whatever decides the pixels: make it with `latent_key`.
-        load: gives the picture as uint8 [S, S, 3]; called only where the latent is not cached. May raise MediaError.
+        load: gives the picture as uint8 [S, S, 3]; called only where the latent is not cached, from several threads. May raise
+            MediaError.
     """
 
     key: str
@@ -106,29 +109,37 @@ def cached_latents(
             found[index] = latent
             report(1)
     hits = len(found)
-    for chunk in _chunks(missing, batch_size):
-        pictures: list[tuple[int, UInt8Array]] = []
-        for index in chunk:
-            try:
-                pictures.append((index, items[index].load()))
-            except MediaError as error:
-                failures.append((index, error))
-        if pictures:
-            encoded = encoder.encode(np.stack([picture for _, picture in pictures]))
-            if not np.isfinite(encoded).all():  # nothing of the kind may get into the cache
-                raise EngineError("the latent encoder gave NaN or infinite latents: its weights are unusable")
-            for (index, _), latent in zip(pictures, encoded, strict=True):
-                found[index] = latent
-                file = files[index]
-                if file is not None:
-                    _write(file, latent)
-        report(len(chunk))
+    with ThreadPoolExecutor(LOADING_THREADS) as pool:
+        for chunk in _chunks(missing, batch_size):
+            pictures: list[tuple[int, UInt8Array]] = []
+            for index, picture in zip(chunk, pool.map(_load, [items[index] for index in chunk]), strict=True):
+                if isinstance(picture, MediaError):
+                    failures.append((index, picture))
+                else:
+                    pictures.append((index, picture))
+            if pictures:
+                encoded = encoder.encode(np.stack([picture for _, picture in pictures]))
+                if not np.isfinite(encoded).all():  # nothing of the kind may get into the cache
+                    raise EngineError("the latent encoder gave NaN or infinite latents: its weights are unusable")
+                for (index, _), latent in zip(pictures, encoded, strict=True):
+                    found[index] = latent
+                    file = files[index]
+                    if file is not None:
+                        _write(file, latent)
+            report(len(chunk))
     indices = np.array(sorted(found), dtype=np.int64)
     shapes = {latent.shape for latent in found.values()}
     if len(shapes) > 1:
         raise CheckpointError(f"pictures gave latents of different shapes {sorted(shapes)}: make them all of one size")
     latents = np.stack([found[index] for index in indices]) if found else np.zeros((0, 0, 0, 0), dtype=np.float32)
     return CachedLatents(latents, indices, tuple(failures), hits)
+
+
+def _load(item: LatentItem) -> UInt8Array | MediaError:
+    try:
+        return item.load()
+    except MediaError as error:
+        return error
 
 
 def _chunks(indices: list[int], size: int) -> Iterator[list[int]]:

@@ -72,7 +72,7 @@ def run(
     low_frequency_components: int | None = 8,
     image_size: int = 256,
     views: int = 1,
-    validation_views: int = 1,
+    validation_views: int | None = None,
     epochs: int = 40,
     patience: int = 10,
     batch_size: int = 64,

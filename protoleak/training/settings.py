@@ -30,7 +30,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         image_size: side in pixels of what the latent encoder gets.
         views: latents per training image; the first is of the image as it is deployed, the others are of random crops,
             sizes and compressions of it (see `training.views`).
-        validation_views: the same for validation images.
+        validation_views: the same for validation images; None for as many. They show what training is to achieve, and
+            small validation sets tell epochs apart better with them.
         epochs: at most this many; one epoch is as many draws as there are training latents.
         batch_size: of images with a class; negatives come on top.
         learning_rate, weight_decay: of AdamW. The rate falls to 0 over all epochs along a cosine.
@@ -55,7 +56,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     low_frequency_components: int | None = 8
     image_size: int = 256
     views: int = 1
-    validation_views: int = 1
+    validation_views: int | None = None
     epochs: int = 40
     batch_size: int = 64
     learning_rate: float = 1e-3
@@ -81,8 +82,10 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             raise ProtoleakError(f"no backbone {self.backbone!r}: choose one of {', '.join(BACKBONE_KINDS)}")
         if self.precision not in PRECISIONS:
             raise ProtoleakError(f"no precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}")
-        for name in ("embedding_size", "prototypes_per_generator", "views", "validation_views", "epochs", "patience"):
+        for name in ("embedding_size", "prototypes_per_generator", "views", "epochs", "patience"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "give 1 or more")
+        if self.validation_views is not None:
+            _require(self.validation_views >= 1, "validation_views", self.validation_views, "give 1 or more")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "give 2 or more, for batch normalisation")
         rate = self.learning_rate
         _require(0 < rate < math.inf, "learning_rate", rate, "give a number above 0, such as 0.001")

@@ -85,7 +85,7 @@ def train(
         split: encode(split, [sample.path for sample in samples], views)
         for split, samples, views in (
             ("train", dataset.train, settings.views),
-            ("validation", dataset.validation, settings.validation_views),
+            ("validation", dataset.validation, settings.validation_views or settings.views),
         )
     }
     labels = {

@@ -18,14 +18,13 @@ import numpy as np
 from PIL import Image
 
 from protoleak.errors import MediaError
-from protoleak.model.latent_cache import latent_key
+from protoleak.model.latent_cache import DEPLOYED_VIEW, latent_key
 from protoleak.runtime.media import UInt8Array, open_image, printable
 from protoleak.runtime.preprocess import preprocess
 
 Filter = Literal["bilinear", "bicubic", "lanczos", "box"]
 Codec = Literal["JPEG", "WEBP"]
 
-DEPLOYED_VIEW = "deployed"
 SMALLEST_CROP, SMALLEST_CROP_PIXELS = 0.35, 32
 SMALLEST_SIZE, LARGEST_SIZE = 96, 512
 RESIZE_PROBABILITY, COMPRESS_PROBABILITY = 0.7, 0.6
