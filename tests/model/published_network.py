@@ -94,15 +94,16 @@ class PublishedNetwork(nn.Module):
 
         Channels that hardly vary get the spread of the others, or rounding errors would grow without bound in them.
         """
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 1.0
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
+        if not norms:
+            return self.eval()
+        for norm in norms:
+            norm.momentum = 1.0
         with torch.no_grad():
             self.train()
             self.backbone.encoder(z_t.flatten(0, 1))
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.running_var.clamp_(min=float(module.running_var.mean()))
+            for norm in norms:
+                norm.running_var.clamp_(min=float(norm.running_var.mean()))
         return self.eval()
 
     def checkpoint(self, *, optimizer: bool = False, am_head: bool = False) -> dict[str, Any]:

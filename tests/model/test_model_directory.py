@@ -154,7 +154,8 @@ def test_importing_the_modules_leaves_torch_as_it_was() -> None:
     program = (
         "import torch\n"
         "state = lambda: (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(),"
-        " torch.get_default_dtype(), torch.is_grad_enabled(), torch.initial_seed(), torch.get_rng_state().sum().item())\n"
+        " torch.get_default_dtype(), torch.is_grad_enabled(), torch.initial_seed(),"
+        " torch.get_rng_state().sum().item())\n"
         "torch.manual_seed(3); before = state()\n"
         "import protoleak.model.published, protoleak.model.latent_cache\n"
         "assert state() == before\n"
