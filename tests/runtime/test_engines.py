@@ -26,8 +26,8 @@ def graph(*nodes: object, tensors: tuple[object, ...] = (), shape: tuple[int, ..
     return Graph("attributor", model.SerializeToString(), ("y",))
 
 
-# Three graphs for which ONNX Runtime's own batches were measured to differ from single images (1.32, x86-64): logarithms
-# of an odd number of values, a sum over an outer axis, and a convolution with channels that are no multiple of 8.
+# Three graphs for which ONNX Runtime's own batches were measured to differ from single images (1.32, x86-64):
+# logarithms of an odd number of values, a sum over an outer axis, and a convolution of 30 channels.
 ELEMENTWISE = graph(
     helper.make_node("Abs", ["x"], ["positive"]),
     helper.make_node("Log", ["positive"], ["y"]),

@@ -18,7 +18,7 @@ class OnnxRuntimeEngine:
 
     ONNX Runtime's CPU kernels don't promise that a row of a batch equals the same image alone, and it often doesn't:
     Log and Softplus use other code for the last elements of a tensor, sums over an outer axis run in another order, and
-    convolutions whose channels are no multiple of 8 are split over threads only in a batch of one. The differences are
+    convolutions of, say, 30 channels are split over threads in another way in a batch of one. The differences are
     about 1e-7, but a verdict is evidence and must not depend on its neighbours. A batch saves little here anyway, since
     one image keeps all threads busy; docs/decisions/0001-one-image-at-a-time.md has the numbers.
     """
