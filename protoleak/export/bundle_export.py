@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 import torch
 
+import protoleak
+
 from protoleak.bundle import (
     NOISE_BANK,
     PROTOTYPES,
@@ -47,7 +49,7 @@ from protoleak.export.variant import VariantRunner
 from protoleak.model.checkpoint import TrainedModel
 
 PARITY_IMAGES = 8
-LIBRARIES = ("protoleak", "torch", "onnx", "onnxruntime", "numpy", "pillow", "scikit-learn")
+LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "pillow", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,8 @@ def _manifest(
             "images": {split: len(getattr(dataset, split)) for split in ("train", "validation", "calibration", "test")},
             "skipped": list(skipped),
             "opset": settings.opset,
-            "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+            "libraries": {"protoleak": protoleak.__version__}
+            | {name: importlib.metadata.version(name) for name in LIBRARIES},
         },
     }
     return Manifest(

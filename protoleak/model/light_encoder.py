@@ -1,7 +1,7 @@
 """A small convolutional latent encoder, distilled from the encoder of a diffusion autoencoder.
 
 The architecture follows `AutoencoderTiny` (residual blocks of plain 3×3 convolutions with ReLU, no normalisation, so
-that nothing in it depends on the batch or is delicate in half precision), with two changes for speed: pixels enter as 2×2
+that nothing depends on the batch or is delicate in half precision), with two changes for speed: pixels enter as 2×2
 space-to-depth patches, so that no convolution runs at full resolution and none of the finest detail is lost, and the
 widths grow as the resolution falls.
 """

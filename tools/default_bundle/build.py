@@ -60,7 +60,10 @@ def main() -> None:
 
     if not (work / "encoder" / "distillation.json").exists():
         teacher = arguments.autoencoder / "taef2_encoder.onnx"
-        protoleak("distill", "--teacher", teacher, "--data", work / "distillation", "--out", work / "encoder")
+        protoleak(
+            *("distill", "--teacher", teacher, "--data", work / "distillation", "--out", work / "encoder"),
+            *DISTILLATION_OPTIONS,
+        )
     if not (work / "model" / "model.json").exists():
         protoleak(
             *("train", work / "zoo", "--latent-encoder", work / "encoder", "--out", work / "model"),
@@ -71,14 +74,14 @@ def main() -> None:
     protoleak(
         *("export", work / "model", "--data", work / "zoo", "--out", arguments.out, "--name", "default"),
         *("--unknown", work / "unknown", "--real-faces", data / "real-faces"),
-        *EXPORT_OPTIONS,
     )
     copy_examples(work, portraits, arguments.examples)
     print(f"built in {(time.monotonic() - started) / 60:.0f} minutes")
 
 
-TRAINING_OPTIONS = ("--views", "6", "--epochs", "30")
-EXPORT_OPTIONS = ()
+# bfloat16 halves the time or better on processors with AMX; on others use fp32.
+DISTILLATION_OPTIONS = ("--views", "2", "--epochs", "14", "--precision", "bf16")
+TRAINING_OPTIONS = ("--views", "6", "--epochs", "30", "--precision", "bf16")
 
 
 def parse_arguments() -> argparse.Namespace:
