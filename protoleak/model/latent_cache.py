@@ -35,8 +35,8 @@ class LatentItem:
 
     Attributes:
         key: whatever decides the pixels: make it with `latent_key`.
-        load: gives the picture as uint8 [S, S, 3]; called only where the latent is not cached, from several threads. May raise
-            MediaError.
+        load: gives the picture as uint8 [S, S, 3]; called only where no latent is cached, and from several threads.
+            May raise MediaError.
     """
 
     key: str

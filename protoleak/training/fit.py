@@ -72,7 +72,7 @@ def fit(
 
     Raises:
         CheckpointError: the state belongs to another run.
-        EngineError: the loss is no longer finite.
+        EngineError: the loss or its gradient is no longer finite.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_seed(settings.seed, "initial weights"))
@@ -145,14 +145,14 @@ def _train_epoch(
             group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         given = train.z0[:0] if negatives is None else negatives[chosen]
         loss = _loss(network, settings, noising, train.z0[part], train.labels[part], given)
-        if not bool(torch.isfinite(loss)):
-            raise EngineError(
-                f"training diverged in epoch {state.epoch + 1} (the loss is {float(loss.detach())}): lower the "
-                f"learning rate, now {settings.learning_rate}"
-            )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT_NORM)
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT_NORM)
+        if not bool(torch.isfinite(loss)) or not bool(torch.isfinite(norm)):
+            raise EngineError(
+                f"training diverged in epoch {state.epoch + 1} (loss {float(loss.detach())}, gradient norm "
+                f"{float(norm)}): lower the learning rate, now {settings.learning_rate}"
+            )
         optimizer.step()
         total += float(loss.detach())
         mean = total / (step + 1)

@@ -14,6 +14,9 @@ from protoleak.model.backbones import BACKBONE_KINDS, BackboneKind
 
 Precision = Literal["auto", "fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+# torch 2.14 gives wrong bfloat16 weight gradients (infinite, or garbage) for stride-2 convolutions of 1×1 planes, which
+# the deeper backbones have when latents are small.
+BFLOAT16_BACKBONES: tuple[BackboneKind, ...] = ("conv",)
 DEFAULT_TIMESTEPS = (0, 100, 300, 500, 700)
 SMALLEST_IMAGE_SIZE = 64
 
@@ -41,9 +44,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         mixed_negatives: whether latents of two classes are interpolated and pushed away from every class.
         mixed_share: mixed negatives per image of a batch.
         negatives_share: given negatives per image of a batch; used when there is a folder of them.
-        precision: of the per-timestep encoder's arithmetic in training; validation is always fp32. "bf16" is two to
-            three times as fast on processors with bfloat16 instructions and many times slower on others; "auto" is
-            "bf16" on the former and "fp32" on the latter.
+        precision: of the per-timestep encoder's arithmetic in training; validation is always fp32. "bf16", for the
+            backbone `conv` only, is two to three times as fast on processors with bfloat16 instructions and many times
+            slower on others; "auto" is "bf16" where it is faster, else "fp32".
         patience: epochs without a better validation result after which training ends.
         seed: of initial weights, views, order, dropout and training noise.
         noise_seed: of the frozen noise bank that the model is validated and deployed with.
@@ -75,13 +78,20 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     @property
     def bfloat16(self) -> bool:
         """Whether this machine is to train with bfloat16."""
-        return self.precision == "bf16" or (self.precision == "auto" and _has_bfloat16())
+        return self.precision == "bf16" or (
+            self.precision == "auto" and self.backbone in BFLOAT16_BACKBONES and _has_bfloat16()
+        )
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONE_KINDS:
             raise ProtoleakError(f"no backbone {self.backbone!r}: choose one of {', '.join(BACKBONE_KINDS)}")
         if self.precision not in PRECISIONS:
             raise ProtoleakError(f"no precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}")
+        if self.precision == "bf16" and self.backbone not in BFLOAT16_BACKBONES:
+            raise ProtoleakError(
+                f"precision bf16 serves the backbone {BFLOAT16_BACKBONES[0]} only, not {self.backbone}: "
+                "give fp32 or auto"
+            )
         for name in ("embedding_size", "prototypes_per_generator", "views", "epochs", "patience"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "give 1 or more")
         if self.validation_views is not None:

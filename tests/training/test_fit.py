@@ -67,9 +67,9 @@ def assert_same_weights(first: Attributor, second: Attributor) -> None:
     assert different == []
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_same_seed_gives_identical_weights(precision: str) -> None:
-    settings = msgspec.structs.replace(SETTINGS, precision=precision, epochs=2)
+@pytest.mark.parametrize(("backbone", "precision"), [("conv", "fp32"), ("conv", "bf16"), ("resnet18", "auto")])
+def test_the_same_seed_gives_identical_weights(backbone: str, precision: str) -> None:
+    settings = msgspec.structs.replace(SETTINGS, backbone=backbone, precision=precision, epochs=1)
     assert_same_weights(run_fit(settings).attributor, run_fit(settings).attributor)
 
 
@@ -165,6 +165,7 @@ def test_a_diverging_run_says_to_lower_the_learning_rate() -> None:
         ({"timesteps": ()}, "give at least one"),
         ({"timesteps": (100, 100)}, "give each once"),
         ({"timesteps": (0, 1000)}, "0 to 999"),
+        ({"backbone": "resnet18", "precision": "bf16"}, "give fp32 or auto"),
         ({"batch_size": 1}, "2 or more"),
         ({"timestep_dropout": 1.0}, "timestep_dropout is 1.0"),
         ({"low_frequency_components": 0}, "or none to leave them out"),
