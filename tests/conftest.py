@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from protoleak.bundle import Manifest, write_bundle
+from protoleak.bundle import write_bundle
+from protoleak.manifest import Manifest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

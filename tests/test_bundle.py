@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protoleak.bundle import Bundle, Calibration, Manifest, array_bytes, write_bundle
+from protoleak.bundle import Bundle, Calibration, array_bytes, write_bundle
 from protoleak.errors import BundleError
+from protoleak.manifest import Manifest
 
 Files = dict[str, bytes]
 ENCODER = "variants/fp32/latent_encoder.onnx"

@@ -1,4 +1,4 @@
-"""A small but complete bundle with real ONNX graphs, for tests: two generators and a camera class, told apart by colour.
+"""A small but complete bundle with real ONNX graphs, for tests: two generators and a camera class, by colour.
 
 The latent encoder is one strided convolution; the attributor has every stage of the real one (shared encoder, gate,
 temporal attention, prototypes, log-sum-exp, kernel density). Prototypes, density and calibration come from running the
@@ -15,6 +15,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from protoleak import bundle as bundles
+from protoleak import bundle_files
+from protoleak import manifest as manifests
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.runtime.engines import Graph, open_engine
 
@@ -135,7 +137,7 @@ def _nearest(points: np.ndarray) -> np.ndarray:
     return squared.min(axis=1)
 
 
-def tiny_bundle_files() -> tuple[bundles.Manifest, dict[str, bytes]]:
+def tiny_bundle_files() -> tuple[manifests.Manifest, dict[str, bytes]]:
     """The manifest (its file list still empty) and the files, for `write_bundle`."""
     noise = noise_bank(SEED, TIMESTEPS, LATENT_SHAPE)
     factors = NoiseSchedule().coefficients(TIMESTEPS)
@@ -166,29 +168,29 @@ def tiny_bundle_files() -> tuple[bundles.Manifest, dict[str, bytes]]:
         "open_set": {"auroc": 0.9},
         "real_faces_accused": {"accused": 1, "of": 40, "share": 0.025},
     }
-    manifest = bundles.Manifest(
-        schema_version=bundles.SCHEMA_VERSION,
+    manifest = manifests.Manifest(
+        schema_version=manifests.SCHEMA_VERSION,
         name="tiny",
         created="2025-01-01T00:00:00Z",
         generators=GENERATORS,
         real_class="camera",
-        preprocessing=bundles.Preprocessing(IMAGE_SIZE),
-        schedule=bundles.Schedule(),
+        preprocessing=manifests.Preprocessing(IMAGE_SIZE),
+        schedule=manifests.Schedule(),
         timesteps=list(TIMESTEPS),
         noise_seed=SEED,
-        low_frequency=bundles.LowFrequency(COMPONENTS),
+        low_frequency=manifests.LowFrequency(COMPONENTS),
         latent_shape=LATENT_SHAPE,
         embedding_size=EMBEDDING,
         prototypes_per_generator=PROTOTYPES,
         head="prototype",
-        density=bundles.Density("gated", 1.0, 1.0, len(reference)),
+        density=manifests.Density("gated", 1.0, 1.0, len(reference)),
         provenance={"made_by": "the tests", "training": {"images": 60}},
         variants=["fp32"],
         files={},
     )
     files = {
-        bundles.NOISE_BANK: bundles.array_bytes(noise),
-        bundles.PROTOTYPES: bundles.array_bytes(prototypes.astype(np.float32)),
+        bundle_files.NOISE_BANK: bundles.array_bytes(noise),
+        bundle_files.PROTOTYPES: bundles.array_bytes(prototypes.astype(np.float32)),
         "variants/fp32/latent_encoder.onnx": encoder,
         "variants/fp32/attributor.onnx": model,
         "variants/fp32/calibration.npz": calibration.to_bytes(),
@@ -197,7 +199,7 @@ def tiny_bundle_files() -> tuple[bundles.Manifest, dict[str, bytes]]:
     return manifest, files
 
 
-def write(folder: Path, manifest: bundles.Manifest, files: dict[str, bytes]) -> Path:
+def write(folder: Path, manifest: manifests.Manifest, files: dict[str, bytes]) -> Path:
     """Writes a bundle into a folder and returns its path."""
     bundles.write_bundle(folder, manifest, files)
     return folder

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from protoleak.bundle import Bundle, Calibration, Manifest
+from protoleak.bundle import Bundle, Calibration
 from protoleak.errors import CalibrationError
+from protoleak.manifest import Manifest
 from protoleak.runtime import conformal
 
 CONFIDENCE = 0.95

@@ -14,19 +14,8 @@ import numpy as np
 import torch
 
 import protoleak
-
-from protoleak.bundle import (
-    NOISE_BANK,
-    PROTOTYPES,
-    SCHEMA_VERSION,
-    Calibration,
-    Density,
-    LowFrequency,
-    Manifest,
-    Preprocessing,
-    array_bytes,
-    write_bundle,
-)
+from protoleak.bundle import Calibration, array_bytes, write_bundle
+from protoleak.bundle_files import NOISE_BANK, PROTOTYPES
 from protoleak.calibration.conformal import calibrate
 from protoleak.calibration.dataset import Dataset, Sample, list_images
 from protoleak.calibration.density import DensityModel, DensitySpace, fit_density
@@ -46,6 +35,7 @@ from protoleak.export.head_modules import HeadModule
 from protoleak.export.measure import VariantOutputs, measure_variant
 from protoleak.export.parity import ParityRow, compare_outputs
 from protoleak.export.variant import VariantRunner
+from protoleak.manifest import SCHEMA_VERSION, Density, LowFrequency, Manifest, Preprocessing
 from protoleak.model.checkpoint import TrainedModel
 
 PARITY_IMAGES = 8

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from protoleak.bundle import Manifest
 from protoleak.diffusion import Float32Array
 from protoleak.errors import MediaError
 from protoleak.export.features import deployed_pixels
 from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
 from protoleak.export.measure import VariantOutputs
+from protoleak.manifest import Manifest
 from protoleak.runtime.engines import Graph, open_engine
 from protoleak.runtime.media import UInt8Array
 from protoleak.runtime.noising import Noising

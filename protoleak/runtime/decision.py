@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from protoleak.bundle import Calibration, Manifest
+from protoleak.bundle import Calibration
 from protoleak.diffusion import Float32Array, Float64Array
+from protoleak.manifest import Manifest
 from protoleak.runtime import conformal
 from protoleak.runtime.engines.base import Array
 from protoleak.runtime.verdict import CalibrationGroup, Feature, NearestPrototype, Why

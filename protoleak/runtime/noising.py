@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protoleak.bundle import Manifest
 from protoleak.diffusion import Float32Array, low_frequency, low_frequency_projection
+from protoleak.manifest import Manifest
 
 
 @dataclass(frozen=True)

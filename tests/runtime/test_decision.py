@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protoleak.bundle import Bundle, Calibration, Manifest
+from protoleak.bundle import Bundle, Calibration
 from protoleak.errors import CalibrationError
+from protoleak.manifest import Manifest
 from protoleak.runtime.decision import DecisionRule, explain, softmax
 
 CALIBRATION = Calibration(

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 import protoleak
-from protoleak.bundle import Calibration, Manifest, write_bundle
+from protoleak.bundle import Calibration, write_bundle
 from protoleak.errors import BundleError, CalibrationError, EngineError, EngineUnavailable, MediaError, ProtoleakError
+from protoleak.manifest import Manifest
 from tests.tiny_bundle import picture
 
 

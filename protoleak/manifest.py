@@ -1,0 +1,152 @@
+"""manifest.json: what a bundle is, and hash and size of every file in it. Everything is checked when it is parsed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from protoleak.diffusion import NoiseSchedule
+from protoleak.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+MAXIMUM_TOTAL_BYTES = 8 * 2**30  # well above the largest bundle (three variants of an SD 2.1 encoder are 0.3 GB)
+MAXIMUM_GENERATORS = 10_000
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+
+
+class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the manifest says of one file."""
+
+    sha256: str
+    size: int
+
+
+class LowFrequency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The low-frequency half of the network's input: the `components` lowest DCT-II vectors of each axis."""
+
+    components: int
+
+
+class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """RGB, short side to `image_size` (Pillow bilinear), centre crop; no EXIF rotation."""
+
+    image_size: int = 256
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The noise schedule; `kind` is always "linear" in schema 1."""
+
+    kind: str = "linear"
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    steps: int = 1000
+
+
+class Density(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the open-set density was made; the density itself is inside attributor.onnx."""
+
+    space: str  # "whitened" or "gated"
+    bandwidth: float
+    bandwidth_in_neighbour_distances: float
+    reference_images: int
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """manifest.json. All fields are checked for type; unknown fields are refused."""
+
+    schema_version: int
+    name: str
+    created: str  # ISO 8601, UTC
+    generators: list[str]
+    real_class: str | None
+    preprocessing: Preprocessing
+    schedule: Schedule
+    timesteps: list[int]
+    noise_seed: int
+    low_frequency: LowFrequency | None
+    latent_shape: tuple[int, int, int]
+    embedding_size: int
+    prototypes_per_generator: int
+    head: str
+    density: Density
+    provenance: dict[str, Any]
+    variants: list[str]
+    files: dict[str, FileRecord]
+
+    @property
+    def noise_schedule(self) -> NoiseSchedule:
+        return NoiseSchedule(self.schedule.beta_start, self.schedule.beta_end, self.schedule.steps)
+
+
+def parse_manifest(raw: bytes, location: Path) -> Manifest:
+    """Decodes and checks a manifest.
+
+    Args:
+        raw: the bytes of manifest.json.
+        location: of the bundle, for messages.
+
+    Raises:
+        BundleError: it is no manifest, of another schema, or its fields contradict each other.
+    """
+    where = f"{location}/{MANIFEST}"
+    try:
+        version = msgspec.json.decode(raw, type=_SchemaOnly).schema_version
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{where} is not a bundle's manifest: {error}") from error
+    if version != SCHEMA_VERSION:
+        newer = "upgrade protoleak" if version > SCHEMA_VERSION else "export the bundle again"
+        raise BundleError(f"{where} has schema version {version}, this protoleak reads {SCHEMA_VERSION}: {newer}")
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{where} is not a valid manifest: {error}") from error
+    _check_manifest(manifest, where)
+    return manifest
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema_version: int
+
+
+def _check_manifest(manifest: Manifest, where: str) -> None:
+    """The cross-field rules that types cannot say."""
+    names = manifest.generators
+    try:
+        schedule_fits = bool(manifest.timesteps) and manifest.noise_schedule.coefficients(tuple(manifest.timesteps))
+    except ValueError:
+        schedule_fits = False
+    total = sum(record.size for record in manifest.files.values())
+    rules: list[tuple[bool, str]] = [
+        (2 <= len(names) <= MAXIMUM_GENERATORS, f"{len(names)} generators: at least two are needed"),
+        (len(set(names)) == len(names), "two generators share a name"),
+        (
+            manifest.real_class is None or manifest.real_class in names,
+            f"{manifest.real_class!r} is no generator",
+        ),
+        (manifest.schedule.kind == "linear", f"schedule {manifest.schedule.kind!r}: only 'linear' is known"),
+        (bool(schedule_fits), f"timesteps {manifest.timesteps} do not fit the schedule"),
+        (min(manifest.latent_shape) > 0, f"latent shape {manifest.latent_shape}"),
+        (16 <= manifest.preprocessing.image_size <= 4096, f"image size {manifest.preprocessing.image_size}"),
+        (
+            manifest.low_frequency is None or 1 <= manifest.low_frequency.components <= min(manifest.latent_shape[1:]),
+            f"{manifest.low_frequency} for latents of {manifest.latent_shape}",
+        ),
+        (bool(manifest.variants), "no variant"),
+        (
+            all(re.fullmatch(r"[a-z0-9_]+", name) for name in manifest.variants),
+            f"variants {manifest.variants}",
+        ),
+        (all(record.size >= 0 for record in manifest.files.values()), "a negative file size"),
+        (total <= MAXIMUM_TOTAL_BYTES, f"{total} bytes declared, more than {MAXIMUM_TOTAL_BYTES}: refused"),
+        (
+            all(SHA256_PATTERN.fullmatch(record.sha256) for record in manifest.files.values()),
+            "a malformed SHA-256",
+        ),
+    ]
+    broken = [text for holds, text in rules if not holds]
+    if broken:
+        raise BundleError(f"{where}: {'; '.join(broken)}")
