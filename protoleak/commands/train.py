@@ -61,16 +61,16 @@ def train(
     entropy_weight: Annotated[float, typer.Option("--entropy-weight", min=0)] = 0.01,
     negatives_weight: Annotated[float, typer.Option("--negatives-weight", min=0)] = 0.3,
     precision: Annotated[
-        str, typer.Option("--precision", help="fp32, or bf16 on processors with bfloat16 instructions.")
-    ] = "fp32",
+        str, typer.Option("--precision", help="fp32, bf16, or auto: bf16 where the processor has instructions for it.")
+    ] = "auto",
     image_size: ImageSizeOption = 256,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     noise_seed: Annotated[int, typer.Option("--noise-seed", min=0, help="Of the frozen noise bank.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run in --out.")] = False,
 ) -> None:
     """Train the attribution network on folders of images, one per generator."""
-    if precision not in ("fp32", "bf16"):
-        raise ProtoleakError(f"--precision {precision}: choose fp32 or bf16")
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ProtoleakError(f"--precision {precision}: choose auto, fp32 or bf16")
     with needs_extra("export"):
         from protoleak.training.command import run
     summary = run(
