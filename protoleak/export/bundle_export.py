@@ -241,7 +241,7 @@ def _manifest(
     components = config.low_frequency_components
     provenance = {
         "model": config.provenance,
-        "latent_encoder": msgspec.to_builtins(config.latent_encoder),
+        "latent_encoder": msgspec.to_builtins(config.latent_encoder) | dict(model.latent_encoder.provenance),
         "attributor": msgspec.to_builtins(config.attributor),
         "export": {
             "images": {split: len(getattr(dataset, split)) for split in ("train", "validation", "calibration", "test")},

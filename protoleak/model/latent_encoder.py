@@ -8,6 +8,7 @@ A latent encoder is one of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +36,7 @@ class LatentEncoder(Protocol):
     Attributes:
         kind: "autoencoder_kl", "autoencoder_tiny", "light_encoder" or "onnx".
         fingerprint: SHA-256 (hex) of everything that z0 depends on: weights and settings.
+        provenance: how it came to be, where that is known; goes into the bundle's manifest.
     """
 
     @property
@@ -42,6 +44,9 @@ class LatentEncoder(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+    @property
+    def provenance(self) -> Mapping[str, object]: ...
 
     def encode(self, images: UInt8Array) -> Float32Array:
         """uint8 [N, S, S, 3] → z0 float32 [N, C, h, w]. Raises EngineError where z0 is not finite."""
@@ -91,7 +96,7 @@ def load_latent_encoder(
     if class_name == LIGHT_CLASS_NAME:
         light = LightEncoder.load(path)
         module = EncoderModule(light, nn.Identity(), light.config.latent_channels, 1.0)
-        return TorchLatentEncoder("light_encoder", module, light.save)
+        return TorchLatentEncoder("light_encoder", module, light.save, light.config.provenance)
     return load_diffusers(class_name, str(path))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -53,6 +55,7 @@ class OnnxLatentEncoder:
     """
 
     kind = "onnx"
+    provenance: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, model: bytes, settings: OnnxSettings, *, name: str = "the ONNX file") -> None:
         """

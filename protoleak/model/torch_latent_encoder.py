@@ -50,9 +50,16 @@ class TorchLatentEncoder:
         module: the EncoderModule, in evaluation mode and without gradients.
     """
 
-    def __init__(self, kind: str, module: EncoderModule, save: Callable[[Path], None]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        module: EncoderModule,
+        save: Callable[[Path], None],
+        provenance: Mapping[str, object] | None = None,
+    ) -> None:
         self.kind = kind
         self.module = module.eval().requires_grad_(False)
+        self.provenance: Mapping[str, object] = provenance or {}
         self._save = save
         settings = {"kind": kind, "scaling": module.scaling, "latent_channels": module.latent_channels}
         self.fingerprint = _fingerprint(settings, module.state_dict())

@@ -18,7 +18,7 @@ CARD = ROOT / "docs" / "default_bundle.md"
 MADE_OF = {
     "stable_diffusion_3": "portraits by Stable Diffusion 3 (faker-js/assets-person-portrait, CC0), as published",
     "dcgan_digiface": "faces of the DCGAN in the PyPI package gan-face-generate 1.1.1 (MIT), 64×64 pixels",
-    "flux2_tae": "portraits and photographs encoded and decoded by the tiny FLUX.2 autoencoder (madebyollin/taesd, MIT)",
+    "flux2_tae": "portraits and photographs through the tiny FLUX.2 autoencoder (madebyollin/taesd, MIT)",
     "nearest_decoder": "the same pictures through a small decoder with nearest-neighbour up-sampling, trained here",
     "transposed_decoder": "the same pictures through a small decoder with transposed convolutions, trained here",
     "real": "official portraits of members of the US Congress from two collections (public domain), as published",
@@ -39,7 +39,7 @@ def card(bundle: Bundle, report: dict[str, Any]) -> str:
     """The card as Markdown."""
     manifest = bundle.manifest
     accused, rejection, closed = report["real_faces_accused"], report["false_rejection"], report["closed_set"]
-    distilled = manifest.provenance["model"].get("latent_encoder", {})
+    distilled = manifest.provenance["latent_encoder"]
     accused_of = ", ".join(f"{name} {count}" for name, count in accused["accused_of"].items()) or "none"
     images = manifest.provenance["export"]["images"]
     lines = [
@@ -83,15 +83,15 @@ def card(bundle: Bundle, report: dict[str, Any]) -> str:
         "",
         "## What it is not good for",
         "",
-        "- It knows five pipelines, three of which were made for this bundle. It is an example that works offline, not a "
-        "detector of today's generators: most synthetic faces on the web were made by something that it has never seen. "
-        "For those the right answer is `unknown`, and how often it gives it for new generators is not known beyond the "
-        "table above.",
-        "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not mean "
-        "authentic.",
+        "- It knows five pipelines, two of which were made for this bundle. It is an example that works offline, not a "
+        "detector of today's generators: most synthetic faces on the web were made by something it has never seen. For "
+        "those the right answer is `unknown`, and how often it says so of new generators is not known beyond the table "
+        "above.",
+        "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not "
+        "mean authentic.",
         "- Its test pictures come from the same collections as its training pictures. Expect less elsewhere.",
         "- Robustness against editing, filters and heavy compression was not measured here.",
-        "- The calibration set is small, so the 95 % bound is wide. Calibrate on your own pictures before you rely on α.",
+        "- The calibration set is small, so the 95 % bound is wide. Calibrate on pictures of your own before relying on α.",
         "",
         "## How it was made",
         "",
