@@ -78,9 +78,10 @@ def _compile(source: str, architecture: str, version: tuple[int, int]) -> Compil
     try:
         cubin = core.Program(code, "c++", options).compile("cubin", logs=report).code
     except Exception as error:  # cuda.core's error classes are private
+        reason = " ".join(str(error).replace("\0", "").split())  # the compiler's log has many lines
         raise EngineUnavailable(
             f"the CUDA kernels {source} do not compile for {architecture} with NVRTC {version[0]}.{version[1]} "
-            f"({str(error).strip()}): a newer GPU needs a newer nvidia-cuda-nvrtc; until then use an engine on the CPU"
+            f"({reason}): a newer GPU needs a newer nvidia-cuda-nvrtc; until then use an engine on the CPU"
         ) from error
     return CompiledKernels(bytes(cubin), read_report(report.getvalue()))
 
