@@ -197,8 +197,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     """
     records = {name: FileRecord(hashlib.sha256(data).hexdigest(), len(data)) for name, data in sorted(files.items())}
     encoded = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=records)), indent=2)
-    if path.exists() and not _looks_like_bundle(path):
-        raise BundleError(f"{path} exists and is not a bundle: choose another place, or move it away")
+    check_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -219,6 +218,12 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
     return hashlib.sha256(encoded).hexdigest()
+
+
+def check_place(path: Path) -> None:
+    """Raises BundleError where something that is not a bundle is at `path`: it is never replaced."""
+    if path.exists() and not _looks_like_bundle(path):
+        raise BundleError(f"{path} exists and is not a bundle: choose another place, or move it away")
 
 
 def _looks_like_bundle(path: Path) -> bool:

@@ -11,6 +11,7 @@ from protoleak.commands.options import InputRangeOption, ScalingOption, input_ra
 from protoleak.errors import ProtoleakError
 
 
+@needs_extra("export")
 def distill(
     teacher: Annotated[str, typer.Option("--teacher", help="The latent encoder to learn from; see train.")],
     data: Annotated[Path, typer.Option("--data", help="Folder of pictures; no labels are needed.")],
@@ -31,11 +32,11 @@ def distill(
     """Distil a light latent encoder, and report how closely it follows its teacher on pictures that it never saw."""
     if precision not in ("fp32", "bf16"):
         raise ProtoleakError(f"--precision {precision}: choose fp32 or bf16")
-    with needs_extra("export"):
-        from protoleak.model.latent_cache import default_cache
-        from protoleak.model.latent_encoder import load_latent_encoder
-        from protoleak.training.distill import DistillationSettings, distil
-        from protoleak.training.progress import progress_bar
+    from protoleak.model.latent_cache import default_cache
+    from protoleak.model.latent_encoder import load_latent_encoder
+    from protoleak.training.distill import DistillationSettings, distil
+    from protoleak.training.progress import progress_bar
+
     settings = DistillationSettings(
         widths=_three(widths, "--widths"),
         blocks=_three(blocks, "--blocks"),

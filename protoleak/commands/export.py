@@ -11,8 +11,10 @@ from protoleak.commands.options import existing, needs_extra
 from protoleak.errors import ProtoleakError
 
 HEADS = ("prototype", "mahalanobis", "gaussian_mixture", "kernel_density", "tied_gaussian")
+SHOWN_SKIPPED = 20
 
 
+@needs_extra("export")
 def export(
     model: Annotated[Path, typer.Argument(help="Model directory, from `protoleak train` or `protoleak import`.")],
     data: Annotated[Path, typer.Option("--data", help="The data set: one folder per generator, as for train.")],
@@ -44,12 +46,12 @@ def export(
     for option, path in (("--data", data), ("--unknown", unknown), ("--real-faces", real_faces)):
         if path is not None:
             existing(path, option)
-    with needs_extra("export"):
-        from protoleak.calibration.dataset import read_dataset
-        from protoleak.export.bundle_export import ExportSettings, export_bundle
-        from protoleak.model.checkpoint import load_model
-        from protoleak.model.latent_cache import default_cache
-        from protoleak.training.progress import Progress, progress_bar
+    from protoleak.calibration.dataset import read_dataset
+    from protoleak.export.bundle_export import ExportSettings, export_bundle
+    from protoleak.model.checkpoint import load_model
+    from protoleak.model.latent_cache import default_cache
+    from protoleak.training.progress import Progress, progress_bar
+
     trained = load_model(model)
     dataset = read_dataset(data, trained.config.real_class)
     settings = ExportSettings(
@@ -70,6 +72,10 @@ def export(
 
     print(f"the exported graphs against PyTorch on real images:\n{table(result.parity)}\n")
     print(_summary(result.report))
+    for line in result.skipped[:SHOWN_SKIPPED]:
+        print(f"skipped: {line}")
+    if len(result.skipped) > SHOWN_SKIPPED:
+        print(f"skipped {len(result.skipped) - SHOWN_SKIPPED} more; protoleak inspect names all")
     print(f"wrote {out}, SHA-256 {result.sha256}\nsee it all with: protoleak inspect {out}")
 
 
@@ -85,5 +91,8 @@ def _summary(report: dict[str, Any]) -> str:
     if "closed_set" in report:
         lines.append(f"macro AUC (softmax over generators): {report['closed_set']['macro_auc_softmax']:.4f}")
     for name, numbers in report.get("open_set", {}).items():
-        lines.append(f"known against {name}: AUROC {numbers['auroc']:.4f}")
+        if "rejected" in numbers:
+            lines.append(f"{name}: {numbers['rejected']['count']} of {numbers['rejected']['of']} called unknown")
+        if "auroc" in numbers:
+            lines.append(f"known against {name}: AUROC {numbers['auroc']:.4f}")
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from protoleak.commands.options import (
 )
 
 
+@needs_extra("export")
 def import_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the published code; read without executing it.")],
     latent_encoder: LatentEncoderOption,
@@ -43,10 +44,10 @@ def import_checkpoint(
     noise_seed: Annotated[int, typer.Option("--noise-seed", min=0, help="Of the frozen noise bank.")] = 0,
 ) -> None:
     """Import a checkpoint of the published code: what shapes tell is read, and a contradiction is refused."""
-    with needs_extra("export"):
-        from protoleak.model.checkpoint import save_model
-        from protoleak.model.latent_encoder import load_latent_encoder
-        from protoleak.model.published import import_checkpoint as read_published
+    from protoleak.model.checkpoint import save_model
+    from protoleak.model.latent_encoder import load_latent_encoder
+    from protoleak.model.published import import_checkpoint as read_published
+
     encoder = load_latent_encoder(latent_encoder, input_range=input_range(encoder_range), scaling=scaling)
     model = read_published(
         checkpoint,

@@ -65,7 +65,8 @@ def names(text: str, option: str) -> list[str]:
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Turns the absence of an optional package into an error that names what to install."""
+    """Turns the absence of an optional package into an error that names what to install. Decorates a command, since
+    some packages are imported only where they are used."""
     from protoleak.errors import MissingExtra
 
     try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from protoleak.training.command import TrainingSummary
 
 
+@needs_extra("export")
 def train(
     data: Annotated[
         Path, typer.Argument(help="One folder per generator, with or without a Split.json (WILD's layout).")
@@ -71,8 +72,8 @@ def train(
     """Train the attribution network on folders of images, one per generator."""
     if precision not in ("auto", "fp32", "bf16"):
         raise ProtoleakError(f"--precision {precision}: choose auto, fp32 or bf16")
-    with needs_extra("export"):
-        from protoleak.training.command import run
+    from protoleak.training.command import run
+
     summary = run(
         data,
         latent_encoder,

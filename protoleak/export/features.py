@@ -14,56 +14,61 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.calibration.dataset import Sample
 from protoleak.diffusion import Float32Array
 from protoleak.errors import DatasetError, MediaError
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs
 from protoleak.model.latent_cache import DEPLOYED_VIEW, LatentItem, cached_latents, latent_key
-from protoleak.runtime.media import UInt8Array, open_image
+from protoleak.runtime.media import UInt8Array, open_image, printable
 from protoleak.runtime.preprocess import preprocess
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the PyTorch network gives for the readable images among some samples.
+    """What the PyTorch network gives for the readable images among some images.
 
     Attributes:
         embedding, gate: float32 [n, D].
         labels: int64 [n].
-        skipped: one line per file that is no readable image.
+        skipped: position among the images, and why, of each file that is no readable image.
     """
 
     embedding: Float32Array
     gate: Float32Array
     labels: npt.NDArray[np.int64]
-    skipped: tuple[str, ...]
+    skipped: tuple[tuple[int, str], ...]
 
 
 def network_features(
     model: TrainedModel,
-    samples: Sequence[Sample],
+    paths: Sequence[Path],
+    labels: npt.NDArray[np.int64],
     cache: Path | None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Features:
-    """Embeddings and gates of the samples, as deployed: plain preprocessing, frozen noise bank.
+    """Embeddings and gates of images, as deployed: plain preprocessing, frozen noise bank.
+
+    Args:
+        paths, labels: of the images; int64 [n].
+        cache: of latents, or None.
+        progress: called with the number of images encoded.
 
     Raises:
-        DatasetError: none of the samples can be read.
+        DatasetError: none of the images can be read.
     """
-    items = [_item(sample.path, model.config.image_size) for sample in samples]
+    items = [_item(path, model.config.image_size) for path in paths]
     encoded = cached_latents(model.latent_encoder, items, cache, progress=progress)
     if len(encoded.indices) == 0:
-        raise DatasetError(f"none of {len(samples)} images can be read; the first: {encoded.failures[:1]}")
+        first = f"; the first: {encoded.failures[0][1]}" if encoded.failures else ""
+        raise DatasetError(f"none of {len(paths)} images can be read{first}")
     parts: list[dict[str, Float32Array]] = []
     for start in range(0, len(encoded.latents), 64):  # noised latents are T times as large: a chunk at a time
         z_t = model.config.noised(encoded.latents[start : start + 64])
         parts.append(attributor_outputs(model, z_t))
-    labels = np.array([samples[index].label for index in encoded.indices], dtype=np.int64)
     return Features(
         embedding=np.concatenate([part["embedding"] for part in parts]),
         gate=np.concatenate([part["gate"] for part in parts]),
-        labels=labels,
-        skipped=tuple(str(error) for _, error in encoded.failures),
+        labels=labels[encoded.indices],
+        skipped=tuple((index, reason(paths[index], error)) for index, error in encoded.failures),
     )
 
 
@@ -72,11 +77,16 @@ def deployed_pixels(path: Path, image_size: int) -> UInt8Array:
     return preprocess(open_image(path).picture, image_size)
 
 
+def reason(path: Path, error: MediaError) -> str:
+    """Why a file is no readable image, without its path: bundles name files relative to the data set."""
+    return str(error).removeprefix(f"{printable(str(path))}: ")
+
+
 def _item(path: Path, image_size: int) -> LatentItem:
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        unreadable = MediaError(f"{path}: cannot be read: {error.strerror or error}")
+        unreadable = MediaError(f"{printable(str(path))}: cannot be read: {error.strerror or error}")
 
         def fail() -> UInt8Array:
             raise unreadable

@@ -20,8 +20,10 @@ from protoleak.calibration.metrics import (
     false_positive_rate_at_95,
     wilson_interval,
 )
-from protoleak.diffusion import Float32Array
+from protoleak.diffusion import Float32Array, Float64Array
 from protoleak.runtime import conformal
+
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,12 @@ def measure_variant(
         test, test_labels: images of known generators that nothing has seen; may be empty.
         unknown: per unseen generator.
         real_faces: photographs of people from sources that training never saw.
+
+    Raises:
+        CalibrationError: α is outside (0, 1), or too small for the calibration images.
     """
     report: dict[str, Any] = {"alpha": alpha}
+    groups = [conformal.group(calibration, index, alpha) for index in range(len(generators))]
     if real_faces is not None:
         verdicts = real_faces.verdicts(calibration, generators, real, alpha)
         named = [
@@ -80,16 +86,15 @@ def measure_variant(
             report["real_class_accused"] = _share(camera.count("known"), len(camera))
         report["false_rejection"] = {
             **_share(verdicts.count("unknown"), len(verdicts)),
-            "promised_on_average": alpha,
-            "bound_95": conformal.false_rejection_bound(len(calibration.overall), alpha),
+            **_promise(groups, alpha),
             "calibration_images": len(calibration.overall),
         }
         if np.bincount(test_labels, minlength=len(generators)).min() > 0:
             report["closed_set"] = closed_set(test_labels, test.class_score, generators)
-    if unknown and len(test_labels):
+    if unknown:
         report["open_set"] = {
             name: {
-                **_open_set(test.log_density, outputs.log_density),
+                **(_open_set(test.log_density, outputs.log_density) if len(test_labels) else {}),
                 "rejected": _share(
                     outputs.verdicts(calibration, generators, real, alpha).count("unknown"), len(outputs.log_density)
                 ),
@@ -98,7 +103,35 @@ def measure_variant(
         }
     if real_faces is not None and len(test_labels):
         report.setdefault("open_set", {})["(real faces)"] = _open_set(test.log_density, real_faces.log_density)
+    report["calibration"] = {
+        name: {
+            "n": len(group),
+            "compared_with": "its own images" if kind == "generator" else "all images",
+            "bound_95": conformal.false_rejection_bound(len(group), alpha),
+        }
+        for name, (group, kind) in zip(generators, groups, strict=True)
+    }
     return report
+
+
+def _promise(groups: Sequence[tuple[Float64Array, str]], alpha: float) -> dict[str, float]:
+    """What holds for the false rejections among known images of all generators together.
+
+    Images compared with their predicted generator's own list are rejected at a rate of at most α, and so are all
+    images together by the list of all. Where both serve, a share of the images can meet either, and the two add up.
+
+    The 95 % bound is a union bound over the lists in use: with each list's bound at confidence 1 − 5 %/lists, all hold
+    together; a mean of generators' rates is at most their greatest.
+    """
+    own = [len(group) for group, kind in groups if kind == "generator"]
+    overall = next((len(group) for group, kind in groups if kind == "overall"), None)
+    confidence = 1 - (1 - CONFIDENCE) / (len(own) + (overall is not None))
+    bounds = []
+    if own:
+        bounds.append(max(conformal.false_rejection_bound(n, alpha, confidence) for n in own))
+    if overall is not None:
+        bounds.append(conformal.false_rejection_bound(overall, alpha, confidence))
+    return {"promised_on_average": min(1.0, alpha * len(bounds)), "bound_95": min(1.0, sum(bounds))}
 
 
 def _open_set(known: Float32Array, unknown: Float32Array) -> dict[str, float]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from protoleak.diffusion import Float32Array
 from protoleak.errors import MediaError
-from protoleak.export.features import deployed_pixels
+from protoleak.export.features import deployed_pixels, reason
 from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
 from protoleak.export.measure import VariantOutputs
 from protoleak.manifest import Manifest
@@ -18,6 +19,21 @@ from protoleak.runtime.media import UInt8Array
 from protoleak.runtime.noising import Noising
 
 BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class ImagesRun:
+    """What a variant gave for some image files.
+
+    Attributes:
+        outputs: for those that can be read, in order.
+        kept: their positions among the files.
+        skipped: position, and why, of each of the others.
+    """
+
+    outputs: VariantOutputs
+    kept: tuple[int, ...]
+    skipped: tuple[tuple[int, str], ...]
 
 
 class VariantRunner:
@@ -36,24 +52,29 @@ class VariantRunner:
         z_t = self._noising(z0)
         return {"z0": z0, "z_t": z_t, **self._attributor.run({"z_t": z_t})}
 
-    def run(
-        self, paths: Sequence[Path], progress: Callable[[int], None] = lambda _: None
-    ) -> tuple[VariantOutputs, list[int]]:
-        """Outputs for those of the images that can be read, and their positions among `paths`."""
+    def run(self, paths: Sequence[Path], progress: Callable[[int], None] = lambda _: None) -> ImagesRun:
+        """Outputs for those of the images that can be read.
+
+        Raises:
+            EngineError: an output is not finite.
+        """
         scores = [np.zeros((0, self._generators), dtype=np.float32)]
         densities = [np.zeros(0, dtype=np.float32)]
         kept: list[int] = []
+        skipped: list[tuple[int, str]] = []
         for start in range(0, len(paths), BATCH_SIZE):
             pixels: list[UInt8Array] = []
             for index, path in enumerate(paths[start : start + BATCH_SIZE], start):
                 try:
                     pixels.append(deployed_pixels(path, self._image_size))
-                except MediaError:
-                    continue  # the caller sees by its absence from `kept` that it could not be read
+                except MediaError as error:
+                    skipped.append((index, reason(path, error)))
+                    continue
                 kept.append(index)
             if pixels:
-                outputs = self.stages(np.stack(pixels))
-                scores.append(outputs["class_score"])
-                densities.append(outputs["log_density"])
+                stages = self.stages(np.stack(pixels))
+                scores.append(stages["class_score"])
+                densities.append(stages["log_density"])
             progress(min(start + BATCH_SIZE, len(paths)))
-        return VariantOutputs(np.concatenate(scores), np.concatenate(densities)), kept
+        outputs = VariantOutputs(np.concatenate(scores), np.concatenate(densities))
+        return ImagesRun(outputs, tuple(kept), tuple(skipped))

@@ -106,6 +106,6 @@ class LightEncoder(nn.Module):
             config = msgspec.json.decode((directory / CONFIG_FILE).read_bytes(), type=LightEncoderConfig)
             encoder = cls(config)
             encoder.load_state_dict(load_file(directory / WEIGHTS_FILE))
-        except (OSError, msgspec.DecodeError, SafetensorError, RuntimeError) as error:
+        except (OSError, ValueError, TypeError, SafetensorError, RuntimeError) as error:
             raise CheckpointError(f"{directory} holds no readable light encoder: {error}; distil it again") from error
         return encoder.eval()

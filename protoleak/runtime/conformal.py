@@ -42,14 +42,19 @@ def group(calibration: Calibration, generator_index: int, alpha: float) -> tuple
     own = calibration.per_generator[generator_index]
     if smallest_alpha(len(own)) <= alpha:
         return own, "generator"
-    overall = calibration.overall
-    if smallest_alpha(len(overall)) <= alpha:
-        return overall, "overall"
-    if len(overall) == 0:
+    check_enough(len(calibration.overall), alpha)
+    return calibration.overall, "overall"
+
+
+def check_enough(n: int, alpha: float) -> None:
+    """Raises CalibrationError where n calibration images allow no α as small; the message names the smallest."""
+    if smallest_alpha(n) <= alpha:
+        return
+    if n == 0:
         raise CalibrationError("there is no calibration image, so no alpha is possible: calibrate with real data")
     raise CalibrationError(
-        f"alpha {alpha:g} is too small for {len(overall)} calibration images: the smallest possible alpha is "
-        f"{_round_up(smallest_alpha(len(overall)))}; ask for that or more, or calibrate with more images"
+        f"alpha {alpha:g} is too small for {n} calibration images: the smallest possible alpha is "
+        f"{_round_up(smallest_alpha(n))}; ask for that or more, or calibrate with more images"
     )
 
 

@@ -21,10 +21,10 @@ from torch.nn import functional as F
 
 from protoleak.calibration.dataset import list_images
 from protoleak.diffusion import Float32Array
-from protoleak.errors import DatasetError, MediaError
+from protoleak.errors import CheckpointError, DatasetError, EngineError, MediaError
 from protoleak.model.latent_cache import LatentItem, cached_latents
 from protoleak.model.latent_encoder import LatentEncoder, UInt8Array
-from protoleak.model.light_encoder import LightEncoder, LightEncoderConfig
+from protoleak.model.light_encoder import WEIGHTS_FILE, LightEncoder, LightEncoderConfig
 from protoleak.training.progress import Progress
 from protoleak.training.views import view_sources
 
@@ -68,10 +68,13 @@ def distil(
 
     Raises:
         DatasetError: fewer than ten readable pictures.
+        CheckpointError: `out` holds something else, or cannot be written.
+        EngineError: the loss is not finite.
     """
     paths = list_images(folder)
     if len(paths) < MINIMUM_IMAGES:
         raise DatasetError(f"{folder} holds {len(paths)} images: distillation needs at least {MINIMUM_IMAGES}")
+    _check_place(out)
     order = np.random.Generator(np.random.Philox(settings.seed)).permutation(len(paths))
     held = set(order[: max(2, round(settings.held_out * len(paths)))].tolist())
     training = [path for index, path in enumerate(paths) if index not in held]
@@ -79,11 +82,17 @@ def distil(
 
     seen_images, seen_latents, skipped = _views_and_latents(teacher, training, settings, cache, progress)
     unseen_images, unseen_latents, more_skipped = _views_and_latents(teacher, unseen, settings, cache, progress)
-    if len(seen_images) == 0 or len(unseen_images) == 0:
-        raise DatasetError(f"{folder}: none of the training or of the held-out images can be read")
+    readable = len(paths) - len(skipped) - len(more_skipped)
+    if readable < MINIMUM_IMAGES or len(seen_images) == 0 or len(unseen_images) == 0:
+        raise DatasetError(
+            f"{folder} holds {readable} readable images of {len(paths)}: distillation needs at least {MINIMUM_IMAGES}, "
+            "some of them to train with and some to measure with"
+        )
 
     started = time.monotonic()
-    student = LightEncoder(LightEncoderConfig(int(seen_latents.shape[1]), settings.widths, settings.blocks))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        student = LightEncoder(LightEncoderConfig(int(seen_latents.shape[1]), settings.widths, settings.blocks))
     student.latent_mean.copy_(torch.from_numpy(seen_latents.mean(axis=(0, 2, 3))))
     student.latent_spread.copy_(torch.from_numpy(seen_latents.std(axis=(0, 2, 3)) + 1e-6))
     losses = _fit(student, seen_images, seen_latents, settings, progress)
@@ -91,9 +100,9 @@ def distil(
     report: dict[str, object] = {
         "teacher": teacher.fingerprint,
         "settings": msgspec.to_builtins(settings),
-        "training_images": len(training),
-        "held_out_images": len(unseen),
-        "skipped": [str(path) for path in skipped + more_skipped],
+        "training_images": len(training) - len(skipped),
+        "held_out_images": len(unseen) - len(more_skipped),
+        "skipped": [path.relative_to(folder).as_posix() for path in skipped + more_skipped],
         "parameters": sum(parameter.numel() for parameter in student.parameters()),
         "loss_per_epoch": losses,
         "correlation_per_channel": [round(value, 4) for value in correlations],
@@ -103,9 +112,18 @@ def distil(
     }
     provenance = {key: report[key] for key in ("teacher", "settings", "correlation_mean", "correlation_lowest")}
     student.config = msgspec.structs.replace(student.config, provenance=provenance)
-    student.save(out)
-    (out / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    try:
+        student.save(out)
+        (out / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    except OSError as error:
+        raise CheckpointError(f"cannot write the student {out}: {error.strerror or error}") from error
     return report
+
+
+def _check_place(out: Path) -> None:
+    """Before any work is spent: `out` is new, empty, or a student that is replaced."""
+    if out.exists() and not (out.is_dir() and ((out / WEIGHTS_FILE).is_file() or not any(out.iterdir()))):
+        raise CheckpointError(f"{out} exists and is not a light encoder: choose another place, or move it away")
 
 
 def channel_correlations(student: Float32Array, teacher: Float32Array) -> list[float]:
@@ -125,7 +143,6 @@ def _fit(
     progress: Callable[[Progress], None],
 ) -> list[float]:
     """Minimises the error at the latent's own resolution and, averaged over 2×2 and 4×4 positions, at coarser ones."""
-    torch.manual_seed(settings.seed)
     student = student.train().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(student.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
     batches = math.ceil(len(images) / settings.batch_size)
@@ -145,6 +162,8 @@ def _fit(
             error = predicted.float() - target
             loss = error.square().mean()
             loss = loss + F.avg_pool2d(error, 2).square().mean() + F.avg_pool2d(error, 4).square().mean()
+            if not torch.isfinite(loss):
+                raise EngineError(f"distillation diverged in epoch {epoch + 1}: give a lower learning rate")
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -195,4 +214,6 @@ def _views_and_latents(
         images += views
     total = len(items)
     encoded = cached_latents(teacher, items, cache, progress=lambda done: progress(Progress("teacher", done, total)))
-    return np.stack(images), encoded.latents, skipped
+    size = settings.image_size
+    pixels = np.stack(images) if images else np.zeros((0, size, size, 3), dtype=np.uint8)
+    return pixels, encoded.latents, skipped

@@ -1,0 +1,65 @@
+"""What a bundle's manifest says of its model, and of how and from which images it was made."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+import protoleak
+from protoleak.calibration.density import DensityModel
+from protoleak.export.settings import ExportSettings
+from protoleak.manifest import SCHEMA_VERSION, Density, LowFrequency, Manifest, Preprocessing
+from protoleak.model.checkpoint import TrainedModel
+
+LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "pillow", "scikit-learn")
+
+
+def describe(
+    model: TrainedModel,
+    density: DensityModel,
+    settings: ExportSettings,
+) -> Manifest:
+    """The manifest of a bundle, its list of files still empty; which images served it is added by `with_images`."""
+    config = model.config
+    components = config.low_frequency_components
+    provenance = {
+        "model": config.provenance,
+        "latent_encoder": msgspec.to_builtins(config.latent_encoder) | dict(model.latent_encoder.provenance),
+        "attributor": msgspec.to_builtins(config.attributor),
+        "export": {
+            "opset": settings.opset,
+            "libraries": {"protoleak": protoleak.__version__}
+            | {name: importlib.metadata.version(name) for name in LIBRARIES},
+        },
+    }
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=settings.name,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        generators=list(config.generators),
+        real_class=config.real_class,
+        preprocessing=Preprocessing(config.image_size),
+        schedule=config.schedule,
+        timesteps=list(config.timesteps),
+        noise_seed=config.noise_seed,
+        low_frequency=None if components is None else LowFrequency(components),
+        latent_shape=config.latent_shape,
+        embedding_size=model.attributor.config.embedding_size,
+        prototypes_per_generator=model.attributor.config.prototypes_per_generator,
+        head=settings.head,
+        density=Density(
+            density.space, density.bandwidth, density.bandwidth_in_neighbour_distances, len(density.references)
+        ),
+        provenance=provenance,
+        variants=["fp32"],
+        files={},
+    )
+
+
+def with_images(manifest: Manifest, images: Mapping[str, int], skipped: Sequence[str]) -> Manifest:
+    """The manifest with how many images of each split were used, and a line per file that is no readable image."""
+    export = {**manifest.provenance["export"], "images": dict(images), "skipped": list(skipped)}
+    return msgspec.structs.replace(manifest, provenance=manifest.provenance | {"export": export})
