@@ -91,7 +91,7 @@ def card(bundle: Bundle, report: dict[str, Any]) -> str:
         "mean authentic.",
         "- Its test pictures come from the same collections as its training pictures. Expect less elsewhere.",
         "- Robustness against editing, filters and heavy compression was not measured here.",
-        "- The calibration set is small, so the 95 % bound is wide. Calibrate on pictures of your own before relying on α.",
+        "- The calibration set is small, so the 95 % bound is wide. Calibrate on your own pictures first.",
         "",
         "## How it was made",
         "",
