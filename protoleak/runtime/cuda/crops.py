@@ -95,8 +95,8 @@ class CudaCrops:
     """Crops of frames for one worker. A box that leaves the frame is filled by reflection.
 
     For boxes of whole pixels the result is `runtime.preprocess.preprocess` of the crop, as Pillow computes it. For
-    others it is Pillow's resize with `box=`, of the enclosing whole pixels. Equal to the last bit; boxes more than about
-    twice as high as wide within one grey level, because there Pillow's versions differ in the order of their passes.
+    others it is Pillow's resize with `box=`, of the enclosing whole pixels. Equal to the last bit, or within one grey
+    level where a box is more than about twice as high as wide: there Pillow's versions differ in the order of passes.
 
     Args:
         worker: where it runs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, cast
@@ -103,7 +104,7 @@ class CudaWorker:
         """
         staging = self._staged("write", array)
         self.synchronize()
-        np.from_dlpack(staging).view(np.uint8)[: array.bytes] = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        _host_view(staging, array.bytes)[:] = np.ascontiguousarray(values, array.dtype).reshape(-1).view(np.uint8)
         self._device_buffer(array).copy_from(staging, stream=self.stream)
 
     def read(self, array: DeviceArray) -> Array:
@@ -111,8 +112,7 @@ class CudaWorker:
         staging = self._staged("read", array)
         self._device_buffer(array).copy_to(staging, stream=self.stream)
         self.synchronize()
-        raw = np.from_dlpack(staging).view(np.uint8)[: array.bytes]
-        values: Array = raw.view(array.dtype).reshape(array.shape).copy()
+        values: Array = _host_view(staging, array.bytes).view(array.dtype).reshape(array.shape).copy()
         return values
 
     def take(self, name: str, array: object) -> DeviceArray:
@@ -175,6 +175,11 @@ class CudaWorker:
         if key not in self._staging:
             self._staging[key] = self._core.LegacyPinnedMemoryResource().allocate(array.bytes)
         return self._staging[key]
+
+
+def _host_view(staging: Any, size: int) -> npt.NDArray[np.uint8]:
+    """Pinned memory as NumPy sees it. By address: through DLPack, NumPy before 2.1 takes it read-only."""
+    return np.frombuffer((ctypes.c_uint8 * size).from_address(int(staging.handle)), np.uint8)
 
 
 def _first_line(error: Exception) -> str:

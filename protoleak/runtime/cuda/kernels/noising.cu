@@ -39,6 +39,20 @@ __device__ __forceinline__ void load(const unsigned short* from, float (&values)
   }
 }
 
+// V values from shared memory, so that neighbouring threads don't wait for the same bank.
+template <int V>
+__device__ __forceinline__ void load_shared(const float* from, float (&values)[V]) {
+  if constexpr (V == 1) {
+    values[0] = *from;
+  } else {
+#pragma unroll
+    for (int i = 0; i < V; i += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + i);
+      values[i] = four.x, values[i + 1] = four.y, values[i + 2] = four.z, values[i + 3] = four.w;
+    }
+  }
+}
+
 template <int V>
 __device__ __forceinline__ void store(float* to, const float (&values)[V]) {
   if constexpr (V == 1) {
@@ -120,8 +134,7 @@ __device__ __forceinline__ void noise_plane(const In* z0, const float* noise_ter
     for (int at = thread * V; at < area; at += step) {
       float values[V];
       load(plane + at, values);
-#pragma unroll
-      for (int v = 0; v < V; ++v) staged[at + v] = values[v];
+      store(staged + at, values);
     }
   }
   __syncthreads();
@@ -153,13 +166,16 @@ __device__ __forceinline__ void noise_plane(const In* z0, const float* noise_ter
     for (int at = thread * V; at < area; at += step) {
       const int row = at / width, column = at % width;
       float values[V], low[V];
+      load_shared(staged + at, values);
 #pragma unroll
-      for (int v = 0; v < V; ++v) values[v] = staged[at + v], low[v] = 0.0f;
+      for (int v = 0; v < V; ++v) low[v] = 0.0f;
 #pragma unroll 2
       for (int component = 0; component < components; ++component) {
         const float weight = __ldg(basis + row * components + component);
+        float across[V];
+        load_shared(projected + component * width + column, across);
 #pragma unroll
-        for (int v = 0; v < V; ++v) low[v] += weight * projected[component * width + column + v];
+        for (int v = 0; v < V; ++v) low[v] += weight * across[v];
       }
       write_timesteps(values, noise + at, factor, out + at, timesteps, timestep_stride);
       write_timesteps(low, noise + low_half + at, factor, out + low_half + at, timesteps, timestep_stride);
