@@ -42,8 +42,10 @@ def crop_with_pillow(rgb: Array, box: Box, size: int) -> Array:
 
 
 def pillow_may_start_with_columns(box: Box, size: int) -> bool:
-    """Whether Pillow may filter vertically first, as its versions since 2026 do where the height shrinks by more than
-    twice what the width does (found by comparing both orders on 1,500 random sizes). The kernels never do.
+    """Whether Pillow may filter vertically first, which the kernels never do.
+
+    Pillow 13.0 does where the height shrinks by more than twice what the width does: found by comparing both orders
+    with it on 1,500 random sizes. 10.3 and 12.3 don't.
     """
     width, height = box[2] - box[0], box[3] - box[1]
     stretched = int(size * max(width, height) / min(width, height))

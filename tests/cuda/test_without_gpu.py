@@ -15,7 +15,7 @@ from protoleak.errors import EngineError, EngineUnavailable, MediaError
 from protoleak.runtime.cuda import library
 from protoleak.runtime.cuda.arrays import DeviceArray, DeviceArrayError, packed_strides
 from protoleak.runtime.cuda.crops import BgrFrame, CudaCrops, Nv12Frame, checked_boxes
-from protoleak.runtime.cuda.device import CudaWorker
+from protoleak.runtime.cuda.device import CudaWorker, _host_view
 from protoleak.runtime.cuda.graph import GraphPerBatchSize, Stage
 from protoleak.runtime.cuda.noising import CudaNoising, vector_width
 from tests.cuda.test_noising_on_host import make_noising
@@ -221,6 +221,17 @@ class RecordingBuilder:
 
     def close(self) -> None:
         pass
+
+
+def test_pinned_memory_is_seen_where_it_lies_and_can_be_written() -> None:
+    memory = np.zeros(12, np.uint8)
+
+    class Staging:
+        handle = memory.ctypes.data
+
+    _host_view(Staging(), 8)[:] = np.arange(2, dtype=np.float32).view(np.uint8)
+    assert memory[:8].view(np.float32).tolist() == [0, 1]
+    assert not memory[8:].any()
 
 
 class RecordingStreamWorker:

@@ -179,7 +179,7 @@ class CudaWorker:
 
 def _host_view(staging: Any, size: int) -> npt.NDArray[np.uint8]:
     """Pinned memory as NumPy sees it. By address: through DLPack, NumPy before 2.1 takes it read-only."""
-    return np.frombuffer((ctypes.c_uint8 * size).from_address(int(staging.handle)), np.uint8)
+    return np.frombuffer(memoryview((ctypes.c_uint8 * size).from_address(int(staging.handle))), np.uint8)
 
 
 def _first_line(error: Exception) -> str:

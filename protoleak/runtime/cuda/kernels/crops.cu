@@ -1,7 +1,7 @@
 // Crop, antialiased bilinear resize to short side S and centre crop to S×S of N boxes of one frame, as Pillow and
 // protoleak/runtime/preprocess.py do it: horizontal then vertical pass, 22-bit fixed-point weights computed in double
 // precision, rounding to 8 bits after each pass. So the result is Pillow's to the last bit, but for boxes more than about
-// twice as high as wide: Pillow's versions since 2026 filter those vertically first, which can differ by one grey level.
+// twice as high as wide: Pillow 13 filters those vertically first, which can differ by one grey level.
 //
 // Two kernels: crop_weights computes each box's geometry and weights once (double precision is slow on most GPUs);
 // crop_bgr and crop_nv12 do the work. Compiled without contraction to fused multiply-add, like Pillow.
