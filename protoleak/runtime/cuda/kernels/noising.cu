@@ -97,7 +97,7 @@ __device__ __forceinline__ void write_timesteps(const float (&values)[V], const 
   }
 }
 
-// z0 [N,C,h,w] → z_t [N,T,C',h,w]. V divides w. Grid: (N·C, blocks per plane); blocks per plane is 1 where there is a
+// z0 [N,C,h,w] → z_t [N,T,C',h,w]. V divides w. Grid: (N·C, blocks per plane); blocks per plane is ⌈h·w / (V·THREADS)⌉, or 1 where there is a
 // low-frequency half (components > 0). Shared memory then: (h·w + 2·components·w) floats.
 // noise_term [T,C',h,w]; basis [h,components] with P_h = basis·basisᵀ; projection [w,w] = P_wᵀ.
 template <typename In, typename Out, int V>
@@ -117,8 +117,8 @@ __device__ __forceinline__ void noise_plane(const In* z0, const float* noise_ter
 
   if (!components) {
     EACH_THREAD {
-      for (int at = (static_cast<int>(blockIdx.y) * THREADS + thread) * V; at < area;
-           at += static_cast<int>(gridDim.y) * step) {
+      const int at = (static_cast<int>(blockIdx.y) * THREADS + thread) * V;
+      if (at < area) {
         float values[V];
         load(plane + at, values);
         write_timesteps(values, noise + at, factor, out + at, timesteps, timestep_stride);
