@@ -6,14 +6,16 @@ either, and the export fails if one appears.
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
 
-from protoleak.errors import CheckpointError, ParityError
+from protoleak.errors import CheckpointError, ParityError, ProtoleakError
 from protoleak.export.density_module import DensityModule
 from protoleak.export.head_modules import HeadModule
 from protoleak.model.attributor import Attributor
@@ -79,8 +81,7 @@ def export_latent_encoder(encoder: LatentEncoder, image_size: int, opset: int = 
 
 
 def _export(module: nn.Module, example: torch.Tensor, name: str, outputs: tuple[str, ...], opset: int) -> bytes:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own deprecated internals at every call
+    with _quiet_exporter():
         program = torch.onnx.export(
             module.eval(),
             (example,),
@@ -96,7 +97,26 @@ def _export(module: nn.Module, example: torch.Tensor, name: str, outputs: tuple[
         raise ParityError("torch.onnx.export gave no program: upgrade torch (>= 2.9 is needed)")
     model = program.model_proto
     model.ir_version = min(model.ir_version, IR_VERSION)
+    found = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
+    if found != [opset]:  # the exporter logs that a conversion failed, and goes on
+        raise ProtoleakError(
+            f"torch {torch.__version__} cannot write opset {opset}, only {found}: choose another opset"
+        )
     return _checked(bytes(model.SerializeToString()))
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """The exporter warns about its own deprecated internals, and logs tracebacks of conversions, at every call."""
+    logger = logging.getLogger("onnxscript")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _checked(model_bytes: bytes) -> bytes:

@@ -1,0 +1,85 @@
+"""A small model, trained once on synthetic pictures, and the data set that it is exported with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from protoleak.calibration.dataset import Dataset, read_dataset
+from protoleak.model.checkpoint import TrainedModel
+from protoleak.model.latent_encoder import load_latent_encoder
+from protoleak.training.settings import TrainingSettings
+from protoleak.training.train import train
+from tests.training.pictures import IMAGE_SIZE, write_latent_encoder, write_pictures
+
+# Per class: 10 to train on, 4 to validate with, 12 to calibrate with (36 in all, enough for α = 0.05), 4 to test with.
+SPLIT = {
+    "train": [*range(10)],
+    "val": [*range(10, 14)],
+    "calibration": [*range(14, 26)],
+    "test": [*range(26, 30)],
+}
+
+
+def write_data(folder: Path, kinds: dict[str, str], count: int = 30) -> Path:
+    """A data set with Split.json: one folder per name, with pictures of that kind."""
+    for name, kind in kinds.items():
+        write_pictures(folder / name, kind, count)
+    (folder / "Split.json").write_text(json.dumps(SPLIT))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two generators and a camera class, not to be changed."""
+    kinds = {"columns": "columns", "rows": "rows", "camera": "none"}
+    return write_data(tmp_path_factory.mktemp("export") / "data", kinds)
+
+
+@pytest.fixture
+def data_copy(data: Path, tmp_path: Path) -> Path:
+    """The same to be changed."""
+    return Path(shutil.copytree(data, tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def dataset(data: Path) -> Dataset:
+    return read_dataset(data, "camera")
+
+
+@pytest.fixture(scope="session")
+def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    folder = tmp_path_factory.mktemp("model")
+    encoder = load_latent_encoder(write_latent_encoder(folder / "encoder.onnx"))
+    settings = TrainingSettings(
+        embedding_size=16,
+        prototypes_per_generator=2,
+        timesteps=(0, 300),
+        low_frequency_components=4,
+        image_size=IMAGE_SIZE,
+        epochs=8,
+        batch_size=16,
+        learning_rate=3e-3,
+        views=2,
+        precision="fp32",
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return train(dataset, encoder, settings, folder / "model")
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks lose more to waiting for a second thread than they gain."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
