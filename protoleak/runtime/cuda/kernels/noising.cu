@@ -97,8 +97,8 @@ __device__ __forceinline__ void write_timesteps(const float (&values)[V], const 
   }
 }
 
-// z0 [N,C,h,w] → z_t [N,T,C',h,w]. V divides w. Grid: (N·C, blocks per plane); blocks per plane is ⌈h·w / (V·THREADS)⌉, or 1 where there is a
-// low-frequency half (components > 0). Shared memory then: (h·w + 2·components·w) floats.
+// z0 [N,C,h,w] → z_t [N,T,C',h,w]. V divides w. Grid: (N·C, blocks per plane); blocks per plane is ⌈h·w / (V·THREADS)⌉,
+// or 1 where there is a low-frequency half (components > 0). Shared memory then: (h·w + 2·components·w) floats.
 // noise_term [T,C',h,w]; basis [h,components] with P_h = basis·basisᵀ; projection [w,w] = P_wᵀ.
 template <typename In, typename Out, int V>
 __device__ __forceinline__ void noise_plane(const In* z0, const float* noise_term, const float* factor,
