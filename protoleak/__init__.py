@@ -21,10 +21,12 @@ if TYPE_CHECKING:
         BundleError,
         CalibrationError,
         EngineError,
+        EngineOutOfMemory,
         EngineUnavailable,
         MediaError,
         ProtoleakError,
     )
+    from protoleak.runtime.engines.base import EngineOptions
     from protoleak.runtime.screener import Screener
     from protoleak.runtime.verdict import Verdict
 
@@ -35,6 +37,8 @@ __all__ = [
     "BundleError",
     "CalibrationError",
     "EngineError",
+    "EngineOptions",
+    "EngineOutOfMemory",
     "EngineUnavailable",
     "MediaError",
     "ProtoleakError",
@@ -46,6 +50,7 @@ __all__ = [
 
 _HOME_OF = {
     "Bundle": "protoleak.bundle",
+    "EngineOptions": "protoleak.runtime.engines.base",
     "Screener": "protoleak.runtime.screener",
     "Verdict": "protoleak.runtime.verdict",
 }
@@ -58,24 +63,27 @@ def load(
     variant: str | None = None,
     engine: str = "auto",
     threads: int | None = None,
+    engine_options: EngineOptions | None = None,
 ) -> Screener:
     """Opens a bundle, checks all of it, and returns what turns images into verdicts.
 
     Args:
         bundle: a bundle directory or .zip; None for the one that comes with the package.
         alpha: significance level in (0, 1): the share of known images that may be called unknown.
-        variant: a precision of the bundle, such as "fp32"; None for the first that its manifest lists.
-        engine: what executes the graphs: "onnxruntime", or "auto" for the best that is installed.
+        variant: a precision of the bundle, such as "fp32"; None or "auto" for the first that its manifest lists.
+        engine: what executes the graphs: one that `protoleak engines` lists, or "auto" for the best that can run here.
         threads: processor threads for one image; None for the engine's own choice (the physical cores).
+        engine_options: what else can be set of an engine, such as OpenVINO's bfloat16 or the CUDA device.
 
     Raises:
         BundleError: the bundle is damaged, unsafe, of another schema, or lacks the variant.
         CalibrationError: alpha is outside (0, 1), or too small for the bundle's calibration images.
-        EngineUnavailable: the engine is unknown or not installed.
+        EngineUnavailable: the engine is unknown or cannot run here; the message says what to install.
+        EngineOutOfMemory: the bundle doesn't fit the GPU's memory.
     """
     from protoleak.runtime.screener import Screener
 
-    return Screener(bundle, alpha=alpha, variant=variant, engine=engine, threads=threads)
+    return Screener(bundle, alpha=alpha, variant=variant, engine=engine, threads=threads, engine_options=engine_options)
 
 
 def __getattr__(name: str) -> object:

@@ -9,7 +9,9 @@ from typing import Annotated, Optional
 
 import typer
 
+from protoleak.commands.build import build
 from protoleak.commands.distill import distill
+from protoleak.commands.engines import engines
 from protoleak.commands.export import export
 from protoleak.commands.import_checkpoint import import_checkpoint
 from protoleak.commands.train import train
@@ -56,11 +58,18 @@ def screen(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an existing --out file.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out file.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images that go through together.")] = 8,
-    engine: Annotated[str, typer.Option("--engine", help="onnxruntime, or auto for the best that is there.")] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option("--engine", help="One that `protoleak engines` lists, or auto for the best that can run here."),
+    ] = "auto",
     variant: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--variant", help="A precision of the bundle; left out, the first that it lists."),
-    ] = None,
+        str, typer.Option("--variant", help="A precision of the bundle, or auto for the first that it lists.")
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="bf16 lets OpenVINO compute in bfloat16; variant keeps the graph's types."),
+    ] = "variant",
+    device: Annotated[int, typer.Option("--device", min=0, help="CUDA device ordinal.")] = 0,
     threads: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option("--threads", min=1, help="Processor threads; left out, all cores."),
@@ -80,6 +89,8 @@ def screen(
         engine=engine,
         variant=variant,
         threads=threads,
+        precision=precision,
+        device=device,
     )
     raise typer.Exit(run(options))
 
@@ -103,6 +114,8 @@ app.command("train")(train)
 app.command("import")(import_checkpoint)
 app.command("distill")(distill)
 app.command("export")(export)
+app.command("engines")(engines)
+app.command("build")(build)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,6 +23,10 @@ class EngineError(ProtoleakError):
     """An engine ran and gave something that cannot be a result, such as a NaN. The message names the stage."""
 
 
+class EngineOutOfMemory(EngineError):
+    """An engine got less memory than it needs. The message says what to make smaller."""
+
+
 class MediaError(ProtoleakError):
     """An image or video cannot be read. The message names the source and the reason."""
 

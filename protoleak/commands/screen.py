@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from protoleak.commands.build_bar import build_bar
 from protoleak.errors import ProtoleakError
+from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.media import printable
 from protoleak.runtime.results import STANDARD_OUTPUT, Identity, ResultsWriter, open_results
 from protoleak.runtime.screener import Screener
@@ -40,8 +42,10 @@ class ScreenOptions:
     overwrite: bool = False
     batch_size: int = 8
     engine: str = "auto"
-    variant: str | None = None
+    variant: str = "auto"
     threads: int | None = None
+    precision: str = "variant"
+    device: int = 0
 
 
 @dataclass
@@ -64,13 +68,7 @@ def run(options: ScreenOptions) -> int:
         raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
-    screener = Screener(
-        options.bundle,
-        alpha=options.alpha,
-        variant=options.variant,
-        engine=options.engine,
-        threads=options.threads,
-    )
+    screener = _open(options, errors)
     listed = expand_sources(options.sources, sys.stdin.buffer if "-" in options.sources else io.BytesIO())
     tally = _Tally([], Counter())
     with _writer(options, screener) as writer:
@@ -94,6 +92,25 @@ def run(options: ScreenOptions) -> int:
     if not tally.failed:
         return ALL_WELL
     return SOME_FAILED if answered else NOTHING_DONE
+
+
+def _open(options: ScreenOptions, errors: Console) -> Screener:
+    if options.precision not in ("variant", "bf16"):
+        raise ProtoleakError(f"--precision {options.precision}: choose variant or bf16")
+    with build_bar("the plans of this bundle") as progress:
+        return Screener(
+            options.bundle,
+            alpha=options.alpha,
+            variant=options.variant,
+            engine=options.engine,
+            threads=options.threads,
+            engine_options=EngineOptions(
+                precision=options.precision,  # type: ignore[arg-type]  # checked above
+                device=options.device,
+                notify=lambda message: errors.print(f"[dim]note:[/dim] {escape(message)}"),
+                progress=progress,
+            ),
+        )
 
 
 @contextlib.contextmanager

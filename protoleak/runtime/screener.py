@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from protoleak.bundle import Bundle
+from protoleak.bundle import Bundle, Variant
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
 from protoleak.runtime.decision import DecisionRule, explain
-from protoleak.runtime.engines import Graph, open_engine
+from protoleak.runtime.engines import EngineOptions, Graph, choose, open_engine
 from protoleak.runtime.engines.base import Array
 from protoleak.runtime.media import ImageSource, OpenedImage, UInt8Array, open_image
 from protoleak.runtime.noising import Noising
 from protoleak.runtime.preprocess import preprocess
+from protoleak.runtime.variants import choose_variant
 from protoleak.runtime.verdict import BundleRecord, InputRecord, Verdict
 
 LATENT_ENCODER_OUTPUTS = ("z0",)
@@ -58,19 +59,21 @@ class Screener:
         variant: str | None = None,
         engine: str = "auto",
         threads: int | None = None,
+        engine_options: EngineOptions | None = None,
     ) -> None:
         """See `protoleak.load` for the arguments and errors."""
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         manifest = self.bundle.manifest
-        chosen = self.bundle.variant(variant or manifest.variants[0])
+        chosen = self.bundle.variant(choose_variant(manifest, variant)[0])
         self.variant = chosen.name
         self.alpha = alpha
         self._rule = DecisionRule(manifest, chosen.calibration, alpha)
         self._noising = Noising.of(manifest, self.bundle.noise_bank)
-        encoder = Graph("latent encoder", chosen.latent_encoder, LATENT_ENCODER_OUTPUTS)
-        attributor = Graph("attributor", chosen.attributor, ATTRIBUTOR_OUTPUTS)
-        self._latent_encoder = open_engine(engine, encoder, threads=threads)
-        self._attributor = open_engine(engine, attributor, threads=threads)
+        options = engine_options or EngineOptions()
+        name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
+        encoder, attributor = graphs_of(chosen)
+        self._latent_encoder = open_engine(name, encoder, threads=threads, options=options)
+        self._attributor = open_engine(name, attributor, threads=threads, options=options)
         self.engine = self._attributor.describe()
         self._bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name)
 
@@ -233,6 +236,14 @@ class Screener:
                 f"{self.bundle.path}: the {stage} gives {name!r} as {list(values.shape)}, the manifest asks for "
                 f"{list(shape)}: export the bundle again"
             )
+
+
+def graphs_of(variant: Variant) -> tuple[Graph, Graph]:
+    """The latent encoder and the attributor of a variant, as engines take them."""
+    return (
+        Graph("latent encoder", variant.latent_encoder, LATENT_ENCODER_OUTPUTS),
+        Graph("attributor", variant.attributor, ATTRIBUTOR_OUTPUTS),
+    )
 
 
 def _as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:

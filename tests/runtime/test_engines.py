@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from protoleak.errors import EngineError, EngineUnavailable
-from protoleak.runtime.engines import ENGINES, Graph, open_engine
+from protoleak.runtime.engines import Graph, open_engine
 
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -107,9 +107,8 @@ def test_missing_engine_gives_the_install_command(monkeypatch: pytest.MonkeyPatc
 def test_description_says_what_really_runs() -> None:
     import onnxruntime
 
-    for name in ("auto", *ENGINES):
-        described = open_engine(name, ELEMENTWISE).describe()
-        assert described.name in ENGINES
+    described = open_engine("onnxruntime", ELEMENTWISE).describe()
+    assert described.name == "onnxruntime"
     assert described.device == "CPUExecutionProvider"
     assert described.versions["onnxruntime"] == onnxruntime.__version__
 

@@ -5,31 +5,66 @@ An engine that is asked for by name and cannot run is an error with the install 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from protoleak.errors import EngineUnavailable
-from protoleak.runtime.engines.base import Engine, EngineDescription, Graph, check_finite
+from protoleak.runtime.engines.availability import AUTO_ORDER, ENGINES, Availability, choose, survey
+from protoleak.runtime.engines.base import Engine, EngineDescription, EngineOptions, Graph, check_finite
 
-__all__ = ["ENGINES", "Engine", "EngineDescription", "Graph", "check_finite", "open_engine"]
+__all__ = [
+    "AUTO_ORDER",
+    "ENGINES",
+    "Availability",
+    "Engine",
+    "EngineDescription",
+    "EngineOptions",
+    "Graph",
+    "check_finite",
+    "choose",
+    "open_engine",
+    "survey",
+]
 
-ENGINES = ("onnxruntime",)  # the best first: this is the order that "auto" tries
 
-
-def open_engine(name: str, graph: Graph, *, threads: int | None = None) -> Engine:
+def open_engine(name: str, graph: Graph, *, threads: int | None = None, options: EngineOptions | None = None) -> Engine:
     """An engine with one graph loaded.
 
     Args:
-        name: one of ENGINES, or "auto" for the first of them that is installed.
+        name: one of ENGINES, or "auto" for the best that can run here; see `choose`.
         graph: what to run.
-        threads: processor threads for one run; None for the engine's own choice.
+        threads: processor threads for one run; None for what `options` says.
+        options: everything else.
 
     Raises:
-        EngineUnavailable: no such engine, it is not installed, or it gives another device than the one asked for.
+        EngineUnavailable: no such engine, it cannot run here, or it gives another device than the one asked for.
+        EngineOutOfMemory: the graph doesn't fit.
         EngineError: the engine refuses the graph.
     """
-    if name not in ("auto", *ENGINES):
-        known = ", ".join(("auto", *ENGINES))
-        raise EngineUnavailable(f"there is no engine {name!r}: choose one of {known}")
-    if threads is not None and threads < 1:
-        raise EngineUnavailable(f"{threads} threads asked for: give 1 or more, or leave it out for all cores")
-    from protoleak.runtime.engines.onnxruntime import OnnxRuntimeEngine
+    options = options or EngineOptions()
+    if threads is not None:
+        options = replace(options, threads=threads)
+    if options.threads is not None and options.threads < 1:
+        raise EngineUnavailable(f"{options.threads} threads asked for: give 1 or more, or leave it out for all cores")
+    chosen, _ = choose(name, options.device)
+    if options.precision not in ("variant", "bf16"):
+        raise EngineUnavailable(f"there is no precision {options.precision!r}: choose variant or bf16")
+    if options.precision == "bf16" and chosen != "openvino":
+        raise EngineUnavailable(
+            f"{chosen} computes in the types of the variant and takes no --precision bf16: use --engine openvino, or "
+            "another --variant"
+        )
+    if chosen == "onnxruntime":
+        from protoleak.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(graph, threads=threads)
+        return OnnxRuntimeEngine(graph, options)
+    if chosen == "openvino":
+        from protoleak.runtime.engines.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(graph, options)
+    if chosen in ("tensorrt", "tensorrt-rtx"):
+        from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
+
+        return TensorRtEngine(chosen, graph, options)
+    from protoleak.runtime.engines.onnxruntime_gpu import OnnxRuntimeGpuEngine
+
+    return OnnxRuntimeGpuEngine(chosen, graph, options)

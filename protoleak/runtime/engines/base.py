@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -13,6 +14,9 @@ import numpy.typing as npt
 from protoleak.errors import EngineError
 
 Array = npt.NDArray[Any]
+
+ONE_BY_ONE = "one image at a time"
+TOGETHER = "together; rows of other batches may differ by float rounding"
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,43 @@ class Graph:
     outputs: tuple[str, ...]
 
 
+def warn(message: str) -> None:
+    """Says something that isn't an error but that the user should know, as a Python warning."""
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def no_progress(phase: str, done: int, total: int) -> None:
+    """Shows nothing."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine is to run. What an engine has no use for is ignored, except `precision`.
+
+    Attributes:
+        threads: processor threads for one run; None for the engine's own choice.
+        precision: "variant" computes in the types that the variant's graph is written in; "bf16" lets OpenVINO compute
+            float32 layers in bfloat16, which its record says. No other engine takes it.
+        device: CUDA device ordinal.
+        batch_optimum, batch_maximum: images in the batch that a TensorRT plan is tuned for, and at most; larger batches
+            are run in parts.
+        workspace_mib: scratch memory that TensorRT may use, in MiB; None for its own limit, the whole device.
+        rebuild: build plans again even where the cache has them.
+        notify: told, in one line, what the user should know, such as a cache that cannot be written.
+        progress: told of phase, steps done and steps in all while a plan is built.
+    """
+
+    threads: int | None = None
+    precision: Literal["variant", "bf16"] = "variant"
+    device: int = 0
+    batch_optimum: int = 1
+    batch_maximum: int = 8
+    workspace_mib: int | None = None
+    rebuild: bool = False
+    notify: Callable[[str], None] = warn
+    progress: Callable[[str, int, int], None] = no_progress
+
+
 class EngineDescription(msgspec.Struct, frozen=True):
     """What executed a graph, for the record in a verdict.
 
@@ -37,18 +78,23 @@ class EngineDescription(msgspec.Struct, frozen=True):
         name: one of `engines.ENGINES`.
         device: what it really runs on, in the engine's own words.
         versions: of each library that had a part in the numbers.
+        settings: what else bears on the numbers: how a batch is run, the precision allowed, the plan's hash.
     """
 
     name: str
     device: str
     versions: dict[str, str]
+    settings: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Engine(Protocol):
     """One graph, loaded. The first axis of every tensor is the batch."""
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """The graph's outputs by name, all finite; a row depends on no other row of the batch, to the last bit.
+        """The graph's outputs by name, all finite.
+
+        A row depends on no other row of the batch, to the last bit, where `describe().settings["batch"]` is ONE_BY_ONE;
+        elsewhere up to float rounding.
 
         Raises:
             EngineError: the run failed or gave NaN or infinite values; the message names the stage.
@@ -56,6 +102,32 @@ class Engine(Protocol):
         ...
 
     def describe(self) -> EngineDescription: ...
+
+
+def run_one_by_one(
+    run: Callable[[dict[str, Array]], list[Array]], graph: Graph, feeds: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Runs each image of a batch by itself and puts the rows together; see docs/decisions/0001-one-image-at-a-time.md.
+
+    Args:
+        run: one image's feeds → the outputs in the order of `graph.outputs`, first axis 1, in memory that stays.
+
+    Raises:
+        EngineError: an output is not finite, or `run` raised it.
+    """
+    count = len(next(iter(feeds.values())))
+    rows = [run({name: values[index : index + 1] for name, values in feeds.items()}) for index in range(count)]
+    columns = zip(*rows, strict=True)
+    outputs = {name: np.concatenate(parts) for name, parts in zip(graph.outputs, columns, strict=True)}
+    check_finite(graph.stage, outputs)
+    return outputs
+
+
+def check_outputs(graph: Graph, found: set[str]) -> None:
+    """Raises EngineError naming the outputs that the graph lacks."""
+    missing = sorted(set(graph.outputs) - found)
+    if missing:
+        raise EngineError(f"the {graph.stage} has no output {', '.join(missing)}: export the bundle again")
 
 
 def check_finite(stage: str, outputs: Mapping[str, Array]) -> None:
@@ -67,3 +139,9 @@ def check_finite(stage: str, outputs: Mapping[str, Array]) -> None:
                 f"the {stage} gave {broken} of {values.size} values of {name!r} as NaN or infinite: no verdict; "
                 "try the fp32 variant, or export the bundle again"
             )
+
+
+def first_line(error: object) -> str:
+    """The first line of a message that says something, for errors in one line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line and not line.startswith("Exception from ")), type(error).__name__)

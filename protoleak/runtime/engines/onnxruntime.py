@@ -3,14 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
 
 import numpy as np
 
 from protoleak.errors import EngineError, EngineUnavailable
-from protoleak.runtime.engines.base import Array, EngineDescription, Graph, check_finite
+from protoleak.runtime.engines.base import (
+    ONE_BY_ONE,
+    Array,
+    EngineDescription,
+    EngineOptions,
+    Graph,
+    check_outputs,
+    first_line,
+    run_one_by_one,
+)
 
 PROVIDER = "CPUExecutionProvider"
 ERRORS_ONLY = 3
+REMOVE_BOTH = "pip uninstall -y onnxruntime onnxruntime-gpu"
+
+
+def import_onnxruntime(package: str = "onnxruntime") -> Any:
+    """The module. It carries no types, hence Any.
+
+    Args:
+        package: the one to name in the install command, onnxruntime or onnxruntime-gpu: both hold the same module.
+
+    Raises:
+        EngineUnavailable: it is not installed, or one of the two was written half over the other.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        if both_installed():
+            raise EngineUnavailable(f"{_overwritten()} ({error}): {mend(package)}") from error
+        raise EngineUnavailable(f"onnxruntime cannot be imported ({error}): pip install {package}") from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise EngineUnavailable(f"{_overwritten()}: {mend(package)}")
+    return onnxruntime
+
+
+def both_installed() -> bool:
+    """Whether pip knows onnxruntime and onnxruntime-gpu, whose files are at the same places."""
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return False
+    return True
+
+
+def mend(package: str) -> str:
+    """The two commands that leave exactly one of them."""
+    extras = "[cuda,cudnn]" if package == "onnxruntime-gpu" else ""
+    return (
+        f'{REMOVE_BOTH}, then pip install "{package}{extras}"'
+        if extras
+        else f"{REMOVE_BOTH}, then pip install {package}"
+    )
+
+
+def _overwritten() -> str:
+    return "onnxruntime is half overwritten (onnxruntime and onnxruntime-gpu are the same module)"
 
 
 class OnnxRuntimeEngine:
@@ -23,55 +79,43 @@ class OnnxRuntimeEngine:
     one image keeps all threads busy; docs/decisions/0001-one-image-at-a-time.md has the numbers.
     """
 
-    def __init__(self, graph: Graph, *, threads: int | None = None) -> None:
+    def __init__(self, graph: Graph, options: EngineOptions | None = None) -> None:
+        """
+        Raises:
+            EngineUnavailable: ONNX Runtime is not installed, or gives another device than the CPU.
+            EngineError: it refuses the graph.
+        """
+        options = options or EngineOptions()
+        onnxruntime = import_onnxruntime()
+        session_options = onnxruntime.SessionOptions()
+        session_options.log_severity_level = ERRORS_ONLY
+        session_options.use_deterministic_compute = True
+        if options.threads is not None:
+            session_options.intra_op_num_threads = options.threads
         try:
-            import onnxruntime
-        except ImportError as error:
-            raise EngineUnavailable(f"onnxruntime cannot be imported ({error}): pip install onnxruntime") from error
-        if not hasattr(onnxruntime, "InferenceSession"):
-            # onnxruntime and onnxruntime-gpu share a module; removing one of them leaves an empty shell of the other.
-            raise EngineUnavailable(
-                "onnxruntime is half overwritten: pip uninstall -y onnxruntime onnxruntime-gpu, then pip install "
-                "onnxruntime"
-            )
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
-        options.use_deterministic_compute = True
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            self._session = onnxruntime.InferenceSession(graph.model, options, providers=[PROVIDER])
+            self._session = onnxruntime.InferenceSession(graph.model, session_options, providers=[PROVIDER])
         except Exception as error:  # its exception classes are private to the compiled module
-            reason = str(error).strip().splitlines()[0]
             raise EngineError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load the {graph.stage}: {reason}; upgrade onnxruntime "
-                "or export the bundle again"
+                f"ONNX Runtime {onnxruntime.__version__} cannot load the {graph.stage}: {first_line(error)}; upgrade "
+                "onnxruntime or export the bundle again"
             ) from error
         providers = self._session.get_providers()
         if providers != [PROVIDER]:
             raise EngineUnavailable(f"ONNX Runtime gave {', '.join(providers)} where {PROVIDER} was asked for")
-        missing = sorted(set(graph.outputs) - {output.name for output in self._session.get_outputs()})
-        if missing:
-            raise EngineError(f"the {graph.stage} has no output {', '.join(missing)}: export the bundle again")
+        check_outputs(graph, {output.name for output in self._session.get_outputs()})
         self._graph = graph
         self._versions = {"numpy": np.__version__, "onnxruntime": onnxruntime.__version__}
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """See `Engine.run`."""
-        graph = self._graph
-        count = len(next(iter(feeds.values())))
-        rows = []
-        for index in range(count):
-            one = {name: values[index : index + 1] for name, values in feeds.items()}
-            try:
-                rows.append(self._session.run(list(graph.outputs), one))
-            except Exception as error:  # see __init__
-                reason = str(error).strip().splitlines()[0]
-                raise EngineError(f"the {graph.stage} failed in ONNX Runtime: {reason}") from error
-        columns = zip(*rows, strict=True)
-        outputs = {name: np.concatenate(parts) for name, parts in zip(graph.outputs, columns, strict=True)}
-        check_finite(graph.stage, outputs)
-        return outputs
+        return run_one_by_one(self._run_one, self._graph, feeds)
 
     def describe(self) -> EngineDescription:
-        return EngineDescription("onnxruntime", PROVIDER, dict(self._versions))
+        return EngineDescription("onnxruntime", PROVIDER, dict(self._versions), {"batch": ONE_BY_ONE})
+
+    def _run_one(self, feeds: dict[str, Array]) -> list[Array]:
+        try:
+            rows: list[Array] = self._session.run(list(self._graph.outputs), feeds)
+        except Exception as error:  # see __init__
+            raise EngineError(f"the {self._graph.stage} failed in ONNX Runtime: {first_line(error)}") from error
+        return rows

@@ -1,0 +1,242 @@
+"""ONNX Runtime's CUDA and TensorRT providers: whole batches, bound to memory on the GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from protoleak.errors import EngineError, EngineUnavailable
+from protoleak.runtime.engines.base import (
+    TOGETHER,
+    Array,
+    EngineDescription,
+    EngineOptions,
+    Graph,
+    check_finite,
+    check_outputs,
+)
+from protoleak.runtime.engines.cache import cache_folder
+from protoleak.runtime.engines.failures import explain
+from protoleak.runtime.engines.gpu import Gpu, find_gpu
+from protoleak.runtime.engines.onnxruntime import (
+    ERRORS_ONLY,
+    PROVIDER,
+    both_installed,
+    import_onnxruntime,
+    mend,
+)
+
+PACKAGE = "onnxruntime-gpu"
+CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+# The second of TensorRT's providers takes what TensorRT leaves; the CPU's is always added by ONNX Runtime itself.
+PROVIDERS = {"onnxruntime-cuda": (CUDA,), "onnxruntime-tensorrt": (TENSORRT, CUDA)}
+LIBRARIES = {CUDA: ("libcudart", "libcublas", "libcudnn"), TENSORRT: ("libnvinfer", "libnvonnxparser")}
+
+
+def import_gpu_build(engine: str) -> Any:
+    """The module, in a build that has the providers that an engine needs, with CUDA's libraries loaded.
+
+    Raises:
+        EngineUnavailable: it is not that build, or half overwritten; the message names the commands.
+    """
+    onnxruntime = import_onnxruntime(PACKAGE)
+    available = onnxruntime.get_available_providers()
+    missing = [provider for provider in PROVIDERS[engine] if provider not in available]
+    if missing:
+        if both_installed():
+            raise EngineUnavailable(
+                f"{engine}: onnxruntime was installed over onnxruntime-gpu, so that {' and '.join(missing)} is gone: "
+                f"{mend(PACKAGE)}"
+            )
+        raise EngineUnavailable(f"{engine} needs another build of ONNX Runtime than the one here: {mend(PACKAGE)}")
+    if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on: finds the libraries that pip installed
+        onnxruntime.preload_dlls()
+    return onnxruntime
+
+
+class OnnxRuntimeGpuEngine:
+    """Runs whole batches. Inputs and outputs stay bound to buffers on the GPU, made once per batch size.
+
+    TF32 is off: float32 layers are computed in float32, as the variant's gate and thresholds assume.
+    """
+
+    def __init__(self, name: str, graph: Graph, options: EngineOptions | None = None) -> None:
+        """
+        Args:
+            name: "onnxruntime-cuda" or "onnxruntime-tensorrt".
+
+        Raises:
+            EngineUnavailable: no GPU, a library is missing, or ONNX Runtime gave other providers than those asked for.
+            EngineOutOfMemory, EngineError: the graph doesn't fit, or is refused.
+        """
+        options = options or EngineOptions()
+        gpu = find_gpu(options.device)
+        onnxruntime = import_gpu_build(name)
+        settings = {"batch": TOGETHER, "tf32": "off"}
+        providers: list[Any] = []
+        for provider in PROVIDERS[name]:
+            if provider == TENSORRT:
+                profile = _input_shapes(onnxruntime, graph, name)
+                providers.append((TENSORRT, _tensorrt_options(onnxruntime, graph, gpu, profile, options)))
+            else:
+                providers.append((CUDA, {"device_id": options.device, "use_tf32": 0}))
+        self._session = _session(onnxruntime, graph, name, providers, options)
+        expected = [*PROVIDERS[name], PROVIDER]
+        given = self._session.get_providers()
+        if given != expected:
+            raise _fallback(name, graph.stage, given)
+        self._bound = BoundSession(onnxruntime, self._session, name, graph, "cuda", options.device)
+        self._description = EngineDescription(
+            name,
+            f"{PROVIDERS[name][0]} on {gpu.name} (compute capability {gpu.compute_capability})",
+            {"numpy": np.__version__, PACKAGE: onnxruntime.__version__},
+            settings,
+        )
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """See `Engine.run`."""
+        return self._bound.run(feeds)
+
+    def describe(self) -> EngineDescription:
+        return self._description
+
+
+class BoundSession:
+    """A session whose inputs and outputs are bound to one device's memory, whichever that is.
+
+    Args:
+        device_type: ONNX Runtime's word for the device, "cuda" or "cpu".
+    """
+
+    def __init__(
+        self, onnxruntime: Any, session: Any, engine: str, graph: Graph, device_type: str, device: int
+    ) -> None:
+        check_outputs(graph, {output.name for output in session.get_outputs()})
+        self._onnxruntime, self._session, self._engine, self._graph = onnxruntime, session, engine, graph
+        self._device = device_type, device
+        self._inputs: dict[tuple[str, tuple[int, ...]], Any] = {}
+        self._lock = threading.Lock()  # the buffers are for one run at a time
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """See `Engine.run`."""
+        with self._lock:
+            try:
+                values = self._run(feeds)
+            except Exception as error:  # its exception classes are private to the compiled module
+                raise explain(error, self._graph.stage, self._engine) from error
+        outputs = dict(zip(self._graph.outputs, values, strict=True))
+        check_finite(self._graph.stage, outputs)
+        return outputs
+
+    def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
+        binding = self._session.io_binding()
+        for name, values in feeds.items():
+            contiguous = np.ascontiguousarray(values)
+            key = name, contiguous.shape
+            if key in self._inputs:
+                self._inputs[key].update_inplace(contiguous)
+            else:
+                self._inputs[key] = self._onnxruntime.OrtValue.ortvalue_from_numpy(contiguous, *self._device)
+            binding.bind_ortvalue_input(name, self._inputs[key])
+        for name in self._graph.outputs:
+            binding.bind_output(name, *self._device)
+        self._session.run_with_iobinding(binding)
+        # Copied: on the CPU these are views of the binding's memory.
+        return [np.array(values) for values in binding.copy_outputs_to_cpu()]
+
+
+def _session(onnxruntime: Any, graph: Graph, name: str, providers: list[Any], options: EngineOptions) -> Any:
+    session_options = onnxruntime.SessionOptions()
+    session_options.log_severity_level = ERRORS_ONLY
+    session_options.use_deterministic_compute = True
+    if options.threads is not None:
+        session_options.intra_op_num_threads = options.threads
+    try:
+        return onnxruntime.InferenceSession(graph.model, session_options, providers=providers)
+    except Exception as error:  # its exception classes are private to the compiled module
+        raise explain(error, graph.stage, name) from error
+
+
+def _fallback(name: str, stage: str, given: list[str]) -> EngineUnavailable:
+    """ONNX Runtime went on without a provider and said why only in its log: find out and say it."""
+    for provider in PROVIDERS[name]:
+        if provider in given:
+            continue
+        for library in LIBRARIES[provider]:
+            problem = _load_problem(library)
+            if problem is not None:
+                explained = explain(problem, stage, name)
+                return EngineUnavailable(str(explained))
+    return EngineUnavailable(
+        f"ONNX Runtime gave {', '.join(given)} where {', '.join(PROVIDERS[name])} was asked for; its log above says why"
+    )
+
+
+def _load_problem(library: str) -> str | None:
+    """Why no version of a shared library can be loaded, or None."""
+    problem = None
+    for version in {"libcudart": (13, 12), "libcublas": (13, 12), "libcudnn": (9,)}.get(library, (11, 10)):
+        try:
+            ctypes.CDLL(f"{library}.so.{version}")
+        except OSError as error:
+            problem = problem or str(error)
+        else:
+            return None
+    return problem
+
+
+def _input_shapes(onnxruntime: Any, graph: Graph, name: str) -> dict[str, list[int]]:
+    """Each input's shape without the batch. A session on the CPU reads them, since inference has no ONNX parser."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(graph.model, options, providers=[PROVIDER])
+    except Exception as error:
+        raise explain(error, graph.stage, name) from error
+    shapes = {item.name: list(item.shape[1:]) for item in session.get_inputs()}
+    for item, shape in shapes.items():
+        if not all(isinstance(length, int) for length in shape):
+            raise EngineError(
+                f"the {graph.stage} leaves more than the batch of {item!r} open: {shape}; export it again"
+            )
+    return shapes
+
+
+def _tensorrt_options(
+    onnxruntime: Any, graph: Graph, gpu: Gpu, shapes: dict[str, list[int]], options: EngineOptions
+) -> dict[str, object]:
+    """Without fp16 and int8 flags the provider builds strongly typed, from the types in the graph."""
+
+    def profile(batch: int) -> str:
+        return ",".join(f"{name}:{'x'.join(map(str, [batch, *shape]))}" for name, shape in shapes.items())
+
+    identity = "\n".join(
+        [
+            hashlib.sha256(graph.model).hexdigest(),
+            onnxruntime.__version__,
+            f"{gpu.name} {gpu.compute_capability}",
+            f"{profile(1)} {profile(options.batch_optimum)} {profile(options.batch_maximum)} {options.workspace_mib}",
+        ]
+    )
+    folder = cache_folder() / "onnxruntime-tensorrt" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    settings: dict[str, object] = {
+        "device_id": options.device,
+        "trt_profile_min_shapes": profile(1),
+        "trt_profile_opt_shapes": profile(options.batch_optimum),
+        "trt_profile_max_shapes": profile(options.batch_maximum),
+    }
+    if options.workspace_mib is not None:
+        settings["trt_max_workspace_size"] = options.workspace_mib * 2**20
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        options.notify(f"plans cannot be kept in {folder} ({error.strerror}): they are built anew every time")
+        return settings
+    cache = {"trt_engine_cache_enable": True, "trt_timing_cache_enable": True}
+    paths = {"trt_engine_cache_path": str(folder), "trt_timing_cache_path": str(folder)}
+    return settings | cache | paths

@@ -1,0 +1,117 @@
+"""OpenVINO on the CPU: Intel's, AMD's and ARM's."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from protoleak.errors import EngineError, EngineUnavailable
+from protoleak.runtime.engines.base import (
+    ONE_BY_ONE,
+    Array,
+    EngineDescription,
+    EngineOptions,
+    Graph,
+    check_outputs,
+    first_line,
+    run_one_by_one,
+)
+
+INSTALL = 'pip install "protoleak[openvino]"'
+HINTS = {"variant": "f32", "bf16": "bf16"}
+
+
+def import_openvino() -> Any:
+    """The module, which carries few types.
+
+    Raises:
+        EngineUnavailable: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineUnavailable(f"openvino cannot be imported ({error}): {INSTALL}") from error
+    return openvino
+
+
+def bf16_problem(core: Any) -> str | None:
+    """Why bfloat16 is no use on this processor, or None."""
+    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return None
+    name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+    return f"{name} has no bfloat16 arithmetic (AMX or AVX-512-BF16)"
+
+
+class OpenVinoEngine:
+    """Runs a graph image by image, compiled for a batch of exactly one.
+
+    Float32 stays float32 unless `options.precision` is "bf16": OpenVINO's own default is bfloat16 wherever the
+    processor has it, which would move densities that the bundle's thresholds were not computed for. Int8 layers run
+    in int8 either way, because the graph says so.
+    """
+
+    def __init__(self, graph: Graph, options: EngineOptions | None = None) -> None:
+        """
+        Raises:
+            EngineUnavailable: OpenVINO is not installed, or bf16 was asked for on a processor without it.
+            EngineError: OpenVINO refuses the graph.
+        """
+        options = options or EngineOptions()
+        openvino = import_openvino()
+        core = openvino.Core()
+        if options.precision == "bf16" and (problem := bf16_problem(core)):
+            raise EngineUnavailable(f"{problem}: leave --precision bf16 out")
+        hint = HINTS[options.precision]
+        config: dict[str, object] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "EXECUTION_MODE_HINT": "ACCURACY",  # no approximation beyond the types that are asked for
+            "INFERENCE_PRECISION_HINT": hint,
+        }
+        if options.threads is not None:
+            config["INFERENCE_NUM_THREADS"] = options.threads
+        version = openvino.__version__.split("-")[0]
+        try:
+            model = core.read_model(io.BytesIO(graph.model))
+            model.reshape({port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+            compiled = core.compile_model(model, "CPU", config)
+        except Exception as error:  # RuntimeError, or classes private to the compiled module
+            raise EngineError(
+                f"OpenVINO {version} cannot load the {graph.stage}: {first_line(error)}; upgrade openvino or export "
+                "the bundle again"
+            ) from error
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if used != hint:
+            raise EngineUnavailable(f"OpenVINO gave the precision {used} where {hint} was asked for")
+        check_outputs(graph, {name for port in compiled.outputs for name in port.get_names()})
+        self._graph = graph
+        self._ports = [compiled.output(name) for name in graph.outputs]
+        self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()  # one request holds one set of buffers
+        self._device = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+        self._versions = {"numpy": np.__version__, "openvino": version}
+        self._settings = {"batch": ONE_BY_ONE, "precision": hint}
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """See `Engine.run`."""
+        with self._lock:
+            return run_one_by_one(self._run_one, self._graph, feeds)
+
+    def describe(self) -> EngineDescription:
+        return EngineDescription("openvino", f"CPU ({self._device})", dict(self._versions), dict(self._settings))
+
+    def _run_one(self, feeds: dict[str, Array]) -> list[Array]:
+        try:
+            results = self._request.infer({name: np.ascontiguousarray(values) for name, values in feeds.items()})
+        except Exception as error:  # see __init__
+            raise EngineError(f"the {self._graph.stage} failed in OpenVINO: {_reason(error)}") from error
+        return [np.array(results[port]) for port in self._ports]
+
+
+def _reason(error: Exception) -> str:
+    """Its messages begin with the places in its own source."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(("Exception", "Check"))]
+    return lines[0].strip() if lines else first_line(error)

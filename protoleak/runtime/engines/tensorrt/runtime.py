@@ -1,0 +1,155 @@
+"""A plan on a GPU."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+
+from protoleak.errors import EngineError
+from protoleak.runtime.cuda.arrays import DeviceArray
+from protoleak.runtime.cuda.device import CudaWorker
+from protoleak.runtime.engines.base import (
+    TOGETHER,
+    Array,
+    EngineDescription,
+    EngineOptions,
+    Graph,
+    check_finite,
+    check_outputs,
+)
+from protoleak.runtime.engines.failures import explain
+from protoleak.runtime.engines.gpu import find_gpu
+from protoleak.runtime.engines.tensorrt.builder import log_class
+from protoleak.runtime.engines.tensorrt.layers import precisions_of_inspector
+from protoleak.runtime.engines.tensorrt.library import load_library
+from protoleak.runtime.engines.tensorrt.plan_cache import PlanCache
+from protoleak.runtime.engines.tensorrt.plans import open_plan
+
+
+class TensorRtEngine:
+    """A graph as a TensorRT or TensorRT-RTX plan.
+
+    Attributes:
+        worker: the CUDA stream that it runs on. Give one, to have several engines and kernels on the same stream.
+        batch_maximum: the largest batch of the plan; `run` takes larger ones in parts.
+        layers: precision → number of layers, from the engine inspector.
+    """
+
+    def __init__(
+        self, name: str, graph: Graph, options: EngineOptions | None = None, worker: CudaWorker | None = None
+    ) -> None:
+        """
+        Args:
+            name: "tensorrt" or "tensorrt-rtx".
+
+        Raises:
+            EngineUnavailable: the library, a driver or a GPU is missing.
+            EngineOutOfMemory, EngineError: the plan cannot be built or loaded.
+        """
+        options = options or EngineOptions()
+        library = load_library(name)
+        gpu = find_gpu(options.device)
+        self.worker = worker or CudaWorker(options.device)
+        self._name, self._graph, self._lock = name, graph, threading.Lock()
+        trt = self._trt = library.module
+        self._log = log_class(trt)()
+        # Kept: an engine must not outlive its runtime.
+        self._runtime = trt.Runtime(self._log)
+        cache = PlanCache(notify=options.notify)
+        self._engine, plan = open_plan(library, graph, options, gpu, cache, self._runtime.deserialize_cuda_engine)
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise explain(self._log.reason() or "out of memory", graph.stage, name)
+        tensors = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        self._inputs = [tensor for tensor in tensors if self._engine.get_tensor_mode(tensor) == trt.TensorIOMode.INPUT]
+        self._outputs = [tensor for tensor in tensors if tensor not in self._inputs]
+        check_outputs(graph, set(self._outputs))
+        self.batch_maximum = int(self._engine.get_tensor_profile_shape(self._inputs[0], 0)[2][0])
+        self.layers = self._inspect() or plan.record.layers
+        self._description = EngineDescription(
+            name,
+            f"{gpu.name} (compute capability {gpu.compute_capability})",
+            {"numpy": np.__version__, name: library.version},
+            {
+                "batch": TOGETHER,
+                "layers": ", ".join(f"{count} {precision}" for precision, count in self.layers.items()) or "not told",
+                "plan_sha256": plan.record.plan_sha256,
+            },
+        )
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """See `Engine.run`."""
+        count = len(next(iter(feeds.values())))
+        with self._lock:
+            parts = [
+                self._run_part({name: values[first : first + self.batch_maximum] for name, values in feeds.items()})
+                for first in range(0, count, self.batch_maximum)
+            ]
+        outputs = {name: np.concatenate([part[name] for part in parts]) for name in self._graph.outputs}
+        check_finite(self._graph.stage, outputs)
+        return outputs
+
+    def describe(self) -> EngineDescription:
+        return self._description
+
+    def buffers(self, batch: int) -> dict[str, DeviceArray]:
+        """The memory of every input and output for a batch size, made once and always the same: for kernels that write
+        the inputs and read the outputs on `worker.stream`, with `enqueue` between them."""
+        self._set_shapes(batch)
+        return {tensor: self._buffer(tensor) for tensor in (*self._inputs, *self._outputs)}
+
+    def enqueue(self, batch: int, bound: Mapping[str, DeviceArray] | None = None) -> None:
+        """Enqueues one run on `worker.stream`, without waiting or copying.
+
+        The first run of a batch size may allocate, so it has to be before a capture in a CUDA graph.
+
+        Args:
+            bound: other memory for some of the tensors, such as another engine's output; `buffers(batch)` for the rest.
+
+        Raises:
+            EngineOutOfMemory, EngineError: TensorRT refuses; the message names the stage.
+        """
+        memory = self.buffers(batch) | dict(bound or {})
+        for tensor, array in memory.items():
+            self._context.set_tensor_address(tensor, array.pointer)
+        if not self._context.execute_async_v3(int(self.worker.stream.handle)):
+            raise explain(self._log.reason() or "the run could not be enqueued", self._graph.stage, self._name)
+
+    def _run_part(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        batch = len(next(iter(feeds.values())))
+        try:
+            memory = self.buffers(batch)
+            for name, values in feeds.items():
+                expected = memory[name]
+                if values.shape != expected.shape or values.dtype != expected.dtype:
+                    raise EngineError(
+                        f"the {self._graph.stage} failed in {self._name}: {name!r} is {values.dtype} "
+                        f"{list(values.shape)}, its plan takes {expected.dtype} {list(expected.shape)}"
+                    )
+                self.worker.write(expected, values)
+            self.enqueue(batch)
+            return {name: self.worker.read(memory[name]) for name in self._graph.outputs}
+        except EngineError:
+            raise
+        except Exception as error:  # cuda.core's and pybind11's own classes
+            raise explain(error, self._graph.stage, self._name) from error
+
+    def _set_shapes(self, batch: int) -> None:
+        if not 1 <= batch <= self.batch_maximum:
+            raise EngineError(
+                f"a batch of {batch} for a plan of 1 to {self.batch_maximum}: build it with --batch-maximum"
+            )
+        for tensor in self._inputs:
+            fixed = tuple(self._engine.get_tensor_shape(tensor))[1:]
+            self._context.set_input_shape(tensor, (batch, *fixed))
+
+    def _buffer(self, tensor: str) -> DeviceArray:
+        shape = tuple(self._context.get_tensor_shape(tensor))
+        dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(tensor)))
+        return self.worker.buffer(f"{self._graph.stage} {tensor}", shape, dtype)
+
+    def _inspect(self) -> dict[str, int]:
+        inspector = self._engine.create_engine_inspector()
+        return precisions_of_inspector(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
