@@ -146,8 +146,11 @@ def _fit(
     student = student.train().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(student.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
     batches = math.ceil(len(images) / settings.batch_size)
+    steps = batches * settings.epochs
+    # 5 % of 20 steps is a warm-up of exactly one, by whose length OneCycleLR would divide.
+    warm_up = 0.05 if steps > 20 else 0.15
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=batches * settings.epochs, pct_start=0.05
+        optimiser, settings.learning_rate, total_steps=steps, pct_start=warm_up
     )
     random = np.random.Generator(np.random.Philox(settings.seed + 1))
     mean, spread = student.latent_mean[:, None, None], student.latent_spread[:, None, None]
@@ -171,7 +174,7 @@ def _fit(
             schedule.step()
             total += float(error.detach().square().mean())
             done = epoch * batches + batch + 1
-            progress(Progress("distil", done, batches * settings.epochs, loss=total / (batch + 1)))
+            progress(Progress("distil", done, steps, loss=total / (batch + 1)))
         losses.append(round(total / batches, 5))
     student.eval()
     return losses
