@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from protoleak.commands.options import existing, needs_extra
+from protoleak.commands.options import existing, names, needs_extra
 from protoleak.errors import ProtoleakError
 
 HEADS = ("prototype", "mahalanobis", "gaussian_mixture", "kernel_density", "tied_gaussian")
+# Those of export.settings and export.quantise, which import too much to be read for a help text.
+PRECISIONS = ("fp16", "int8")
+RANGE_METHODS = ("minmax", "entropy", "percentile")
 SHOWN_SKIPPED = 20
 
 
@@ -37,8 +41,35 @@ def export(
         typer.Option("--name", help="Name of the bundle; left out, that of --out."),
     ] = None,
     opset: Annotated[int, typer.Option("--opset", min=18, help="ONNX opset of the graphs.")] = 20,
+    variants: Annotated[
+        str, typer.Option("--variants", help="Precisions, with commas between: fp32 (always written), fp16, int8.")
+    ] = "fp32",
+    calibration_images: Annotated[
+        int,
+        typer.Option("--calibration-images", help="Images of the calibration split that int8 ranges are measured on."),
+    ] = 64,
+    calibration_method: Annotated[
+        str, typer.Option("--calibration-method", help=f"How int8 ranges are chosen: {', '.join(RANGE_METHODS)}.")
+    ] = "minmax",
+    generator_agreement: Annotated[
+        float,
+        typer.Option("--generator-agreement", help="Least share of test images whose generator is that of fp32."),
+    ] = 0.99,
+    verdict_agreement: Annotated[
+        float,
+        typer.Option(
+            "--verdict-agreement", help="Least share of held-out images that are known or unknown as in fp32."
+        ),
+    ] = 0.97,
+    auc_drop: Annotated[
+        float, typer.Option("--auc-drop", help="Largest fall of any AUC that fp16 or int8 may cost.")
+    ] = 0.005,
 ) -> None:
-    """Write a bundle: fit head, density and conformal calibration, export both graphs and prove them, and measure."""
+    """Write a bundle: fit head, density and conformal calibration, export both graphs and prove them, and measure.
+
+    fp16 and int8 are written only where they keep fp32's verdicts on held-out images; where one doesn't, the rest is
+    written, the reason printed, and the exit status 1.
+    """
     if head not in HEADS:
         raise ProtoleakError(f"--head {head}: choose one of {', '.join(HEADS)}")
     if density_space not in ("whitened", "gated"):
@@ -46,8 +77,16 @@ def export(
     for option, path in (("--data", data), ("--unknown", unknown), ("--real-faces", real_faces)):
         if path is not None:
             existing(path, option)
+    precisions = _precisions(variants)
+    if calibration_method not in RANGE_METHODS:
+        raise ProtoleakError(f"--calibration-method {calibration_method}: choose one of {', '.join(RANGE_METHODS)}")
+    for option, share in (("--generator-agreement", generator_agreement), ("--verdict-agreement", verdict_agreement)):
+        if not 0 <= share <= 1:
+            raise ProtoleakError(f"{option} {share:g}: give a share between 0 and 1, such as 0.99")
     from protoleak.calibration.dataset import read_dataset
-    from protoleak.export.bundle_export import ExportSettings, export_bundle
+    from protoleak.export.bundle_export import export_bundle
+    from protoleak.export.gate import GateLimits
+    from protoleak.export.settings import ExportSettings, VariantSettings
     from protoleak.model.checkpoint import load_model
     from protoleak.model.latent_cache import default_cache
     from protoleak.training.progress import Progress, progress_bar
@@ -63,6 +102,12 @@ def export(
         unknown=unknown,
         real_faces=real_faces,
         cache=default_cache(),
+        variants=precisions,  # type: ignore[arg-type]  # checked above
+        variant_settings=VariantSettings(
+            calibration_images=calibration_images,
+            method=calibration_method,  # type: ignore[arg-type]  # checked above
+            limits=GateLimits(generator_agreement, verdict_agreement, auc_drop),
+        ),
     )
     with progress_bar() as progress:
         result = export_bundle(
@@ -76,7 +121,41 @@ def export(
         print(f"skipped: {line}")
     if len(result.skipped) > SHOWN_SKIPPED:
         print(f"skipped {len(result.skipped) - SHOWN_SKIPPED} more; protoleak inspect names all")
+    for precision in precisions:
+        print(_variant_summary(precision, result.reports))
     print(f"wrote {out}, SHA-256 {result.sha256}\nsee it all with: protoleak inspect {out}")
+    for precision, why in result.refused.items():
+        print(f"protoleak: {precision} was not written: {why}", file=sys.stderr)
+    if result.refused:
+        raise typer.Exit(1)
+
+
+def _precisions(variants: str) -> tuple[str, ...]:
+    """The precisions besides fp32, in the order of PRECISIONS whatever the order of typing."""
+    asked = names(variants, "--variants")
+    for name in asked:
+        if name not in ("fp32", *PRECISIONS):
+            raise ProtoleakError(
+                f"--variants {variants}: there is no {name!r}; choose among fp32, {', '.join(PRECISIONS)}"
+            )
+    return tuple(precision for precision in PRECISIONS if precision in asked)
+
+
+def _variant_summary(name: str, reports: dict[str, dict[str, Any]]) -> str:
+    if name not in reports:
+        return f"{name}: not written"
+    report = reports[name]
+    gate = report["gate"]
+    size, fp32_size = (sum(reports[variant]["size"].values()) / 1e6 for variant in (name, "fp32"))
+    lines = [
+        f"{name}: {size:.1f} MB instead of {fp32_size:.1f} MB; same generator as fp32 on "
+        f"{gate['generator_agreement']:.2%} of {gate['images']} test images, same side of the threshold on "
+        f"{gate['verdict_agreement']:.2%} of {gate['all_images']}"
+    ]
+    returned = [item["layer"] for item in report.get("returned_to_fp32", [])]
+    if returned:
+        lines.append(f"{name}: {len(returned)} sensitive layers stay in fp32: {', '.join(returned)}")
+    return "\n".join(lines)
 
 
 def _summary(report: dict[str, Any]) -> str:

@@ -13,14 +13,13 @@ import torch
 
 from protoleak.bundle import array_bytes, check_place, write_bundle
 from protoleak.bundle_files import NOISE_BANK, PROTOTYPES
-from protoleak.calibration.conformal import calibrate
 from protoleak.calibration.dataset import Dataset
 from protoleak.calibration.density import fit_density
 from protoleak.calibration.heads import fit_head
-from protoleak.calibration.temperature import fit_temperature
 from protoleak.errors import DatasetError, EngineError, MediaError, ParityError
 from protoleak.export.density_module import DensityModule
-from protoleak.export.describe import describe, with_images
+from protoleak.export.describe import describe, with_images, with_variants
+from protoleak.export.evaluation import EvaluationImages, evaluate
 from protoleak.export.features import Features, deployed_pixels, network_features
 from protoleak.export.graphs import (
     ATTRIBUTOR_OUTPUTS,
@@ -30,10 +29,11 @@ from protoleak.export.graphs import (
 )
 from protoleak.export.head_modules import HeadModule
 from protoleak.export.images import ImageSet, folder_of_images, in_order_of, split, unknown_generators
-from protoleak.export.measure import measure_variant
+from protoleak.export.onnx_graph import Stage
 from protoleak.export.parity import ParityRow, compare_outputs
 from protoleak.export.settings import ExportSettings
-from protoleak.export.variant import ImagesRun, VariantRunner
+from protoleak.export.variant import VariantRunner
+from protoleak.export.variants import BuiltVariant, VariantBuilder, check_variants, sizes, variant_files
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.runtime import conformal
 from protoleak.runtime.media import UInt8Array
@@ -45,13 +45,23 @@ PARITY_IMAGES = 8
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The bundle's SHA-256, what its fp32 variant was measured to do, the parity table, and a line per file that was
-    skipped because it is no readable image."""
+    """What was written.
+
+    Attributes:
+        sha256: of the bundle.
+        report: what its fp32 variant was measured to do.
+        parity: the parity table.
+        skipped: a line per file that was skipped because it is no readable image.
+        reports: of every variant that was written, fp32 among them.
+        refused: why a variant that was asked for was not written.
+    """
 
     sha256: str
     report: dict[str, Any]
     parity: tuple[ParityRow, ...]
     skipped: tuple[str, ...]
+    reports: dict[str, dict[str, Any]]
+    refused: dict[str, str]
 
 
 def export_bundle(
@@ -61,7 +71,7 @@ def export_bundle(
     settings: ExportSettings,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> ExportResult:
-    """Writes the fp32 bundle of a model.
+    """Writes the bundle of a model: fp32, and those other variants asked for that pass the gate.
 
     Head and density are fitted on the training split, their settings and the softmax temperature on validation, the
     conformal calibration on the calibration split, and the report measured on the test split: four disjoint sets.
@@ -84,6 +94,7 @@ def export_bundle(
     unknown = [] if settings.unknown is None else unknown_generators(settings.unknown)
     real_faces = None if settings.real_faces is None else folder_of_images("real faces", settings.real_faces)
     splits = {name: split(dataset, name) for name in ("train", "validation", "calibration", "test")}
+    check_variants(settings.variants, splits["calibration"], splits["test"], settings.variant_settings)
 
     train = _features(model, splits["train"], settings, progress)
     validation = _features(model, splits["validation"], settings, progress)
@@ -111,46 +122,36 @@ def export_bundle(
     runner = VariantRunner(manifest, noise_bank, latent_encoder, attributor)
     parity = prove_parity(model, deployed, runner, splits["calibration"].paths)
 
-    runs = {name: _run(runner, splits[name], progress) for name in ("validation", "calibration", "test")}
-    labels = {name: splits[name].labels[list(run.kept)] for name, run in runs.items()}
-    unknown_runs = {images.name: _run_others(runner, images, progress) for images in unknown}
-    real_faces_run = None if real_faces is None else _run_others(runner, real_faces, progress)
-    calibration = calibrate(
-        runs["calibration"].outputs.log_density,
-        runs["calibration"].outputs.class_score,
-        config.generators,
-        fit_temperature(runs["validation"].outputs.class_score, labels["validation"]),
-    )
-    report = measure_variant(
-        calibration,
-        config.generators,
-        config.real_class,
-        settings.alpha,
-        runs["test"].outputs,
-        labels["test"],
-        {name: run.outputs for name, run in unknown_runs.items()},
-        None if real_faces_run is None else real_faces_run.outputs,
-    )
-    report["parity"] = [{**msgspec.to_builtins(row), "passes": row.passes} for row in parity]
+    images = EvaluationImages(splits["validation"], splits["calibration"], splits["test"], tuple(unknown), real_faces)
+    fp32 = evaluate(runner, manifest, images, settings.alpha, progress)
+    graphs: dict[Stage, bytes] = {"latent_encoder": latent_encoder, "attributor": attributor}
+    fp32.report["parity"] = [{**msgspec.to_builtins(row), "passes": row.passes} for row in parity]
+    fp32.report["size"] = sizes(graphs)
+    written = {"fp32": BuiltVariant(graphs, fp32)}
+    refused: dict[str, str] = {}
+    if settings.variants:
+        builder = VariantBuilder(
+            manifest, noise_bank, graphs, fp32, images, settings.alpha, settings.variant_settings, progress
+        )
+    for precision in settings.variants:
+        built = builder.build(precision)
+        if isinstance(built, BuiltVariant):
+            written[precision] = built
+        else:
+            refused[precision] = built.reason
 
-    skipped = splits["train"].lines(train.skipped)
-    for name, run in runs.items():
-        skipped += splits[name].lines(run.skipped)
-    for images in unknown:
-        skipped += images.lines(unknown_runs[images.name].skipped)
-    if real_faces is not None and real_faces_run is not None:
-        skipped += real_faces.lines(real_faces_run.skipped)
-    used = {"train": len(train.labels)} | {name: len(run.kept) for name, run in runs.items()}
+    skipped = (*splits["train"].lines(train.skipped), *fp32.skipped)
     files = {
         NOISE_BANK: array_bytes(noise_bank),
         PROTOTYPES: array_bytes(model.attributor.prototypes.detach().numpy()),
-        "variants/fp32/latent_encoder.onnx": latent_encoder,
-        "variants/fp32/attributor.onnx": attributor,
-        "variants/fp32/calibration.npz": calibration.to_bytes(),
-        "variants/fp32/report.json": msgspec.json.format(msgspec.json.encode(report), indent=2),
     }
-    sha256 = write_bundle(out, with_images(manifest, used, skipped), files)
-    return ExportResult(sha256, report, parity, tuple(skipped))
+    for name, variant in written.items():
+        files |= variant_files(name, variant)
+    manifest = with_images(manifest, {"train": len(train.labels)} | fp32.used, skipped)
+    manifest = with_variants(manifest, list(written), refused)
+    sha256 = write_bundle(out, manifest, files)
+    reports = {name: variant.evaluation.report for name, variant in written.items()}
+    return ExportResult(sha256, fp32.report, parity, skipped, reports, refused)
 
 
 def prove_parity(
@@ -201,14 +202,3 @@ def _features(
         progress(f"encode {images.name} images", done, len(images.paths))
 
     return network_features(model, images.paths, images.labels, settings.cache, show)
-
-
-def _run(runner: VariantRunner, images: ImageSet, progress: Callable[[str, int, int], None]) -> ImagesRun:
-    return runner.run(images.paths, lambda done: progress(f"run on {images.name} images", done, len(images.paths)))
-
-
-def _run_others(runner: VariantRunner, images: ImageSet, progress: Callable[[str, int, int], None]) -> ImagesRun:
-    run = _run(runner, images, progress)
-    if not run.kept:
-        raise DatasetError(f"{images.folder} holds no readable image: give a folder of images, or leave it out")
-    return run

@@ -63,3 +63,10 @@ def with_images(manifest: Manifest, images: Mapping[str, int], skipped: Sequence
     """The manifest with how many images of each split were used, and a line per file that is no readable image."""
     export = {**manifest.provenance["export"], "images": dict(images), "skipped": list(skipped)}
     return msgspec.structs.replace(manifest, provenance=manifest.provenance | {"export": export})
+
+
+def with_variants(manifest: Manifest, variants: Sequence[str], refused: Mapping[str, str]) -> Manifest:
+    """The manifest with the variants that were written, and why others weren't."""
+    export = {**manifest.provenance["export"], "refused_variants": dict(refused)}
+    provenance = manifest.provenance | {"export": export}
+    return msgspec.structs.replace(manifest, variants=list(variants), provenance=provenance)

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from protoleak.calibration.density import DensitySpace
 from protoleak.calibration.heads import HeadKind
+from protoleak.export.gate import GateLimits
 from protoleak.export.graphs import DEFAULT_OPSET
+from protoleak.export.quantise import RangeMethod
+
+Precision = Literal["fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True)
+class VariantSettings:
+    """How the variants besides fp32 are made.
+
+    Attributes:
+        calibration_images: of the calibration split, at most, that activation ranges are measured on for int8.
+        method: how a range is chosen from what was measured.
+        limits: of the gate.
+    """
+
+    calibration_images: int = 64
+    method: RangeMethod = "minmax"
+    limits: GateLimits = field(default_factory=GateLimits)
 
 
 @dataclass(frozen=True)
@@ -19,6 +40,8 @@ class ExportSettings:
         unknown: folder of images of generators that the model does not know, one folder per generator, or None.
         real_faces: photographs of people from sources that training never saw, or None.
         cache: of latents; None for none.
+        variants: which of fp16 and int8 to try; fp32 is always written.
+        variant_settings: how they are made.
     """
 
     name: str
@@ -29,3 +52,5 @@ class ExportSettings:
     unknown: Path | None = None
     real_faces: Path | None = None
     cache: Path | None = None
+    variants: tuple[Precision, ...] = ()
+    variant_settings: VariantSettings = field(default_factory=VariantSettings)

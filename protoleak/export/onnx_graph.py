@@ -1,0 +1,118 @@
+"""What every change of precision needs to know about an exported graph: its weighted layers, and the part they span.
+
+Both graphs have a part where precision may be lowered, and parts where it may not. In the latent encoder it is all
+between the first and the last weighted layer. In the attributor it is the backbone, up to its linear head: everything
+behind decides on small differences (gate, prototypes, density), and costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+from protoleak.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+Stage = Literal["latent_encoder", "attributor"]
+WEIGHTED_OPERATORS = ("Conv", "MatMul", "Gemm")
+BACKBONE_HEAD = "attributor.backbone.encoder.head.weight"  # the name that `graphs.DeployedAttributor` gives it
+IR_VERSION = 10
+
+
+def prepared(model: bytes) -> ModelProto:
+    """The model in the form that the steps of this package change: one import per operator set, a unique name for every
+    node, constants among the initializers, types and shapes inferred.
+
+    Raises:
+        CheckpointError: it has control flow, which no encoder here needs.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    proto = onnx.load_from_string(model)
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    del proto.opset_import[:]
+    proto.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in versions.items())
+    proto.ir_version = min(proto.ir_version, IR_VERSION)
+    graph = proto.graph
+    nodes: list[NodeProto] = []
+    for index, node in enumerate(graph.node):
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise CheckpointError(f"the graph has control flow ({node.op_type}): it can only be exported in fp32")
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            value = numpy_helper.to_array(node.attribute[0].t)
+            graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
+            continue
+        node.name = node.name or f"{node.op_type}_{index}"
+        nodes.append(node)
+    if len({node.name for node in nodes}) < len(nodes):
+        for index, node in enumerate(nodes):
+            node.name = f"{node.name}_{index}"
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return onnx.shape_inference.infer_shapes(proto)
+
+
+def weighted_layers(graph: GraphProto, stage: Stage) -> dict[str, str]:
+    """The layers with constant weights in the part whose precision may be lowered: label → name of the node.
+
+    Labels are the names of modules where the graph still knows them, else of nodes.
+
+    Raises:
+        CheckpointError: an attributor without the backbone's head.
+    """
+    part = None if stage == "latent_encoder" else backbone(graph)
+    constants = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    layers: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type not in WEIGHTED_OPERATORS or (part is not None and node.name not in part):
+            continue
+        weight = node.input[1]
+        if constants.get(weight, 0) < 2:
+            continue  # a product of two activations
+        label = weight.removesuffix(".weight").replace("/", ".") if weight.endswith(".weight") else node.name
+        layers[label if label not in layers else node.name] = node.name
+    return layers
+
+
+def backbone(graph: GraphProto) -> set[str]:
+    """Names of the attributor's nodes before the backbone's linear head."""
+    heads = [node for node in graph.node if BACKBONE_HEAD in node.input]
+    if not heads:
+        raise CheckpointError(
+            f"the attributor has no {BACKBONE_HEAD}, so its backbone cannot be told from the rest: export it in fp32"
+        )
+    return upstream(graph, heads[:1]) - {heads[0].name}
+
+
+def upstream(graph: GraphProto, of: Iterable[NodeProto]) -> set[str]:
+    """Names of these nodes and of all that they depend on."""
+    producer = {output: node for node in graph.node for output in node.output}
+    found: dict[str, NodeProto] = {}
+    waiting = list(of)
+    while waiting:
+        node = waiting.pop()
+        if node.name in found:
+            continue
+        found[node.name] = node
+        waiting += [producer[name] for name in node.input if name in producer]
+    return set(found)
+
+
+def downstream(graph: GraphProto, of: Iterable[NodeProto]) -> set[str]:
+    """Names of these nodes and of all that depend on them."""
+    found = {node.name for node in of}
+    reached = {output for node in graph.node if node.name in found for output in node.output}
+    for node in graph.node:  # ONNX keeps nodes in topological order
+        if node.name in found or reached.intersection(node.input):
+            found.add(node.name)
+            reached.update(node.output)
+    return found
+
+
+def element_types(graph: GraphProto) -> dict[str, int]:
+    """ONNX element type of every tensor that is known: inputs, outputs, initializers, inferred values."""
+    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)}
+    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
