@@ -138,10 +138,12 @@ class BoundSession:
         for name, values in feeds.items():
             contiguous = np.ascontiguousarray(values)
             key = name, contiguous.shape
-            if key in self._inputs:
-                self._inputs[key].update_inplace(contiguous)
-            else:
-                self._inputs[key] = self._onnxruntime.OrtValue.ortvalue_from_numpy(contiguous, *self._device)
+            if key not in self._inputs:
+                # Not ortvalue_from_numpy: on a CPU that is the caller's own memory, to be overwritten later.
+                self._inputs[key] = self._onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+                    contiguous.shape, contiguous.dtype, *self._device
+                )
+            self._inputs[key].update_inplace(contiguous)
             binding.bind_ortvalue_input(name, self._inputs[key])
         for name in self._graph.outputs:
             binding.bind_output(name, *self._device)

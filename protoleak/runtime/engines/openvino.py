@@ -104,6 +104,9 @@ class OpenVinoEngine:
         return EngineDescription("openvino", f"CPU ({self._device})", dict(self._versions), dict(self._settings))
 
     def _run_one(self, feeds: dict[str, Array]) -> list[Array]:
+        for name, values in feeds.items():
+            if not np.isfinite(values).all():  # its ReLU turns NaN into 0, which would then look like a result
+                raise EngineError(f"the {self._graph.stage} was given NaN or infinite values in {name!r}: no verdict")
         try:
             results = self._request.infer({name: np.ascontiguousarray(values) for name, values in feeds.items()})
         except Exception as error:  # see __init__

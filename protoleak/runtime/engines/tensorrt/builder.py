@@ -66,7 +66,8 @@ def build_plan(library: Library, graph: Graph, key: PlanKey, timings: bytes, pro
     monitor = _monitor_class(trt)(progress)
     if hasattr(config, "progress_monitor"):
         config.progress_monitor = monitor
-    cache = _timing_cache(config, timings)
+    # TensorRT-RTX times nothing when it builds, so it has no use for one.
+    cache = None if library.ahead_of_time else _timing_cache(config, timings)
     data = builder.build_serialized_network(network, config)
     if monitor.stopped_by is not None:
         raise monitor.stopped_by
@@ -134,9 +135,10 @@ def _failure(library: Library, graph: Graph, key: PlanKey, log: Any) -> Exceptio
 
 
 def _parser_error(error: Any) -> str:
-    node = error.node_name() if hasattr(error, "node_name") else ""
+    """What is wrong, and with which node; versions before 10.1 don't tell the node."""
+    named = [getattr(error, name)() for name in ("node_operator", "node_name") if hasattr(error, name)]
     text = " ".join(str(error.desc()).split())
-    return f"{node}: {text}" if node else text
+    return f"{' '.join(filter(None, named))}: {text}" if any(named) else text
 
 
 def log_class(trt: Any) -> type[Any]:

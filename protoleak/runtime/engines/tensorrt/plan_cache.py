@@ -67,7 +67,8 @@ class PlanCache:
 
     def __init__(self, folder: Path | None = None, notify: Callable[[str], None] = lambda _: None) -> None:
         self.folder = cache_folder() / "plans" if folder is None else folder
-        self._notify = notify
+        self._tell = notify
+        self._told: set[str] = set()
 
     def load(self, key: PlanKey) -> Plan | None:
         """The plan of exactly this key, or None."""
@@ -150,6 +151,12 @@ class PlanCache:
         with contextlib.suppress(OSError):
             self._make_folder()
             _write_whole(self.folder / f"timing-{name}.cache", hashlib.sha256(timings).digest() + timings)
+
+    def _notify(self, message: str) -> None:
+        """Once each: a plan is looked for again after waiting for the lock."""
+        if message not in self._told:
+            self._told.add(message)
+            self._tell(message)
 
     def _make_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
