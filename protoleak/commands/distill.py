@@ -7,10 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from protoleak.commands.options import InputRangeOption, ScalingOption, input_range, integers, needs_extra
+from protoleak.commands.options import (
+    InputRangeOption,
+    ScalingOption,
+    input_range,
+    integers,
+    interruptible,
+    needs_extra,
+)
 from protoleak.errors import ProtoleakError
 
 
+@interruptible("nothing was written; latents of the teacher are kept for the next run")
 @needs_extra("export")
 def distill(
     teacher: Annotated[str, typer.Option("--teacher", help="The latent encoder to learn from; see train.")],

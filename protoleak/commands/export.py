@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from protoleak.commands.options import existing, names, needs_extra
+from protoleak.commands.options import existing, interruptible, names, needs_extra
 from protoleak.errors import ProtoleakError
 
 HEADS = ("prototype", "mahalanobis", "gaussian_mixture", "kernel_density", "tied_gaussian")
@@ -18,6 +18,7 @@ RANGE_METHODS = ("minmax", "entropy", "percentile")
 SHOWN_SKIPPED = 20
 
 
+@interruptible("nothing was written")
 @needs_extra("export")
 def export(
     model: Annotated[Path, typer.Argument(help="Model directory, from `protoleak train` or `protoleak import`.")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from protoleak.errors import ProtoleakError
 
+INTERRUPTED = 130
 LATENT_ENCODER_HELP = (
     "A directory or hub id of a diffusers AutoencoderKL or AutoencoderTiny, one that `protoleak distill` wrote, "
     "or any ONNX file that maps an image to a latent."
@@ -75,6 +77,16 @@ def needs_extra(extra: str) -> Iterator[None]:
         if (error.name or "").split(".")[0] == "protoleak":
             raise
         raise MissingExtra(str(error.name), extra) from None
+
+
+@contextmanager
+def interruptible(what_now: str) -> Iterator[None]:
+    """Decorates a command: Ctrl-C ends it with one line and the status that shells give an interrupted program."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted: {what_now}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def existing(path: Path, option: str) -> Path:

@@ -14,6 +14,7 @@ from protoleak.commands.options import (
     ScalingOption,
     input_range,
     integers,
+    interruptible,
     needs_extra,
 )
 from protoleak.errors import ProtoleakError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from protoleak.training.command import TrainingSummary
 
 
+@interruptible("run it again with --resume to go on")
 @needs_extra("export")
 def train(
     data: Annotated[

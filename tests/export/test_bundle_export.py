@@ -211,9 +211,7 @@ def test_an_alpha_too_small_for_the_calibration_images_is_refused_before_any_wor
 def test_a_small_data_set_without_test_images_exports_at_an_alpha_that_it_allows(
     model: TrainedModel, tmp_path: Path
 ) -> None:
-    data = write_data(tmp_path / "data", {"columns": "columns", "rows": "rows", "camera": "none"})
-    parts = {"train": [0, 1, 2], "val": [3, 4], "calibration": [5, 6, 7]}
-    (data / "Split.json").write_text(json.dumps(parts))
+    data = write_data(tmp_path / "data", {"columns": "columns", "rows": "rows", "camera": "none"}, (3, 2, 3, 0))
     result = export(model, read_dataset(data, "camera"), tmp_path / "bundle", alpha=0.1)
     assert "false_rejection" not in result.report
     assert "closed_set" not in result.report
