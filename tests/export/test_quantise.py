@@ -76,7 +76,7 @@ def test_everything_else_reads_float_that_was_not_rounded_for_a_layer(quantiser:
 
 @pytest.mark.parametrize("method", RANGE_METHODS)
 def test_every_way_of_choosing_ranges_gives_a_graph_that_runs_and_is_close(method: RangeMethod) -> None:
-    """8 bits over a range of some 4 deviations leave about 35 dB per rounding; several of them, and clipped tails, less."""
+    """8 bits over a range of some 4 deviations leave about 35 dB per rounding; several, and clipped tails, less."""
     model = Quantiser(encoder(), "latent_encoder", pictures(8), method).quantised(LAYERS)
     expected, found = run(encoder(), pictures(6, seed=9))[0], run(model, pictures(6, seed=9))[0]
     assert 20 < signal_to_noise(found, expected) < 60
