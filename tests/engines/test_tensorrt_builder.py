@@ -28,7 +28,6 @@ from protoleak.runtime.engines.tensorrt.settings import plan_key  # noqa: E402
 from tests.engines.graphs import network  # noqa: E402
 from tests.runtime.test_engines import graph as one_operator  # noqa: E402
 
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[2] / "protoleak" / "default_bundle"
 CAPABILITIES = ("8.6", "8.9", "12.0")
 
 
@@ -175,21 +174,3 @@ def test_command_that_cannot_keep_its_plans_says_so_and_fails(
     monkeypatch.setenv("PROTOLEAK_CACHE", str(tmp_path / "file"))
     assert main(["build", str(tiny_bundle), "--engine", "tensorrt-rtx", "--compute-capability", "8.6"]) == 1
     assert "cannot be kept" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_every_variant_of_the_default_bundle_builds(library: Library) -> None:
-    if not (DEFAULT_BUNDLE / "manifest.json").is_file():
-        pytest.skip("the default bundle is not there")
-    from protoleak.bundle import Bundle
-    from protoleak.runtime.screener import graphs_of
-
-    bundle = Bundle.load()
-    for name in bundle.manifest.variants:
-        for graph in graphs_of(bundle.variant(name)):
-            plan = built(library, graph)
-            assert plan.layers, (name, graph.stage)
-            if name == "fp32":
-                assert set(plan.layers) == {"fp32"}
-            elif graph.stage == "latent encoder":
-                assert plan.layers.get(name, 0) > 0, (name, plan.layers)

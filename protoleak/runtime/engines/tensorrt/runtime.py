@@ -112,9 +112,8 @@ class TensorRtEngine:
             EngineOutOfMemory, EngineError: TensorRT refuses; the message names the stage.
         """
         memory = self.buffers(batch) | dict(bound or {})
-        for tensor, array in memory.items():
-            self._context.set_tensor_address(tensor, array.pointer)
-        if not self._context.execute_async_v3(int(self.worker.stream.handle)):
+        addressed = [self._context.set_tensor_address(tensor, array.pointer) for tensor, array in memory.items()]
+        if not all(addressed) or not self._context.execute_async_v3(int(self.worker.stream.handle)):
             raise explain(self._log.reason() or "the run could not be enqueued", self._graph.stage, self._name)
 
     def _run_part(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -143,7 +142,8 @@ class TensorRtEngine:
             )
         for tensor in self._inputs:
             fixed = tuple(self._engine.get_tensor_shape(tensor))[1:]
-            self._context.set_input_shape(tensor, (batch, *fixed))
+            if not self._context.set_input_shape(tensor, (batch, *fixed)):
+                raise explain(self._log.reason() or f"it takes no batch of {batch}", self._graph.stage, self._name)
 
     def _buffer(self, tensor: str) -> DeviceArray:
         shape = tuple(self._context.get_tensor_shape(tensor))
