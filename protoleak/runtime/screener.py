@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from PIL import Image
 
 from protoleak.bundle import Bundle, Variant
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
 from protoleak.runtime.decision import DecisionRule, explain
-from protoleak.runtime.engines import EngineOptions, Graph, choose, open_engine
+from protoleak.runtime.engines import EngineDescription, EngineOptions, Graph, choose, open_engine
 from protoleak.runtime.engines.base import Array
 from protoleak.runtime.media import ImageSource, OpenedImage, UInt8Array, open_image
 from protoleak.runtime.noising import Noising
@@ -74,7 +75,7 @@ class Screener:
         encoder, attributor = graphs_of(chosen)
         self._latent_encoder = open_engine(name, encoder, threads=threads, options=options)
         self._attributor = open_engine(name, attributor, threads=threads, options=options)
-        self.engine = self._attributor.describe()
+        self.engine = _of_both(self._latent_encoder.describe(), self._attributor.describe())
         self._bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name)
 
     def __call__(self, images: ImageSource | Sequence[ImageSource]) -> list[Verdict]:
@@ -236,6 +237,16 @@ class Screener:
                 f"{self.bundle.path}: the {stage} gives {name!r} as {list(values.shape)}, the manifest asks for "
                 f"{list(shape)}: export the bundle again"
             )
+
+
+def _of_both(latent_encoder: EngineDescription, attributor: EngineDescription) -> EngineDescription:
+    """The attributor's description, with what is set otherwise for the latent encoder."""
+    differing = {
+        f"latent_encoder_{name}": value
+        for name, value in latent_encoder.settings.items()
+        if attributor.settings.get(name) != value
+    }
+    return msgspec.structs.replace(attributor, settings=attributor.settings | differing)
 
 
 def graphs_of(variant: Variant) -> tuple[Graph, Graph]:

@@ -73,11 +73,11 @@ def test_session_that_fell_back_to_the_cpu_is_an_error_with_the_reason(monkeypat
         open_engine("onnxruntime-cuda", network("fp32"))
 
 
-def bound() -> module.BoundSession:
+def bound(batch_maximum: int | None = None) -> module.BoundSession:
     """The path of bound memory, on the one device that is everywhere."""
     graph = network("fp32")
     session = onnxruntime.InferenceSession(graph.model, providers=["CPUExecutionProvider"])
-    return module.BoundSession(onnxruntime, session, "onnxruntime-cuda", graph, "cpu", 0)
+    return module.BoundSession(onnxruntime, session, "onnxruntime-cuda", graph, "cpu", 0, batch_maximum)
 
 
 def test_bound_memory_gives_what_a_plain_run_gives_and_is_used_again() -> None:
@@ -90,6 +90,12 @@ def test_bound_memory_gives_what_a_plain_run_gives_and_is_used_again() -> None:
         np.testing.assert_allclose(result, reference.run({"x": batch})["y"], atol=2e-6)
     assert len(session._inputs) == 1  # the second batch went into the memory of the first
     np.testing.assert_array_equal(session.run({"x": first})["y"], results[0])
+
+
+def test_batches_larger_than_the_profile_are_run_in_parts_in_order() -> None:
+    session, x = bound(batch_maximum=4), images(9)
+    np.testing.assert_allclose(session.run({"x": x})["y"], bound().run({"x": x})["y"], atol=2e-6)
+    assert {shape[0] for _, shape in session._inputs} == {4, 1}
 
 
 def test_bound_memory_refuses_nan_and_names_the_stage_of_failures() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from dataclasses import dataclass
 
 from protoleak.errors import EngineUnavailable
 
-DRIVER = "libcuda.so.1"
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 MAJOR, MINOR, INTEGRATED = 75, 76, 18  # CUdevice_attribute
 SUCCESS, NO_DEVICE = 0, 100  # CUresult
 

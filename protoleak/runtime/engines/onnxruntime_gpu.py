@@ -90,7 +90,9 @@ class OnnxRuntimeGpuEngine:
         given = self._session.get_providers()
         if given != expected:
             raise _fallback(name, graph.stage, given)
-        self._bound = BoundSession(onnxruntime, self._session, name, graph, "cuda", options.device)
+        # Another batch than those of the profile would make TensorRT build anew.
+        most = options.batch_maximum if TENSORRT in PROVIDERS[name] else None
+        self._bound = BoundSession(onnxruntime, self._session, name, graph, "cuda", options.device, most)
         self._description = EngineDescription(
             name,
             f"{PROVIDERS[name][0]} on {gpu.name} (compute capability {gpu.compute_capability})",
@@ -111,25 +113,39 @@ class BoundSession:
 
     Args:
         device_type: ONNX Runtime's word for the device, "cuda" or "cpu".
+        batch_maximum: larger batches are run in parts; None for any size at once.
     """
 
     def __init__(
-        self, onnxruntime: Any, session: Any, engine: str, graph: Graph, device_type: str, device: int
+        self,
+        onnxruntime: Any,
+        session: Any,
+        engine: str,
+        graph: Graph,
+        device_type: str,
+        device: int,
+        batch_maximum: int | None = None,
     ) -> None:
         check_outputs(graph, {output.name for output in session.get_outputs()})
         self._onnxruntime, self._session, self._engine, self._graph = onnxruntime, session, engine, graph
-        self._device = device_type, device
+        self._device, self._batch_maximum = (device_type, device), batch_maximum
         self._inputs: dict[tuple[str, tuple[int, ...]], Any] = {}
         self._lock = threading.Lock()  # the buffers are for one run at a time
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """See `Engine.run`."""
+        count = len(next(iter(feeds.values())))
+        size = self._batch_maximum or count
         with self._lock:
             try:
-                values = self._run(feeds)
+                parts = [
+                    self._run({name: values[first : first + size] for name, values in feeds.items()})
+                    for first in range(0, count, size)
+                ]
             except Exception as error:  # its exception classes are private to the compiled module
                 raise explain(error, self._graph.stage, self._engine) from error
-        outputs = dict(zip(self._graph.outputs, values, strict=True))
+        columns = zip(*parts, strict=True)
+        outputs = {name: np.concatenate(column) for name, column in zip(self._graph.outputs, columns, strict=True)}
         check_finite(self._graph.stage, outputs)
         return outputs
 
