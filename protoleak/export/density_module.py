@@ -1,9 +1,11 @@
 """The open-set density inside the exported graph: float32, and the same for an image whatever the batch.
 
-Two things keep float32 exact enough. Everything is centred before |x − r|² is expanded into products, so that no large
-common part cancels; and bandwidths are divided out of the constants in float64, before rounding.
+|x − r|² is summed from differences and not expanded into products. Whitened classes lie hundreds of bandwidths apart
+where training separates them well, and so would all vectors from any common centre: products of such vectors cancel to
+the few bandwidths between near neighbours, which alone count, and leave errors of 1e-2 nats. A difference is as exact
+as its operands. Bandwidths are divided out of the constants in float64, before rounding.
 
-Products have the references as their left operand, against one column per image: an image is then a matrix-vector
+The whitening has the matrix as its left operand, against one column per image: an image is then a matrix-vector
 product of its own, of the same shape and the same order of summation in a batch of one as in any other. With the
 images as rows, the batch size would choose the blocking of a matrix product, and with it the rounding.
 """
@@ -33,14 +35,13 @@ def float32_buffer(values: Float64Array | float) -> Tensor:
 class KernelLogDensity(nn.Module):
     """log (1/R) Σ_r N(x; reference_r, bandwidth² I) of x float32 [N, D]: [N].
 
-    With x' and r' divided by the bandwidth, the exponents are x'·r' − |r'|²/2 − |x'|²/2; the last is the same for all
-    references and stays outside the log-sum-exp.
+    x and the references are divided by the bandwidth first; the exponents are then −|x' − r'|²/2. All differences
+    are in memory at once, N·R·D numbers: 0.2 ms on one core for one image and 2000 references of 128 features.
     """
 
     centre: Tensor
     inverse_bandwidth: Tensor
     references: Tensor
-    half_norms: Tensor
     constant: Tensor
 
     def __init__(self, references: Float64Array, bandwidth: float) -> None:
@@ -50,18 +51,16 @@ class KernelLogDensity(nn.Module):
         centre = float32_buffer(references.mean(axis=0))
         # Relative to the rounded centre, which is the one that the graph subtracts.
         scaled = (references - centre.numpy().astype(np.float64)) / bandwidth
-        rounded = float32_buffer(scaled)
         self.register_buffer("centre", centre)
         self.register_buffer("inverse_bandwidth", float32_buffer(1.0 / bandwidth))
-        self.register_buffer("references", rounded)
-        self.register_buffer("half_norms", float32_buffer(0.5 * np.square(rounded.numpy().astype(np.float64)).sum(1)))
+        self.register_buffer("references", float32_buffer(scaled))
         normalisation = 0.5 * dimensions * math.log(2 * math.pi * bandwidth**2) + math.log(count)
         self.register_buffer("constant", float32_buffer(normalisation))
 
     def forward(self, points: Tensor) -> Tensor:
         scaled = (points - self.centre) * self.inverse_bandwidth
-        exponents = per_image_product(self.references, scaled) - self.half_norms
-        return log_sum_exp(exponents) - 0.5 * scaled.square().sum(dim=1) - self.constant
+        squared = (scaled.unsqueeze(1) - self.references).square().sum(dim=2)
+        return log_sum_exp(-0.5 * squared) - self.constant
 
 
 def log_sum_exp(exponents: Tensor) -> Tensor:

@@ -112,10 +112,7 @@ class GaussianMixtureModule(nn.Module):
 
 
 class KernelDensityModule(nn.Module):
-    """One kernel density per generator, each centred on its own training embeddings.
-
-    A common centre would leave the distance between generators, which is many bandwidths, in every product.
-    """
+    """One kernel density per generator."""
 
     def __init__(self, head: KernelDensityHead) -> None:
         super().__init__()

@@ -147,6 +147,26 @@ def test_the_whitened_density_inside_the_graph_is_the_exact_float64_one(
     assert_within_spread(found["log_density"], exact)
 
 
+def test_the_density_stays_exact_where_training_sets_generators_hundreds_of_bandwidths_apart() -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    centres = random.normal(size=(3, 32))
+
+    def near(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        return (centres[labels] + random.normal(scale=1e-3, size=(len(labels), 32))).astype(np.float32)
+
+    gate = np.ones((60, 32), dtype=np.float32)
+    embedding, images = near(labels), near(labels)
+    density = fit_density(embedding, gate, labels, images, gate)
+    distance = np.linalg.norm(density.references[0] - density.references[1])
+    assert distance > 300 * density.bandwidth
+    with torch.no_grad():
+        found = DensityModule(density)(torch.from_numpy(images), torch.from_numpy(gate)).numpy()
+    # Embeddings are rounded to 6e-8, a ten thousandth of their spread here; what remains is far below what tells images
+    # apart, and products of vectors as long as these would be off by 1e-2.
+    assert np.abs(found - density.log_density(images, gate)).max() <= 1e-3
+
+
 def test_an_image_gives_the_same_outputs_alone_and_among_others(through_the_graphs: Arrays, recorded: Arrays) -> None:
     graph, z_t = through_the_graphs["graph"].tobytes(), recorded["forward/z_t"]
     together = run(graph, {"z_t": z_t}, ATTRIBUTOR_OUTPUTS)
