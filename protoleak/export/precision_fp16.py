@@ -3,7 +3,7 @@
 Chosen by operator, and only among those listed here: normalisation, softmax, exponentials, logarithms and every
 reduction stay float32, and so does all before the first and behind the last layer (see `onnx_graph`). Inputs and
 outputs keep their types. Where a tensor comes near float16's largest number on real images, its producer and its
-readers stay float32 as well. docs/decisions/0005-fp16.md says why this is our own code.
+readers stay float32 as well. docs/decisions/0007-precisions.md says why this is our own code.
 """
 
 from __future__ import annotations

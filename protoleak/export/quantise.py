@@ -3,7 +3,7 @@
 Weights are symmetric int8 per output channel, activations symmetric int8 per tensor, biases stay float: the form that
 ONNX Runtime, OpenVINO and TensorRT all execute. Both sides of a layer are quantised, since ONNX Runtime's CPU kernels
 take a layer for int8 only then. Everything else (normalisation, residual sums, softmax) stays float32.
-docs/decisions/0006-int8.md has the measurements.
+docs/decisions/0007-precisions.md has the measurements.
 """
 
 from __future__ import annotations
