@@ -22,19 +22,21 @@ import sys
 import time
 from pathlib import Path
 
+from PIL import Image
 from sources import Source, photographs, read_collection
-from zoo import Autoencoder, build_zoo, train_decoders
+from zoo import Autoencoder, build_zoo, crops_of, train_decoders
 
-# Eight pictures that the project made itself: of generators that the bundle knows, and two of one that it doesn't. All
-# come from the test split, and none from a photograph of a person.
+# Eight pictures that the project made itself: of generators that the bundle knows, and three of ones that it doesn't.
+# They are the first of the test split, unchosen, and none comes from a photograph of a person.
 DCGAN = "zoo/dcgan_digiface"
 EXAMPLES = {
     DCGAN: 2,
-    "zoo/flux2_tae": 2,
     "zoo/nearest_decoder": 1,
-    "zoo/transposed_decoder": 1,
-    "unknown/subpixel_decoder": 2,
+    "zoo/transposed_decoder": 2,
+    "unknown/noised_latents": 2,
+    "unknown/subpixel_decoder": 1,
 }
+CROPS_PER_PHOTOGRAPH = 12
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def main() -> None:
     if not (work / "zoo" / "Split.json").exists():
         copied = {"stable_diffusion_3": portraits, "real": camera}
         build_zoo(portraits + camera, copied, autoencoder, arguments.dcgan, work)
-    link_pictures(negatives, work / "negatives")
+    write_crops(negatives, work / "negatives")
     link_pictures(pictures_of_split(work, "train") + negatives, work / "distillation")
 
     if not (work / "encoder" / "distillation.json").exists():
@@ -73,6 +75,7 @@ def main() -> None:
         )
     protoleak(
         *("export", work / "model", "--data", work / "zoo", "--out", arguments.out, "--name", "default"),
+        *("--head", "tied_gaussian"),
         *("--unknown", work / "unknown", "--real-faces", data / "real-faces"),
     )
     copy_examples(work, portraits, arguments.examples)
@@ -81,7 +84,7 @@ def main() -> None:
 
 # bfloat16 halves the time or better on processors with AMX; on others use fp32.
 DISTILLATION_OPTIONS = ("--views", "2", "--epochs", "14", "--precision", "bf16")
-TRAINING_OPTIONS = ("--views", "4", "--epochs", "8", "--precision", "bf16")
+TRAINING_OPTIONS = ("--views", "4", "--epochs", "10", "--precision", "bf16")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -103,6 +106,15 @@ def pictures_of_split(work: Path, split: str) -> list[Path]:
     """The zoo's pictures of one split, of every class."""
     names: dict[str, list[str]] = json.loads((work / "zoo" / "Split.json").read_text())[split]
     return [work / "zoo" / generator / name for generator in sorted(names) for name in names[generator]]
+
+
+def write_crops(photographs: list[Path], folder: Path) -> None:
+    """Crops of large photographs as pictures of no class, so that there are about as many as of a class."""
+    if folder.exists():
+        return
+    folder.mkdir(parents=True)
+    for index, crop in enumerate(crops_of(photographs, CROPS_PER_PHOTOGRAPH, seed=5)):
+        Image.fromarray(crop).save(folder / f"{index:04d}.jpg", quality=95)
 
 
 def link_pictures(pictures: list[Path], folder: Path) -> None:

@@ -22,6 +22,7 @@ MADE_OF = {
     "nearest_decoder": "the same pictures through a small decoder with nearest-neighbour up-sampling, trained here",
     "transposed_decoder": "the same pictures through a small decoder with transposed convolutions, trained here",
     "real": "official portraits of members of the US Congress from two collections (public domain), as published",
+    "noised_latents": "the same pictures through the tiny FLUX.2 autoencoder, with noise left in the latents",
     "subpixel_decoder": "the same pictures through a small decoder with sub-pixel convolutions, trained here",
     "(real faces)": "photographs of people from other sources, which training never saw",
 }
@@ -83,7 +84,7 @@ def card(bundle: Bundle, report: dict[str, Any]) -> str:
         "",
         "## What it is not good for",
         "",
-        "- It knows five pipelines, two of which were made for this bundle. It is an example that works offline, not a "
+        "- It knows four pipelines, two of which were made for this bundle. It is an example that works offline, not a "
         "detector of today's generators: most synthetic faces on the web were made by something it has never seen. For "
         "those the right answer is `unknown`, and how often it says so of new generators is not known beyond the table "
         "above.",

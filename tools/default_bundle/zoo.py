@@ -24,6 +24,10 @@ from sources import SPLIT_SHARES, Source, split_of
 
 KNOWN_DECODERS = {"nearest_decoder": "nearest", "transposed_decoder": "transposed"}
 UNKNOWN_DECODERS = {"subpixel_decoder": "subpixel"}
+AUTOENCODER = "flux2_tae"  # reconstructions by the teacher's own decoder: the hardest to tell from a photograph
+NOISED = "noised_latents"  # the same decoder behind a pipeline that stops before its latent is clean
+UNKNOWN = {*UNKNOWN_DECODERS, AUTOENCODER, NOISED}
+NOISE_SHARE = 0.3  # of the latent's own spread
 SIZE = 256
 FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
@@ -112,18 +116,20 @@ def build_zoo(
             shutil.copyfile(source.path, zoo / generator / name)
             split[source.split][generator].append(name)
 
-    decode: dict[str, Callable[[Latents], Pictures]] = {"flux2_tae": autoencoder.decode}
+    decode: dict[str, Callable[[Latents], Pictures]] = {AUTOENCODER: autoencoder.decode}
     for name, kind in (KNOWN_DECODERS | UNKNOWN_DECODERS).items():
         decode[name] = _torch_decoder(kind, weights(work, name))
-    random = np.random.default_rng(7)
+    decode[NOISED] = _noised(autoencoder)
+    random, noised_quality = np.random.default_rng(7), np.random.default_rng(13)
     for source in track(generated_from, description="reconstructions"):
         with Image.open(source.path) as opened:
             crop = square_crop(opened.convert("RGB"), random, 0.5)
         latent = autoencoder.encode(np.asarray(crop)[None])
         for generator, decoder in decode.items():
-            known = generator not in UNKNOWN_DECODERS
+            known = generator not in UNKNOWN
             name = f"{source.name}.jpg"
-            _save(decoder(latent)[0], (zoo if known else unknown) / generator / name, random)
+            quality = noised_quality if generator == NOISED else random
+            _save(decoder(latent)[0], (zoo if known else unknown) / generator / name, quality)
             if known:
                 split[source.split][generator].append(name)
     for index, face in enumerate(faces(dcgan_weights, 300, seed=3)):
@@ -131,6 +137,16 @@ def build_zoo(
         _save(face, zoo / "dcgan_digiface" / name, random)
         split[split_of(name)]["dcgan_digiface"].append(name)
     (zoo / "Split.json").write_text(json.dumps(split, indent=1, sort_keys=True) + "\n")
+
+
+def _noised(autoencoder: Autoencoder) -> Callable[[Latents], Pictures]:
+    random = np.random.default_rng(11)
+
+    def run(latents: Latents) -> Pictures:
+        noise = random.standard_normal(latents.shape).astype(np.float32) * latents.std()
+        return autoencoder.decode(np.sqrt(1 - NOISE_SHARE**2, dtype=np.float32) * latents + NOISE_SHARE * noise)
+
+    return run
 
 
 def _torch_decoder(kind: str, path: Path) -> Callable[[Latents], Pictures]:
