@@ -24,7 +24,7 @@ from pathlib import Path
 
 from PIL import Image
 from sources import Source, photographs, read_collection
-from zoo import Autoencoder, build_zoo, crops_of, train_decoders
+from zoo import AUTOENCODER, Autoencoder, build_zoo, crops_of, train_decoders
 
 # Eight pictures that the project made itself: of generators that the bundle knows, and three of ones that it doesn't.
 # They are the first of the test split, unchosen, and none comes from a photograph of a person.
@@ -58,7 +58,13 @@ def main() -> None:
         copied = {"stable_diffusion_3": portraits, "real": camera}
         build_zoo(portraits + camera, copied, autoencoder, arguments.dcgan, work)
     write_crops(negatives, work / "negatives")
-    link_pictures(pictures_of_split(work, "train") + negatives, work / "distillation")
+    reconstructions = [
+        work / "unknown" / AUTOENCODER / f"{source.name}.jpg"
+        for source in portraits + camera
+        if source.split == "train"
+    ]
+    # The teacher's own reconstructions, unlabelled: the student has to tell them from photographs as its teacher does.
+    link_pictures(pictures_of_split(work, "train") + reconstructions + negatives, work / "distillation")
 
     if not (work / "encoder" / "distillation.json").exists():
         teacher = arguments.autoencoder / "taef2_encoder.onnx"

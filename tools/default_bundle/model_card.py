@@ -90,6 +90,8 @@ def card(bundle: Bundle, report: dict[str, Any]) -> str:
         "above.",
         "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not "
         "mean authentic.",
+        "- Its latent encoder was distilled on reconstructions of `flux2_tae` among others, of training content and "
+        "without labels: that unknown generator is less new to it than the other two.",
         "- Its test pictures come from the same collections as its training pictures. Expect less elsewhere.",
         "- Robustness against editing, filters and heavy compression was not measured here.",
         "- The calibration set is small, so the 95 % bound is wide. Calibrate on your own pictures first.",
