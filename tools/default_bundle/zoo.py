@@ -27,7 +27,7 @@ UNKNOWN_DECODERS = {"subpixel_decoder": "subpixel"}
 AUTOENCODER = "flux2_tae"  # reconstructions by the teacher's own decoder: the hardest to tell from a photograph
 NOISED = "noised_latents"  # the same decoder behind a pipeline that stops before its latent is clean
 UNKNOWN = {*UNKNOWN_DECODERS, AUTOENCODER, NOISED}
-NOISE_SHARE = 0.3  # of the latent's own spread
+NOISE_SHARE = 0.7  # of the latent's own spread
 SIZE = 256
 FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
