@@ -2,7 +2,7 @@
 
 Chosen by operator, and only among those listed here: normalisation, softmax, exponentials, logarithms and every
 reduction stay float32, and so does all before the first and behind the last layer (see `onnx_graph`). Inputs and
-outputs keep their types. Where a tensor comes near float16's largest number on real images, its producer and its
+outputs keep their types. Where a tensor comes near the ends of float16's range on real images, its producer and its
 readers stay float32 as well. docs/decisions/0007-precisions.md says why this is our own code.
 """
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # A factor of 8 below 65504 for images that are larger than those measured.
 LARGEST_SAFE = 8192.0
+# Below 6e-5 float16 has ever fewer bits: a tensor needs that much room below its largest value.
+SMALLEST_SAFE = 2.0**-9
 ARITHMETIC = frozenset(
     {
         "Add",
@@ -70,7 +72,10 @@ MOVEMENT = frozenset(
     }
 )
 NORMALISATION = frozenset({"InstanceNormalization", "GroupNormalization", "LayerNormalization", "BatchNormalization"})
-AFFINE = frozenset({"Reshape", "Mul", "Add"})
+# What the exporter writes behind a normalisation, and belongs to it. A transpose there must be float32 for another
+# reason too: of Transpose, Cast, MatMul in this order, ONNX Runtime 1.24 to 1.32 makes a fused node that crashes the
+# process while the graph is loaded (onnxruntime#28392).
+AFFINE = frozenset({"Reshape", "Transpose", "Mul", "Add"})
 TYPE_BLIND = frozenset({"Shape", "Size"})  # their result doesn't depend on the element type
 
 
@@ -81,12 +86,12 @@ class Float16Graph:
     Attributes:
         model: serialised.
         layers: labels of the layers that compute in float16.
-        too_large: labels of those that stay float32 because of the size of their numbers.
+        out_of_range: labels of those that stay float32 because their numbers are too large or too small.
     """
 
     model: bytes
     layers: tuple[str, ...]
-    too_large: tuple[str, ...]
+    out_of_range: tuple[str, ...]
 
 
 def to_float16(model: bytes, stage: Stage, largest: Mapping[str, float]) -> Float16Graph:
@@ -102,15 +107,15 @@ def to_float16(model: bytes, stage: Stage, largest: Mapping[str, float]) -> Floa
     proto = prepared(model)
     graph = proto.graph
     labels = weighted_layers(graph, stage)
-    huge = {name for name, value in largest.items() if not value < LARGEST_SAFE}
-    huge |= _huge_constants(graph)
-    overflowing = {node.name for node in graph.node if huge.intersection((*node.input, *node.output))}
-    half = _half_nodes(graph, stage, labels) - overflowing
+    misfits = {name for name, value in largest.items() if value and not SMALLEST_SAFE < value < LARGEST_SAFE}
+    misfits |= _huge_constants(graph)
+    outside = {node.name for node in graph.node if misfits.intersection((*node.input, *node.output))}
+    half = _half_nodes(graph, stage, labels) - outside
     _insert_types(proto, half)
     return Float16Graph(
         bytes(proto.SerializeToString()),
         tuple(label for label, name in labels.items() if name in half),
-        tuple(label for label, name in labels.items() if name in overflowing),
+        tuple(label for label, name in labels.items() if name in outside),
     )
 
 

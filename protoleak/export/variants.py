@@ -99,7 +99,7 @@ class VariantBuilder:
             largest = largest_magnitudes(prepared(self._graphs[stage]), feeds)
             half = to_float16(self._graphs[stage], stage, largest)
             graphs[stage] = half.model
-            report[stage] = {"fp16": list(half.layers), "fp32": list(half.too_large)}
+            report[stage] = {"fp16": list(half.layers), "fp32": list(half.out_of_range)}
         found = self._gated(graphs)
         if isinstance(found, RefusedVariant):
             return found

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 SIZE, CHANNELS = 16, 8
 
 
-def encoder(first_scale: float = 1.0) -> bytes:
+def encoder(first_scale: float = 1.0, first_bias: float = 1.0) -> bytes:
     """image uint8 [N, 16, 16, 3] → z0 float32 [N, 4, 8, 8]: conv, group norm as exported, swish, residual
-    block, conv. `first_scale` makes the first layer's output larger; the norm behind it takes that back."""
+    block, conv. Scales of the first layer are taken back by the norm behind it."""
     random = np.random.default_rng(0)
 
     def weight(name: str, *shape: int, scale: float = 1.0) -> onnx.TensorProto:
@@ -32,7 +32,7 @@ def encoder(first_scale: float = 1.0) -> bytes:
         node("Sub", ["unit", "one"], ["centred"]),
         node("Conv", ["centred", "in.weight", "in.bias"], ["c1"], pads=pads),
         node("Reshape", ["c1", "groups"], ["grouped"]),
-        node("InstanceNormalization", ["grouped", "ones", "zeros"], ["normal"]),
+        node("InstanceNormalization", ["grouped", "ones", "zeros"], ["normal"], epsilon=1e-20),
         node("Shape", ["c1"], ["c1_shape"]),
         node("Reshape", ["normal", "c1_shape"], ["ungrouped"]),
         node("Mul", ["ungrouped", "gamma"], ["scaled"]),
@@ -47,7 +47,7 @@ def encoder(first_scale: float = 1.0) -> bytes:
     ]
     tensors = [
         weight("in.weight", CHANNELS, 3, 3, 3, scale=first_scale),
-        weight("in.bias", CHANNELS),
+        weight("in.bias", CHANNELS, scale=first_bias),
         weight("block.weight", CHANNELS, CHANNELS, 3, 3),
         weight("block.bias", CHANNELS),
         weight("out.weight", 4, CHANNELS, 3, 3),

@@ -37,7 +37,7 @@ def magnitudes(model: bytes) -> dict[str, float]:
 def test_layers_are_float16_and_normalisation_with_its_affine_and_the_ends_are_float32() -> None:
     half = to_float16(encoder(), "latent_encoder", magnitudes(encoder()))
     assert half.layers == ("in", "block", "out")
-    assert half.too_large == ()
+    assert half.out_of_range == ()
     types = input_types(half.model)
     assert types["Conv"] == [HALF] * 3
     assert types["InstanceNormalization"] == [FULL]
@@ -72,10 +72,31 @@ def test_a_layer_whose_numbers_would_overflow_stays_float32() -> None:
     unguarded = run(to_float16(huge, "latent_encoder", {}).model, pictures(2))[0]
     assert not np.isfinite(unguarded).all()
     half = to_float16(huge, "latent_encoder", magnitudes(huge))
-    assert half.too_large == ("in",)
+    assert half.out_of_range == ("in",)
     assert half.layers == ("block", "out")
     expected, found = run(huge, pictures(2))[0], run(half.model, pictures(2))[0]
     assert signal_to_noise(found, expected) > LEAST_SIGNAL_TO_NOISE
+
+
+def test_a_layer_whose_numbers_would_vanish_stays_float32() -> None:
+    """All of 1e-7 is a step or two of float16; the normalisation behind it makes everything ordinary again."""
+    tiny = encoder(first_scale=1e-6, first_bias=1e-7)
+    half = to_float16(tiny, "latent_encoder", magnitudes(tiny))
+    assert half.out_of_range == ("in",)
+    expected, found = run(tiny, pictures(2))[0], run(half.model, pictures(2))[0]
+    assert signal_to_noise(found, expected) > LEAST_SIGNAL_TO_NOISE
+    unguarded = run(to_float16(tiny, "latent_encoder", {}).model, pictures(2))[0]
+    assert signal_to_noise(unguarded, expected) < signal_to_noise(found, expected) - 10
+
+
+def test_a_transpose_behind_a_norm_is_float32() -> None:
+    """In float16, between the norm and a matrix product, it crashes ONNX Runtime's CPU provider (onnxruntime#28392)."""
+    proto = onnx.load_from_string(encoder())
+    nodes = {node.output[0]: node for node in proto.graph.node}
+    nodes["swish"].input[0] = nodes["swish"].input[1] = nodes["sigmoid"].input[0] = "turned"
+    turn = helper.make_node("Transpose", ["affine"], ["turned"], perm=[0, 1, 3, 2])
+    proto.graph.node.insert(list(proto.graph.node).index(nodes["affine"]) + 1, turn)
+    assert input_types(to_float16(proto.SerializeToString(), "latent_encoder", {}).model)["Transpose"][1:] == [FULL]
 
 
 def test_the_largest_magnitudes_are_those_of_the_tensors() -> None:
