@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from protoleak.errors import CalibrationError, MissingExtra
+from protoleak.errors import CalibrationError, CheckpointError, MissingExtra
 from protoleak.export.onnx_graph import WEIGHTED_OPERATORS, Stage, prepared, weighted_layers
 from protoleak.runtime.engines.base import Array
 
@@ -31,6 +31,7 @@ METHOD_SETTINGS: dict[RangeMethod, tuple[str, dict[str, Any]]] = {
     "entropy": ("Entropy", {"symmetric": True, "num_bins": 512}),
     "percentile": ("Percentile", {"symmetric": True, "percentile": 99.99}),
 }
+PER_CHANNEL_OPSET = 13
 QUANTISER_SETTINGS = {"WeightSymmetric": True, "ActivationSymmetric": True, "QuantizeBias": False}
 
 
@@ -50,9 +51,15 @@ class Quantiser:
 
         Raises:
             CalibrationError: there is no input.
-            CheckpointError: the graph's layers cannot be told apart.
+            CheckpointError: the graph's layers cannot be told apart, or its opset is too old.
         """
         self._model = prepared(model)
+        version = next(entry.version for entry in self._model.opset_import if not entry.domain)
+        if version < PER_CHANNEL_OPSET:
+            raise CheckpointError(
+                f"the {stage.replace('_', ' ')} has ONNX opset {version}, and int8 per channel needs "
+                f"{PER_CHANNEL_OPSET}: convert it (onnx.version_converter), or leave int8 out"
+            )
         self._nodes = weighted_layers(self._model.graph, stage)
         self.layers = tuple(self._nodes)
         self._ranges = _measure_ranges(self._model, feeds, method)

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from protoleak.errors import CalibrationError
+from protoleak.errors import CalibrationError, CheckpointError
 from protoleak.export.quantise import RANGE_METHODS, Quantiser, RangeMethod
 from protoleak.export.sensitivity import rank_layers
 from protoleak.onnx_check import inspect_onnx
@@ -112,6 +112,13 @@ def test_versions_and_domains_stay_what_other_engines_read(quantiser: Quantiser)
 def test_without_an_image_there_is_no_int8(method: RangeMethod) -> None:
     with pytest.raises(CalibrationError, match="real images"):
         Quantiser(encoder(), "latent_encoder", iter([]), method)
+
+
+def test_an_opset_without_scales_per_channel_is_refused_with_what_to_do() -> None:
+    proto = onnx.load_from_string(encoder())
+    proto.opset_import[0].version = 12
+    with pytest.raises(CheckpointError, match="opset 12, and int8 per channel needs 13"):
+        Quantiser(proto.SerializeToString(), "latent_encoder", pictures(1), "minmax")
 
 
 def test_a_layer_that_int8_harms_more_is_ranked_before_those_that_it_harms_less() -> None:
