@@ -224,9 +224,9 @@ def test_inspect_puts_accused_real_faces_first(tiny_bundle: Path, capsys: pytest
     wanted = [
         "Real faces accused",
         "False rejection at alpha 0.05",
-        "macro auc: 0.99",
+        "macro_auc: 0.99",
         "auroc: 0.9",
-        "made by: the tests",
+        "made_by: the tests",
     ]
     positions = [text.index(words) for words in wanted]
     assert positions == sorted(positions)

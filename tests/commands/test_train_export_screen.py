@@ -44,7 +44,7 @@ def test_inspect_tells_how_a_bundle_was_made(bundle: Path, run: Run, capsys: pyt
     assert run("inspect", bundle) == 0
     text = capsys.readouterr().out
     assert text.startswith("first ")
-    for words in ("columns, rows", "made by: protoleak train", "24", "Parity"):
+    for words in ("columns, rows", "made_by: protoleak train", "24", "Parity"):
         assert words in text
 
 

@@ -90,8 +90,8 @@ def card(bundle: Bundle, report: dict[str, Any]) -> str:
         "above.",
         "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not "
         "mean authentic.",
-        f"- Its head, `{manifest.head}`, was chosen among the five because it accused the fewest camera originals of the "
-        "test split; it also accused the fewest real faces. Both numbers are optimistic by that choice.",
+        f"- Its head, `{manifest.head}`, was chosen among the five because it accused the fewest camera originals of "
+        "the test split; it also accused the fewest real faces. Both numbers are optimistic by that choice.",
         "- A new pipeline that resembles a known one is named after it: see the table of unknowns.",
         "- Its latent encoder was distilled on reconstructions of `flux2_tae` among others, of training content and "
         "without labels: that unknown generator is less new to it than the other two.",
