@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from protoleak.commands.bench import bench
 from protoleak.commands.build import build
 from protoleak.commands.distill import distill
 from protoleak.commands.engines import engines
@@ -116,6 +117,7 @@ app.command("distill")(distill)
 app.command("export")(export)
 app.command("engines")(engines)
 app.command("build")(build)
+app.command("bench")(bench)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,11 @@
+"""Measures bundles: how fast each engine and variant is here, what it needs, and how right the same artefact is.
+
+NumPy only, apart from `baseline`, which needs PyTorch and is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from protoleak.benchmark.results import Accuracy, Percentiles, Report, Row
+from protoleak.benchmark.run import BenchmarkSettings, run_benchmark
+
+__all__ = ["Accuracy", "BenchmarkSettings", "Percentiles", "Report", "Row", "run_benchmark"]

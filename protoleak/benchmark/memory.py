@@ -1,0 +1,42 @@
+"""Peak resident memory of this process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+PROCESS = Path("/proc/self")
+FORGET_PEAK = "5"  # see proc_pid_clear_refs(5)
+
+
+def forget_peak(process: Path = PROCESS) -> bool:
+    """Makes the peak start again from what is resident now. False where the system cannot (only Linux can)."""
+    try:
+        (process / "clear_refs").write_text(FORGET_PEAK)
+    except OSError:
+        return False
+    return True
+
+
+def peak_mib(process: Path = PROCESS) -> float | None:
+    """Greatest resident memory in MiB since `forget_peak`, or where that failed since the process began.
+
+    None where the system doesn't tell.
+    """
+    try:
+        status = (process / "status").read_text()
+    except OSError:
+        return _peak_of_getrusage()
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return _peak_of_getrusage()
+
+
+def _peak_of_getrusage() -> float | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024

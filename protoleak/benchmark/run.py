@@ -1,0 +1,297 @@
+"""Runs a benchmark: every engine and variant that can run here, at each batch size. A failure is a row."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from protoleak.benchmark.accuracy import Answer, answers, judge
+from protoleak.benchmark.machine import describe_machine
+from protoleak.benchmark.memory import forget_peak, peak_mib
+from protoleak.benchmark.pictures import Labelled, drawn_pictures, labelled_pictures
+from protoleak.benchmark.results import SCHEMA_VERSION, Accuracy, BundleFacts, Report, Row, configuration_name
+from protoleak.benchmark.timing import Baseline, Line, Sample, compare, measure, screener_line, summarise
+from protoleak.bundle import Bundle
+from protoleak.errors import ProtoleakError
+from protoleak.runtime.engines import EngineOptions, choose, survey
+from protoleak.runtime.engines.base import first_line, no_progress
+from protoleak.runtime.screener import Screener
+from protoleak.runtime.variants import choose_variant
+
+Precision: TypeAlias = Literal["variant", "bf16"]
+BASELINE = ("pytorch eager", "fp32", "variant")
+PICTURES = 16
+ONLY_OPENVINO = "bf16"
+NOTES = [
+    "end to end: encoded pictures in memory to verdicts, one batch after the other; engines: latent encoder and "
+    "attributor alone; milliseconds",
+    "peak memory: resident memory of this one process, with everything that it had loaded by then; not the GPU's",
+]
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """What to measure.
+
+    Attributes:
+        engines: names; None for all that can run here.
+        variants: names; None for all of the bundle.
+        precisions: "variant", and "bf16" for OpenVINO in bfloat16 beside it.
+        batch_sizes: faces that go through the engines together.
+        runs, warm_up: timed batches per row, and batches before them.
+        data: a folder with one folder of images per generator, to judge the verdicts by.
+        camera: a folder in it that holds camera originals, besides the one named like the bundle's camera class.
+        baseline_model: a model directory, for eager PyTorch in the same run.
+        threads, device: as everywhere.
+    """
+
+    engines: tuple[str, ...] | None = None
+    variants: tuple[str, ...] | None = None
+    precisions: tuple[Precision, ...] = ("variant",)
+    batch_sizes: tuple[int, ...] = (1, 4, 16)
+    runs: int = 20
+    warm_up: int = 3
+    data: Path | None = None
+    camera: str | None = None
+    baseline_model: Path | None = None
+    alpha: float = 0.05
+    threads: int | None = None
+    device: int = 0
+
+    def __post_init__(self) -> None:
+        if self.runs < 1 or self.warm_up < 0:
+            raise ProtoleakError(f"{self.runs} runs after {self.warm_up} to warm up: give at least 1 and 0")
+        if not self.batch_sizes or min(self.batch_sizes) < 1:
+            raise ProtoleakError(f"batch sizes {list(self.batch_sizes)}: give 1 or more")
+        if self.threads is not None and self.threads < 1:
+            raise ProtoleakError(f"{self.threads} threads: give 1 or more, or leave it out for all cores")
+        if self.camera is not None and self.data is None:
+            raise ProtoleakError(f"--camera {self.camera} is a folder of --data: give that too")
+
+
+@dataclass
+class _Measured:
+    """What has been measured so far."""
+
+    rows: list[Row]
+    accuracy: list[Accuracy]
+    baseline: dict[int, list[Sample]]
+    baseline_errors: dict[int, str]
+    reference: tuple[str, list[Answer | None]] | None = None
+
+
+def run_benchmark(
+    bundle: Bundle, settings: BenchmarkSettings, progress: Callable[[str, int, int], None] = no_progress
+) -> Report:
+    """Measures a bundle.
+
+    Args:
+        progress: told what is being measured, configurations done and configurations in all.
+
+    Raises:
+        BundleError: the bundle lacks a variant that was asked for.
+        EngineUnavailable: there is no engine of a name that was asked for. (One that is not installed is a failed row.)
+        DatasetError: the data set holds no images.
+    """
+    variants = [choose_variant(bundle.manifest, name)[0] for name in settings.variants or bundle.manifest.variants]
+    engines, not_here = _engines(settings)
+    judged = labelled_pictures(settings.data, bundle.manifest, settings.camera) if settings.data else []
+    machine = describe_machine(settings.device)
+    pictures, described = _timed_pictures(judged)
+    baseline, problem = _baseline(bundle, settings)
+    measured = _Measured([], [], {}, {} if problem is None else dict.fromkeys(settings.batch_sizes, problem))
+    todo = [
+        (engine, variant, precision)
+        for engine in dict.fromkeys(engines)
+        for variant in dict.fromkeys(variants)
+        for precision in settings.precisions
+        if precision != ONLY_OPENVINO or engine == "openvino"
+    ]
+    for index, (engine, variant, precision) in enumerate(todo):
+        progress(configuration_name(engine, variant, precision), index, len(todo))
+        _measure_configuration(bundle, settings, (engine, variant, precision), pictures, judged, baseline, measured)
+    progress("", len(todo), len(todo))
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        bundle=BundleFacts(bundle.manifest.name, str(bundle.path), bundle.sha256, _gates(bundle)),
+        machine=machine,
+        pictures=described,
+        data=f"{len(judged)} pictures of {settings.data}" if judged else None,
+        alpha=settings.alpha,
+        warm_up=settings.warm_up,
+        not_here=not_here,
+        rows=measured.rows + (_baseline_rows(measured, settings) if settings.baseline_model else []),
+        accuracy=measured.accuracy,
+        notes=NOTES,
+    )
+
+
+def _engines(settings: BenchmarkSettings) -> tuple[list[str], dict[str, str]]:
+    if settings.engines is not None:
+        return [choose(name, settings.device)[0] for name in settings.engines], {}
+    found = survey(settings.device)
+    return [item.engine for item in found if item.runs], {item.engine: item.detail for item in found if not item.runs}
+
+
+def _timed_pictures(judged: Sequence[Labelled]) -> tuple[list[bytes], str]:
+    """Encoded pictures: from all over the data set where there is one."""
+    if not judged:
+        return drawn_pictures(PICTURES), f"{PICTURES} drawn JPEGs of 512×512"
+    chosen = judged[:: max(1, len(judged) // PICTURES)][:PICTURES]
+    return [picture.path.read_bytes() for picture in chosen], f"{len(chosen)} pictures of the data set"
+
+
+def _baseline(bundle: Bundle, settings: BenchmarkSettings) -> tuple[Line | None, str | None]:
+    """Eager PyTorch, or why there is none."""
+    if settings.baseline_model is None:
+        return None, None
+    try:
+        from protoleak.benchmark.baseline import eager_line
+
+        return eager_line(settings.baseline_model, bundle.manifest, settings.threads), None
+    except ModuleNotFoundError as error:
+        return None, f'{error.name} is not installed: pip install "protoleak[export]"'
+    except Exception as error:  # a failure is a row
+        return None, _one_line(error)
+
+
+def _measure_configuration(
+    bundle: Bundle,
+    settings: BenchmarkSettings,
+    name: tuple[str, str, Precision],
+    pictures: Sequence[bytes],
+    judged: Sequence[Labelled],
+    baseline: Line | None,
+    measured: _Measured,
+) -> None:
+    engine, variant, precision = name
+    gc.collect()  # the last configuration's buffers
+    forget_peak()
+    options = EngineOptions(
+        precision=precision, device=settings.device, batch_maximum=max(8, *settings.batch_sizes), notify=lambda _: None
+    )
+    try:
+        screener = Screener(
+            bundle,
+            alpha=settings.alpha,
+            variant=variant,
+            engine=engine,
+            threads=settings.threads,
+            engine_options=options,
+        )
+    except Exception as error:  # libraries raise errors of their own; a failure is a row and the others go on
+        measured.rows += [_failed(name, batch, error) for batch in settings.batch_sizes]
+        if judged:
+            measured.accuracy.append(_not_judged(name, error))
+        return
+    for batch in settings.batch_sizes:
+        try:
+            measured.rows.append(_row(bundle, settings, name, batch, screener, pictures, baseline, measured))
+        except Exception as error:  # see above
+            measured.rows.append(_failed(name, batch, error))
+    if judged:
+        try:
+            given = answers(screener, judged)
+        except Exception as error:  # see above
+            measured.accuracy.append(_not_judged(name, error))
+            return
+        measured.accuracy.append(judge(name, judged, given, bundle.manifest.real_class, measured.reference))
+        measured.reference = measured.reference or (configuration_name(*name), given)
+
+
+def _row(
+    bundle: Bundle,
+    settings: BenchmarkSettings,
+    name: tuple[str, str, str],
+    batch: int,
+    screener: Screener,
+    pictures: Sequence[bytes],
+    baseline: Line | None,
+    measured: _Measured,
+) -> Row:
+    engine, variant, precision = name
+    line = screener_line(screener)
+    guarded = None if baseline is None else _guarded(baseline, batch, measured)
+    timing, theirs = measure(line, pictures, batch, settings.runs, settings.warm_up, guarded)
+    measured.baseline.setdefault(batch, []).extend(theirs)
+    graphs = bundle.variant(variant)
+    peak = peak_mib()
+    forget_peak()
+    return Row(
+        engine=engine,
+        variant=variant,
+        precision=precision,
+        batch=batch,
+        device=screener.engine.device,
+        settings=screener.engine.settings,
+        timing=timing,
+        peak_memory_mib=peak,
+        model_bytes=len(graphs.latent_encoder) + len(graphs.attributor),
+        baseline=compare(timing, theirs) if theirs else None,
+    )
+
+
+def _guarded(baseline: Line, batch: int, measured: _Measured) -> Baseline:
+    """The baseline at one batch size: once it has failed there it is left out, and the engines are timed without."""
+
+    def run(pictures: Sequence[bytes]) -> Sample | None:
+        if batch in measured.baseline_errors:
+            return None
+        try:
+            return baseline(pictures)
+        except Exception as error:  # see _measure_configuration
+            measured.baseline_errors[batch] = _one_line(error)
+            return None
+
+    return run
+
+
+def _baseline_rows(measured: _Measured, settings: BenchmarkSettings) -> list[Row]:
+    engine, variant, precision = BASELINE
+    rows = []
+    for batch in settings.batch_sizes:
+        samples = measured.baseline.get(batch)
+        error = measured.baseline_errors.get(batch) or (None if samples else "nothing ran that it could be timed with")
+        timing = summarise(samples) if samples and error is None else None
+        rows.append(
+            Row(
+                engine=engine,
+                variant=variant,
+                precision=precision,
+                batch=batch,
+                error=error,
+                device=None if error else "CPU",
+                timing=timing,
+            )
+        )
+    return rows
+
+
+def _failed(name: tuple[str, str, str], batch: int, error: Exception) -> Row:
+    engine, variant, precision = name
+    return Row(engine=engine, variant=variant, precision=precision, batch=batch, error=_one_line(error))
+
+
+def _not_judged(name: tuple[str, str, str], error: Exception) -> Accuracy:
+    engine, variant, precision = name
+    return Accuracy(engine=engine, variant=variant, precision=precision, error=_one_line(error))
+
+
+def _one_line(error: Exception) -> str:
+    kind = "" if isinstance(error, ProtoleakError) else f"{type(error).__name__}: "
+    return kind + first_line(error)
+
+
+def _gates(bundle: Bundle) -> dict[str, bool]:
+    """Variant → whether its gate passed, of those whose report says so."""
+    found = {}
+    for name in bundle.manifest.variants:
+        gate = bundle.variant(name).report.get("gate")
+        if isinstance(gate, dict) and isinstance(gate.get("failures"), list):
+            found[name] = not gate["failures"]
+    return found
