@@ -25,6 +25,11 @@ def host_crops(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return _host_library("host_crops", tmp_path_factory.mktemp("host_crops"))
 
 
+@pytest.fixture(scope="session")
+def host_finite(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return _host_library("host_finite", tmp_path_factory.mktemp("host_finite"))
+
+
 def _host_library(name: str, folder: Path) -> ctypes.CDLL:
     compiler = shutil.which("g++")
     if compiler is None:

@@ -17,11 +17,11 @@ from protoleak.runtime.cuda.library import cuda_core, kernel_cache, nvrtc_versio
 from protoleak.runtime.cuda.resources import KernelResources, read_report
 
 KERNELS = Path(__file__).parent / "kernels"
-SOURCES = ("noising", "crops")
+SOURCES = ("noising", "crops", "finite")
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_110", "sm_120")
 OPTIONS = {"std": "c++17", "fma": False, "ptxas_options": ["-v"]}  # why fma is off stands in the kernels
 
-Source = Literal["noising", "crops"]
+Source = Literal["noising", "crops", "finite"]
 logger = logging.getLogger(__name__)
 
 
