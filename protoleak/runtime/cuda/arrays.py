@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,22 @@ class DeviceArray:
         return prod(self.shape) == 0 or all(length == 1 or stride == packed for length, stride, packed in steps)
 
 
+class SupportsDlpack(Protocol):
+    """What PyTorch and CuPy give."""
+
+    def __dlpack_device__(self) -> tuple[Any, Any]: ...
+
+
+class SupportsCudaArrayInterface(Protocol):
+    """What pycuda and Numba give."""
+
+    @property
+    def __cuda_array_interface__(self) -> Any: ...
+
+
+GpuArray: TypeAlias = DeviceArray | SupportsDlpack | SupportsCudaArrayInterface
+
+
 class _StreamPointer:
     """A stream that is only known by its address, in the protocol that cuda.core takes."""
 
@@ -71,6 +87,17 @@ class _StreamPointer:
 def packed_strides(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[int, ...]:
     """Bytes per step along each axis of a C-ordered array without gaps."""
     return tuple(dtype.itemsize * prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def on_gpu(value: object) -> bool:
+    """Whether a value is an array on a CUDA device. No package is imported to tell."""
+    if isinstance(value, DeviceArray):
+        return True
+    if isinstance(value, np.ndarray):
+        return False
+    if hasattr(value, "__dlpack_device__"):
+        return value.__dlpack_device__()[0] in (DLPACK_CUDA, DLPACK_CUDA_MANAGED)
+    return hasattr(value, "__cuda_array_interface__")
 
 
 def device_array(name: str, array: object, stream: Any = None) -> DeviceArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, cast
 
@@ -78,6 +78,10 @@ class CudaWorker:
         self._modules.clear()
         self.stream.close()
 
+    def enter_thread(self) -> None:
+        """Lets the calling thread use this worker; the thread that opened it can already. One thread at a time."""
+        self._core.Device(self.ordinal).set_current()
+
     def synchronize(self) -> None:
         """Waits until everything enqueued on the stream is done; other streams go on."""
         self.stream.sync()
@@ -115,6 +119,21 @@ class CudaWorker:
         values: Array = _host_view(staging, array.bytes).view(array.dtype).reshape(array.shape).copy()
         return values
 
+    def read_together(self, arrays: Mapping[str, DeviceArray]) -> dict[str, Array]:
+        """As `read`, of several arrays with one wait for all of them."""
+        staged = {name: self._staged(f"read {name}", array) for name, array in arrays.items()}
+        for name, array in arrays.items():
+            self._device_buffer(array).copy_to(staged[name], stream=self.stream)
+        self.synchronize()
+        return {
+            name: _host_view(staged[name], array.bytes).view(array.dtype).reshape(array.shape).copy()
+            for name, array in arrays.items()
+        }
+
+    def copy(self, source: DeviceArray, to: DeviceArray) -> None:
+        """Enqueues a copy of a contiguous array into another of the same size, on the device."""
+        self._device_buffer(to).copy_from(self._device_buffer(source), stream=self.stream)
+
     def take(self, name: str, array: object) -> DeviceArray:
         """A caller's array on the GPU, without a copy, ordered before what this worker enqueues next."""
         return device_array(name, array, self.stream)
@@ -143,16 +162,22 @@ class CudaWorker:
         passed = (value.pointer if isinstance(value, DeviceArray) else value for value in arguments)
         self._core.launch(self.stream, config, kernel, *passed)
 
+    def mark(self) -> Any:
+        """A point on the stream: an event that `milliseconds_between` takes."""
+        return self.stream.record(options=self._core.EventOptions(timing_enabled=True))
+
+    def milliseconds_between(self, start: Any, end: Any) -> float:
+        """What the device took from one mark to a later one. Waits for the later one."""
+        end.sync()
+        return float(end - start)
+
     def timed(self, work: Callable[[], None], repeats: int) -> float:
         """Milliseconds that the device takes per call of `work`, which only enqueues; by events, after one call."""
-        options = self._core.EventOptions(timing_enabled=True)
         work()
-        start = self.stream.record(options=options)
+        start = self.mark()
         for _ in range(repeats):
             work()
-        end = self.stream.record(options=options)
-        end.sync()
-        return float(end - start) / repeats
+        return self.milliseconds_between(start, self.mark()) / repeats
 
     def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
         size = int(np.prod(shape)) * dtype.itemsize

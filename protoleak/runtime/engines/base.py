@@ -56,6 +56,8 @@ class EngineOptions:
             are run in parts.
         workspace_mib: scratch memory that TensorRT may use, in MiB; None for its own limit, the whole device.
         rebuild: build plans again even where the cache has them.
+        cuda_graph: capture a whole line on the GPU in one CUDA graph per batch size.
+        stage_times: time each stage of a line on the GPU, which is then run without a graph, stage by stage.
         notify: told, in one line, what the user should know, such as a cache that cannot be written.
         progress: told of phase, steps done and steps in all while a plan is built.
     """
@@ -67,6 +69,8 @@ class EngineOptions:
     batch_maximum: int = 8
     workspace_mib: int | None = None
     rebuild: bool = False
+    cuda_graph: bool = True
+    stage_times: bool = False
     notify: Callable[[str], None] = warn
     progress: Callable[[str, int, int], None] = no_progress
 
@@ -135,10 +139,15 @@ def check_finite(stage: str, outputs: Mapping[str, Array]) -> None:
     for name, values in outputs.items():
         broken = values.size - int(np.isfinite(values).sum())
         if broken:
-            raise EngineError(
-                f"the {stage} gave {broken} of {values.size} values of {name!r} as NaN or infinite: no verdict; "
-                "try the fp32 variant, or export the bundle again"
-            )
+            raise not_finite(stage, name, broken, values.size)
+
+
+def not_finite(stage: str, name: str, broken: int, size: int) -> EngineError:
+    """The error for values that can be no evidence."""
+    return EngineError(
+        f"the {stage} gave {broken} of {size} values of {name!r} as NaN or infinite: no verdict; "
+        "try the fp32 variant, or export the bundle again"
+    )
 
 
 def first_line(error: object) -> str:

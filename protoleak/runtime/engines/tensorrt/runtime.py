@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,19 @@ class TensorRtEngine:
     """
 
     def __init__(
-        self, name: str, graph: Graph, options: EngineOptions | None = None, worker: CudaWorker | None = None
+        self,
+        name: str,
+        graph: Graph,
+        options: EngineOptions | None = None,
+        worker: CudaWorker | None = None,
+        *,
+        captured: bool = False,
     ) -> None:
         """
         Args:
             name: "tensorrt" or "tensorrt-rtx".
+            captured: `enqueue` is going to be captured in CUDA graphs: each batch size then gets an execution context
+                of its own, because a graph goes on using its context's memory, which another shape would change.
 
         Raises:
             EngineUnavailable: the library, a driver or a GPU is missing.
@@ -59,9 +68,9 @@ class TensorRtEngine:
         self._runtime = trt.Runtime(self._log)
         cache = PlanCache(notify=options.notify)
         self._engine, plan = open_plan(library, graph, options, gpu, cache, self._runtime.deserialize_cuda_engine)
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise explain(self._log.reason() or "out of memory", graph.stage, name)
+        self._captured = captured
+        self._contexts: dict[int, Any] = {}
+        self._context = self._new_context()
         tensors = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         self._inputs = [tensor for tensor in tensors if self._engine.get_tensor_mode(tensor) == trt.TensorIOMode.INPUT]
         self._outputs = [tensor for tensor in tensors if tensor not in self._inputs]
@@ -135,11 +144,21 @@ class TensorRtEngine:
         except Exception as error:  # cuda.core's and pybind11's own classes
             raise explain(error, self._graph.stage, self._name) from error
 
+    def _new_context(self) -> Any:
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise explain(self._log.reason() or "out of memory", self._graph.stage, self._name)
+        return context
+
     def _set_shapes(self, batch: int) -> None:
         if not 1 <= batch <= self.batch_maximum:
             raise EngineError(
                 f"a batch of {batch} for a plan of 1 to {self.batch_maximum}: build it with --batch-maximum"
             )
+        if self._captured:
+            if batch not in self._contexts:
+                self._contexts[batch] = self._new_context() if self._contexts else self._context
+            self._context = self._contexts[batch]
         for tensor in self._inputs:
             fixed = tuple(self._engine.get_tensor_shape(tensor))[1:]
             if not self._context.set_input_shape(tensor, (batch, *fixed)):
