@@ -75,16 +75,9 @@ def train(
     if precision not in ("auto", "fp32", "bf16"):
         raise ProtoleakError(f"--precision {precision}: choose auto, fp32 or bf16")
     from protoleak.training.command import run
+    from protoleak.training.settings import TrainingSettings
 
-    summary = run(
-        data,
-        latent_encoder,
-        out,
-        input_range=input_range(encoder_range),
-        scaling=scaling,
-        real=real,
-        negatives=negatives,
-        mixed_negatives=mixed_negatives,
+    settings = TrainingSettings(
         backbone=backbone,  # type: ignore[arg-type]  # TrainingSettings checks it and names the choices
         embedding_size=embedding_size,
         prototypes_per_generator=prototypes,
@@ -99,9 +92,20 @@ def train(
         timestep_dropout=timestep_dropout,
         entropy_weight=entropy_weight,
         negatives_weight=negatives_weight,
+        mixed_negatives=mixed_negatives,
         precision=precision,  # type: ignore[arg-type]  # checked above
         seed=seed,
         noise_seed=noise_seed,
+    )
+    summary = run(
+        data,
+        latent_encoder,
+        out,
+        settings,
+        input_range=input_range(encoder_range),
+        scaling=scaling,
+        real=real,
+        negatives=negatives,
         resume=resume,
     )
     _print(summary, data)

@@ -8,11 +8,10 @@ from pathlib import Path
 import msgspec
 
 from protoleak.calibration.dataset import read_dataset
-from protoleak.model.backbones import BackboneKind
 from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.training.progress import progress_bar
-from protoleak.training.settings import DEFAULT_TIMESTEPS, Precision, TrainingSettings
+from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import REPORT_FILE, train
 
 
@@ -59,36 +58,17 @@ def run(
     data: Path,
     latent_encoder: str,
     out: Path,
+    settings: TrainingSettings,
     *,
     input_range: tuple[float, float] = (0.0, 1.0),
     scaling: float = 1.0,
     real: str | None = None,
     negatives: Path | None = None,
-    mixed_negatives: bool = True,
-    backbone: BackboneKind = "conv",
-    embedding_size: int = 128,
-    prototypes_per_generator: int = 6,
-    timesteps: tuple[int, ...] = DEFAULT_TIMESTEPS,
-    low_frequency_components: int | None = 8,
-    image_size: int = 256,
-    views: int = 1,
-    validation_views: int | None = None,
-    epochs: int = 40,
-    patience: int = 10,
-    batch_size: int = 64,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-4,
-    timestep_dropout: float = 0.1,
-    entropy_weight: float = 0.01,
-    negatives_weight: float = 0.3,
-    precision: Precision = "auto",
-    seed: int = 0,
-    noise_seed: int = 0,
     cache: Path | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> TrainingSummary:
-    """Trains and writes a model; the options are those of `TrainingSettings`, `read_dataset` and `load_latent_encoder`.
+    """Reads data and latent encoder, trains, and writes a model.
 
     Args:
         data: a folder per generator, or WILD's layout.
@@ -103,28 +83,6 @@ def run(
     Raises:
         ProtoleakError: see `train`.
     """
-    settings = TrainingSettings(
-        backbone=backbone,
-        embedding_size=embedding_size,
-        prototypes_per_generator=prototypes_per_generator,
-        timesteps=timesteps,
-        low_frequency_components=low_frequency_components,
-        image_size=image_size,
-        views=views,
-        validation_views=validation_views,
-        epochs=epochs,
-        patience=patience,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        timestep_dropout=timestep_dropout,
-        entropy_weight=entropy_weight,
-        negatives_weight=negatives_weight,
-        mixed_negatives=mixed_negatives,
-        precision=precision,
-        seed=seed,
-        noise_seed=noise_seed,
-    )
     dataset = read_dataset(data, real)
     encoder = load_latent_encoder(latent_encoder, input_range=input_range, scaling=scaling)
     with progress_bar(hidden=quiet) as progress:

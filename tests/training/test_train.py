@@ -76,7 +76,9 @@ def test_the_command_writes_a_model_that_loads_with_its_provenance_and_summary(
     tmp_path: Path, data: Path, encoder_file: Path
 ) -> None:
     out = tmp_path / "model"
-    summary = run(data, str(encoder_file), out, **SMALL, real="rows", cache=tmp_path / "cache", quiet=True)
+    summary = run(
+        data, str(encoder_file), out, TrainingSettings(**SMALL), real="rows", cache=tmp_path / "cache", quiet=True
+    )
     model = load_model(out)
     assert model.config.real_class == "rows"
     assert model.config.generators == ["columns", "rows"]
@@ -164,7 +166,7 @@ def test_a_class_without_a_readable_training_image_is_refused_by_name(
 def test_a_single_class_is_refused(tmp_path: Path, encoder_file: Path) -> None:
     write_pictures(tmp_path / "data" / "only", "rows", 3)
     with pytest.raises(DatasetError, match="at least two classes"):
-        run(tmp_path / "data", str(encoder_file), tmp_path / "model", **SMALL, quiet=True)
+        run(tmp_path / "data", str(encoder_file), tmp_path / "model", TrainingSettings(**SMALL), quiet=True)
 
 
 def test_pictures_of_no_class_take_part_and_are_counted(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
