@@ -80,5 +80,5 @@ def _check_same(directory: Path, config: ModelConfig, encoder: LatentEncoder, ma
     for what, (ours, theirs) in pairs.items():
         if ours != theirs:
             raise CheckpointError(
-                f"--model {directory} is not the model of this bundle: its {what} is {ours}, the bundle's {theirs}"
+                f"--model {directory} is not the model of this bundle: {what} {ours} there, {theirs} in the bundle"
             )

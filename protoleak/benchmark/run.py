@@ -13,7 +13,7 @@ from protoleak.benchmark.accuracy import Answer, answers, judge
 from protoleak.benchmark.machine import describe_machine
 from protoleak.benchmark.memory import forget_peak, peak_mib
 from protoleak.benchmark.pictures import Labelled, drawn_pictures, labelled_pictures
-from protoleak.benchmark.results import SCHEMA_VERSION, Accuracy, BundleFacts, Report, Row, configuration_name
+from protoleak.benchmark.results import SCHEMA_VERSION, Accuracy, BundleFacts, Machine, Report, Row, configuration_name
 from protoleak.benchmark.timing import Baseline, Line, Sample, compare, measure, screener_line, summarise
 from protoleak.bundle import Bundle
 from protoleak.errors import ProtoleakError
@@ -25,10 +25,12 @@ from protoleak.runtime.variants import choose_variant
 Precision: TypeAlias = Literal["variant", "bf16"]
 BASELINE = ("pytorch eager", "fp32", "variant")
 PICTURES = 16
+BUSY_SHARE = 0.5
 ONLY_OPENVINO = "bf16"
 NOTES = [
     "end to end: encoded pictures in memory to verdicts, one batch after the other; engines: latent encoder and "
     "attributor alone; milliseconds",
+    "stages: decoding runs in threads ahead of the engines, so the stages of a batch may add up to more than the whole",
     "peak memory: resident memory of this one process, with everything that it had loaded by then; not the GPU's",
 ]
 
@@ -127,7 +129,7 @@ def run_benchmark(
         not_here=not_here,
         rows=measured.rows + (_baseline_rows(measured, settings) if settings.baseline_model else []),
         accuracy=measured.accuracy,
-        notes=NOTES,
+        notes=NOTES + _busy(machine),
     )
 
 
@@ -285,6 +287,13 @@ def _not_judged(name: tuple[str, str, str], error: Exception) -> Accuracy:
 def _one_line(error: Exception) -> str:
     kind = "" if isinstance(error, ProtoleakError) else f"{type(error).__name__}: "
     return kind + first_line(error)
+
+
+def _busy(machine: Machine) -> list[str]:
+    load = machine.load_average
+    if load is None or load <= BUSY_SHARE * machine.cores:
+        return []
+    return [f"the machine was busy before the first row (load {load:.1f} on {machine.cores} cores): measure again idle"]
 
 
 def _gates(bundle: Bundle) -> dict[str, bool]:

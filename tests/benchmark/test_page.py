@@ -1,0 +1,68 @@
+"""The page with plots needs nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from protoleak.benchmark import BenchmarkSettings, Report, run_benchmark
+from protoleak.benchmark.page import html_page
+from protoleak.benchmark.plots import lines, stacked_bars
+from protoleak.bundle import Bundle
+
+
+@pytest.fixture(scope="module")
+def report(tiny_bundle: Path, labelled: Path) -> Report:
+    settings = BenchmarkSettings(
+        engines=("onnxruntime", "tensorrt"), batch_sizes=(1, 2), runs=2, warm_up=1, data=labelled, threads=1
+    )
+    return run_benchmark(Bundle.load(tiny_bundle), settings)
+
+
+def drawn(page: str) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+
+
+def test_the_page_loads_nothing_and_runs_nothing(report: Report) -> None:
+    page = html_page(report)
+    assert "<script" not in page
+    for attribute in ("src=", "href=", "url(", "@import"):
+        assert attribute not in page
+    HTMLParser().feed(page)
+
+
+def test_there_is_a_plot_per_batch_size_and_one_over_batch_sizes_all_well_formed(report: Report) -> None:
+    plots = drawn(html_page(report))
+    assert len(plots) == 3
+    for plot in plots:
+        ElementTree.fromstring(plot)
+
+
+def test_the_page_says_what_failed_and_which_bundle_it_was(report: Report) -> None:
+    page = html_page(report)
+    assert report.bundle.sha256 in page
+    assert 'class="error"' in page
+
+
+def test_names_with_markup_in_them_are_shown_and_not_obeyed() -> None:
+    plot = stacked_bars([("<b>&", {"decode": 1.0}, "<i>")], ("decode",), "ms")
+    assert "<b>" not in plot
+    assert "<i>" not in plot
+    ElementTree.fromstring(plot)
+
+
+def test_the_longest_bar_fits_and_the_others_are_in_proportion() -> None:
+    plot = stacked_bars(
+        [("one", {"decode": 30.0, "noising": 10.0}, ""), ("two", {"decode": 10.0}, "")], ("decode", "noising"), "ms"
+    )
+    widths = [float(width) for width in re.findall(r'width="([\d.]+)" height="20"', plot)]
+    assert widths[0] == pytest.approx(3 * widths[1], rel=1e-3)
+    assert widths[2] == pytest.approx(widths[1], rel=1e-3)
+
+
+def test_one_batch_size_alone_can_be_drawn() -> None:
+    ElementTree.fromstring(lines({"one": {4: 2.0}}, "batch size", "ms"))
