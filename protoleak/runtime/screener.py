@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-import msgspec
 import numpy as np
 from PIL import Image
 
 from protoleak.bundle import Bundle, Variant
-from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
+from protoleak.errors import EngineError, MediaError, ProtoleakError
+from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.decision import DecisionRule, explain
-from protoleak.runtime.engines import EngineDescription, EngineOptions, Graph, choose, open_engine
+from protoleak.runtime.engines import EngineDescription, EngineOptions, Graph, choose
 from protoleak.runtime.engines.base import Array
+from protoleak.runtime.line import ExpectedShapes, ImageOnGpu, open_line
 from protoleak.runtime.media import ImageSource, OpenedImage, UInt8Array, open_image
 from protoleak.runtime.noising import Noising
 from protoleak.runtime.preprocess import preprocess
@@ -29,6 +32,8 @@ ATTRIBUTOR_OUTPUTS = ("embedding", "gate", "timestep_weight", "prototype_distanc
 DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
 DEFAULT_BATCH_SIZE = 8
 
+AnyImage: TypeAlias = "ImageSource | GpuArray | ImageOnGpu"
+
 
 @dataclass(frozen=True)
 class _Prepared:
@@ -38,7 +43,7 @@ class _Prepared:
     source: str | None
     record: InputRecord
     notes: tuple[str, ...]
-    pixels: UInt8Array
+    pixels: UInt8Array | DeviceArray
     milliseconds: dict[str, float]
 
 
@@ -49,7 +54,6 @@ class Screener:
         bundle: the checked bundle.
         variant: the name of the variant in use.
         alpha: significance level.
-        engine: what executes the graphs.
     """
 
     def __init__(
@@ -69,35 +73,42 @@ class Screener:
         self.variant = chosen.name
         self.alpha = alpha
         self._rule = DecisionRule(manifest, chosen.calibration, alpha)
-        self._noising = Noising.of(manifest, self.bundle.noise_bank)
         options = engine_options or EngineOptions()
         name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
         encoder, attributor = graphs_of(chosen)
-        self._latent_encoder = open_engine(name, encoder, threads=threads, options=options)
-        self._attributor = open_engine(name, attributor, threads=threads, options=options)
-        self.engine = _of_both(self._latent_encoder.describe(), self._attributor.describe())
+        noising = Noising.of(manifest, self.bundle.noise_bank)
+        shapes = ExpectedShapes(self.bundle.path, manifest)
+        self._line = open_line(name, encoder, attributor, noising, shapes, options, threads)
         self._bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name)
 
-    def __call__(self, images: ImageSource | Sequence[ImageSource]) -> list[Verdict]:
+    @property
+    def engine(self) -> EngineDescription:
+        """What executes the graphs."""
+        return self._line.describe()
+
+    def __call__(self, images: AnyImage | Sequence[AnyImage]) -> list[Verdict]:
         """The verdicts of one image or of many, in order.
 
         Args:
             images: one of, or a sequence of: a path, an encoded image as bytes, a Pillow image, uint8 [H, W, 3] in RGB
-                order. One uint8 [N, H, W, 3] is N images.
+                order. One uint8 [N, H, W, 3] is N images. With TensorRT also an array on the GPU (PyTorch, CuPy,
+                pycuda): uint8 [S, S, 3] or [N, S, S, 3], S being the bundle's image size. It is used where it lies;
+                its pixels are downloaded once, for the SHA-256 in the verdict.
 
         Raises:
-            MediaError: an image cannot be read; no verdicts are returned then. Use `stream` to go on with the others.
+            MediaError: an image cannot be read, or is on a GPU and the engine isn't; no verdicts are returned then. Use
+                `stream` to go on with the others.
             EngineError: the network's outputs are not finite.
         """
         verdicts = []
-        for outcome in self.stream(_as_list(images)):
+        for outcome in self.stream(self._as_list(images)):
             if isinstance(outcome, ProtoleakError):
                 raise outcome
             verdicts.append(outcome)
         return verdicts
 
     def stream(
-        self, images: Iterable[ImageSource | MediaError], batch_size: int = DEFAULT_BATCH_SIZE
+        self, images: Iterable[AnyImage | MediaError], batch_size: int = DEFAULT_BATCH_SIZE
     ) -> Iterator[Verdict | MediaError | EngineError]:
         """One outcome per image, in order: its verdict, or the error that names it. The images are taken as needed.
 
@@ -111,6 +122,9 @@ class Screener:
         batch: list[_Prepared] = []
         for item in self._prepared(images, batch_size):
             if isinstance(item, _Prepared):
+                if batch and not _adjoin(batch[-1], item):
+                    yield from self._judge(batch)
+                    batch = []
                 batch.append(item)
                 if len(batch) == batch_size:
                     yield from self._judge(batch)
@@ -121,15 +135,28 @@ class Screener:
                 yield item
         yield from self._judge(batch)
 
-    def _prepared(
-        self, images: Iterable[ImageSource | MediaError], batch_size: int
-    ) -> Iterator[_Prepared | MediaError]:
+    def _as_list(self, images: AnyImage | Sequence[AnyImage]) -> list[AnyImage | MediaError]:
+        if isinstance(images, np.ndarray):
+            return list(images) if images.ndim == 4 else [images]
+        if on_gpu(images):
+            try:
+                return list(self._line.take("images", images))  # type: ignore[arg-type]  # on_gpu says that it is one
+            except MediaError as error:
+                return [error]
+        if isinstance(images, (str, bytes, bytearray, os.PathLike, Image.Image, ImageOnGpu)):
+            return [images]
+        return list(images)  # type: ignore[arg-type]  # nothing else is left
+
+    def _prepared(self, images: Iterable[AnyImage | MediaError], batch_size: int) -> Iterator[_Prepared | MediaError]:
         """Decodes ahead of the engines, by at most one batch."""
         pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="protoleak-decode")
         waiting: deque[Future[_Prepared | MediaError]] = deque()
         try:
             for index, image in enumerate(images):
-                waiting.append(pool.submit(self._prepare, image, index))
+                if isinstance(image, ImageOnGpu) or on_gpu(image):
+                    waiting.append(_done(self._prepare_on_gpu(image, index)))  # type: ignore[arg-type]  # see on_gpu
+                else:
+                    waiting.append(pool.submit(self._prepare, image, index))  # type: ignore[arg-type]
                 if len(waiting) > batch_size:
                     yield waiting.popleft().result()
             while waiting:
@@ -151,6 +178,24 @@ class Screener:
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
         return _Prepared(opened.name, opened.source, _input_record(opened), opened.notes, pixels, spent)
 
+    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> _Prepared | MediaError:
+        """In the thread that runs the line, since a GPU's context belongs to a thread."""
+        started, name = time.perf_counter(), f"image {index}"
+        if not isinstance(image, ImageOnGpu):
+            try:
+                taken = self._line.take(name, image)
+            except MediaError as error:
+                return error
+            if len(taken) != 1:
+                return MediaError(f"{name}: {len(taken)} images in one array: give them one by one here")
+            image = taken[0]
+        height, width = image.pixels.shape[:2]
+        record = InputRecord(
+            hashlib.sha256(image.pixels.tobytes()).hexdigest(), "pixels", image.pixels.nbytes, width, height
+        )
+        spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
+        return _Prepared(name, None, record, (), image.array, spent)
+
     def _judge(self, batch: list[_Prepared]) -> Iterator[Verdict | EngineError]:
         if not batch:
             return
@@ -164,23 +209,10 @@ class Screener:
                 yield from self._judge([one])
 
     def _verdicts(self, batch: list[_Prepared]) -> list[Verdict]:
-        clock = [time.perf_counter()]
-        images = np.stack([one.pixels for one in batch])
-        z0 = self._latent_encoder.run({"image": images})["z0"]
-        self._check_shape("latent encoder", "z0", z0, (len(batch), *self.bundle.manifest.latent_shape))
-        clock.append(time.perf_counter())
-        z_t = self._noising(z0.astype(np.float32, copy=False))
-        clock.append(time.perf_counter())
-        outputs = self._attributor.run({"z_t": z_t})
-        self._check_attributor(outputs, len(batch))
-        clock.append(time.perf_counter())
-        stages = ("latent_encoder", "noising", "attributor")
-        shared = {
-            stage: 1000 * (after - before) / len(batch)
-            for stage, before, after in zip(stages, clock, clock[1:], strict=False)
-        }
+        result = self._line.run(_together(batch))
+        shared = {stage: spent / len(batch) for stage, spent in result.milliseconds.items()}
         return [
-            self._verdict(one, {name: values[index] for name, values in outputs.items()}, shared)
+            self._verdict(one, {name: values[index] for name, values in result.outputs.items()}, shared)
             for index, one in enumerate(batch)
         ]
 
@@ -217,37 +249,6 @@ class Screener:
             milliseconds={stage: round(value, 3) for stage, value in spent.items()},
         )
 
-    def _check_attributor(self, outputs: dict[str, Array], n: int) -> None:
-        manifest = self.bundle.manifest
-        generators, size = len(manifest.generators), manifest.embedding_size
-        shapes = {
-            "embedding": (n, size),
-            "gate": (n, size),
-            "timestep_weight": (n, len(manifest.timesteps)),
-            "prototype_distance": (n, generators, manifest.prototypes_per_generator),
-            "class_score": (n, generators),
-            "log_density": (n,),
-        }
-        for name, shape in shapes.items():
-            self._check_shape("attributor", name, outputs[name], shape)
-
-    def _check_shape(self, stage: str, name: str, values: Array, shape: tuple[int, ...]) -> None:
-        if values.shape != shape:
-            raise BundleError(
-                f"{self.bundle.path}: the {stage} gives {name!r} as {list(values.shape)}, the manifest asks for "
-                f"{list(shape)}: export the bundle again"
-            )
-
-
-def _of_both(latent_encoder: EngineDescription, attributor: EngineDescription) -> EngineDescription:
-    """The attributor's description, with what is set otherwise for the latent encoder."""
-    differing = {
-        f"latent_encoder_{name}": value
-        for name, value in latent_encoder.settings.items()
-        if attributor.settings.get(name) != value
-    }
-    return msgspec.structs.replace(attributor, settings=attributor.settings | differing)
-
 
 def graphs_of(variant: Variant) -> tuple[Graph, Graph]:
     """The latent encoder and the attributor of a variant, as engines take them."""
@@ -257,12 +258,27 @@ def graphs_of(variant: Variant) -> tuple[Graph, Graph]:
     )
 
 
-def _as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
-    if isinstance(images, np.ndarray):
-        return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, (str, bytes, bytearray, os.PathLike, Image.Image)):
-        return [images]
-    return list(images)
+def _adjoin(before: _Prepared, after: _Prepared) -> bool:
+    """Whether two images can go through the line together: on the GPU, only where they lie behind one another."""
+    first, second = before.pixels, after.pixels
+    if isinstance(first, DeviceArray) and isinstance(second, DeviceArray):
+        return first.owner is second.owner and second.pointer == first.pointer + first.bytes
+    return isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
+
+
+def _together(batch: Sequence[_Prepared]) -> UInt8Array | DeviceArray:
+    """uint8 [N, S, S, 3]; without a copy on the GPU."""
+    first = batch[0].pixels
+    if not isinstance(first, DeviceArray):
+        return np.stack([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
+    shape = (len(batch), *first.shape)
+    return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))
+
+
+def _done(outcome: _Prepared | MediaError) -> Future[_Prepared | MediaError]:
+    future: Future[_Prepared | MediaError] = Future()
+    future.set_result(outcome)
+    return future
 
 
 def _input_record(opened: OpenedImage) -> InputRecord:

@@ -119,4 +119,6 @@ class GraphPerBatchSize:
             try:
                 stage.enqueue(batch_size)
             except Exception as error:
+                if isinstance(error, EngineError) and kind is EngineError:
+                    raise  # it names its stage, and its class says more, such as that memory ran out
                 raise kind(f"the {stage.name} {failure} for batch size {batch_size}: {error}") from error

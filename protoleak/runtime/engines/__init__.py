@@ -20,10 +20,27 @@ __all__ = [
     "EngineOptions",
     "Graph",
     "check_finite",
+    "checked_options",
     "choose",
     "open_engine",
     "survey",
 ]
+
+
+def checked_options(name: str, options: EngineOptions, threads: int | None = None) -> EngineOptions:
+    """The options, with `threads` for theirs unless it is None. Raises EngineUnavailable for what `name` cannot do."""
+    if threads is not None:
+        options = replace(options, threads=threads)
+    if options.threads is not None and options.threads < 1:
+        raise EngineUnavailable(f"{options.threads} threads asked for: give 1 or more, or leave it out for all cores")
+    if options.precision not in ("variant", "bf16"):
+        raise EngineUnavailable(f"there is no precision {options.precision!r}: choose variant or bf16")
+    if options.precision == "bf16" and name != "openvino":
+        raise EngineUnavailable(
+            f"{name} computes in the types of the variant and takes no --precision bf16: use --engine openvino, or "
+            "another --variant"
+        )
+    return options
 
 
 def open_engine(name: str, graph: Graph, *, threads: int | None = None, options: EngineOptions | None = None) -> Engine:
@@ -41,18 +58,8 @@ def open_engine(name: str, graph: Graph, *, threads: int | None = None, options:
         EngineError: the engine refuses the graph.
     """
     options = options or EngineOptions()
-    if threads is not None:
-        options = replace(options, threads=threads)
-    if options.threads is not None and options.threads < 1:
-        raise EngineUnavailable(f"{options.threads} threads asked for: give 1 or more, or leave it out for all cores")
     chosen, _ = choose(name, options.device)
-    if options.precision not in ("variant", "bf16"):
-        raise EngineUnavailable(f"there is no precision {options.precision!r}: choose variant or bf16")
-    if options.precision == "bf16" and chosen != "openvino":
-        raise EngineUnavailable(
-            f"{chosen} computes in the types of the variant and takes no --precision bf16: use --engine openvino, or "
-            "another --variant"
-        )
+    options = checked_options(chosen, options, threads)
     if chosen == "onnxruntime":
         from protoleak.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
