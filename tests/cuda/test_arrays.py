@@ -16,6 +16,7 @@ from protoleak.runtime.cuda.arrays import (
     DeviceArrayError,
     device_array,
     expect,
+    on_gpu,
 )
 
 Array = npt.NDArray[Any]
@@ -71,6 +72,16 @@ class DlpackArray:
 
 def numbers(*shape: int, dtype: npt.DTypeLike = np.float32) -> Array:
     return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+
+
+def test_what_is_on_a_gpu_is_told_from_what_is_not() -> None:
+    values = numbers(2)
+    assert on_gpu(InterfaceArray(values))
+    assert on_gpu(DlpackArray(values))
+    assert on_gpu(DlpackArray(values, (DLPACK_CUDA_MANAGED, 0)))
+    assert on_gpu(device_array("z0", InterfaceArray(values)))
+    for other in (values, DlpackArray(values, (1, 0)), [values], "face.jpg", b"", None):
+        assert not on_gpu(other)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.uint8, np.int32])

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protoleak.errors import EngineError, EngineUnavailable, MediaError
+from protoleak.errors import EngineUnavailable, MediaError
 from protoleak.runtime.cuda import library
 from protoleak.runtime.cuda.arrays import DeviceArray, DeviceArrayError, packed_strides
 from protoleak.runtime.cuda.crops import BgrFrame, CudaCrops, Nv12Frame, checked_boxes
 from protoleak.runtime.cuda.device import CudaWorker, _host_view
-from protoleak.runtime.cuda.graph import GraphPerBatchSize, Stage
 from protoleak.runtime.cuda.noising import CudaNoising, vector_width
 from tests.cuda.test_noising_on_host import make_noising
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("arrays", "compile", "crops", "device", "graph", "library", "noising", "resources")
+MODULES = ("arrays", "compile", "crops", "device", "finite", "graph", "library", "line", "noising", "resources")
 
 
 def test_importing_the_package_imports_no_cuda() -> None:
@@ -200,29 +199,6 @@ def test_boxes_of_another_shape_are_refused() -> None:
         checked_boxes([0, 0, 10, 10], largest_side=200)
 
 
-class RecordingBuilder:
-    def __init__(self, log: list[str]) -> None:
-        self.log = log
-
-    def begin_building(self, mode: str) -> RecordingBuilder:
-        self.log.append(f"begin {mode}")
-        return self
-
-    def end_building(self) -> RecordingBuilder:
-        self.log.append("end")
-        return self
-
-    def complete(self) -> RecordingBuilder:
-        self.log.append("complete")
-        return self
-
-    def launch(self, _: object) -> None:
-        self.log.append("launch")
-
-    def close(self) -> None:
-        pass
-
-
 def test_pinned_memory_is_seen_where_it_lies_and_can_be_written() -> None:
     memory = np.zeros(12, np.uint8)
 
@@ -232,60 +208,3 @@ def test_pinned_memory_is_seen_where_it_lies_and_can_be_written() -> None:
     _host_view(Staging(), 8)[:] = np.arange(2, dtype=np.float32).view(np.uint8)
     assert memory[:8].view(np.float32).tolist() == [0, 1]
     assert not memory[8:].any()
-
-
-class RecordingStreamWorker:
-    """Keeps the order of what a graph needs of a worker."""
-
-    def __init__(self) -> None:
-        self.log: list[str] = []
-        self.stream = self
-
-    def synchronize(self) -> None:
-        pass
-
-    def create_graph_builder(self) -> RecordingBuilder:
-        return RecordingBuilder(self.log)
-
-
-def test_a_batch_size_runs_once_plainly_and_is_captured_then() -> None:
-    worker: Any = RecordingStreamWorker()
-    graph = GraphPerBatchSize(
-        worker,
-        [
-            Stage("latent encoder", lambda n: worker.log.append(f"z0 {n}")),
-            Stage("noising", lambda n: worker.log.append(f"z_t {n}")),
-        ],
-    )
-    for size in (2, 2, 2, 3, 3):
-        graph.enqueue(size)
-        worker.log.append("|")
-    capture = "begin thread_local z0 {0} z_t {0} end complete launch |"
-    expected = " ".join(["z0 2 z_t 2 |", capture.format(2), "launch |", "z0 3 z_t 3 |", capture.format(3)])
-    assert " ".join(worker.log) == expected
-    assert graph.captured == (2, 3)
-
-
-def test_switched_off_it_captures_nothing() -> None:
-    worker: Any = RecordingStreamWorker()
-    graph = GraphPerBatchSize(worker, [Stage("noising", lambda n: worker.log.append(f"z_t {n}"))], enabled=False)
-    graph.enqueue(1)
-    graph.enqueue(1)
-    assert worker.log == ["z_t 1", "z_t 1"]
-    assert graph.captured == ()
-
-
-def test_a_stage_that_cannot_be_captured_is_named_and_the_capture_is_ended() -> None:
-    worker: Any = RecordingStreamWorker()
-
-    def allocates(size: int) -> None:  # noqa: ARG001
-        if "begin thread_local" in worker.log:
-            raise RuntimeError("operation not permitted when stream is capturing")
-
-    graph = GraphPerBatchSize(worker, [Stage("attributor", allocates)])
-    graph.enqueue(4)
-    with pytest.raises(
-        EngineError, match="the attributor cannot be captured in a CUDA graph for batch size 4: operation"
-    ):
-        graph.enqueue(4)
-    assert worker.log == ["begin thread_local", "end"]
