@@ -88,7 +88,7 @@ def measure(
             theirs += [] if sample is None else [sample]
             time.sleep(SETTLE_SECONDS)
             if warm_up:
-                line(chosen)  # the baseline has pushed its weights out of the caches; that is not the line's doing
+                line(chosen[:1])  # the baseline has pushed its weights out of the caches; that is not the line's doing
         samples.append(line(chosen))
     return summarise(samples), theirs
 
