@@ -6,6 +6,7 @@ NumPy only, apart from `baseline`, which needs PyTorch and is imported only when
 from __future__ import annotations
 
 from protoleak.benchmark.results import Accuracy, Percentiles, Report, Row
-from protoleak.benchmark.run import BenchmarkSettings, run_benchmark
+from protoleak.benchmark.run import run_benchmark
+from protoleak.benchmark.settings import BenchmarkSettings
 
 __all__ = ["Accuracy", "BenchmarkSettings", "Percentiles", "Report", "Row", "run_benchmark"]

@@ -6,14 +6,13 @@ import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Literal, TypeAlias
 
 from protoleak.benchmark.accuracy import Answer, answers, judge
 from protoleak.benchmark.machine import describe_machine
 from protoleak.benchmark.memory import forget_peak, peak_mib
 from protoleak.benchmark.pictures import Labelled, drawn_pictures, labelled_pictures
 from protoleak.benchmark.results import SCHEMA_VERSION, Accuracy, BundleFacts, Machine, Report, Row, configuration_name
+from protoleak.benchmark.settings import BenchmarkSettings, Precision
 from protoleak.benchmark.timing import Baseline, Line, Sample, compare, measure, screener_line, summarise
 from protoleak.bundle import Bundle
 from protoleak.errors import ProtoleakError
@@ -22,7 +21,6 @@ from protoleak.runtime.engines.base import first_line, no_progress
 from protoleak.runtime.screener import Screener
 from protoleak.runtime.variants import choose_variant
 
-Precision: TypeAlias = Literal["variant", "bf16"]
 BASELINE = ("pytorch eager", "fp32", "variant")
 PICTURES = 16
 BUSY_SHARE = 0.5
@@ -33,46 +31,6 @@ NOTES = [
     "stages: decoding runs in threads ahead of the engines, so the stages of a batch may add up to more than the whole",
     "peak memory: resident memory of this one process, with everything that it had loaded by then; not the GPU's",
 ]
-
-
-@dataclass(frozen=True)
-class BenchmarkSettings:
-    """What to measure.
-
-    Attributes:
-        engines: names; None for all that can run here.
-        variants: names; None for all of the bundle.
-        precisions: "variant", and "bf16" for OpenVINO in bfloat16 beside it.
-        batch_sizes: faces that go through the engines together.
-        runs, warm_up: timed batches per row, and batches before them.
-        data: a folder with one folder of images per generator, to judge the verdicts by.
-        camera: a folder in it that holds camera originals, besides the one named like the bundle's camera class.
-        baseline_model: a model directory, for eager PyTorch in the same run.
-        threads, device: as everywhere.
-    """
-
-    engines: tuple[str, ...] | None = None
-    variants: tuple[str, ...] | None = None
-    precisions: tuple[Precision, ...] = ("variant",)
-    batch_sizes: tuple[int, ...] = (1, 4, 16)
-    runs: int = 20
-    warm_up: int = 3
-    data: Path | None = None
-    camera: str | None = None
-    baseline_model: Path | None = None
-    alpha: float = 0.05
-    threads: int | None = None
-    device: int = 0
-
-    def __post_init__(self) -> None:
-        if self.runs < 1 or self.warm_up < 0:
-            raise ProtoleakError(f"{self.runs} runs after {self.warm_up} to warm up: give at least 1 and 0")
-        if not self.batch_sizes or min(self.batch_sizes) < 1:
-            raise ProtoleakError(f"batch sizes {list(self.batch_sizes)}: give 1 or more")
-        if self.threads is not None and self.threads < 1:
-            raise ProtoleakError(f"{self.threads} threads: give 1 or more, or leave it out for all cores")
-        if self.camera is not None and self.data is None:
-            raise ProtoleakError(f"--camera {self.camera} is a folder of --data: give that too")
 
 
 @dataclass

@@ -15,7 +15,7 @@ from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:
     from protoleak.benchmark.results import Report
-    from protoleak.benchmark.run import Precision
+    from protoleak.benchmark.settings import Precision
 
 WIDTH_WITHOUT_TERMINAL = 170
 ALL_WELL, SOME_FAILED, NOTHING_DONE = 0, 1, 2
@@ -79,7 +79,8 @@ def bench(
     ] = None,
 ) -> None:
     """Time every engine and variant that can run here, and compare the verdicts with labels. A failure is a row."""
-    from protoleak.benchmark.run import BenchmarkSettings, run_benchmark
+    from protoleak.benchmark.run import run_benchmark
+    from protoleak.benchmark.settings import BenchmarkSettings
     from protoleak.bundle import Bundle
 
     if (baseline is None) != (model is None):
