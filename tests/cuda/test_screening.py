@@ -84,6 +84,18 @@ def test_one_bad_latent_in_an_array_on_the_gpu_leaves_the_others_their_verdicts(
     assert str(failure).startswith("image 1: the latent encoder gave 256 of 256")
 
 
+def test_arrays_that_lie_apart_on_the_gpu_get_their_own_verdicts(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, tiny_bundle: Path
+) -> None:
+    line, _ = opened(monkeypatch, bundle)
+    screener = screener_on(line, tiny_bundle, monkeypatch)
+    images = pictures(3)
+    apart = [InterfaceArray(aligned(one)) for one in images]
+    for one, other in zip(screener(apart), screener(images), strict=True):
+        assert one.input == other.input
+        assert one.log_density == pytest.approx(other.log_density, rel=1e-4)
+
+
 @pytest.mark.parametrize("fits", [True, False])
 def test_tensorrt_takes_the_line_on_the_gpu_unless_the_kernel_cannot_hold_the_planes(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, tiny_bundle: Path, fits: bool
