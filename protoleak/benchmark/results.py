@@ -8,9 +8,12 @@ import msgspec
 import numpy as np
 
 SCHEMA_VERSION = 1
-# In the order in which a picture goes through them; "other" is what the whole takes beyond these.
-STAGES = ("decode", "preprocess", "latent_encoder", "noising", "attributor", "decision")
-ENGINE_STAGES = ("latent_encoder", "attributor")
+# In the order in which a picture goes through them. "upload" and "download" are there on a GPU alone, and so is "gpu":
+# the whole line there, where it is one CUDA graph whose parts cannot be timed.
+STAGES = (
+    *("decode", "preprocess", "upload", "latent_encoder", "noising", "attributor", "download", "gpu", "decision"),
+)
+ENGINE_STAGES = ("latent_encoder", "attributor", "gpu")
 
 
 class Percentiles(msgspec.Struct, frozen=True):
@@ -36,9 +39,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         runs: timed batches.
         end_to_end: of one batch: encoded pictures in memory in, verdicts out.
-        engines: of one batch: latent encoder and attributor alone.
-        stages: median milliseconds per face of each of STAGES; decoding runs in threads of its own, ahead of the
-            engines, so the stages of a batch may add up to more than the whole.
+        engines: of one batch: latent encoder and attributor alone; of a line that is one CUDA graph the whole of it,
+            with noising, upload and download.
+        stages: median milliseconds per face of each of STAGES that there was. Of a line that is one CUDA graph they
+            come from runs of their own, stage by stage without the graph. Decoding runs in threads of its own, ahead of
+            the engines, so the stages of a batch may add up to more than the whole.
         per_face: median milliseconds per face, end to end.
         outside_engines: median milliseconds per face of the whole less the engines.
         faces_per_second: over all timed batches, one after the other.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+import msgspec
+
 from protoleak.benchmark.accuracy import Answer, answers, judge
 from protoleak.benchmark.machine import describe_machine
 from protoleak.benchmark.memory import forget_peak, peak_mib
@@ -23,11 +25,12 @@ from protoleak.runtime.variants import choose_variant
 
 BASELINE = ("pytorch eager", "fp32", "variant")
 PICTURES = 16
+WHOLE_LINE, STAGE_RUNS = "gpu", 10
 BUSY_SHARE = 0.5
 ONLY_OPENVINO = "bf16"
 NOTES = [
     "end to end: encoded pictures in memory to verdicts, one batch after the other; engines: latent encoder and "
-    "attributor alone; milliseconds",
+    "attributor alone (of a line that is one CUDA graph all of it); milliseconds",
     "stages: decoding runs in threads ahead of the engines, so the stages of a batch may add up to more than the whole",
     "peak memory: resident memory of this one process, with everything that it had loaded by then; not the GPU's",
 ]
@@ -129,21 +132,10 @@ def _measure_configuration(
     baseline: Line | None,
     measured: _Measured,
 ) -> None:
-    engine, variant, precision = name
     gc.collect()  # the last configuration's buffers
     forget_peak()
-    options = EngineOptions(
-        precision=precision, device=settings.device, batch_maximum=max(8, *settings.batch_sizes), notify=lambda _: None
-    )
     try:
-        screener = Screener(
-            bundle,
-            alpha=settings.alpha,
-            variant=variant,
-            engine=engine,
-            threads=settings.threads,
-            engine_options=options,
-        )
+        screener = _opened(bundle, settings, name)
     except Exception as error:  # libraries raise errors of their own; a failure is a row and the others go on
         measured.rows += [_failed(name, batch, error) for batch in settings.batch_sizes]
         if judged:
@@ -164,10 +156,31 @@ def _measure_configuration(
         measured.reference = measured.reference or (configuration_name(*name), given)
 
 
+def _opened(
+    bundle: Bundle, settings: BenchmarkSettings, name: tuple[str, str, Precision], stage_times: bool = False
+) -> Screener:
+    engine, variant, precision = name
+    options = EngineOptions(
+        precision=precision,
+        device=settings.device,
+        batch_maximum=max(8, *settings.batch_sizes),
+        stage_times=stage_times,
+        notify=lambda _: None,  # what it would say is in the row's settings
+    )
+    return Screener(
+        bundle,
+        alpha=settings.alpha,
+        variant=variant,
+        engine=engine,
+        threads=settings.threads,
+        engine_options=options,
+    )
+
+
 def _row(
     bundle: Bundle,
     settings: BenchmarkSettings,
-    name: tuple[str, str, str],
+    name: tuple[str, str, Precision],
     batch: int,
     screener: Screener,
     pictures: Sequence[bytes],
@@ -179,6 +192,10 @@ def _row(
     guarded = None if baseline is None else _guarded(baseline, batch, measured)
     timing, theirs = measure(line, pictures, batch, settings.runs, settings.warm_up, guarded)
     measured.baseline.setdefault(batch, []).extend(theirs)
+    if WHOLE_LINE in timing.stages:  # the parts of a CUDA graph can only be timed without it
+        apart = screener_line(_opened(bundle, settings, name, stage_times=True))
+        parts, _ = measure(apart, pictures, batch, min(settings.runs, STAGE_RUNS), settings.warm_up)
+        timing = msgspec.structs.replace(timing, stages=parts.stages)
     graphs = bundle.variant(variant)
     peak = peak_mib()
     forget_peak()

@@ -9,7 +9,7 @@ ROW_COLUMNS = (
     *("engine and variant", "batch", "p50 ms", "p95", "p99", "engines p50", "outside/face", "ms/face", "faces/s"),
     *("× PyTorch", "peak MiB", "model MB"),
 )
-STAGE_COLUMNS = ("decode", "preprocess", "latent encoder", "noising", "attributor", "decision")
+STAGE_COLUMNS = ("decode", "preprocess", "upload", "latent encoder", "noising", "attributor", "download", "decision")
 ACCURACY_COLUMNS = (
     *("engine and variant", "real faces accused", "real right", "known right", "unknown right", "agreement"),
     *("same verdicts", "unreadable"),
@@ -65,7 +65,8 @@ def stage_cells(row: Row) -> list[str]:
     """Milliseconds per face of each of STAGE_COLUMNS, of a row that has a timing."""
     if row.timing is None:
         return [NONE] * len(STAGE_COLUMNS)
-    return [_ms(row.timing.stages[name.replace(" ", "_")]) for name in STAGE_COLUMNS]
+    found = [row.timing.stages.get(name.replace(" ", "_")) for name in STAGE_COLUMNS]
+    return [NONE if value is None else _ms(value) for value in found]
 
 
 def accuracy_cells(item: Accuracy) -> list[str]:

@@ -47,7 +47,7 @@ def screener_line(screener: Screener) -> Line:
         started = time.perf_counter()
         outcomes = list(screener.stream(pictures, batch_size=len(pictures)))
         elapsed = 1000 * (time.perf_counter() - started)
-        stages = dict.fromkeys(STAGES, 0.0)
+        stages: dict[str, float] = {}
         for outcome in outcomes:
             if isinstance(outcome, ProtoleakError):
                 raise outcome
@@ -98,7 +98,8 @@ def summarise(samples: Sequence[Sample]) -> Timing:
     whole = np.array([sample.end_to_end for sample in samples])
     engines = np.array([sample.engines for sample in samples])
     faces = samples[0].faces
-    named = {stage: np.array([sample.stages.get(stage, 0.0) for sample in samples]) for stage in STAGES}
+    present = [stage for stage in STAGES if any(stage in sample.stages for sample in samples)]
+    named = {stage: np.array([sample.stages.get(stage, 0.0) for sample in samples]) for stage in present}
     half = len(samples) // 2
     return Timing(
         runs=len(samples),

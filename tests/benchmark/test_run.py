@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from protoleak.benchmark import BenchmarkSettings, Report, run_benchmark
 from protoleak.bundle import Bundle
 from protoleak.errors import BundleError, EngineUnavailable, ProtoleakError
+from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.engines import onnxruntime as engine_file
+from protoleak.runtime.screener import Screener
 
 FAST = BenchmarkSettings(engines=("onnxruntime",), batch_sizes=(1, 2), runs=3, warm_up=1, threads=1)
 
@@ -104,6 +107,29 @@ def test_bf16_is_measured_beside_where_it_was_asked_for(bundle: Bundle) -> None:
     pytest.importorskip("openvino")
     report = run_benchmark(bundle, changed(precisions=("bf16",), engines=("openvino",), batch_sizes=(1,)))
     assert [row.name for row in report.rows] == ["openvino fp32 in bf16"]  # timed or failed, by the processor
+
+
+def test_the_stages_of_a_cuda_graph_come_from_runs_without_it(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneGraph(Screener):
+        """Hands on what a line on a GPU does: one time for the whole, unless the stages are to be timed."""
+
+        def stream(self, *given: Any, **named: Any) -> Any:
+            for verdict in super().stream(*given, **named):
+                spent = dict(verdict.milliseconds)  # type: ignore[union-attr]
+                if not self.staged:
+                    spent["gpu"] = sum(spent.pop(stage) for stage in ("latent_encoder", "noising", "attributor"))
+                yield msgspec.structs.replace(verdict, milliseconds=spent)  # type: ignore[type-var]
+
+        def __init__(self, *given: Any, engine_options: EngineOptions, **named: Any) -> None:
+            super().__init__(*given, engine_options=engine_options, **named)
+            self.staged = engine_options.stage_times
+
+    monkeypatch.setattr("protoleak.benchmark.run.Screener", OneGraph)
+    for row in run_benchmark(bundle, FAST).rows:
+        assert row.timing is not None, row.error
+        assert "gpu" not in row.timing.stages
+        assert row.timing.stages["latent_encoder"] > 0
+        assert row.timing.engines.p50 > 0
 
 
 def test_names_that_do_not_exist_are_errors_before_anything_is_timed(bundle: Bundle) -> None:

@@ -32,6 +32,13 @@ def test_numbers_are_per_face_where_they_say_so() -> None:
     assert timing.faces_per_second == pytest.approx(100)
 
 
+def test_a_line_that_is_one_cuda_graph_counts_as_the_engines() -> None:
+    timing = summarise([Sample(2, 20, {"decode": 4, "gpu": 10, "decision": 1})] * 2)
+    assert timing.engines.p50 == 10
+    assert timing.outside_engines == 5
+    assert timing.stages == {"decode": 2, "gpu": 5, "decision": 0.5}
+
+
 def test_a_machine_that_slows_down_shows_as_drift() -> None:
     assert summarise([sample(10)] * 6 + [sample(15)] * 6).drift == pytest.approx(1.5)
     assert summarise([sample(10)]).drift == 1
