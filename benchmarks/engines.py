@@ -209,13 +209,14 @@ def main() -> None:
     console = Console(highlight=False, width=max(170, int(os.environ.get("COLUMNS", "0"))))
     for name, value in facts(report):
         console.print(f"{name}: {value}", markup=False, soft_wrap=True)
-    table = Table(*ROW_COLUMNS, *STAGE_COLUMNS, box=None)
+    whole, stages = Table(*ROW_COLUMNS, box=None), Table("ms per face", "batch", *STAGE_COLUMNS, box=None)
     for row in report.rows:
         if row.error is None:
-            table.add_row(*row_cells(row), *stage_cells(row))
+            whole.add_row(*row_cells(row))
+            stages.add_row(row.name, str(row.batch), *stage_cells(row))
         else:
             console.print(f"failed: {row.name}, batch {row.batch}: {row.error}", markup=False, soft_wrap=True)
-    console.print(table)
+    console.print(whole, stages, sep="\n")
     console.print("targets (random weights: speed only; whether int8 keeps the verdicts is the export's gate)")
     for what, number, limit, met in targets(report.rows):
         console.print(f"  {'met   ' if met else 'MISSED'} {what}: {number:.2f} ({limit})", markup=False, soft_wrap=True)
