@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,7 +103,27 @@ def _export(module: nn.Module, example: torch.Tensor, name: str, outputs: tuple[
         raise ProtoleakError(
             f"torch {torch.__version__} cannot write opset {opset}, only {found}: choose another opset"
         )
+    _strip_notes(model)
     return _checked(bytes(model.SerializeToString()))
+
+
+def _strip_notes(model: Any) -> None:
+    """Takes out what the exporter notes of the sources: stack traces, which hold paths of the machine that exported.
+
+    Args:
+        model: an onnx.ModelProto, changed in place.
+    """
+    model.ClearField("metadata_props")
+    model.ClearField("doc_string")
+    for part in (model.graph, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+        for each in (*part.node, *part.value_info):
+            each.ClearField("metadata_props")
+            each.ClearField("doc_string")
+    for each in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        each.ClearField("metadata_props")
+        each.ClearField("doc_string")
 
 
 @contextmanager

@@ -130,6 +130,16 @@ def test_the_attributor_graph_fed_the_recorded_latents_agrees_with_the_published
     assert_within_spread(found["class_score"], recorded["forward/score_lse"])
 
 
+def test_a_graph_says_nothing_of_the_machine_that_exported_it(
+    published: TrainedModel, recorded: Arrays, gated_density: DensityModel
+) -> None:
+    attributor = published_graph(published, recorded, gated_density)
+    latent_encoder = export_latent_encoder(published.latent_encoder, 256)
+    for graph in (attributor, latent_encoder):
+        assert b"stack_trace" not in graph
+        assert str(Path.cwd()).encode() not in graph
+
+
 def test_the_density_inside_the_graph_is_the_recorded_exact_one(through_the_graphs: Arrays, recorded: Arrays) -> None:
     # The graph is float32 throughout; the recorded numbers are float64.
     assert_within_spread(through_the_graphs["log_density"], recorded["kde/log_density_bw0.4"])
