@@ -92,8 +92,8 @@ def card(bundle: Bundle, report: dict[str, Any]) -> str:
         "mean authentic.",
         f"- Its head, `{manifest.head}`, was chosen among the five because it accused the fewest camera originals of "
         "the test split; it also accused the fewest real faces. Both numbers are optimistic by that choice.",
-        "- `noised_latents` keeps so much noise that it can be seen. It shows what `unknown` is for; it is no hard test. "
-        "With less noise, hardly any of its pictures were called unknown.",
+        "- `noised_latents` keeps so much noise that one can see it. It shows what `unknown` is for "
+        "and is no hard test. With less noise, hardly any of its pictures were called unknown.",
         "- A new pipeline that resembles a known one is named after it: see the table of unknowns.",
         "- Its latent encoder was distilled on reconstructions of `flux2_tae` among others, of training content and "
         "without labels: that unknown generator is less new to it than the other two.",
