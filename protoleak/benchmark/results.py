@@ -175,7 +175,6 @@ class BundleFacts(msgspec.Struct, frozen=True):
     """Which bundle was measured. `gates` holds, per variant, what its own report says of the gate, where it does."""
 
     name: str
-    path: str
     sha256: str
     gates: dict[str, bool]
 

@@ -81,7 +81,7 @@ def run_benchmark(
     return Report(
         schema_version=SCHEMA_VERSION,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        bundle=BundleFacts(bundle.manifest.name, str(bundle.path), bundle.sha256, _gates(bundle)),
+        bundle=BundleFacts(bundle.manifest.name, bundle.sha256, _gates(bundle)),
         machine=machine,
         pictures=described,
         data=f"{len(judged)} pictures of {settings.data}" if judged else None,
