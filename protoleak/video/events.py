@@ -1,0 +1,108 @@
+"""What the pipeline says as it goes: the values that `screener.stream` yields and every output is written from."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from protoleak.runtime.verdict import Verdict
+
+TrackAnswer: TypeAlias = Literal["known", "real", "unknown", "undecided"]
+
+
+class BoxRecord(msgspec.Struct, frozen=True):
+    """A face's box in pixels of the upright frame, without margin."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer for a track so far.
+
+    Attributes:
+        verdict: "undecided" until `evidence` reaches the minimum that was asked for; then as for one image.
+        generator: named only when known.
+        nearest: the class with the highest mean score; None before the first attributed face.
+        p_value: min(1, 2 · mean of the faces' p-values): valid whatever the dependence between frames (Rüschendorf
+            1982; Vovk & Wang 2020, "Combining p-values via averaging"). 1 before the first attributed face.
+        evidence: number of attributed faces.
+        scores: class → mean of the head's scores.
+    """
+
+    verdict: TrackAnswer
+    generator: str | None
+    nearest: str | None
+    p_value: float
+    evidence: int
+    scores: dict[str, float]
+
+
+class FaceEvent(msgspec.Struct, frozen=True, kw_only=True, tag="face"):
+    """One face was attributed. A line of verdicts.jsonl.
+
+    Attributes:
+        source: as given.
+        frame: index of the frame in its source.
+        timestamp: that frame's own, in seconds since the source's first frame.
+        track: number of the track, from 1, unique within a source.
+        box: the face in the frame.
+        face_score: the detector's confidence.
+        sharpness: variance of the Laplacian of the crop, as it went into the network.
+        verdict: for this face alone; its `source` is None, its `input` is the crop's pixels.
+        track_verdict: for the track with this face in it.
+        latency: seconds from capture to verdict.
+    """
+
+    source: str
+    frame: int
+    timestamp: float
+    track: int
+    box: BoxRecord
+    face_score: float
+    sharpness: float
+    verdict: Verdict
+    track_verdict: TrackVerdict
+    latency: float
+
+
+class TrackEvent(msgspec.Struct, frozen=True, kw_only=True, tag="track"):
+    """A track ended: its face was gone for too long, or the source ended. An entry of tracks.json.
+
+    Attributes:
+        first_timestamp, last_timestamp: of the frames in which the face was first and last seen.
+        frames: in how many frames it was seen.
+        track_verdict: final.
+    """
+
+    source: str
+    track: int
+    first_frame: int
+    last_frame: int
+    first_timestamp: float
+    last_timestamp: float
+    frames: int
+    track_verdict: TrackVerdict
+
+
+class GapEvent(msgspec.Struct, frozen=True, kw_only=True, tag="gap"):
+    """A stretch without usable pictures. See `frames.Gap`."""
+
+    source: str
+    timestamp: float
+    seconds: float | None
+    reason: str
+
+
+class FailureEvent(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
+    """A source could not be read (further), or a face could not be judged; the others go on."""
+
+    source: str
+    message: str
+    timestamp: float | None = None
+
+
+Event: TypeAlias = FaceEvent | TrackEvent | GapEvent | FailureEvent

@@ -1,0 +1,90 @@
+"""What every video source gives: frames with their own timestamps, and what is known of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from protoleak.runtime.media import UInt8Array
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known of a source before its first frame.
+
+    Attributes:
+        name: the source as the user gave it, with any password taken out.
+        kind: "file", "network", "camera" or "gstreamer".
+        live: frames come at their own pace and cannot be asked for again; only the newest is worth having.
+        width, height: of the frames as they are shown, after rotation, in pixels; None until the first frame where
+            the source doesn't say.
+        rate: average frames per second; None where unknown.
+        duration: seconds; None where unknown, as for every live source.
+        sha256: of the file; None for anything else.
+        notes: what had to be assumed or mended, such as a rotation or missing timestamps.
+    """
+
+    name: str
+    kind: str
+    live: bool
+    width: int | None
+    height: int | None
+    rate: Fraction | None
+    duration: float | None
+    sha256: str | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded picture.
+
+    Attributes:
+        index: counts the source's frames from 0, dropped and damaged ones included where they can be counted.
+        timestamp: seconds since the source's first frame, from the container's own clock; for a live source that has
+            none, from the moment of capture.
+        image: uint8 [H, W, 3] in RGB order, upright. Not to be written to: several stages look at it.
+        captured: `time.monotonic()` when it was decoded, from which latency is measured.
+        key: whether the codec could start here.
+    """
+
+    index: int
+    timestamp: float
+    image: UInt8Array
+    captured: float
+    key: bool = False
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A stretch without usable pictures: a lost connection, a stall, damaged frames.
+
+    Attributes:
+        timestamp: seconds since the source's first frame, at which it began.
+        seconds: how long it lasted; None when the source ended in it.
+        reason: one line.
+    """
+
+    timestamp: float
+    seconds: float | None
+    reason: str
+
+
+class FrameSource(Protocol):
+    """An opened source. Used by one thread, except for `close`."""
+
+    info: SourceInfo
+
+    def __iter__(self) -> Iterator[Frame | Gap]:
+        """Frames in order of their timestamps, and gaps where they lay; ends with the source.
+
+        Raises:
+            MediaError: nothing more can be read; what was yielded before stands.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends a read that waits in another thread, and frees everything. May be called more than once."""
+        ...

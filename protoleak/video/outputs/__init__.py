@@ -1,0 +1,1 @@
+"""What a stream leaves behind: JSON, an annotated video, a report."""

@@ -1,0 +1,53 @@
+"""Who looks on while a source is screened: the writers of files, and the status panel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from protoleak.runtime.media import UInt8Array
+from protoleak.video.events import Event, TrackVerdict
+from protoleak.video.faces.base import Box
+from protoleak.video.frames import Frame, SourceInfo
+from protoleak.video.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """A face as a frame shows it, and what is known of its track once the frame has been judged.
+
+    Attributes:
+        track: number of the track, from 1.
+        box: in the frame.
+        verdict: of the track after this frame.
+    """
+
+    track: int
+    box: Box
+    verdict: TrackVerdict
+
+
+class Sink(Protocol):
+    """All calls come from one thread, in the order of the source: `start`, then frames and events, then `finish`.
+
+    An exception that a sink raises ends the screening of the source; `finish` is then still called.
+    """
+
+    def start(self, info: SourceInfo) -> None: ...
+
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:
+        """Every processed frame, after the events that came of it."""
+        ...
+
+    def event(self, event: Event, crop: UInt8Array | None) -> None:
+        """Everything that `stream` yields.
+
+        Args:
+            crop: uint8 [S, S, 3] RGB, the face as it was attributed, with a FaceEvent; None with any other.
+        """
+        ...
+
+    def finish(self, statistics: Statistics) -> None:
+        """The source has ended, was stopped, or failed. Completes and closes what was written."""
+        ...
