@@ -28,7 +28,7 @@ def _answers(
     screener: Screener, pictures: Sequence[Labelled], progress: Callable[[int], None]
 ) -> Iterator[Answer | None]:
     paths = [picture.path for picture in pictures]
-    for done, outcome in enumerate(screener.stream(paths, batch_size=BATCH), start=1):
+    for done, outcome in enumerate(screener.each(paths, batch_size=BATCH), start=1):
         progress(done)
         yield (outcome.verdict, outcome.generator) if isinstance(outcome, Verdict) else None
 

@@ -45,7 +45,7 @@ def screener_line(screener: Screener) -> Line:
 
     def run(pictures: Sequence[bytes]) -> Sample:
         started = time.perf_counter()
-        outcomes = list(screener.stream(pictures, batch_size=len(pictures)))
+        outcomes = list(screener.each(pictures, batch_size=len(pictures)))
         elapsed = 1000 * (time.perf_counter() - started)
         stages: dict[str, float] = {}
         for outcome in outcomes:

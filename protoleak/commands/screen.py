@@ -77,7 +77,7 @@ def run(options: ScreenOptions) -> int:
         skipped = len(listed) - len(todo)
         with _progress(len(todo), errors) as advance:
             try:
-                for outcome in screener.stream(todo, options.batch_size):
+                for outcome in screener.each(todo, options.batch_size):
                     _record(outcome, tally, writer, errors)
                     advance()
             except KeyboardInterrupt:

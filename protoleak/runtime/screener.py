@@ -97,17 +97,17 @@ class Screener:
 
         Raises:
             MediaError: an image cannot be read, or is on a GPU and the engine isn't; no verdicts are returned then. Use
-                `stream` to go on with the others.
+                `each` to go on with the others.
             EngineError: the network's outputs are not finite.
         """
         verdicts = []
-        for outcome in self.stream(self._as_list(images)):
+        for outcome in self.each(self._as_list(images)):
             if isinstance(outcome, ProtoleakError):
                 raise outcome
             verdicts.append(outcome)
         return verdicts
 
-    def stream(
+    def each(
         self, images: Iterable[AnyImage | MediaError], batch_size: int = DEFAULT_BATCH_SIZE
     ) -> Iterator[Verdict | MediaError | EngineError]:
         """One outcome per image, in order: its verdict, or the error that names it. The images are taken as needed.

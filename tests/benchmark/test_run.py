@@ -113,8 +113,8 @@ def test_the_stages_of_a_cuda_graph_come_from_runs_without_it(bundle: Bundle, mo
     class OneGraph(Screener):
         """Hands on what a line on a GPU does: one time for the whole, unless the stages are to be timed."""
 
-        def stream(self, *given: Any, **named: Any) -> Any:
-            for verdict in super().stream(*given, **named):
+        def each(self, *given: Any, **named: Any) -> Any:
+            for verdict in super().each(*given, **named):
                 spent = dict(verdict.milliseconds)  # type: ignore[union-attr]
                 if not self.staged:
                     spent["gpu"] = sum(spent.pop(stage) for stage in ("latent_encoder", "noising", "attributor"))

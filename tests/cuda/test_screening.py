@@ -61,7 +61,7 @@ def test_arrays_on_the_gpu_keep_their_place_among_others_in_a_stream(
     images = aligned(pictures(3))
     small = InterfaceArray(np.zeros((8, 8, 3), np.uint8))
     mixed: Any = [images[0], InterfaceArray(images[1]), small, InterfaceArray(images), images[2]]
-    first, second, refused, many, last = screener.stream(mixed)
+    first, second, refused, many, last = screener.each(mixed)
     expected = screener(images)
     for found, wanted in zip((first, second, last), expected, strict=True):
         assert isinstance(found, protoleak.Verdict)
@@ -78,7 +78,7 @@ def test_one_bad_latent_in_an_array_on_the_gpu_leaves_the_others_their_verdicts(
     screener = screener_on(line, tiny_bundle, monkeypatch)
     images = aligned(pictures(3))
     images[1] = 255
-    first, failure, last = screener.stream(line.take("images", InterfaceArray(images)))
+    first, failure, last = screener.each(line.take("images", InterfaceArray(images)))
     assert isinstance(first, protoleak.Verdict)
     assert isinstance(last, protoleak.Verdict)
     assert str(failure).startswith("image 1: the latent encoder gave 256 of 256")
@@ -136,7 +136,7 @@ def test_on_the_cpu_an_array_on_the_gpu_is_a_media_error_with_the_remedy(tiny_bu
     remedy = "InterfaceArray is on a GPU, and images for the engine onnxruntime come from .* NumPy .* engine='tensorrt'"
     with pytest.raises(MediaError, match=f"images: this {remedy}"):
         screener(array)
-    good, bad, last = screener.stream([picture(0, 1), array, picture(0, 2)])
+    good, bad, last = screener.each([picture(0, 1), array, picture(0, 2)])
     assert isinstance(good, protoleak.Verdict)
     assert isinstance(last, protoleak.Verdict)
     assert isinstance(bad, MediaError)

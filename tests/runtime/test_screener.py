@@ -62,7 +62,7 @@ def test_same_image_gives_the_same_json_in_any_batch(
     screener: protoleak.Screener, pictures: list[np.ndarray], batch_size: int
 ) -> None:
     alone = [without_times(screener(one)[0]) for one in pictures]
-    batched = list(screener.stream(pictures, batch_size))
+    batched = list(screener.each(pictures, batch_size))
     assert [json.dumps(without_times(v)) for v in batched if isinstance(v, protoleak.Verdict)] == [
         json.dumps(one) for one in alone
     ]
@@ -159,11 +159,11 @@ def test_probabilities_are_left_out_without_a_fitted_temperature(
     assert protoleak.load(tmp_path / "b")(picture(0, 1))[0].probabilities is None
 
 
-def test_call_raises_for_a_bad_image_and_stream_goes_on(screener: protoleak.Screener, tmp_path: Path) -> None:
+def test_call_raises_for_a_bad_image_and_each_goes_on(screener: protoleak.Screener, tmp_path: Path) -> None:
     good, bad = picture(0, 1), tmp_path / "missing.jpg"
     with pytest.raises(MediaError, match=r"missing\.jpg"):
         screener([good, bad])
-    outcomes = list(screener.stream([bad, good, b"", good, good], 2))
+    outcomes = list(screener.each([bad, good, b"", good, good], 2))
     assert [type(outcome).__name__ for outcome in outcomes] == [
         "MediaError",
         "Verdict",
@@ -174,7 +174,7 @@ def test_call_raises_for_a_bad_image_and_stream_goes_on(screener: protoleak.Scre
     assert str(outcomes[2]) == "image 2: empty, 0 bytes"
 
 
-def test_stream_takes_images_only_as_needed(screener: protoleak.Screener) -> None:
+def test_each_takes_images_only_as_needed(screener: protoleak.Screener) -> None:
     taken = []
 
     def endless() -> Iterator[np.ndarray]:
@@ -182,9 +182,9 @@ def test_stream_takes_images_only_as_needed(screener: protoleak.Screener) -> Non
             taken.append(seed)
             yield picture(0, 1)
 
-    stream = screener.stream(endless(), 2)
-    next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    each = screener.each(endless(), 2)
+    next(each)
+    each.close()  # type: ignore[attr-defined]
     assert len(taken) < 10
 
 
@@ -218,7 +218,7 @@ def test_nan_is_an_error_naming_image_and_stage_and_the_rest_of_the_batch_goes_o
     write_bundle(tmp_path / "b", manifest, files | {"variants/fp32/latent_encoder.onnx": encoder})
     screener = protoleak.load(tmp_path / "b")
     white = np.full((64, 64, 3), 255, np.uint8)
-    first, failure, last = screener.stream([picture(0, 1), white, picture(0, 2)])
+    first, failure, last = screener.each([picture(0, 1), white, picture(0, 2)])
     assert isinstance(first, protoleak.Verdict)
     assert isinstance(last, protoleak.Verdict)
     assert isinstance(failure, EngineError)
@@ -256,7 +256,7 @@ def test_options_that_cannot_be_honoured_are_refused_at_once(tiny_bundle: Path) 
     with pytest.raises(EngineUnavailable, match="warp"):
         protoleak.load(tiny_bundle, engine="warp")
     with pytest.raises(ProtoleakError, match="batch size 0"):
-        next(protoleak.load(tiny_bundle).stream([], 0))
+        next(protoleak.load(tiny_bundle).each([], 0))
 
 
 def test_damaged_bundle_is_refused_by_load(tiny_bundle: Path, tmp_path: Path) -> None:
