@@ -20,6 +20,7 @@ from protoleak.runtime.engines.base import (
     first_line,
     run_one_by_one,
 )
+from protoleak.runtime.engines.openvino_norms import spread_group_norms
 
 INSTALL = 'pip install "protoleak[openvino]"'
 HINTS = {"variant": "f32", "bf16": "bf16"}
@@ -77,6 +78,8 @@ class OpenVinoEngine:
         try:
             model = core.read_model(io.BytesIO(graph.model))
             model.reshape({port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+            if options.precision == "variant":
+                spread_group_norms(model)
             compiled = core.compile_model(model, "CPU", config)
         except Exception as error:  # RuntimeError, or classes private to the compiled module
             raise EngineError(
