@@ -43,8 +43,10 @@ def distill(
     from protoleak.model.latent_cache import default_cache
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.training.distill import DistillationSettings, distil
+    from protoleak.training.memory import keep_freed_memory
     from protoleak.training.progress import progress_bar
 
+    keep_freed_memory()
     settings = DistillationSettings(
         widths=_three(widths, "--widths"),
         blocks=_three(blocks, "--blocks"),

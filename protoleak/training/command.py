@@ -10,6 +10,7 @@ import msgspec
 from protoleak.calibration.dataset import read_dataset
 from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import load_latent_encoder
+from protoleak.training.memory import keep_freed_memory
 from protoleak.training.progress import progress_bar
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import REPORT_FILE, train
@@ -83,6 +84,7 @@ def run(
     Raises:
         ProtoleakError: see `train`.
     """
+    keep_freed_memory()
     dataset = read_dataset(data, real)
     encoder = load_latent_encoder(latent_encoder, input_range=input_range, scaling=scaling)
     with progress_bar(hidden=quiet) as progress:
