@@ -1,0 +1,84 @@
+"""A stream's own timestamps as seconds since its first frame, strictly increasing; what has to be mended is noted."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+BACKWARDS = Fraction(1)  # seconds: a clock that goes back further has been started anew; less is a faulty timestamp
+
+
+class Clock:
+    """Places frames in time. One per source, for all of its connections.
+
+    Args:
+        live: a frame without a timestamp was captured when it was decoded; in a file it comes a period after the last.
+    """
+
+    def __init__(self, live: bool = False) -> None:
+        self.notes: list[str] = []
+        self.last: float | None = None
+        self._live = live
+        self._offset: Fraction | None = None  # what is taken off the stream's timestamps
+        self._last = Fraction(0)
+        self._captured = 0.0
+
+    def place(self, stamp: Fraction | None, captured: float, period: Fraction, tick: Fraction) -> float:
+        """The frame's timestamp; to be called once for every frame, in the order in which they are shown.
+
+        Args:
+            stamp: the container's, in seconds; None where it has none.
+            captured: `time.monotonic()` at decoding.
+            period: seconds between frames where nothing better is known.
+            tick: the unit of the container's timestamps, in seconds.
+        """
+        if self.last is None:
+            self._offset = stamp
+            if stamp is None:
+                self._note_missing(period)
+            return self._set(Fraction(0), captured)
+        if stamp is None:
+            self._note_missing(period)
+            passed = max(Fraction(captured - self._captured), tick) if self._live else period
+            return self._set(self._last + passed, captured)
+        if self._offset is None:  # the first frames had none, or the connection is a new one
+            passed = max(Fraction(captured - self._captured), tick) if self._live else period
+            self._offset = stamp - (self._last + passed)
+        place = stamp - self._offset
+        if place > self._last:
+            return self._set(place, captured)
+        behind = self._last - place
+        if behind > BACKWARDS:
+            self._note("its clock starts again in the middle: the frames go on after those before")
+            self._offset = stamp - (self._last + period)
+            return self._set(self._last + period, captured)
+        self._note("two frames with the same timestamp" if behind == 0 else "timestamps that go backwards")
+        return self._set(self._last + tick, captured)
+
+    def near(self, stamp: Fraction | None, captured: float) -> float:
+        """Where a picture that could not be decoded would have been: never before the last frame."""
+        if self.last is None:
+            self._offset = stamp
+            return self._set(Fraction(0), captured)
+        if stamp is None or self._offset is None:
+            return self.last
+        return float(max(stamp - self._offset, self._last))
+
+    def restart(self) -> None:
+        """The next frame comes over a new connection, whose timestamps begin anew."""
+        self._offset = None
+
+    def _set(self, place: Fraction, captured: float) -> float:
+        self._last = place
+        self._captured = captured
+        self.last = float(place)
+        return self.last
+
+    def _note_missing(self, period: Fraction) -> None:
+        how = (
+            "the moment of capture is taken" if self._live else f"{float(1 / period):.6g} frames per second are assumed"
+        )
+        self._note(f"frames without a timestamp: {how}")
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)

@@ -1,0 +1,148 @@
+"""Opens what FFmpeg's libraries read, through PyAV: only containers of moving pictures, only the protocols asked for.
+
+A container may name other files or addresses (playlists, concat scripts, SDP), and FFmpeg would follow. None of those
+is on the list of demuxers, and the list of protocols holds what the user's own name needs and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protoleak.errors import MediaError, MissingExtra
+from protoleak.runtime.media import MAXIMUM_PIXELS, printable
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+# fmt: off
+VIDEO_SUFFIXES = frozenset({
+    ".264", ".265", ".3g2", ".3gp", ".avi", ".dv", ".flv", ".h264", ".h265", ".hevc", ".ivf",
+    ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".mxf", ".nut", ".obu", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+})
+# fmt: on
+# FFmpeg's names of demuxers that read pictures from their own bytes alone.
+DEMUXERS = (
+    "asf,av1,avi,dv,evc,flv,h261,h263,h264,hevc,ivf,live_flv,m4v,matroska,webm,mjpeg,mov,mp4,m4a,3gp,3g2,mj2,mpeg,"
+    "mpegts,mpegvideo,mpjpeg,mxf,nut,obu,ogg,rm,vc1,vvc,yuv4mpegpipe"
+)
+PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<smil", b"<MPD", b"v=0\n", b"v=0\r")
+PLAYLIST = "a playlist, which names other files or addresses: refused; give the video that it names"
+
+
+def open_container(
+    url: str,
+    shown: str,
+    protocols: str,
+    demuxers: str = DEMUXERS,
+    options: Mapping[str, str] | None = None,
+    timeouts: tuple[float, float] | None = None,
+) -> InputContainer:
+    """Opens a container without decoding anything.
+
+    Args:
+        url: for FFmpeg, with its protocol in front.
+        shown: what messages call it.
+        protocols: FFmpeg's names of the protocols that may be used, with commas between.
+        demuxers: the same for containers.
+        options: further ones for the protocol and the demuxer.
+        timeouts: seconds for opening and for each read; None for no limit.
+
+    Raises:
+        MissingExtra: PyAV is not installed.
+        av.FFmpegError: it cannot be opened; the caller knows how to say why.
+    """
+    try:
+        import av
+    except ImportError:
+        raise MissingExtra("av", "video") from None
+    given = {**(options or {}), "protocol_whitelist": protocols, "format_whitelist": demuxers}
+    try:
+        return av.open(url, "r", options=given, timeout=timeouts, metadata_errors="replace")
+    except UnicodeError as error:
+        raise MediaError(f"{shown}: damaged: {error}") from None
+
+
+def video_stream(container: InputContainer, shown: str) -> VideoStream:
+    """The stream to read, ready to decode.
+
+    One thread decodes: with several, FFmpeg's H.264 decoder conceals damaged slices without flagging the frame
+    (measured, see docs/decisions/0008), and frame threads would add their number to the latency of live sources.
+
+    Raises:
+        MediaError: there is no moving picture in it, no decoder for it, or it has more pixels than are allowed.
+    """
+    from av.codec.context import Flags
+    from av.stream import Disposition
+
+    moving = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    if not moving:
+        others = " and ".join(sorted({one.type for one in container.streams if one.type != "video"})) or "nothing else"
+        only = f"a cover picture and {others}" if container.streams.video else f"only {others}"
+        raise MediaError(f"{shown}: no moving picture in it, {only}: nothing to screen")
+    stream = max(moving, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height))
+    if stream.codec_context is None:
+        raise MediaError(f"{shown}: this FFmpeg has no decoder for its video: convert it to H.264")
+    if stream.width * stream.height > MAXIMUM_PIXELS:
+        raise MediaError(f"{shown}: {stream.width}×{stream.height} pixels, more than the {MAXIMUM_PIXELS} allowed")
+    stream.thread_count = 1
+    # Frames that a decoder knows to be damaged come out flagged, and are counted; without this some vanish.
+    stream.codec_context.flags |= Flags.output_corrupt
+    return stream
+
+
+def why_unreadable(path: Path) -> str:
+    """What is wrong with a file that FFmpeg cannot open, from its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if is_playlist(head):
+        return PLAYLIST
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        if not _has_box(path, b"moov"):
+            return "truncated, or never finished: its index (the moov box at the end) is missing: copy it again"
+        return "damaged: its index cannot be read: copy it again"
+    return "not a video that protoleak reads, or damaged from its beginning: convert it to MP4, or copy it again"
+
+
+def is_playlist(head: bytes) -> bool:
+    """Whether a file that begins so names other files."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return start.startswith(PLAYLISTS) or (start.startswith(b"<?xml") and any(mark in head for mark in PLAYLISTS))
+
+
+def _has_box(path: Path, wanted: bytes) -> bool:
+    """Whether an MP4 file holds a box of this type at its top level, whole."""
+    size = path.stat().st_size
+    place = 0
+    with path.open("rb") as file:
+        while place + 8 <= size:
+            file.seek(place)
+            header = file.read(16)
+            length = int.from_bytes(header[:4], "big")
+            if length == 1:
+                length = int.from_bytes(header[8:16], "big")
+            elif length == 0:
+                length = size - place
+            if header[4:8] == wanted:
+                return place + length <= size
+            place += max(length, 8)
+    return False
+
+
+def is_readable_video(path: str) -> bool:
+    """Whether a file without a telling suffix holds a moving picture; False where PyAV is not installed."""
+    try:
+        import av
+    except ImportError:
+        return False
+    try:
+        if not Path(path).is_file():
+            return False
+        with open_container("file:" + path, printable(path), protocols="file") as container:
+            video_stream(container, printable(path))
+    except (MediaError, OSError, ValueError, av.FFmpegError):  # whoever opens it next says what it is
+        return False
+    return True

@@ -1,0 +1,103 @@
+"""From what the user names to an opened source, and which of the names are moving pictures."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from protoleak.runtime.sources import IMAGE_SUFFIXES
+from protoleak.video.frames import FrameSource
+from protoleak.video.sources.containers import VIDEO_SUFFIXES, is_readable_video
+
+NETWORK = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
+GSTREAMER = "gst:"
+
+
+def open_source(name: str) -> FrameSource:
+    """Opens a source.
+
+    Args:
+        name: a video file; `rtsp://`, `rtsps://`, `http://` or `https://` and an address; the number of a webcam, such
+            as "0"; or `gst:` and a GStreamer pipeline. A file whose name is a number is named with its folder: `./0`.
+
+    Raises:
+        MediaError: it cannot be opened; one line with the source, the reason and the remedy.
+        MissingExtra: an optional package is needed.
+    """
+    from protoleak.video.sources.file import FileSource
+
+    return FileSource(name)
+
+
+def is_video(name: str) -> bool:
+    """Whether a name stands for moving pictures: an address, a camera, a pipeline, or a file that holds a video.
+
+    A file with a suffix of images is a still picture, GIFs included; one with a suffix of videos is a video, whether it
+    can be read or not; any other is looked into. A folder is neither.
+    """
+    if NETWORK.match(name) or name.startswith(GSTREAMER) or _is_camera(name):
+        return True
+    suffix = Path(name).suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return False
+    if suffix in VIDEO_SUFFIXES:
+        return not _is_folder(name)
+    return is_readable_video(name)
+
+
+def expand_videos(sources: Iterable[str]) -> list[str]:
+    """The moving pictures among the sources, each once: those named, those in named folders and below, sorted by path,
+    and those that glob patterns match."""
+    return separate(sources)[1]
+
+
+def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Still pictures and moving ones apart.
+
+    Returns:
+        stills: for `protoleak.runtime.sources.expand_sources`: everything that is no video, `-` and folders and
+            patterns included, as given; a folder or pattern that yields videos only is left out, so that
+            nobody is told that there is no image in it.
+        videos: for `open_source`, each once.
+    """
+    stills: list[str] = []
+    videos: dict[str, None] = {}
+    for source in sources:
+        if source == "-":
+            stills.append(source)
+        elif is_video(source):
+            videos[source] = None
+        elif _is_folder(source):
+            found = sorted(_files(source, VIDEO_SUFFIXES))
+            videos.update(dict.fromkeys(found))
+            if not found or any(True for _ in _files(source, IMAGE_SUFFIXES)):
+                stills.append(source)
+        elif glob.has_magic(source) and not os.path.lexists(source):
+            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 Path.glob refuses absolute patterns
+            others, found = separate(matches)
+            videos.update(dict.fromkeys(found))
+            # Left as a pattern where it can be: what matches nothing is reported by whoever expands images.
+            stills += others if found else [source]
+        else:
+            stills.append(source)
+    return stills, list(videos)
+
+
+def _is_camera(name: str) -> bool:
+    return name.isascii() and name.isdigit()
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # too long a name, or a NUL byte: opening it as a file will say so
+        return False
+
+
+def _files(folder: str, suffixes: frozenset[str]) -> Iterator[str]:
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        yield from (str(Path(place, name)) for name in files if Path(name).suffix.lower() in suffixes)
