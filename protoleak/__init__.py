@@ -70,7 +70,8 @@ def load(
     Args:
         bundle: a bundle directory or .zip; None for the one that comes with the package.
         alpha: significance level in (0, 1): the share of known images that may be called unknown.
-        variant: a precision of the bundle, such as "fp32"; None or "auto" for the first that its manifest lists.
+        variant: a precision of the bundle, such as "fp32"; None or "auto" for the fastest in the engine, as measured
+            when the bundle was exported, or for the first that its manifest lists.
         engine: what executes the graphs: one that `protoleak engines` lists, or "auto" for the best that can run here.
         threads: processor threads for one image; None for the engine's own choice (the physical cores).
         engine_options: what else can be set of an engine, such as OpenVINO's bfloat16 or the CUDA device.

@@ -64,7 +64,7 @@ def screen(
         typer.Option("--engine", help="One that `protoleak engines` lists, or auto for the best that can run here."),
     ] = "auto",
     variant: Annotated[
-        str, typer.Option("--variant", help="A precision of the bundle, or auto for the first that it lists.")
+        str, typer.Option("--variant", help="A precision of the bundle, or auto for the fastest, as measured.")
     ] = "auto",
     precision: Annotated[
         str,

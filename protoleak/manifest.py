@@ -55,8 +55,12 @@ class Density(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reference_images: int
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """manifest.json. All fields are checked for type; unknown fields are refused."""
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """manifest.json. All fields are checked for type; unknown fields are refused.
+
+    A field that came later has a default and isn't written where it has that, so that bundles which don't use it are
+    read by every protoleak.
+    """
 
     schema_version: int
     name: str
@@ -76,6 +80,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     provenance: dict[str, Any]
     variants: list[str]
     files: dict[str, FileRecord]
+    speeds: dict[str, dict[str, float]] | None = None  # engine → variant → ms per image, where it was exported
+    face_detector: str | None = None  # kind of the model in face_detector.onnx; "yunet" is the only one
 
     @property
     def noise_schedule(self) -> NoiseSchedule:
@@ -135,6 +141,11 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
             manifest.low_frequency is None or 1 <= manifest.low_frequency.components <= min(manifest.latent_shape[1:]),
             f"{manifest.low_frequency} for latents of {manifest.latent_shape}",
         ),
+        (
+            all(set(of) <= set(manifest.variants) for of in (manifest.speeds or {}).values()),
+            f"speeds of other variants than {manifest.variants}",
+        ),
+        (manifest.face_detector in (None, "yunet"), f"face detector {manifest.face_detector!r}: only 'yunet' is known"),
         (bool(manifest.variants), "no variant"),
         (
             all(re.fullmatch(r"[a-z0-9_]+", name) for name in manifest.variants),

@@ -59,7 +59,7 @@ def build(
     )
     loaded = Bundle.load(bundle)
     asked = list(loaded.manifest.variants) if variant == "all" else names(variant, "--variant")
-    chosen = dict.fromkeys(choose_variant(loaded.manifest, name)[0] for name in asked)
+    chosen = dict.fromkeys(choose_variant(loaded.manifest, name, engine)[0] for name in asked)
     cache = PlanCache(notify=lambda message: print(f"note: {message}", file=sys.stderr))
     plans: list[tuple[str, Plan]] = []
     for name in chosen:

@@ -39,7 +39,7 @@ def engines(
         from protoleak.runtime.variants import choose_variant
 
         manifest = Bundle.load(bundle).manifest
-        variant, why = choose_variant(manifest, "auto")
+        variant, why = choose_variant(manifest, "auto", chosen or None)
         report["variants"] = {"all": list(manifest.variants), "auto": variant, "reason": why}
     if as_json:
         print(json.dumps(report, indent=2))

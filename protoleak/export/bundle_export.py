@@ -32,8 +32,16 @@ from protoleak.export.images import ImageSet, folder_of_images, in_order_of, spl
 from protoleak.export.onnx_graph import Stage
 from protoleak.export.parity import ParityRow, compare_outputs
 from protoleak.export.settings import ExportSettings
+from protoleak.export.speed import measure_speeds
 from protoleak.export.variant import VariantRunner
-from protoleak.export.variants import BuiltVariant, VariantBuilder, check_variants, sizes, variant_files
+from protoleak.export.variants import (
+    BuiltVariant,
+    VariantBuilder,
+    calibration_pixels,
+    check_variants,
+    sizes,
+    variant_files,
+)
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.runtime import conformal
 from protoleak.runtime.media import UInt8Array
@@ -41,6 +49,7 @@ from protoleak.runtime.media import UInt8Array
 __all__ = ["ExportResult", "ExportSettings", "export_bundle", "prove_parity"]
 
 PARITY_IMAGES = 8
+SPEED_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,13 @@ def export_bundle(
     for name, variant in written.items():
         files |= variant_files(name, variant)
     manifest = with_images(manifest, {"train": len(train.labels)} | fp32.used, skipped)
-    manifest = with_variants(manifest, list(written), refused)
+    speeds = None
+    if len(written) > 1:
+        pixels = calibration_pixels(splits["calibration"], SPEED_IMAGES, config.image_size)
+        speeds = measure_speeds(
+            {name: variant.graphs for name, variant in written.items()}, manifest, noise_bank, pixels
+        )
+    manifest = with_variants(manifest, list(written), refused, speeds)
     sha256 = write_bundle(out, manifest, files)
     reports = {name: variant.evaluation.report for name, variant in written.items()}
     return ExportResult(sha256, fp32.report, parity, skipped, reports, refused)

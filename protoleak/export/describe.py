@@ -65,8 +65,13 @@ def with_images(manifest: Manifest, images: Mapping[str, int], skipped: Sequence
     return msgspec.structs.replace(manifest, provenance=manifest.provenance | {"export": export})
 
 
-def with_variants(manifest: Manifest, variants: Sequence[str], refused: Mapping[str, str]) -> Manifest:
-    """The manifest with the variants that were written, and why others weren't."""
+def with_variants(
+    manifest: Manifest,
+    variants: Sequence[str],
+    refused: Mapping[str, str],
+    speeds: dict[str, dict[str, float]] | None,
+) -> Manifest:
+    """The manifest with the variants that were written, why others weren't, and how fast each is in which engine."""
     export = {**manifest.provenance["export"], "refused_variants": dict(refused)}
     provenance = manifest.provenance | {"export": export}
-    return msgspec.structs.replace(manifest, variants=list(variants), provenance=provenance)
+    return msgspec.structs.replace(manifest, variants=list(variants), provenance=provenance, speeds=speeds)

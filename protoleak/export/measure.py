@@ -86,7 +86,7 @@ def measure_variant(
             report["real_class_accused"] = _share(camera.count("known"), len(camera))
         report["false_rejection"] = {
             **_share(verdicts.count("unknown"), len(verdicts)),
-            **_promise(groups, alpha),
+            **promise(groups, alpha),
             "calibration_images": len(calibration.overall),
         }
         if np.bincount(test_labels, minlength=len(generators)).min() > 0:
@@ -114,7 +114,7 @@ def measure_variant(
     return report
 
 
-def _promise(groups: Sequence[tuple[Float64Array, str]], alpha: float) -> dict[str, float]:
+def promise(groups: Sequence[tuple[Float64Array, str]], alpha: float) -> dict[str, float]:
     """What holds for the false rejections among known images of all generators together.
 
     Images compared with their predicted generator's own list are rejected at a rate of at most α, and so are all
@@ -122,6 +122,12 @@ def _promise(groups: Sequence[tuple[Float64Array, str]], alpha: float) -> dict[s
 
     The 95 % bound is a union bound over the lists in use: with each list's bound at confidence 1 − 5 %/lists, all hold
     together; a mean of generators' rates is at most their greatest.
+
+    Args:
+        groups: `conformal.group` of each generator at α.
+
+    Returns:
+        "promised_on_average" and "bound_95".
     """
     own = [len(group) for group, kind in groups if kind == "generator"]
     overall = next((len(group) for group, kind in groups if kind == "overall"), None)

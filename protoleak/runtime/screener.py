@@ -69,12 +69,12 @@ class Screener:
         """See `protoleak.load` for the arguments and errors."""
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         manifest = self.bundle.manifest
-        chosen = self.bundle.variant(choose_variant(manifest, variant)[0])
+        options = engine_options or EngineOptions()
+        name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
+        chosen = self.bundle.variant(choose_variant(manifest, variant, name)[0])
         self.variant = chosen.name
         self.alpha = alpha
         self._rule = DecisionRule(manifest, chosen.calibration, alpha)
-        options = engine_options or EngineOptions()
-        name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
         encoder, attributor = graphs_of(chosen)
         noising = Noising.of(manifest, self.bundle.noise_bank)
         shapes = ExpectedShapes(self.bundle.path, manifest)

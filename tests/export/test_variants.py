@@ -22,6 +22,7 @@ from protoleak.export.gate import GateLimits, compare_variants
 from protoleak.export.onnx_graph import prepared
 from protoleak.export.settings import ExportSettings, VariantSettings
 from protoleak.model.checkpoint import TrainedModel, save_model
+from protoleak.runtime.variants import choose_variant
 from tests.training.pictures import picture, write_pictures
 
 # On 12 test images one image more or less is 8 %; the limits proper are tested in test_gate.py.
@@ -68,7 +69,24 @@ def test_a_bundle_holds_the_variants_asked_for_with_fp32_first(exported: tuple[P
     assert Bundle.load(path).manifest.variants == ["fp32", "fp16", "int8"]
     assert list(result.reports) == ["fp32", "fp16", "int8"]
     assert result.refused == {}
-    assert load(path, None)(picture("rows", 900))[0].bundle.variant == "fp32"
+
+
+def test_the_fastest_variant_of_the_engine_is_the_default(exported: tuple[Path, ExportResult]) -> None:
+    """All of them passed the gate, so nothing but speed is left to choose by."""
+    path, _ = exported
+    speeds = Bundle.load(path).manifest.speeds
+    assert speeds is not None
+    assert {"fp32", "fp16", "int8"} == set(speeds["onnxruntime"])
+    assert all(spent > 0 for spent in speeds["onnxruntime"].values())
+    fastest = min(speeds["onnxruntime"], key=lambda name: speeds["onnxruntime"][name])
+    assert load(path, None)(picture("rows", 900))[0].bundle.variant == fastest
+
+
+def test_an_engine_that_was_not_measured_takes_the_first_variant(exported: tuple[Path, ExportResult]) -> None:
+    manifest = Bundle.load(exported[0]).manifest
+    name, why = choose_variant(manifest, "auto", "tensorrt")
+    assert name == "fp32"
+    assert "no speeds in tensorrt" in why
 
 
 @pytest.mark.parametrize("name", ["fp16", "int8"])
