@@ -5,6 +5,7 @@ Nothing in a bundle is a pickle, and nothing in it is executed before every chec
     manifest.json                       what the bundle is, and the hash and size of every other file
     noise_bank.npy                      float32 [T, C, h, w], the frozen ε
     prototypes.npy                      float32 [K, M, D], for the reasons of a verdict
+    face_detector.onnx                  finds the faces in pictures and frames; only where one was put in
     variants/<variant>/latent_encoder.onnx, attributor.onnx, calibration.npz, report.json
 """
 
@@ -24,7 +25,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.bundle_files import NOISE_BANK, PROTOTYPES, check_files, read_directory, read_zip
+from protoleak.bundle_files import FACE_DETECTOR, NOISE_BANK, PROTOTYPES, check_files, read_directory, read_zip
 from protoleak.diffusion import Float32Array, Float64Array
 from protoleak.errors import BundleError
 from protoleak.manifest import MANIFEST, FileRecord, Manifest
@@ -149,8 +150,16 @@ class Bundle:
         check_files(files, manifest, location)
         bundle = cls(location, manifest, hashlib.sha256(files[MANIFEST]).hexdigest(), files)
         for name in manifest.variants:
-            bundle._check_graphs(name)
+            bundle._check_graph(f"variants/{name}/latent_encoder.onnx")
+            bundle._check_graph(f"variants/{name}/attributor.onnx")
+        if manifest.face_detector is not None:
+            bundle._check_graph(FACE_DETECTOR)
         return bundle
+
+    @property
+    def face_detector(self) -> bytes | None:
+        """The serialised ONNX model that finds faces, of the kind that the manifest says; None where there is none."""
+        return None if self.manifest.face_detector is None else self._files[FACE_DETECTOR]
 
     def variant(self, name: str) -> Variant:
         """One variant's graphs and calibration.
@@ -175,15 +184,13 @@ class Bundle:
             report=_parse_report(self._files[f"{folder}/report.json"], f"{where}/report.json"),
         )
 
-    def _check_graphs(self, variant: str) -> None:
-        for graph in ("latent_encoder.onnx", "attributor.onnx"):
-            name = f"variants/{variant}/{graph}"
-            try:
-                problems = inspect_onnx(self._files[name]).problems()
-            except ValueError as error:
-                raise BundleError(f"{self.path}/{name}: {error}") from error
-            if problems:
-                raise BundleError(f"{self.path}/{name}: {'; '.join(problems)}: nothing was executed; export it again")
+    def _check_graph(self, name: str) -> None:
+        try:
+            problems = inspect_onnx(self._files[name]).problems()
+        except ValueError as error:
+            raise BundleError(f"{self.path}/{name}: {error}") from error
+        if problems:
+            raise BundleError(f"{self.path}/{name}: {'; '.join(problems)}: nothing was executed; export it again")
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:

@@ -12,6 +12,7 @@ from protoleak.manifest import MANIFEST, Manifest, parse_manifest
 
 NOISE_BANK = "noise_bank.npy"
 PROTOTYPES = "prototypes.npy"
+FACE_DETECTOR = "face_detector.onnx"
 VARIANT_FILES = ("latent_encoder.onnx", "attributor.onnx", "calibration.npz", "report.json")
 MAXIMUM_MANIFEST_BYTES = 16 * 2**20
 MAXIMUM_COMPRESSION_RATIO = 200  # weights hardly compress; JSON compresses about tenfold
@@ -88,6 +89,8 @@ def _read_member(archive: zipfile.ZipFile, name: str, maximum: int, location: Pa
 def check_files(files: Mapping[str, bytes], manifest: Manifest, location: Path) -> None:
     needed = {NOISE_BANK, PROTOTYPES}
     needed |= {f"variants/{variant}/{name}" for variant in manifest.variants for name in VARIANT_FILES}
+    if manifest.face_detector is not None:
+        needed.add(FACE_DETECTOR)
     unlisted = sorted(needed - manifest.files.keys())
     if unlisted:
         raise BundleError(f"{location}/{MANIFEST} does not list {', '.join(unlisted)}: export the bundle again")

@@ -18,8 +18,10 @@ MODEL_GRAPH = 7
 MODEL_FUNCTIONS = 25
 GRAPH_NODE = 1
 GRAPH_INITIALIZER = 5
+GRAPH_OUTPUT = 12
 GRAPH_SPARSE_INITIALIZER = 15
 FUNCTION_NODE = 7
+VALUE_NAME = 1
 NODE_OP_TYPE = 4
 NODE_ATTRIBUTE = 5
 ATTRIBUTE_TENSOR = 5
@@ -78,6 +80,23 @@ def inspect_onnx(model: bytes) -> OnnxFindings:
         return _inspect_model(model)
     except RecursionError:
         raise ValueError("not an ONNX model: graphs are nested too deeply") from None
+
+
+def output_names(model: bytes) -> list[str]:
+    """The names of a serialised ONNX model's outputs, in their order.
+
+    Raises:
+        ValueError: the bytes are not a protobuf message with an ONNX graph in it.
+    """
+    names = [
+        bytes(name).decode("utf-8", "replace")
+        for graph in _messages(memoryview(model), MODEL_GRAPH)
+        for output in _messages(graph, GRAPH_OUTPUT)
+        for name in _messages(output, VALUE_NAME)
+    ]
+    if not names:
+        raise ValueError("not an ONNX model: no output found")
+    return names
 
 
 def _inspect_model(model: bytes) -> OnnxFindings:
@@ -166,6 +185,13 @@ def _inspect_tensor(tensor: memoryview, findings: OnnxFindings) -> None:
         if not np.isfinite(np.frombuffer(payload, dtype=dtype)).all():
             findings.non_finite_tensors.append(name)
             return
+
+
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    """The values of one field that holds messages or strings."""
+    for number, value in _fields(message):
+        if number == wanted and isinstance(value, memoryview):
+            yield value
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
