@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from protoleak.runtime.media import UInt8Array
 from protoleak.video.events import Event, TrackVerdict
@@ -50,4 +50,13 @@ class Sink(Protocol):
 
     def finish(self, statistics: Statistics) -> None:
         """The source has ended, was stopped, or failed. Completes and closes what was written."""
+        ...
+
+
+@runtime_checkable
+class StatusSink(Sink, Protocol):
+    """A sink that also wants to see the numbers as they change, such as a status panel."""
+
+    def status(self, statistics: Statistics) -> None:
+        """A few times a second, also while no frame comes."""
         ...

@@ -32,10 +32,11 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         media_seconds: timestamp of the newest processed frame.
         fps_in, fps_processed: frames per second of wall time.
         queues: name → frames or faces waiting.
-        latency: capture to verdict; None before the first.
-        cpu_seconds: stage → processor time of its thread.
+        latency: capture to verdict, of the newest 1,000 attributed faces; None before the first.
+        cpu_seconds: stage → processor time of its own thread; threads of codecs and engines are not in it.
         resident_mib: memory of the process.
         interrupted: whether somebody stopped it.
+        faces_given_up: due faces of a live source that waited too long for a busy engine; 0 for files.
     """
 
     source: str
@@ -57,3 +58,4 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     cpu_seconds: dict[str, float]
     resident_mib: float
     interrupted: bool
+    faces_given_up: int = 0

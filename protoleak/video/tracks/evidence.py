@@ -1,0 +1,68 @@
+"""What the attributed faces of a track say together.
+
+Frames of one person are anything but independent: neighbours are nearly the same picture. So the p-values are merged by
+a rule that is valid under any dependence: for p-values p_1 … p_K, min(1, 2 · mean) is a p-value (Rüschendorf 1982,
+"Random variables with maximum sums", Theorem 2; Vovk and Wang 2020, "Combining p-values via averaging", Biometrika 107,
+which shows that no factor below 2 holds for all K). With it, a track of a known generator is called unknown with
+probability at most alpha, if each of its faces would be alone. The promise is for the verdict at one count of faces,
+such as the track's last; not for "never unknown at any moment of it".
+"""
+
+from __future__ import annotations
+
+import math
+
+from protoleak.runtime.verdict import Verdict
+from protoleak.video.events import TrackAnswer, TrackVerdict
+
+
+class Evidence:
+    """Sums over a track's faces: the memory that it takes doesn't grow with the track.
+
+    Args:
+        alpha: significance level for unknown.
+        minimum: attributed faces before there is a verdict; below it the answer is "undecided".
+        real_class: the bundle's class of camera originals, None where it has none.
+    """
+
+    def __init__(self, alpha: float, minimum: int, real_class: str | None) -> None:
+        self._alpha, self._minimum, self._real_class = alpha, minimum, real_class
+        self._faces = 0
+        self._p_values = 0.0
+        self._scores: dict[str, float] = {}
+
+    def add(self, verdict: Verdict) -> None:
+        """Takes in the verdict of one more face."""
+        self._faces += 1
+        self._p_values += verdict.p_value
+        for name, score in verdict.scores.items():
+            self._scores[name] = self._scores.get(name, 0.0) + score
+
+    def answer(self) -> TrackVerdict:
+        """The track's verdict with the faces that there are: that of `DecisionRule` on mean scores and the merged
+        p-value. "undecided" names no generator."""
+        scores = {name: total / self._faces for name, total in self._scores.items()}
+        nearest = max(scores, key=lambda name: scores[name]) if scores else None
+        p_value = merged_p_value(self._p_values / self._faces) if self._faces else 1.0
+        verdict: TrackAnswer
+        if nearest is None or self._faces < self._minimum:
+            verdict = "undecided"
+        elif p_value <= self._alpha:
+            verdict = "unknown"
+        else:
+            verdict = "real" if nearest == self._real_class else "known"
+        return TrackVerdict(
+            verdict=verdict,
+            generator=nearest if verdict == "known" else None,
+            nearest=nearest,
+            p_value=p_value,
+            evidence=self._faces,
+            scores=scores,
+        )
+
+
+def merged_p_value(mean: float) -> float:
+    """min(1, 2 · mean): a p-value, whatever the dependence of those that `mean` is the arithmetic mean of."""
+    if math.isnan(mean):
+        raise ValueError("the mean of the p-values is NaN")
+    return min(1.0, 2.0 * mean)
