@@ -29,6 +29,7 @@ DEMUXERS = (
     "asf,av1,avi,dv,evc,flv,h261,h263,h264,hevc,ivf,live_flv,m4v,matroska,webm,mjpeg,mov,mp4,m4a,3gp,3g2,mj2,mpeg,"
     "mpegts,mpegvideo,mpjpeg,mxf,nut,obu,ogg,rm,vc1,vvc,yuv4mpegpipe"
 )
+MISSING_END = 1.0  # seconds that a video may be shorter than its header says before it counts as cut off
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<smil", b"<MPD", b"v=0\n", b"v=0\r")
 PLAYLIST = "a playlist, which names other files or addresses: refused; give the video that it names"
 

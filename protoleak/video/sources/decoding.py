@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -55,14 +56,23 @@ class Decoder:
         clock, upright: the source's; they outlive a connection.
         index: of the first frame.
         holes: whether stretches without frames are to be reported, as in files.
+        stamped: whether the stream's timestamps mean anything.
     """
 
     def __init__(
-        self, stream: VideoStream, clock: Clock, upright: Upright, index: int = 0, holes: bool = False
+        self,
+        stream: VideoStream,
+        clock: Clock,
+        upright: Upright,
+        index: int = 0,
+        holes: bool = False,
+        stamped: bool = True,
     ) -> None:
         from av import FFmpegError
 
         self._error = FFmpegError
+        self._stream = stream
+        self._stamped = stamped
         self._clock = clock
         self._upright = upright
         self.index = index
@@ -97,16 +107,25 @@ class Decoder:
             self._waiting.popitem(last=False)
         yield from self._release(captured, everything=last)
 
-    def finish(self) -> Iterator[Gap]:
+    def drain(self) -> Iterator[Frame | Gap]:
+        """What is left after the connection broke."""
+        with contextlib.suppress(self._error):  # a decoder that has nothing more to give
+            for frame in self._stream.codec_context.decode(None):
+                self._hold(frame)
+        yield from self._release(time.monotonic(), everything=True)
+
+    def finish(self) -> Gap | None:
         """The gap in which the stream ended, if it did."""
-        if self._damage is not None:
-            yield Gap(self._damage.began or 0.0, None, self._reason(self._damage))
-            self._damage = None
+        if self._damage is None or self._damage.began is None:
+            return None
+        return Gap(self._damage.began, None, self._reason(self._damage))
 
     def _hold(self, frame: VideoFrame) -> None:
         turn, corrupt = self._waiting.pop(frame.dts, (None, False)) if frame.dts is not None else (None, False)
         ticks = frame.pts if frame.pts is not None else frame.dts
-        stamp = None if ticks is None or frame.time_base is None else ticks * frame.time_base
+        stamp = None
+        if self._stamped and ticks is not None and frame.time_base is not None:
+            stamp = ticks * frame.time_base
         self._take(_Decoded(frame, stamp, turn, corrupt or frame.is_corrupt))
 
     def _take(self, decoded: _Decoded) -> None:

@@ -15,7 +15,7 @@ from protoleak.errors import MediaError
 from protoleak.runtime.media import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.sources.clock import Clock
-from protoleak.video.sources.containers import open_container, video_stream, why_unreadable
+from protoleak.video.sources.containers import MISSING_END, open_container, video_stream, why_unreadable
 from protoleak.video.sources.decoding import Decoder
 from protoleak.video.sources.picture import Upright
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 CHUNK = 2**20
-MISSING_END = 1.0  # seconds that a file may be shorter than its header says before it counts as cut off
 
 
 class FileSource:
@@ -112,7 +111,8 @@ class FileSource:
             raise MediaError(
                 f"{self._shown}: cannot be read further {where}: {error.strerror}: copy it again"
             ) from None
-        gaps = [*self._decoder.finish(), *self._missing_end(container, stream, seen)]
+        damage = self._decoder.finish()
+        gaps = [*([damage] if damage else []), *self._missing_end(container, stream, seen)]
         if gaps:
             yield Gap(gaps[0].timestamp, None, "; ".join(gap.reason for gap in gaps))
 

@@ -11,22 +11,30 @@ from pathlib import Path
 from protoleak.runtime.sources import IMAGE_SUFFIXES
 from protoleak.video.frames import FrameSource
 from protoleak.video.sources.containers import VIDEO_SUFFIXES, is_readable_video
+from protoleak.video.sources.network import NetworkSettings, NetworkSource
 
 NETWORK = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
 GSTREAMER = "gst:"
 
 
-def open_source(name: str) -> FrameSource:
+def open_source(name: str, *, network: NetworkSettings = NetworkSettings()) -> FrameSource:  # noqa: B008 frozen
     """Opens a source.
 
     Args:
         name: a video file; `rtsp://`, `rtsps://`, `http://` or `https://` and an address; the number of a webcam, such
             as "0"; or `gst:` and a GStreamer pipeline. A file whose name is a number is named with its folder: `./0`.
+        network: time limits and transport of addresses.
 
     Raises:
         MediaError: it cannot be opened; one line with the source, the reason and the remedy.
         MissingExtra: an optional package is needed.
     """
+    if NETWORK.match(name):
+        return NetworkSource(name, network)
+    if name.startswith(GSTREAMER) or _is_camera(name):
+        from protoleak.video.sources.camera import open_camera, open_pipeline
+
+        return open_camera(name) if _is_camera(name) else open_pipeline(name)
     from protoleak.video.sources.file import FileSource
 
     return FileSource(name)

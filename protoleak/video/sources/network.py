@@ -1,0 +1,247 @@
+"""RTSP and HTTP: reads with time limits, reconnects with back-off, and says how long there was nothing to see."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, cast
+
+from protoleak.errors import MediaError
+from protoleak.runtime.media import printable
+from protoleak.video.frames import Frame, Gap, SourceInfo
+from protoleak.video.sources.clock import Clock
+from protoleak.video.sources.containers import DEMUXERS, MISSING_END, open_container, video_stream
+from protoleak.video.sources.decoding import Decoder
+from protoleak.video.sources.handover import Handover
+from protoleak.video.sources.names import without_secrets
+from protoleak.video.sources.picture import Upright
+
+if TYPE_CHECKING:
+    from av import FFmpegError, Packet
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+RTSP = re.compile(r"rtsps?://", re.IGNORECASE)
+HTTP_PROTOCOLS = "http,https,httpproxy,tcp,tls"
+RTSP_PROTOCOLS = "rtsp,rtsps,rtp,srtp,tcp,udp,tls"
+# Demuxers of bytes that carry no clock: the timestamps that FFmpeg gives such streams count frames at a guessed rate.
+CLOCKLESS = frozenset({"h261", "h263", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "mpjpeg", "vc1", "vvc"})
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Time limits, in seconds, and the transport.
+
+    Attributes:
+        open_timeout: to connect and learn what the stream is.
+        stall_timeout: without a frame, after which the connection counts as lost.
+        first_delay: before the first attempt to connect again; it doubles with every further one,
+        longest_delay: up to this.
+        patience: after so long without a frame a live source is given up.
+        transport: of RTSP. UDP loses packets and is often blocked, so TCP unless asked otherwise.
+    """
+
+    open_timeout: float = 10.0
+    stall_timeout: float = 10.0
+    first_delay: float = 0.5
+    longest_delay: float = 30.0
+    patience: float = 600.0
+    transport: Literal["tcp", "udp"] = "tcp"
+
+
+class NetworkSource:
+    """An address. Opening it connects; frames are read in a thread of its own once they are asked for.
+
+    What has a length is finite: a file behind HTTP whose server states its size, or RTSP with a stated duration. It
+    loses no frame, ends when it ends, and is an error when the connection breaks before. Everything else is live: its
+    end, an error or a stall are a lost connection, which is made again until `patience` runs out.
+
+    Raises:
+        MediaError: no connection, or nothing in it that can be read.
+        MissingExtra: PyAV is not installed.
+    """
+
+    def __init__(self, url: str, settings: NetworkSettings = NetworkSettings()) -> None:
+        self._url = url
+        self._shown = printable(without_secrets(url))
+        self._settings = settings
+        container = self._connect()
+        try:
+            stream = video_stream(container, self._shown)
+        except BaseException:
+            container.close()
+            raise
+        duration = container.duration / 1e6 if container.duration else None
+        live = duration is None if RTSP.match(url) else container.size <= 0
+        self._clock, self._upright = Clock(live=live), Upright(self._shown)
+        self._first: InputContainer | None = container
+        self._index = 0
+        self._damage: Gap | None = None  # in which the last connection ended
+        self.info = SourceInfo(
+            name=self._shown,
+            kind="network",
+            live=live,
+            width=stream.width or None,
+            height=stream.height or None,
+            rate=stream.average_rate or stream.guessed_rate or None,
+            duration=None if live else duration,
+            sha256=None,
+        )
+        self._handover: Handover[Frame | Gap] = Handover(f"read {self._shown}", self._read)
+
+    def __iter__(self) -> Iterator[Frame | Gap]:
+        """Frames as they come. `info` is completed by the first, and `info.notes` grows.
+
+        Raises:
+            MediaError: a finite source broke off, or a live one was lost for longer than `patience`.
+        """
+        self._handover.start()
+        while (item := self._handover.take()) is not None:
+            if isinstance(item, Frame):
+                self._complete(item)
+            yield item
+
+    def close(self) -> None:
+        """Ends the iteration at once; a read that hangs is freed within `stall_timeout`, by its own thread."""
+        self._handover.close()
+        if not self._handover.started and self._first is not None:
+            self._first.close()
+            self._first = None
+
+    def _complete(self, frame: Frame) -> None:
+        height, width = frame.image.shape[:2]
+        notes = (*self._upright.notes, *self._clock.notes)
+        if (width, height, notes) != (self.info.width, self.info.height, self.info.notes):
+            self.info = replace(self.info, width=width, height=height, notes=notes)
+
+    def _connect(self) -> InputContainer:
+        """
+        Raises:
+            MediaError: it can't be connected to, or isn't a stream that is read here.
+        """
+        from av import FFmpegError
+
+        over_rtsp = RTSP.match(self._url) is not None
+        settings = self._settings
+        options = {"rtsp_transport": settings.transport} if over_rtsp else {"reconnect": "1"}
+        try:
+            return open_container(
+                self._url,
+                self._shown,
+                protocols=RTSP_PROTOCOLS if over_rtsp else HTTP_PROTOCOLS,
+                demuxers="rtsp" if over_rtsp else DEMUXERS,
+                options={"fflags": "nobuffer", **options},
+                timeouts=(settings.open_timeout, settings.stall_timeout),
+            )
+        except FFmpegError as error:
+            # Not "from error": the address, with its password, is part of FFmpeg's message.
+            raise MediaError(f"{self._shown}: {_why(error, settings.open_timeout)}") from None
+
+    def _read(self) -> Iterator[Frame | Gap]:
+        """All connections, one after the other; runs in the source's own thread."""
+        container, self._first = self._first, None
+        lost: Gap | None = None
+        since, attempts = 0.0, 0
+        while container is not None:
+            reason = "the server ended the stream"
+            try:
+                for item in self._one_connection(container):
+                    if lost is not None:
+                        if isinstance(item, Gap):  # it lies within the longer one
+                            continue
+                        yield replace(lost, seconds=item.timestamp - lost.timestamp)
+                        lost = None
+                    yield item
+            except _ConnectionLost as error:
+                reason = str(error)
+                if not self.info.live:
+                    where = f"after {self._clock.last or 0:.3f} s"
+                    raise MediaError(
+                        f"{self._shown}: the connection broke {where}: {reason}: screen it again, or download it first"
+                    ) from None
+            finally:
+                container.close()
+            if not self.info.live or self._handover.closing.is_set():
+                return
+            if lost is None:
+                began = self._damage.timestamp if self._damage else self._clock.last or 0.0
+                lost, since, attempts = Gap(began, None, reason), time.monotonic(), 0
+            container = None
+            while container is None:
+                if time.monotonic() - since > self._settings.patience:
+                    yield lost
+                    raise MediaError(
+                        f"{self._shown}: lost for {self._settings.patience:g} s ({lost.reason}): given up; look at the "
+                        "camera and its network, and start again"
+                    )
+                delay = min(self._settings.first_delay * 2**attempts, self._settings.longest_delay)
+                attempts += 1
+                if self._handover.closing.wait(delay):
+                    return
+                with contextlib.suppress(MediaError):  # the gap says why it was lost; the next attempt may succeed
+                    container = self._connect()
+
+    def _one_connection(self, container: InputContainer) -> Iterator[Frame | Gap]:
+        """
+        Raises:
+            _ConnectionLost: it broke or stalled. What had arrived was yielded.
+        """
+        from av import FFmpegError
+
+        settings = self._settings
+        live = self.info.live
+        stream = video_stream(container, self._shown)
+        stamped = not (live and container.format.name in CLOCKLESS)
+        decoder = Decoder(stream, self._clock, self._upright, self._index, holes=not live, stamped=stamped)
+        self._clock.restart()
+        waiting_since = time.monotonic()
+        try:
+            # All streams, because sound that goes on while the pictures stand still is a stall too.
+            for packet in container.demux():
+                if packet.stream_index == stream.index:
+                    for item in decoder.decode(cast("Packet[VideoStream]", packet)):
+                        yield item
+                        waiting_since = time.monotonic()
+                if self._handover.closing.is_set():
+                    return
+                if time.monotonic() - waiting_since > settings.stall_timeout:
+                    raise _ConnectionLost(f"no frame for {settings.stall_timeout:g} s")
+        except FFmpegError as error:
+            yield from decoder.drain()
+            raise _ConnectionLost(_why(error, settings.stall_timeout)) from None
+        finally:
+            self._index = decoder.index
+        self._damage = decoder.finish()
+        if live:
+            return
+        if self._damage is not None:
+            yield self._damage
+        elif self.info.duration and self.info.duration - (self._clock.last or 0.0) > MISSING_END:
+            yield Gap(self._clock.last or 0.0, None, f"it ends early: {self.info.duration:.3f} s were announced")
+
+
+class _ConnectionLost(Exception):
+    """Why, in a few words."""
+
+
+def _why(error: FFmpegError, timeout: float) -> str:
+    """One line without the address."""
+    import av.error
+
+    text = (error.strerror or type(error).__name__).lower()
+    if isinstance(error, (av.error.ExitError, TimeoutError)):
+        return f"nothing came for {timeout:g} s"
+    if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
+        return f"{text}: user name and password go into the address, as in rtsp://user:password@camera/path"
+    if isinstance(error, av.error.HTTPError):
+        return f"{text}: look at the path in the address"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{text}: is the server running, and the port right?"
+    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
+        return (
+            "no video stream that protoleak reads; playlists (.m3u8, .mpd) are refused: give the stream's own address"
+        )
+    return f"{text}: look at the address and the network"
