@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -23,6 +23,12 @@ InputRangeOption = Annotated[
 ]
 ScalingOption = Annotated[float, typer.Option("--scaling", help="Factor on the latent of an ONNX latent encoder.")]
 ImageSizeOption = Annotated[int, typer.Option("--image-size", help="Side of the images that the encoder sees.")]
+WorkersOption = Annotated[
+    Optional[int],  # noqa: UP045 Typer evaluates this on Python 3.10 too
+    typer.Option(
+        "--workers", min=0, help="Processes that prepare pictures; 0 for threads; left out, one per core up to 8."
+    ),
+]
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:

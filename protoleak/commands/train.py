@@ -12,6 +12,7 @@ from protoleak.commands.options import (
     InputRangeOption,
     LatentEncoderOption,
     ScalingOption,
+    WorkersOption,
     input_range,
     integers,
     interruptible,
@@ -54,8 +55,17 @@ def train(
     embedding_size: Annotated[int, typer.Option("--embedding-size", min=1)] = 128,
     prototypes: Annotated[int, typer.Option("--prototypes", min=1, help="Per generator.")] = 6,
     views: Annotated[
-        int, typer.Option("--views", min=1, help="Of each training image: itself, then random crops and compressions.")
-    ] = 4,
+        int, typer.Option("--views", min=0, help="Altered ones of each training image, besides the image as it is.")
+    ] = 3,
+    operator_share: Annotated[
+        float,
+        typer.Option(
+            "--operator-share",
+            min=0,
+            max=1,
+            help="Of the views: chains of compression, blur, noise, … The others are random crops and compressions.",
+        ),
+    ] = 0.5,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="At most.")] = 40,
     patience: Annotated[int, typer.Option("--patience", min=1, help="Epochs without a better validation AUC.")] = 10,
     batch_size: Annotated[int, typer.Option("--batch-size", min=2)] = 64,
@@ -69,11 +79,13 @@ def train(
     image_size: ImageSizeOption = 256,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     noise_seed: Annotated[int, typer.Option("--noise-seed", min=0, help="Of the frozen noise bank.")] = 0,
+    workers: WorkersOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run in --out.")] = False,
 ) -> None:
     """Train the attribution network on folders of images, one per generator."""
     if precision not in ("auto", "fp32", "bf16"):
         raise ProtoleakError(f"--precision {precision}: choose auto, fp32 or bf16")
+    from protoleak.model.loading import usable_workers
     from protoleak.training.command import run
     from protoleak.training.settings import TrainingSettings
 
@@ -85,6 +97,7 @@ def train(
         low_frequency_components=low_frequency or None,
         image_size=image_size,
         views=views,
+        operator_share=operator_share,
         epochs=epochs,
         patience=patience,
         batch_size=batch_size,
@@ -107,6 +120,7 @@ def train(
         real=real,
         negatives=negatives,
         resume=resume,
+        workers=usable_workers() if workers is None else workers,
     )
     _print(summary, data)
 

@@ -10,23 +10,24 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from protoleak.diffusion import Float32Array
 from protoleak.errors import CheckpointError, EngineError, MediaError
-from protoleak.model.latent_encoder import LatentEncoder
+from protoleak.model.loading import UInt8Array, loaded
+
+if TYPE_CHECKING:  # processes that only load pictures import this file, and have no use for PyTorch
+    from protoleak.model.latent_encoder import LatentEncoder
 
 # Raise it when preprocessing gives other pixels for the same file, so that old latents go unused.
 PREPROCESSING_VERSION = 1
 DEPLOYED_VIEW = "deployed"  # the view of a picture that inference takes: preprocessing and nothing else
-LOADING_THREADS = min(4, os.cpu_count() or 1)  # Pillow decodes, resizes and compresses without the interpreter's lock
-UInt8Array = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class LatentItem:
 
     Attributes:
         key: whatever decides the pixels: make it with `latent_key`.
-        load: gives the picture as uint8 [S, S, 3]; called only where no latent is cached, and from several threads.
-            May raise MediaError.
+        load: gives the picture as uint8 [S, S, 3]; called only where no latent is cached, and from several threads or,
+            if workers are asked for, in another process. May raise MediaError.
     """
 
     key: str
@@ -77,6 +78,7 @@ def cached_latents(
     cache: Path | None,
     batch_size: int = 16,
     progress: Callable[[int], None] | None = None,
+    workers: int = 0,
 ) -> CachedLatents:
     """The latents of all items, encoded where they are not in the cache.
 
@@ -84,10 +86,11 @@ def cached_latents(
         cache: the directory, made if it isn't there; None to encode everything and keep nothing.
         batch_size: pictures encoded together.
         progress: called with the number of items done so far.
+        workers: processes that load pictures while others are encoded; 0 for threads. The latents are the same.
 
     Raises:
         CheckpointError: the cache cannot be written, or items give latents of different shapes.
-        EngineError: the encoder gives a latent that is not finite.
+        EngineError: the encoder gives a latent that is not finite, or a worker ended before its time.
     """
     found: dict[int, Float32Array] = {}
     failures: list[tuple[int, MediaError]] = []
@@ -109,42 +112,30 @@ def cached_latents(
             found[index] = latent
             report(1)
     hits = len(found)
-    with ThreadPoolExecutor(LOADING_THREADS) as pool:
-        for chunk in _chunks(missing, batch_size):
-            pictures: list[tuple[int, UInt8Array]] = []
-            for index, picture in zip(chunk, pool.map(_load, [items[index] for index in chunk]), strict=True):
-                if isinstance(picture, MediaError):
-                    failures.append((index, picture))
-                else:
-                    pictures.append((index, picture))
-            if pictures:
-                encoded = encoder.encode(np.stack([picture for _, picture in pictures]))
-                if not np.isfinite(encoded).all():  # nothing of the kind may get into the cache
-                    raise EngineError("the latent encoder gave NaN or infinite latents: its weights are unusable")
-                for (index, _), latent in zip(pictures, encoded, strict=True):
-                    found[index] = latent
-                    file = files[index]
-                    if file is not None:
-                        _write(file, latent)
-            report(len(chunk))
+    made = loaded([items[index].load for index in missing], batch_size, workers)
+    for start, part in zip(range(0, len(missing), batch_size), made, strict=True):
+        pictures: list[tuple[int, UInt8Array]] = []
+        for index, picture in zip(missing[start : start + batch_size], part, strict=True):
+            if isinstance(picture, MediaError):
+                failures.append((index, picture))
+            else:
+                pictures.append((index, picture))
+        if pictures:
+            encoded = encoder.encode(np.stack([picture for _, picture in pictures]))
+            if not np.isfinite(encoded).all():  # nothing of the kind may get into the cache
+                raise EngineError("the latent encoder gave NaN or infinite latents: its weights are unusable")
+            for (index, _), latent in zip(pictures, encoded, strict=True):
+                found[index] = latent
+                file = files[index]
+                if file is not None:
+                    _write(file, latent)
+        report(len(part))
     indices = np.array(sorted(found), dtype=np.int64)
     shapes = {latent.shape for latent in found.values()}
     if len(shapes) > 1:
         raise CheckpointError(f"pictures gave latents of different shapes {sorted(shapes)}: make them all of one size")
     latents = np.stack([found[index] for index in indices]) if found else np.zeros((0, 0, 0, 0), dtype=np.float32)
     return CachedLatents(latents, indices, tuple(failures), hits)
-
-
-def _load(item: LatentItem) -> UInt8Array | MediaError:
-    try:
-        return item.load()
-    except MediaError as error:
-        return error
-
-
-def _chunks(indices: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(indices), size):
-        yield indices[start : start + size]
 
 
 def _file(cache: Path | None, encoder: LatentEncoder, item: LatentItem) -> Path | None:

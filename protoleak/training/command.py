@@ -67,6 +67,7 @@ def run(
     negatives: Path | None = None,
     cache: Path | None = None,
     resume: bool = False,
+    workers: int = 0,
     quiet: bool = False,
 ) -> TrainingSummary:
     """Reads data and latent encoder, trains, and writes a model.
@@ -79,6 +80,7 @@ def run(
         negatives: a folder of pictures of no class.
         cache: folder of cached latents; None for the user's own.
         resume: go on from an interrupted run in `out`.
+        workers: processes that make views of images; 0 for threads.
         quiet: no progress bar.
 
     Raises:
@@ -96,6 +98,7 @@ def run(
             negatives=negatives,
             cache=cache or default_cache(),
             resume=resume,
+            workers=workers,
             progress=progress,
         )
     report = msgspec.json.decode((out / REPORT_FILE).read_bytes(), type=_Report)

@@ -208,7 +208,7 @@ def _views_and_latents(
     skipped: list[Path] = []
     for path in paths:
         try:
-            sources = view_sources(path, settings.views + 1, settings.seed, settings.image_size)
+            sources = view_sources(path, settings.views, settings.seed, settings.image_size, 0.0)
             views = [source() for source in sources]
         except MediaError:
             skipped.append(path)

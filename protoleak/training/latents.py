@@ -48,28 +48,33 @@ def encode_images(
     image_size: int,
     cache: Path | None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    operator_share: float = 0.0,
+    workers: int = 0,
 ) -> EncodedImages:
-    """Latents of `views` views of each image; unreadable images are skipped and listed.
+    """Latents of each image as deployed and of `views` more views of it; unreadable images are skipped and listed.
 
     Args:
         seed: of the views.
         image_size: S, side in pixels of what the encoder gets.
         cache: folder of cached latents, or None to keep nothing.
         progress: called with how many views are done, and of how many.
+        operator_share: see `draw_view`.
+        workers: processes that make views while others are encoded; 0 for threads.
     """
     sources: list[ViewSource] = []
     positions: list[int] = []
     reasons: dict[int, MediaError] = {}
     for position, path in enumerate(paths):
         try:
-            of_image = view_sources(path, views, seed, image_size)
+            of_image = view_sources(path, views, seed, image_size, operator_share)
         except MediaError as error:
             reasons[position] = error
             continue
         sources += of_image
-        positions += [position] * views
+        positions += [position] * len(of_image)
     items = [LatentItem(source.key, source) for source in sources]
-    cached = cached_latents(encoder, items, cache, progress=lambda done: progress(done, len(items)))
+    cached = cached_latents(encoder, items, cache, progress=lambda done: progress(done, len(items)), workers=workers)
     for index, failure in cached.failures:
         reasons[positions[index]] = failure
     image = torch.tensor([positions[index] for index in cached.indices.tolist()], dtype=torch.int64)

@@ -31,9 +31,10 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         timesteps: of the diffusion; each image is noised to all of them.
         low_frequency_components: k lowest DCT-II vectors per axis whose projection is appended, or None for none.
         image_size: side in pixels of what the latent encoder gets.
-        views: latents per training image; the first is of the image as it is deployed, the others are of random crops,
-            sizes and compressions of it (see `training.views`).
-        validation_views: the same for validation images; None for as many. They show what training is to achieve, and
+        views: latents per training image besides that of the image as it is deployed (see `training.views`).
+        operator_share: share of the views that are the whole picture after a chain of operators, as WILD post-processes
+            pictures; the others are random crops, sizes and compressions.
+        validation_views: the views of validation images; None for as many. They show what training is to achieve, and
             small validation sets tell epochs apart better with them.
         epochs: at most this many; one epoch is as many draws as there are training latents.
         batch_size: of images with a class; negatives come on top.
@@ -58,7 +59,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     timesteps: tuple[int, ...] = DEFAULT_TIMESTEPS
     low_frequency_components: int | None = 8
     image_size: int = 256
-    views: int = 1
+    views: int = 0
+    operator_share: float = 0.5
     validation_views: int | None = None
     epochs: int = 40
     batch_size: int = 64
@@ -92,10 +94,12 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
                 f"precision bf16 serves the backbone {BFLOAT16_BACKBONES[0]} only, not {self.backbone}: "
                 "give fp32 or auto"
             )
-        for name in ("embedding_size", "prototypes_per_generator", "views", "epochs", "patience"):
+        for name in ("embedding_size", "prototypes_per_generator", "epochs", "patience"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "give 1 or more")
+        _require(self.views >= 0, "views", self.views, "give 0 or more, besides the picture itself")
+        _require(0 <= self.operator_share <= 1, "operator_share", self.operator_share, "give a share from 0 to 1")
         if self.validation_views is not None:
-            _require(self.validation_views >= 1, "validation_views", self.validation_views, "give 1 or more")
+            _require(self.validation_views >= 0, "validation_views", self.validation_views, "give 0 or more")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "give 2 or more, for batch normalisation")
         rate = self.learning_rate
         _require(0 < rate < math.inf, "learning_rate", rate, "give a number above 0, such as 0.001")

@@ -45,6 +45,7 @@ def train(
     negatives: Path | None = None,
     cache: Path | None = None,
     resume: bool = False,
+    workers: int = 0,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> TrainedModel:
     """Encodes the images once, trains, and writes the model and its training.json to `out`.
@@ -59,6 +60,8 @@ def train(
         cache: folder of cached latents, or None to keep none.
         resume: go on from the state that an interrupted run left in `out`; where that run is finished, its model is
             given back.
+        workers: processes that make views of images while others are encoded; 0 for threads. With any number the
+            result is the same, and a script that asks for some needs `if __name__ == "__main__":`.
         progress: called often, with where the run stands.
 
     Returns:
@@ -79,13 +82,27 @@ def train(
         def report(done: int, total: int) -> None:
             progress(Progress(f"encode {split}", done, total))
 
-        return encode_images(latent_encoder, paths, views, settings.seed, settings.image_size, cache, report)
+        return encode_images(
+            latent_encoder,
+            paths,
+            views,
+            settings.seed,
+            settings.image_size,
+            cache,
+            report,
+            operator_share=settings.operator_share,
+            workers=workers,
+        )
 
     encoded = {
         split: encode(split, [sample.path for sample in samples], views)
         for split, samples, views in (
             ("train", dataset.train, settings.views),
-            ("validation", dataset.validation, settings.validation_views or settings.views),
+            (
+                "validation",
+                dataset.validation,
+                settings.views if settings.validation_views is None else settings.validation_views,
+            ),
         )
     }
     labels = {

@@ -1,7 +1,9 @@
-"""Views of a training image: the picture as it is deployed, and random crops, sizes and compressions of it.
+"""Views of a training image: the picture as it is deployed, and what may have happened to it on its way.
 
 Generators deliver pictures of one size, framing and file format each. A network that sees them only so learns these in
-place of the generator's trace; views take them away. All happens before the latent encoder.
+place of the generator's trace; random crops, sizes and compressions take them away. Other views go through chains of
+operators (`protoleak.operators`), as WILD post-processes its pictures, so that the trace is learnt as far as it
+survives them. All happens before the latent encoder.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from PIL import Image
 
 from protoleak.errors import MediaError
 from protoleak.model.latent_cache import DEPLOYED_VIEW, latent_key
+from protoleak.model.loading import THREADS
+from protoleak.operators import Step, apply_chain, draw_chain
 from protoleak.runtime.media import UInt8Array, open_image, printable
 from protoleak.runtime.preprocess import preprocess
 
@@ -39,7 +43,7 @@ RESAMPLING = {
 }
 
 
-class View(msgspec.Struct, frozen=True, kw_only=True):
+class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is done to an image before the deployed preprocessing; the default is nothing, the deployed line itself.
 
     Attributes:
@@ -48,6 +52,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         flip: mirrored left to right.
         size, filter: the side in pixels that the image is resized to, and how; None for no resizing.
         codec, quality: of a lossy round trip; None for none.
+        chain: operators after all that, in their order.
+        chain_seed: of what these leave open, such as where is cropped; below 2⁶³.
     """
 
     crop: tuple[float, float, float] | None = None
@@ -56,6 +62,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     filter: Filter | None = None
     codec: Codec | None = None
     quality: int | None = None
+    chain: tuple[Step, ...] = ()
+    chain_seed: int = 0
 
     @property
     def name(self) -> str:
@@ -74,16 +82,27 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             buffer = io.BytesIO()
             image.save(buffer, self.codec, quality=self.quality)
             image = Image.open(buffer).convert("RGB")
+        if self.chain:
+            random = np.random.Generator(np.random.Philox(key=self.chain_seed))
+            image = Image.fromarray(apply_chain(self.chain, np.asarray(image), random))
         return preprocess(image, image_size)
 
 
-def draw_view(seed: int, sha256: str, index: int) -> View:
-    """View number `index` of the image with that content; the same arguments give the same view. View 0 is plain."""
+def draw_view(seed: int, sha256: str, index: int, operator_share: float) -> View:
+    """View number `index` of the image with that content; the same arguments give the same view. View 0 is plain.
+
+    Args:
+        operator_share: probability that a view is one of the whole picture after one to three operators of any
+            severity, and not one of a random crop, size and compression.
+    """
     if index == 0:
         return View()
     name = f"{seed} {sha256} {index}".encode()
     key = np.frombuffer(hashlib.sha256(name).digest()[:16], dtype=np.uint64)
     random = np.random.Generator(np.random.Philox(key=key))
+    if random.random() < operator_share:
+        flip = bool(random.random() < 0.5)
+        return View(flip=flip, chain=draw_chain(random), chain_seed=int(random.integers(2**63 - 1)))
     side, left, top = (round(float(value), 4) for value in random.uniform([SMALLEST_CROP, 0, 0], [1, 1, 1]))
     resized = bool(random.random() < RESIZE_PROBABILITY)
     compressed = bool(random.random() < COMPRESS_PROBABILITY)
@@ -120,16 +139,25 @@ class ViewSource:
         return latent_key(self.sha256, self.view.name, self.image_size)
 
 
-def view_sources(path: Path, views: int, seed: int, image_size: int) -> list[ViewSource]:
-    """The views of one image file, the deployed one first. Raises MediaError where the file cannot be read."""
+def view_sources(path: Path, views: int, seed: int, image_size: int, operator_share: float) -> list[ViewSource]:
+    """The picture of one image file as deployed, then `views` more views of it.
+
+    Args:
+        operator_share: see `draw_view`.
+
+    Raises:
+        MediaError: the file cannot be read.
+    """
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise MediaError(f"{printable(str(path))}: cannot be read: {error.strerror or error}") from error
-    return [ViewSource(path, sha256, draw_view(seed, sha256, index), image_size) for index in range(views)]
+    drawn = [draw_view(seed, sha256, index, operator_share) for index in range(views + 1)]
+    return [ViewSource(path, sha256, view, image_size) for view in drawn]
 
 
-@lru_cache(maxsize=2)  # the views of an image are asked for one after another: it is decoded once for all of them
+# The views of an image are asked for one after another: it is decoded once for all of them, in each thread.
+@lru_cache(maxsize=2 * THREADS)
 def _picture(path: Path, sha256: str) -> Image.Image:
     opened = open_image(path)
     if opened.sha256 != sha256:

@@ -61,7 +61,7 @@ def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Trained
         epochs=16,
         batch_size=16,
         learning_rate=3e-3,
-        views=1,
+        views=0,
         precision="fp32",
     )
     threads = torch.get_num_threads()

@@ -62,7 +62,7 @@ def test_two_synthetic_generators_are_told_apart_on_pictures_training_never_saw(
     tmp_path: Path, data: Path, encoder: LatentEncoder
 ) -> None:
     dataset = read_dataset(data)
-    model = train(dataset, encoder, TrainingSettings(**SMALL, views=2), tmp_path / "model")
+    model = train(dataset, encoder, TrainingSettings(**SMALL, views=1), tmp_path / "model")
     unseen = [picture(kind, 100 + index) for kind in ("columns", "rows") for index in range(20)]
     images = np.stack([preprocess(image, IMAGE_SIZE) for image in unseen])
     z_t = torch.from_numpy(model.config.noised(encoder.encode(images)))
@@ -101,13 +101,22 @@ def test_the_command_writes_a_model_that_loads_with_its_provenance_and_summary(
 def test_the_same_seed_gives_the_same_weights_with_and_without_the_cache(
     tmp_path: Path, data: Path, encoder: LatentEncoder
 ) -> None:
-    dataset, settings = read_dataset(data), TrainingSettings(**{**SMALL, "epochs": 2}, views=2)
+    dataset, settings = read_dataset(data), TrainingSettings(**{**SMALL, "epochs": 2}, views=1)
     models = [
         train(dataset, encoder, settings, tmp_path / name, cache=cache)
         for name, cache in (("a", None), ("b", tmp_path / "cache"), ("c", tmp_path / "cache"))
     ]
     assert same_weights(models[0], models[1])
     assert same_weights(models[1], models[2])
+
+
+def test_the_number_of_workers_does_not_change_the_weights(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
+    dataset = read_dataset(data)
+    settings = TrainingSettings(**{**SMALL, "epochs": 1}, views=1, operator_share=1.0, validation_views=0)
+    alone = train(dataset, encoder, settings, tmp_path / "a")
+    assert same_weights(alone, train(dataset, encoder, settings, tmp_path / "b", workers=2))
+    without = TrainingSettings(**{**SMALL, "epochs": 1}, views=1, operator_share=0.0, validation_views=0)
+    assert not same_weights(alone, train(dataset, encoder, without, tmp_path / "c"))
 
 
 def test_an_interrupted_run_goes_on_to_the_same_model(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
@@ -144,7 +153,7 @@ def test_unreadable_images_are_skipped_and_listed_once_with_the_reason(
 ) -> None:
     (data / "rows" / "001.png").write_bytes(b"")
     (data / "columns" / "002.png").write_text("a text file")
-    settings = TrainingSettings(**{**SMALL, "epochs": 1}, views=3)
+    settings = TrainingSettings(**{**SMALL, "epochs": 1}, views=2)
     model = train(read_dataset(data), encoder, settings, tmp_path / "model")
     report = report_of(tmp_path / "model")
     assert [Path(item["path"]).name for item in report["skipped"]] == ["002.png", "001.png"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from protoleak.errors import MediaError
+from protoleak.operators import OPERATORS, SEVERITIES, Step, apply_chain
 from protoleak.runtime.preprocess import preprocess
 from protoleak.training.views import View, draw_view, view_sources
 from tests.training.pictures import picture
@@ -17,41 +20,55 @@ from tests.training.pictures import picture
 def test_view_zero_is_the_deployed_preprocessing(tmp_path: Path) -> None:
     image = picture("rows", 1, (90, 70))
     image.save(tmp_path / "a.png")
-    deployed = view_sources(tmp_path / "a.png", 3, seed=0, image_size=64)[0]
+    deployed = view_sources(tmp_path / "a.png", 2, seed=0, image_size=64, operator_share=0.5)[0]
     np.testing.assert_array_equal(deployed(), preprocess(image, 64))
 
 
-def test_views_depend_on_content_seed_and_number_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("operator_share", [0.0, 1.0])
+def test_views_depend_on_content_seed_and_number_only(operator_share: float, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         picture("rows", 1).save(tmp_path / name)
     picture("rows", 2).save(tmp_path / "c.png")
-    a, b, c = ([s.view for s in view_sources(tmp_path / f"{name}.png", 4, 0, 64)] for name in "abc")
+    a, b, c = ([s.view for s in view_sources(tmp_path / f"{name}.png", 3, 0, 64, operator_share)] for name in "abc")
     assert a == b
     assert a[1:] != c[1:]
-    assert a[1:] != [s.view for s in view_sources(tmp_path / "a.png", 4, 1, 64)][1:]
+    assert a[1:] != [s.view for s in view_sources(tmp_path / "a.png", 3, 1, 64, operator_share)][1:]
     assert len(set(a)) == 4
 
 
 def test_keys_differ_between_views_contents_and_sizes(tmp_path: Path) -> None:
     picture("rows", 1).save(tmp_path / "a.png")
     picture("rows", 2).save(tmp_path / "b.png")
-    sources = [s for name in "ab" for size in (64, 128) for s in view_sources(tmp_path / f"{name}.png", 3, 0, size)]
-    assert len({source.key for source in sources}) == 12
+    sources = [
+        source
+        for name in "ab"
+        for size in (64, 128)
+        for share in (0.0, 1.0)
+        for source in view_sources(tmp_path / f"{name}.png", 2, 0, size, share)
+    ]
+    # Of two names, two sizes: two views of each kind, and the deployed one, which is the same for both kinds.
+    assert len({source.key for source in sources}) == 2 * 2 * (2 * 2 + 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
-    seed=st.integers(0, 2**63 - 1), index=st.integers(1, 50), width=st.integers(32, 300), height=st.integers(32, 300)
+    seed=st.integers(0, 2**63 - 1),
+    index=st.integers(1, 50),
+    width=st.integers(32, 300),
+    height=st.integers(32, 300),
+    operator_share=st.sampled_from([0.0, 1.0]),
 )
-def test_any_view_of_any_image_has_the_deployed_size(seed: int, index: int, width: int, height: int) -> None:
-    view = draw_view(seed, "0" * 64, index)
+def test_any_view_of_any_image_has_the_deployed_size(
+    seed: int, index: int, width: int, height: int, operator_share: float
+) -> None:
+    view = draw_view(seed, "0" * 64, index, operator_share)
     pixels = view.pixels(Image.new("RGB", (width, height), (9, 99, 199)), 64)
     assert pixels.shape == (64, 64, 3)
     assert pixels.dtype == np.uint8
 
 
 def test_views_cover_crops_flips_sizes_and_both_codecs() -> None:
-    views = [draw_view(0, f"{index:064d}", 1) for index in range(300)]
+    views = [draw_view(0, f"{index:064d}", 1, 0.0) for index in range(300)]
     sides = [view.crop[0] for view in views if view.crop is not None]
     assert min(sides) < 0.4
     assert max(sides) > 0.95
@@ -74,14 +91,40 @@ def test_compression_and_cropping_change_the_pixels() -> None:
     )
 
 
+def test_views_are_chains_of_operators_as_often_as_asked_and_nothing_else_then() -> None:
+    views = [draw_view(0, f"{index:064d}", 1, 0.3) for index in range(400)]
+    chains = [view for view in views if view.chain]
+    assert 0.2 < len(chains) / len(views) < 0.4  # 400 draws: standard error 0.023
+    assert all(view.crop is None and view.size is None and view.codec is None for view in chains)
+    assert {len(view.chain) for view in chains} == {1, 2, 3}
+    assert {step.operator for view in chains for step in view.chain} == set(OPERATORS)
+    assert {step.severity for view in chains for step in view.chain} == set(SEVERITIES)
+    assert not any(draw_view(0, f"{index:064d}", 1, 0.0).chain for index in range(50))
+
+
+def test_a_chain_of_operators_is_applied_to_the_whole_picture_before_the_deployed_preprocessing() -> None:
+    image = picture("rows", 1, (90, 70))
+    chain = (Step("noise", 4), Step("crop", 3))
+    expected = apply_chain(chain, np.asarray(image), np.random.Generator(np.random.Philox(key=7)))
+    pixels = View(chain=chain, chain_seed=7).pixels(image, 64)
+    np.testing.assert_array_equal(pixels, preprocess(Image.fromarray(expected), 64))
+    np.testing.assert_array_equal(pixels, View(chain=chain, chain_seed=7).pixels(image, 64))
+    assert not np.array_equal(pixels, View(chain=chain, chain_seed=8).pixels(image, 64))
+
+
 def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path: Path) -> None:
     picture("rows", 1).save(tmp_path / "a.png")
-    source = view_sources(tmp_path / "a.png", 1, 0, 64)[0]
+    source = view_sources(tmp_path / "a.png", 0, 0, 64, 0.5)[0]
     picture("rows", 2).save(tmp_path / "a.png")
     with pytest.raises(MediaError, match="was changed"):
         source()
 
 
+def test_processes_that_make_views_do_without_pytorch() -> None:
+    code = "import sys, protoleak.training.views; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"absent\.png: cannot be read"):
-        view_sources(tmp_path / "absent.png", 1, 0, 64)
+        view_sources(tmp_path / "absent.png", 1, 0, 64, 0.5)
