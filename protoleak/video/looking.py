@@ -7,6 +7,7 @@ from protoleak.video.faces.crops import face_crop, sharpness
 from protoleak.video.frames import Frame, Gap
 from protoleak.video.messages import DueFace, Looked
 from protoleak.video.settings import StreamSettings
+from protoleak.video.tracks.cuts import CutFinder
 from protoleak.video.tracks.due import DueRule
 from protoleak.video.tracks.linking import LOST_SECONDS, Linker
 from protoleak.video.waiting import WaitingFaces
@@ -26,6 +27,7 @@ class Looker:
     ) -> None:
         self._detector, self._settings, self._image_size = detector, settings, image_size
         self._waiting = waiting
+        self._cuts = CutFinder()
         self._linker = Linker()
         self._rules: dict[int, DueRule] = {}
 
@@ -36,6 +38,7 @@ class Looker:
 
     def look(self, frame: Frame) -> Looked:
         """Everything that this frame shows."""
+        ended = self.end() if self._cuts.cut(frame.image) else []
         linked = self._linker.link(frame.timestamp, self._detector(frame.image))
         for track in linked.ended:
             del self._rules[track]
@@ -48,7 +51,7 @@ class Looker:
             if replaces or rule.due(frame.timestamp, side, sharp):
                 rule.took(frame.timestamp, side, sharp)
                 due.append(DueFace(track, frame, face, crop, sharp))
-        return Looked(frame, [(track, face.box) for track, face in linked.faces], due, linked.ended)
+        return Looked(frame, [(track, face.box) for track, face in linked.faces], due, ended + linked.ended)
 
     def gap(self, gap: Gap) -> list[int]:
         """Tracks that a gap ends: all, unless it was so short that a face could have been hidden for as long."""
