@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from protoleak.bundle import Bundle, Calibration, array_bytes, write_bundle
+from protoleak.bundle_files import FACE_DETECTOR
 from protoleak.errors import BundleError
 from protoleak.manifest import Manifest
 
@@ -146,6 +148,7 @@ def test_manifest_that_is_not_one_is_refused(copy: Path, text: str) -> None:
         ("low_frequency", {"components": 9}, "9"),
         ("schedule", {"kind": "cosine"}, "cosine"),
         ("noise_seed", "seven", "noise_seed"),
+        ("face_detector", "eyes", "eyes"),
         ("surprise", 1, "surprise"),
     ],
 )
@@ -312,6 +315,40 @@ def test_graph_with_data_outside_its_file_is_refused(
 
 def test_bytes_that_are_no_graph_are_refused(with_file: Callable[[str, bytes], Path]) -> None:
     fails(with_file(ATTRIBUTOR, b"GIF89a not a graph"), ATTRIBUTOR, "not an ONNX model")
+
+
+@pytest.fixture
+def with_detector(tiny_files: tuple[Manifest, Files], tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
+    """A bundle that says it holds a face detector, and the file that is given for it."""
+
+    def make(files: dict[str, bytes]) -> Path:
+        manifest = msgspec.structs.replace(tiny_files[0], face_detector="yunet")
+        write_bundle(tmp_path / "faces", manifest, tiny_files[1] | files)
+        return tmp_path / "faces"
+
+    return make
+
+
+def test_face_detector_is_read_back(
+    tiny_files: tuple[Manifest, Files], with_detector: Callable[[dict[str, bytes]], Path]
+) -> None:
+    graph = tiny_files[1][ENCODER]  # any sound graph; whether it is a detector is asked where it is opened
+    assert Bundle.load(with_detector({FACE_DETECTOR: graph})).face_detector == graph
+
+
+def test_bundle_without_a_face_detector_does_not_mention_one(tiny_bundle: Path) -> None:
+    assert Bundle.load(tiny_bundle).face_detector is None
+    assert "face_detector" not in json.loads((tiny_bundle / "manifest.json").read_text())
+
+
+def test_face_detector_that_is_promised_and_not_listed_is_missed(
+    with_detector: Callable[[dict[str, bytes]], Path],
+) -> None:
+    fails(with_detector({}), FACE_DETECTOR, "does not list")
+
+
+def test_face_detector_that_is_no_graph_is_refused(with_detector: Callable[[dict[str, bytes]], Path]) -> None:
+    fails(with_detector({FACE_DETECTOR: b"GIF89a"}), FACE_DETECTOR, "not an ONNX model")
 
 
 def test_unknown_variant_lists_those_there_are(tiny_bundle: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protoleak.onnx_check import inspect_onnx
+from protoleak.onnx_check import inspect_onnx, output_names
 
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs that are inspected")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -116,3 +116,15 @@ def test_graphs_nested_beyond_reason_are_a_value_error() -> None:
         graph = field(1, field(5, field(6, graph)))
     with pytest.raises(ValueError, match="nested"):
         inspect_onnx(field(7, graph))
+
+
+def test_outputs_are_named_in_their_order() -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("second", "first", "größe")]
+    graph = helper.make_graph([], "g", [], values)
+    assert output_names(helper.make_model(graph).SerializeToString()) == ["second", "first", "größe"]
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", model()])
+def test_names_of_outputs_of_what_has_none_are_an_error(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not an ONNX model"):
+        output_names(data)

@@ -36,6 +36,10 @@ def export(
         Optional[Path],  # noqa: UP045
         typer.Option("--real-faces", help="Photographs of people that training never saw, to measure on."),
     ] = None,
+    face_detector: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--face-detector", help="A YuNet ONNX file to put into the bundle, for screening videos."),
+    ] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="Significance level that the report is measured at.")] = 0.05,
     name: Annotated[
         Optional[str],  # noqa: UP045
@@ -102,6 +106,7 @@ def export(
         opset=opset,
         unknown=unknown,
         real_faces=real_faces,
+        face_detector=face_detector,
         cache=default_cache(),
         variants=precisions,  # type: ignore[arg-type]  # checked above
         variant_settings=VariantSettings(

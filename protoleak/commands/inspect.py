@@ -78,6 +78,7 @@ def summarise(bundle: Bundle, alpha: float) -> dict[str, Any]:
             "bandwidth_in_neighbour_distances": manifest.density.bandwidth_in_neighbour_distances,
             "reference_images": manifest.density.reference_images,
         },
+        "face_detector": manifest.face_detector,
         "alpha": alpha,
         "variants": variants,
         "provenance": manifest.provenance,
@@ -121,7 +122,7 @@ def _print(summary: dict[str, Any], console: Console) -> None:
         if "real_faces_accused" not in report:
             _print_bounds(variant["false_rejection_bounds"], summary["alpha"], console)
     console.print("\n[bold]What it is[/bold]")
-    shown = ("created", "sha256", "hashes", "head", "timesteps", "low_frequency_components", "density")
+    shown = ("created", "sha256", "hashes", "head", "timesteps", "low_frequency_components", "density", "face_detector")
     real = summary["real_class"]
     classes = [f"{name} (real)" if name == real else name for name in summary["generators"]]
     _print_values({"generators": ", ".join(classes)} | {key: summary[key] for key in shown}, console)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from protoleak.bundle import array_bytes, check_place, write_bundle
-from protoleak.bundle_files import NOISE_BANK, PROTOTYPES
+from protoleak.bundle_files import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
 from protoleak.calibration.dataset import Dataset
 from protoleak.calibration.density import fit_density
 from protoleak.calibration.heads import fit_head
@@ -45,6 +45,7 @@ from protoleak.export.variants import (
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.runtime import conformal
 from protoleak.runtime.media import UInt8Array
+from protoleak.video.faces.yunet import YuNetDetector, read_yunet
 
 __all__ = ["ExportResult", "ExportSettings", "export_bundle", "prove_parity"]
 
@@ -92,6 +93,7 @@ def export_bundle(
     Raises:
         DatasetError: the data set is another one than the model's, or lacks images.
         CalibrationError: the data do not allow the head, the density or α.
+        ProtoleakError: the face detector is none.
         ParityError: the exported graphs do not compute what PyTorch computes. Nothing is written.
         BundleError: `out` cannot be written, or holds something that is not a bundle.
     """
@@ -102,6 +104,7 @@ def export_bundle(
     conformal.check_enough(len(dataset.calibration), settings.alpha)
     unknown = [] if settings.unknown is None else unknown_generators(settings.unknown)
     real_faces = None if settings.real_faces is None else folder_of_images("real faces", settings.real_faces)
+    face_detector = None if settings.face_detector is None else _face_detector(settings.face_detector)
     splits = {name: split(dataset, name) for name in ("train", "validation", "calibration", "test")}
     check_variants(settings.variants, splits["calibration"], splits["test"], settings.variant_settings)
 
@@ -154,6 +157,8 @@ def export_bundle(
         NOISE_BANK: array_bytes(noise_bank),
         PROTOTYPES: array_bytes(model.attributor.prototypes.detach().numpy()),
     }
+    if face_detector is not None:
+        files[FACE_DETECTOR] = face_detector
     for name, variant in written.items():
         files |= variant_files(name, variant)
     manifest = with_images(manifest, {"train": len(train.labels)} | fp32.used, skipped)
@@ -189,6 +194,13 @@ def prove_parity(
     expected = {"z0": model.latent_encoder.encode(images), "z_t": model.config.noised(stages["z0"])}
     expected |= {name: value.numpy() for name, value in zip(ATTRIBUTOR_OUTPUTS, outputs, strict=True)}
     return compare_outputs(expected, stages)
+
+
+def _face_detector(file: Path) -> bytes:
+    """A YuNet model that was read, checked and run once: it fails here rather than at the bundle's user."""
+    model = read_yunet(file, "--face-detector")
+    YuNetDetector(model, f"--face-detector {file}", score=0.5, minimum_face=1)
+    return model
 
 
 def _some_pixels(paths: Sequence[Path], image_size: int) -> UInt8Array:

@@ -31,6 +31,7 @@ def describe(
         "attributor": msgspec.to_builtins(config.attributor),
         "export": {
             "opset": settings.opset,
+            **({} if settings.face_detector is None else {"face_detector": settings.face_detector.name}),
             "libraries": {"protoleak": protoleak.__version__}
             | {name: importlib.metadata.version(name) for name in LIBRARIES},
         },
@@ -56,6 +57,7 @@ def describe(
         provenance=provenance,
         variants=["fp32"],
         files={},
+        face_detector=None if settings.face_detector is None else "yunet",
     )
 
 

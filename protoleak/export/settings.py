@@ -39,6 +39,7 @@ class ExportSettings:
         alpha: significance level that the report is measured at; any other can be used with the bundle.
         unknown: folder of images of generators that the model does not know, one folder per generator, or None.
         real_faces: photographs of people from sources that training never saw, or None.
+        face_detector: a YuNet ONNX file that goes into the bundle, or None.
         cache: of latents; None for none.
         variants: which of fp16 and int8 to try; fp32 is always written.
         variant_settings: how they are made.
@@ -51,6 +52,7 @@ class ExportSettings:
     opset: int = DEFAULT_OPSET
     unknown: Path | None = None
     real_faces: Path | None = None
+    face_detector: Path | None = None
     cache: Path | None = None
     variants: tuple[Precision, ...] = ()
     variant_settings: VariantSettings = field(default_factory=VariantSettings)

@@ -79,6 +79,29 @@ def test_export_prints_parity_numbers_and_what_it_skipped(
     assert (manifest.name, manifest.head) == ("b", "tied_gaussian")
 
 
+def test_a_face_detector_goes_into_the_bundle_and_inspect_shows_it(
+    model: Path, data: Path, run: Run, tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    detector = shared / "weights" / "face_detection_yunet_2026may.onnx"
+    if not detector.is_file():
+        pytest.skip(f"there is no YuNet model at {detector}")
+    assert run("export", model, "--data", data, "--out", tmp_path / "b", "--face-detector", detector) == 0
+    assert Bundle.load(tmp_path / "b").face_detector == detector.read_bytes()
+    capsys.readouterr()
+    assert run("inspect", tmp_path / "b") == 0
+    text = capsys.readouterr().out
+    assert "face_detector: yunet" in text
+    assert f"{detector.stat().st_size:,} bytes  face_detector.onnx" in text
+
+
+def test_a_face_detector_that_is_none_is_refused_before_any_work(
+    model: Path, data: Path, encoder: Path, run: Run, tmp_path: Path, one_line: OneLine
+) -> None:
+    assert run("export", model, "--data", data, "--out", tmp_path / "b", "--face-detector", encoder) == 2
+    assert f"--face-detector {encoder} is no YuNet model: it lacks the output" in one_line()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_alpha_that_the_calibration_images_do_not_allow_is_one_line_with_the_smallest(
     model: Path, data: Path, run: Run, tmp_path: Path, one_line: OneLine
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 
 from protoleak.bundle import Bundle
@@ -11,10 +9,8 @@ from protoleak.errors import ProtoleakError
 from protoleak.video.faces.base import FaceDetector
 from protoleak.video.faces.haar import HaarDetector, cascade_file
 from protoleak.video.faces.whole import WholeFrame
-from protoleak.video.faces.yunet import YuNetDetector
+from protoleak.video.faces.yunet import YuNetDetector, read_yunet
 from protoleak.video.settings import StreamSettings
-
-MAXIMUM_MODEL_BYTES = 64 * 2**20  # YuNet has 0.2 MB; a wrong file need not be read to its end
 
 
 def open_detector(settings: StreamSettings, bundle: Bundle | None) -> FaceDetector:
@@ -36,7 +32,7 @@ def open_detector(settings: StreamSettings, bundle: Bundle | None) -> FaceDetect
     if settings.faces == "haar":
         return HaarDetector(settings.minimum_face)
     if settings.face_model is not None:
-        return _yunet(_read(settings.face_model), str(settings.face_model), settings)
+        return _yunet(read_yunet(settings.face_model, "--face-model"), str(settings.face_model), settings)
     if bundle is not None and bundle.face_detector is not None:
         return _yunet(bundle.face_detector, f"the model in the bundle {bundle.manifest.name}", settings)
     if settings.faces == "yunet":
@@ -56,14 +52,3 @@ def open_detector(settings: StreamSettings, bundle: Bundle | None) -> FaceDetect
 
 def _yunet(model: bytes, name: str, settings: StreamSettings) -> YuNetDetector:
     return YuNetDetector(model, name, score=settings.face_score, minimum_face=settings.minimum_face)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        if not file.is_file():
-            raise ProtoleakError(f"--face-model {file}: there is no file at that path")
-        if file.stat().st_size > MAXIMUM_MODEL_BYTES:
-            raise ProtoleakError(f"--face-model {file}: {file.stat().st_size} bytes are too many for a YuNet model")
-        return file.read_bytes()
-    except OSError as error:
-        raise ProtoleakError(f"--face-model {file} cannot be read: {error.strerror or error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from protoleak.video.faces.scaling import DETECTION_SIDE, reduced
 OUTPUTS = frozenset(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))
 OVERLAP = 0.3  # intersection over union above which two detections are one face; OpenCV's default
 CANDIDATES = 5000
+MAXIMUM_BYTES = 64 * 2**20  # YuNet has 0.2 MB; a wrong file need not be read to its end
 SCORE_COLUMN = 14  # after the box and five landmarks
 REMEDY = "give face_detection_yunet_2023mar.onnx or newer, from OpenCV's model zoo"
 
@@ -41,6 +43,27 @@ def check_yunet(model: bytes, name: str) -> None:
         raise ProtoleakError(f"{name} is no YuNet model: it lacks the output {missing[0]!r}: {REMEDY}")
     if problems:
         raise ProtoleakError(f"{name}: {'; '.join(problems)}: nothing was executed; {REMEDY}")
+
+
+def read_yunet(file: Path, option: str) -> bytes:
+    """The content of a model file that somebody named.
+
+    Args:
+        option: that it was named with, for messages.
+
+    Raises:
+        ProtoleakError: it cannot be read, or is no YuNet model.
+    """
+    try:
+        if not file.is_file():
+            raise ProtoleakError(f"{option} {file}: there is no file at that path")
+        if (size := file.stat().st_size) > MAXIMUM_BYTES:
+            raise ProtoleakError(f"{option} {file} is no YuNet model: {size} bytes are too many for one: {REMEDY}")
+        model = file.read_bytes()
+    except OSError as error:
+        raise ProtoleakError(f"{option} {file} cannot be read: {error.strerror or error}") from error
+    check_yunet(model, f"{option} {file}")
+    return model
 
 
 class YuNetDetector:
