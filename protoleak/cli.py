@@ -13,6 +13,7 @@ from protoleak.commands.bench import bench
 from protoleak.commands.build import build
 from protoleak.commands.distill import distill
 from protoleak.commands.engines import engines
+from protoleak.commands.evaluate import evaluate
 from protoleak.commands.export import export
 from protoleak.commands.import_checkpoint import import_checkpoint
 from protoleak.commands.train import train
@@ -118,6 +119,7 @@ app.command("export")(export)
 app.command("engines")(engines)
 app.command("build")(build)
 app.command("bench")(bench)
+app.command("evaluate")(evaluate)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,13 @@
+"""What a bundle is worth on pictures: how many real faces it accuses, how well it attributes, what it misses, and for
+how long it holds as pictures are compressed, cropped and passed around.
+
+Everything is measured through the runtime's own line, with the bundle's frozen thresholds. NumPy only.
+"""
+
+from __future__ import annotations
+
+from protoleak.evaluation.results import Report, VariantReport
+from protoleak.evaluation.run import evaluate_bundle
+from protoleak.evaluation.settings import EvaluationSettings
+
+__all__ = ["EvaluationSettings", "Report", "VariantReport", "evaluate_bundle"]

@@ -1,0 +1,161 @@
+"""How far answers hold when pictures are compressed, cropped, blurred and passed around, at the frozen threshold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from protoleak.errors import MediaError
+from protoleak.evaluation.bootstrap import Resamples
+from protoleak.evaluation.curves import Ranking
+from protoleak.evaluation.measures import macro_auc
+from protoleak.evaluation.outputs import Answers, Outputs, ask
+from protoleak.evaluation.pictures import Picture, per_folder
+from protoleak.evaluation.results import Robustness, RobustnessRow
+from protoleak.evaluation.settings import EvaluationSettings
+from protoleak.manifest import Manifest
+from protoleak.operators import OPERATORS, SEVERITIES, apply, apply_chain, draw_chain
+from protoleak.runtime.media import UInt8Array, open_image
+from protoleak.runtime.screener import Screener
+
+AS_IT_IS, CHAIN = "none", "chain"
+CHAIN_LENGTHS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is done to every picture: an operator at a severity, a chain of that length, or nothing."""
+
+    operator: str
+    severity: int
+
+    @property
+    def level(self) -> str:
+        if self.operator == AS_IT_IS:
+            return "as they are"
+        if self.operator == CHAIN:
+            return f"{self.severity} operator{'s' if self.severity > 1 else ''} drawn for each picture"
+        operator = OPERATORS[self.operator]
+        return f"{operator.unit} {operator.levels[self.severity - 1]:g}"
+
+    def __call__(self, image: UInt8Array, seed: int, name: str) -> UInt8Array:
+        """The image after it. The same seed and name of a picture give the same image, whatever else is measured."""
+        key = hashlib.sha256(f"{seed} {self.operator} {self.severity} {name}".encode()).digest()[:16]
+        random = np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))
+        if self.operator == AS_IT_IS:
+            return image
+        if self.operator == CHAIN:
+            return apply_chain(draw_chain(random, length=self.severity), image, random)
+        return apply(self.operator, self.severity, image, random)
+
+
+def conditions(settings: EvaluationSettings) -> list[Condition]:
+    """All of them, pictures as they are first."""
+    found = [Condition(AS_IT_IS, 0)]
+    found += [Condition(name, severity) for name in settings.operators for severity in SEVERITIES]
+    if settings.chains:
+        found += [Condition(CHAIN, length) for length in CHAIN_LENGTHS]
+    return found
+
+
+def choose_pictures(pictures: Sequence[Picture], per_class: int, seed: int) -> list[Picture]:
+    """At most `per_class` of every class, unknown generator and of the real photographs, drawn with the seed."""
+    chosen: list[int] = []
+    for (kind, folder), positions in per_folder(pictures).items():
+        key = hashlib.sha256(f"{seed} {kind} {folder}".encode()).digest()[:16]
+        random = np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))
+        chosen += [int(index) for index in random.permutation(positions)[:per_class]]
+    return [pictures[index] for index in sorted(chosen)]
+
+
+def measure_robustness(
+    screener: Screener,
+    manifest: Manifest,
+    pictures: Sequence[Picture],
+    settings: EvaluationSettings,
+    resamples: Resamples,
+    progress: Callable[[int, int], None],
+) -> Robustness:
+    """Every operator at every severity, and chains, on some of the pictures. A picture that gives no verdict is counted
+    in its row."""
+    chosen = choose_pictures(pictures, settings.pictures_per_class, settings.seed)
+    wanted = conditions(settings)
+    answers = ask(
+        screener, _images(chosen, wanted, settings.seed), len(chosen) * len(wanted), settings.batch_size, progress
+    )
+    rows = [
+        _row(condition, chosen, answers, range(index, len(chosen) * len(wanted), len(wanted)), manifest, resamples)
+        for index, condition in enumerate(wanted)
+    ]
+    per_operator = {name: _mean([row for row in rows if row.operator == name]) for name in settings.operators}
+    defined = [value for value in per_operator.values() if value is not None]
+    return Robustness(
+        pictures_per_class=settings.pictures_per_class,
+        rows=rows,
+        macro_auc_per_operator=per_operator,
+        macro_auc=float(np.mean(defined)) if defined and len(defined) == len(per_operator) else None,
+        macro_auc_of_chains=_mean([row for row in rows if row.operator == CHAIN]),
+    )
+
+
+def _images(pictures: Sequence[Picture], wanted: Sequence[Condition], seed: int) -> Iterator[UInt8Array | MediaError]:
+    """Each picture under each condition, picture by picture, so that it is decoded once."""
+    for picture in pictures:
+        try:
+            image = np.asarray(open_image(picture.path).picture)
+        except MediaError as error:
+            yield from [error] * len(wanted)
+            continue
+        for condition in wanted:
+            try:
+                yield condition(image, seed, f"{picture.folder}/{picture.source}")
+            except Exception as error:  # libraries raise errors of their own; a failure is counted and shown
+                yield MediaError(f"{picture.path}: {condition.operator} {condition.severity} failed: {error}")
+
+
+def _row(
+    condition: Condition,
+    pictures: Sequence[Picture],
+    answers: Answers,
+    positions: range,
+    manifest: Manifest,
+    resamples: Resamples,
+) -> RobustnessRow:
+    given = answers.verdicts(positions)
+    errors = answers.errors(positions)
+    answered = [pictures[index // positions.step] for index, _ in given]
+    outputs = Outputs.of(answered, [verdict for _, verdict in given], manifest.generators)
+    known, unknown, real = (outputs.of_kind(kind) for kind in ("known", "unknown", "real"))
+    right = (known.verdict != "unknown") & (known.attributed == known.labels)
+    rejected = known.verdict == "unknown"
+    density = np.concatenate([known.log_density, unknown.log_density])
+    is_known = np.repeat([True, False], [len(known), len(unknown)])
+    return RobustnessRow(
+        operator=condition.operator,
+        severity=condition.severity,
+        level=condition.level,
+        failed=len(errors),
+        error=errors[0][1] if errors else None,
+        real_accused=resamples.share(real.sources, real.verdict == "known")
+        if any(picture.kind == "real" for picture in pictures)
+        else None,
+        right=resamples.share(known.sources, right),
+        rejected=resamples.share(known.sources, rejected),
+        wrong=resamples.share(known.sources, ~right & ~rejected),
+        macro_auc_softmax=resamples.estimate(
+            known.sources, macro_auc(known.comparable, known), "a class without a picture"
+        ),
+        auroc=resamples.estimate(
+            known.sources + unknown.sources,
+            lambda weights: Ranking.of(density, is_known, weights).auroc(),
+            "no picture of an unknown generator" if len(known) else "no known picture",
+        ),
+    )
+
+
+def _mean(rows: Sequence[RobustnessRow]) -> float | None:
+    values = [row.macro_auc_softmax.value for row in rows if row.macro_auc_softmax.value is not None]
+    return float(np.mean(values)) if values and len(values) == len(rows) else None

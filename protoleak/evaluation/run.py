@@ -1,0 +1,162 @@
+"""Evaluates the variants of a bundle, one after another, on the same pictures and the same resamples."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+
+from protoleak.benchmark.machine import describe_machine
+from protoleak.bundle import Bundle
+from protoleak.errors import ProtoleakError
+from protoleak.evaluation import measures, pictured
+from protoleak.evaluation.bootstrap import Resamples
+from protoleak.evaluation.notes import reading_notes
+from protoleak.evaluation.outputs import Outputs, ask
+from protoleak.evaluation.pictures import Picture, Pictures, per_folder, read_pictures
+from protoleak.evaluation.results import SCHEMA_VERSION, BundleFacts, Report, UnknownGenerator, VariantReport
+from protoleak.evaluation.robustness import measure_robustness
+from protoleak.evaluation.settings import EvaluationSettings
+from protoleak.runtime.conformal import check_alpha
+from protoleak.runtime.engines import EngineOptions
+from protoleak.runtime.screener import Screener
+from protoleak.runtime.variants import choose_variant
+
+ALL_UNKNOWN = "(all unknown generators)"
+Progress = Callable[[str, int, int], None]
+
+
+def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Progress = lambda *_: None) -> Report:
+    """Evaluates a bundle. A variant that cannot be measured is a report with its error, and the others go on.
+
+    Args:
+        progress: told what is done, how much of it, and of how much.
+
+    Raises:
+        DatasetError: the pictures don't fit the bundle; see `read_pictures`.
+        BundleError: no such variant.
+        CalibrationError: α is no significance level.
+    """
+    check_alpha(settings.alpha)
+    variants = settings.variants or tuple(bundle.manifest.variants)
+    for name in variants:
+        choose_variant(bundle.manifest, name)
+    pictures = read_pictures(bundle.manifest, settings)
+    resamples = Resamples([picture.source for picture in pictures.all], settings.resamples, settings.seed)
+    reports = [_variant(bundle, name, pictures, settings, resamples, progress) for name in variants]
+    accused = {one.variant: None if one.real_faces is None else one.real_faces.accused for one in reports}
+    return Report(
+        real_faces_accused=accused,
+        schema_version=SCHEMA_VERSION,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        bundle=BundleFacts(
+            bundle.manifest.name, bundle.sha256, list(bundle.manifest.generators), bundle.manifest.real_class
+        ),
+        machine=describe_machine(settings.device),
+        alpha=settings.alpha,
+        seed=settings.seed,
+        resamples=settings.resamples,
+        sources=resamples.sources,
+        pictures=[*pictures.facts, *_counts(pictures)],
+        variants=reports,
+        notes=reading_notes(bundle.manifest, settings, pictures, reports),
+    )
+
+
+def _variant(
+    bundle: Bundle,
+    name: str,
+    pictures: Pictures,
+    settings: EvaluationSettings,
+    resamples: Resamples,
+    progress: Progress,
+) -> VariantReport:
+    try:
+        options = EngineOptions(
+            device=settings.device, batch_maximum=max(8, settings.batch_size), notify=lambda _: None
+        )
+        screener = Screener(
+            bundle,
+            alpha=settings.alpha,
+            variant=name,
+            engine=settings.engine,
+            threads=settings.threads,
+            engine_options=options,
+        )
+        return _measured(bundle, name, screener, pictures, settings, resamples, progress)
+    except ProtoleakError as error:  # a failure is a row, and the other variants go on
+        return VariantReport(variant=name, engine=settings.engine, error=str(error))
+
+
+def _measured(
+    bundle: Bundle,
+    name: str,
+    screener: Screener,
+    pictures: Pictures,
+    settings: EvaluationSettings,
+    resamples: Resamples,
+    progress: Progress,
+) -> VariantReport:
+    manifest = bundle.manifest
+
+    def show(done: int, of: int) -> None:
+        progress(f"{name}: pictures as they are", done, of)
+
+    def show_operators(done: int, of: int) -> None:
+        progress(f"{name}: pictures after operators", done, of)
+
+    paths = [picture.path for picture in pictures.all]
+    answers = ask(screener, paths, len(paths), settings.batch_size, show)
+    given = answers.verdicts(range(len(paths)))
+    outputs = Outputs.of(
+        [pictures.all[index] for index, _ in given], [verdict for _, verdict in given], manifest.generators
+    )
+    known, unknown, real = (outputs.of_kind(kind) for kind in ("known", "unknown", "real"))
+    robustness = None
+    if settings.operators:
+        robustness = measure_robustness(screener, manifest, pictures.all, settings, resamples, show_operators)
+    progress(f"{name}: intervals", 0, 1)
+    report = VariantReport(
+        variant=name,
+        engine=screener.engine.name,
+        device=screener.engine.device,
+        real_faces=measures.real_faces(real, manifest, resamples) if settings.real is not None else None,
+        real_class=measures.real_class(known, manifest, resamples),
+        closed_set=measures.closed_set(known, manifest, resamples),
+        false_rejection=measures.false_rejection(
+            known, manifest, bundle.variant(name).calibration, settings.alpha, resamples
+        ),
+        unknown=_unknown(bundle, pictures, known, unknown, resamples),
+        real_open_set=measures.against_real(known, real, manifest, resamples) if len(real) else [],
+        probabilities=measures.probabilities(known, resamples) if len(known) else None,
+        robustness=robustness,
+        roc=pictured.roc_curves(known, unknown, real, manifest),
+        confusion=pictured.confusion(known, unknown, real, manifest),
+        densities=pictured.densities(known, unknown, real),
+        unreadable=[f"{_shown(pictures.all[index])}: {text}" for index, text in answers.errors(range(len(paths)))],
+    )
+    progress(f"{name}: intervals", 1, 1)
+    return report
+
+
+def _unknown(
+    bundle: Bundle, pictures: Pictures, known: Outputs, unknown: Outputs, resamples: Resamples
+) -> dict[str, UnknownGenerator]:
+    found = {
+        name: measures.unknown_generator(known, unknown.of_kind("unknown", name), bundle.manifest, resamples)
+        for name in pictures.unknown_generators
+    }
+    if len(found) > 1:
+        found[ALL_UNKNOWN] = measures.unknown_generator(known, unknown, bundle.manifest, resamples)
+    return found
+
+
+def _shown(picture: Picture) -> str:
+    return "/".join(part for part in (picture.folder or "real photographs", picture.path.name) if part)
+
+
+def _counts(pictures: Pictures) -> list[str]:
+    counts = {
+        f"{folder or 'real photographs'}{' (unknown)' if kind == 'unknown' else ''}": len(positions)
+        for (kind, folder), positions in per_folder(pictures.all).items()
+    }
+    return [", ".join(f"{name} {count}" for name, count in counts.items())]
