@@ -81,7 +81,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     def bfloat16(self) -> bool:
         """Whether this machine is to train with bfloat16."""
         return self.precision == "bf16" or (
-            self.precision == "auto" and self.backbone in BFLOAT16_BACKBONES and _has_bfloat16()
+            self.precision == "auto" and self.backbone in BFLOAT16_BACKBONES and has_bfloat16()
         )
 
     def __post_init__(self) -> None:
@@ -139,7 +139,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             )
 
 
-def _has_bfloat16() -> bool:
+def has_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16, without which it is slower than fp32."""
     # Older versions of torch cannot tell; fp32 is right everywhere.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

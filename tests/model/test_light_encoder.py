@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from protoleak.errors import CheckpointError, EngineError
 from protoleak.model.latent_encoder import load_latent_encoder
-from protoleak.model.light_encoder import LightEncoder, LightEncoderConfig
+from protoleak.model.light_encoder import STUDENTS, LightEncoder, LightEncoderConfig
 
 
 @pytest.fixture
@@ -19,6 +20,16 @@ def encoder() -> LightEncoder:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return LightEncoder(LightEncoderConfig(latent_channels=5, widths=(4, 6, 8), blocks=(1, 2, 1))).eval()
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_students_are_named_after_their_floating_point_operations(name: str) -> None:
+    config = LightEncoderConfig(32, *STUDENTS[name])
+    assert config.flops(256) / 1e9 == pytest.approx(float(name.removesuffix("g")), rel=0.15)
+    small = LightEncoder(config)
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        small(torch.zeros(1, 3, 64, 64))
+    assert config.flops(64) == counted.get_total_flops()
 
 
 @pytest.mark.parametrize("size", [32, 64, 72])

@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from protoleak.errors import CheckpointError, DatasetError, EngineError
+from protoleak.errors import CheckpointError, DatasetError, EngineError, ProtoleakError
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 from protoleak.runtime.preprocess import preprocess
-from protoleak.training.distill import REPORT_FILE, DistillationSettings, channel_correlations, distil
+from protoleak.training.distill import (
+    REPORT_FILE,
+    DistillationSettings,
+    channel_correlations,
+    distil,
+    distil_student,
+)
+from protoleak.training.distillation_data import prepare
+from protoleak.training.distillation_fit import rate
 from protoleak.training.progress import Progress
+from protoleak.training.state import STATE_FILE
 from tests.training.pictures import IMAGE_SIZE, picture, write_latent_encoder, write_pictures
 
 SMALL: dict[str, Any] = {
@@ -167,11 +176,62 @@ def test_any_number_of_steps_can_be_scheduled(epochs: int, tmp_path: Path, data:
     assert len(losses) == epochs
 
 
+def test_an_interrupted_run_goes_on_to_the_same_student_and_another_run_s_state_is_refused(
+    tmp_path: Path, data: Path, teacher: LatentEncoder
+) -> None:
+    settings = DistillationSettings(**{**SMALL, "window": 32})
+    distil(teacher, data, tmp_path / "whole", settings)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.stage == "distil" and progress.done == 12:  # in the third of four epochs, of five steps each
+            raise KeyboardInterrupt
+
+    out = tmp_path / "student"
+    with pytest.raises(KeyboardInterrupt):
+        distil(teacher, data, out, settings, progress=interrupt)
+    assert sorted(path.name for path in out.iterdir()) == [STATE_FILE]
+    other = DistillationSettings(**{**SMALL, "window": 32, "learning_rate": 1e-3})
+    with pytest.raises(CheckpointError, match="other settings"):
+        distil(teacher, data, out, other, resume=True)
+    steps: list[Progress] = []
+    distil(teacher, data, out, settings, progress=steps.append, resume=True)
+    assert [item.done for item in steps if item.stage == "distil"] == list(range(11, 21))
+    assert weights(out) == weights(tmp_path / "whole")
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", REPORT_FILE, "weights.safetensors"]
+
+
+def test_students_of_one_family_learn_from_the_same_views_made_once(
+    tmp_path: Path, data: Path, teacher: LatentEncoder
+) -> None:
+    small, large = (DistillationSettings(**{**SMALL, "widths": widths}) for widths in ((8, 8, 8), (8, 8, 12)))
+    prepared = prepare(teacher, data, small, workers=2)
+    reports = [distil_student(prepared, tmp_path / str(n), settings) for n, settings in enumerate((small, large))]
+    assert reports[0]["data_hash"] == reports[1]["data_hash"]
+    assert float(str(reports[0]["gflop"])) < float(str(reports[1]["gflop"]))
+    distil(teacher, data, tmp_path / "alone", small)  # by itself, and without workers
+    assert weights(tmp_path / "0") == weights(tmp_path / "alone")
+
+
+def test_the_learning_rate_rises_once_and_falls_to_nearly_nothing() -> None:
+    rates = [rate(step, 100) for step in range(100)]
+    assert max(rates) == 1.0
+    top = rates.index(1.0)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert 0 <= rates[-1] < 0.01
+    assert rate(0, 1) == 1.0
+
+
+def test_a_window_that_is_off_the_latent_s_grid_is_refused() -> None:
+    with pytest.raises(ProtoleakError, match="window is 100"):
+        DistillationSettings(window=100)
+
+
 def test_progress_tells_stages_and_the_loss(tmp_path: Path, data: Path, teacher: LatentEncoder) -> None:
     seen: list[Progress] = []
     settings = DistillationSettings(**{**SMALL, "epochs": 2})
     distil(teacher, data, tmp_path / "student", settings, progress=seen.append)
-    assert list(dict.fromkeys(item.stage for item in seen)) == ["teacher", "distil"]
+    assert list(dict.fromkeys(item.stage for item in seen)) == ["views", "teacher", "distil"]
     assert seen[-1].done == seen[-1].total == 2 * 5  # 12 pictures in 3 views each, by 8
     assert seen[-1].loss is not None
 
