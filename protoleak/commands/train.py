@@ -126,6 +126,8 @@ def train(
 
 
 def _print(summary: TrainingSummary, data: Path) -> None:
+    from protoleak.training.report import PAGE_FILE
+
     for split, counts in summary.images.items():
         print(f"{split}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     for line in summary.skipped[:20]:
@@ -134,6 +136,7 @@ def _print(summary: TrainingSummary, data: Path) -> None:
         print(f"skipped {len(summary.skipped) - 20} more; all are listed in {summary.out}/training.json")
     print(
         f"best of {summary.epochs} epochs is {summary.best_epoch}: validation macro AUC "
-        f"{summary.validation_macro_auc:.4f}, loss {summary.validation_loss:.3f}, after {summary.seconds:.0f} s\n"
+        f"{summary.validation_macro_auc:.4f}, loss {summary.validation_loss:.3f}, after {summary.seconds:.0f} s; "
+        f"see {summary.out / PAGE_FILE}\n"
         f"next: protoleak export {summary.out} --data {data} --out BUNDLE"
     )

@@ -30,6 +30,7 @@ from protoleak.training.latents import EncodedImages, Skipped, encode_images, re
 from protoleak.training.noising import Noising
 from protoleak.training.progress import Progress
 from protoleak.training.provenance import content_hash, library_versions, run_hash, source_commit
+from protoleak.training.report import CURVES_FILE, PAGE_FILE, html_page, require_plots, write_curves
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
 
@@ -48,7 +49,7 @@ def train(
     workers: int = 0,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> TrainedModel:
-    """Encodes the images once, trains, and writes the model and its training.json to `out`.
+    """Encodes the images once, trains, and writes the model and its report (JSON, HTML and PNG) to `out`.
 
     Unreadable images are skipped and listed in training.json. The test and calibration images are not looked at.
 
@@ -71,9 +72,11 @@ def train(
         ProtoleakError: the settings don't fit the latents.
         DatasetError: a class without a readable training or validation image, or no readable negative.
         CheckpointError: `out` is no place for a model, or what is there to resume belongs to another run.
-        EngineError: a latent or the loss is not finite.
+        EngineError: a latent or the loss is not finite, or a worker ended before its time.
+        MissingExtra: matplotlib is not installed.
     """
     started = time.monotonic()
+    require_plots()
     _check_place(out)
     latent_shape = latent_encoder.latent_shape(settings.image_size)
     settings.check_latent(latent_shape)
@@ -185,7 +188,7 @@ def train(
         latent_encoder,
     )
     skipped = [item for part in encoded.values() for item in part.skipped]
-    _write(out, model, _report(provenance, result, skipped, time.monotonic() - started))
+    _write(out, model, result, _report(provenance, result, skipped, time.monotonic() - started), skipped)
     return model
 
 
@@ -235,15 +238,20 @@ def _report(
     }
 
 
-def _write(out: Path, model: TrainedModel, report: dict[str, object]) -> None:
+def _write(
+    out: Path, model: TrainedModel, result: FitResult, report: dict[str, object], skipped: list[Skipped]
+) -> None:
     """Moves the finished model into `out`. The state goes last: until then an interrupted run can go on from it."""
     staged = out / "finished"
     shutil.rmtree(staged, ignore_errors=True)
     save_model(staged, model)
     (staged / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    lines = [f"{item.path}: {item.reason}" for item in skipped]
+    (staged / PAGE_FILE).write_text(html_page(report, result.curves, lines), encoding="utf-8")
+    write_curves(staged / CURVES_FILE, result.curves, result.best_epoch)
     (out / MODEL_FILE).unlink(missing_ok=True)
     shutil.rmtree(out / LATENT_ENCODER_FOLDER, ignore_errors=True)
-    for name in (LATENT_ENCODER_FOLDER, WEIGHTS_FILE, REPORT_FILE, MODEL_FILE):
+    for name in (LATENT_ENCODER_FOLDER, WEIGHTS_FILE, REPORT_FILE, PAGE_FILE, CURVES_FILE, MODEL_FILE):
         (staged / name).replace(out / name)
     staged.rmdir()
     (out / STATE_FILE).unlink()

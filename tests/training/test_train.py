@@ -94,7 +94,9 @@ def test_the_command_writes_a_model_that_loads_with_its_provenance_and_summary(
         "attributor.safetensors",
         "latent_encoder",
         "model.json",
+        "training.html",
         "training.json",
+        "training.png",
     ]
 
 
