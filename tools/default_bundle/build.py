@@ -1,13 +1,11 @@
-"""Rebuilds the default bundle: generators, latent encoder, attribution network, bundle. About an hour on two cores.
+"""Rebuilds the default bundle from a zoo: latent encoder, attribution network, bundle, evaluation, examples.
 
     pip install ".[dev]"
-    pip download --no-deps gan-face-generate==1.1.1 && unzip gan_face_generate-*.whl gan_face_generate/weights.tar
-    python tools/default_bundle/build.py --data DATA --autoencoder WEIGHTS --dcgan gan_face_generate/weights.tar \
-        --photographs /usr/share/backgrounds --work WORK --out protoleak/default_bundle --examples examples
+    python benchmarks/zoo/build.py … --out ZOO        # see there
+    python tools/default_bundle/build.py --zoo ZOO --teacher WEIGHTS/taef2_encoder.onnx --real-faces DATA/real-faces \
+        --work WORK --out protoleak/default_bundle --examples examples --results benchmarks/results
+    python tools/default_bundle/model_card.py
 
-DATA holds portraits-sd3/, real-portraits/, real-headshots/ and real-faces/; WEIGHTS holds taef2_encoder.onnx and
-taef2_decoder.onnx (madebyollin/taesd, MIT). The photographs are those of Debian's packages mate-backgrounds,
-ukui-wallpapers, lomiri-wallpapers-16.04 and lomiri-wallpapers-20.04: pictures of no class, for outlier exposure.
 Every step keeps its result in WORK and is skipped when it is there, so an interrupted build goes on where it stopped.
 Steps that the project has a command for call that command.
 """
@@ -16,92 +14,60 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from PIL import Image
-from sources import Source, photographs, read_collection
-from zoo import AUTOENCODER, Autoencoder, build_zoo, crops_of, train_decoders
-
 # Eight pictures that the project made itself: of generators that the bundle knows, and three of ones that it doesn't.
-# They are the first of the test split, unchosen, and none comes from a photograph of a person.
-DCGAN = "zoo/dcgan_digiface"
+# They are the first of the test split, unchosen, and none is made from a photograph of a person: the zoo's content is
+# also Stable Diffusion portraits, whose names begin with this.
+SYNTHETIC = "sd3_"
 EXAMPLES = {
-    DCGAN: 2,
-    "zoo/nearest_decoder": 1,
-    "zoo/transposed_decoder": 2,
-    "unknown/noised_latents": 2,
+    "known/dcgan_digiface": 1,
+    "known/nearest_decoder": 1,
+    "known/transposed_decoder": 1,
+    "known/denoised_linear_ddim": 1,
+    "known/denoised_cosine_ddim": 1,
+    "unknown/bilinear_decoder": 1,
     "unknown/subpixel_decoder": 1,
+    "unknown/denoised_scaled_linear_euler": 1,
 }
-CROPS_PER_PHOTOGRAPH = 12
-# glibc otherwise gives every large tensor back to the kernel and faults it in again at the next step: a third
-# of the processor time of training, as measured when this was written.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+GAN = "known/dcgan_digiface"
+DISTILLATION_OPTIONS = ("--student", "3g", "--views", "0", "--window", "128", "--epochs", "24")
+TRAINING_OPTIONS = ("--views", "2", "--epochs", "12")
+EXPORT_OPTIONS = ("--variants", "fp32,int8", "--head", "tied_gaussian")
 
 
 def main() -> None:
     arguments = parse_arguments()
-    data, work = arguments.data, arguments.work
+    zoo, work = arguments.zoo, arguments.work
     started = time.monotonic()
-    portraits = read_collection(data / "portraits-sd3", "sd3")
-    camera = [
-        *read_collection(data / "real-portraits", "portraits"),
-        *read_collection(data / "real-headshots", "headshots"),
-    ]
-    negatives = list(photographs(arguments.photographs))
-    autoencoder = Autoencoder(
-        arguments.autoencoder / "taef2_encoder.onnx", arguments.autoencoder / "taef2_decoder.onnx"
-    )
-    training = [source.path for source in portraits + camera if source.split == "train"]
-    train_decoders(autoencoder, training + negatives, arguments.decoder_steps, work)
-    if not (work / "zoo" / "Split.json").exists():
-        copied = {"stable_diffusion_3": portraits, "real": camera}
-        build_zoo(portraits + camera, copied, autoencoder, arguments.dcgan, work)
-    write_crops(negatives, work / "negatives")
-    reconstructions = [
-        work / "unknown" / AUTOENCODER / f"{source.name}.jpg"
-        for source in portraits + camera
-        if source.split == "train"
-    ]
-    # The teacher's own reconstructions, unlabelled: the student has to tell them from photographs as its teacher does.
-    link_pictures(pictures_of_split(work, "train") + reconstructions + negatives, work / "distillation")
-
+    link_pictures(distillation_pictures(zoo), work / "distillation")
     if not (work / "encoder" / "distillation.json").exists():
-        teacher = arguments.autoencoder / "taef2_encoder.onnx"
-        protoleak(
-            *("distill", "--teacher", teacher, "--data", work / "distillation", "--out", work / "encoder"),
-            *DISTILLATION_OPTIONS,
-        )
+        options = ("--teacher", arguments.teacher, "--data", work / "distillation", "--out", work / "encoder")
+        protoleak("distill", *options, *DISTILLATION_OPTIONS, "--resume")
     if not (work / "model" / "model.json").exists():
-        protoleak(
-            *("train", work / "zoo", "--latent-encoder", work / "encoder", "--out", work / "model"),
-            *("--real", "real", "--negatives", work / "negatives"),
-            *TRAINING_OPTIONS,
-            "--resume",
-        )
+        options = ("--latent-encoder", work / "encoder", "--out", work / "model", "--negatives", zoo / "negatives")
+        protoleak("train", zoo / "known", *options, "--real", "real", *TRAINING_OPTIONS, "--resume")
+    measured_on = ("--data", zoo / "known", "--unknown", zoo / "unknown")
     protoleak(
-        *("export", work / "model", "--data", work / "zoo", "--out", arguments.out, "--name", "default"),
-        *("--head", "tied_gaussian"),
-        *("--unknown", work / "unknown", "--real-faces", data / "real-faces"),
+        *("export", work / "model", *measured_on, "--real-faces", arguments.real_faces),
+        *("--out", arguments.out, "--name", "default", *EXPORT_OPTIONS),
     )
-    copy_examples(work, portraits, arguments.examples)
+    protoleak(
+        *("evaluate", arguments.out, *measured_on, "--real", arguments.real_faces, "--variant", "all"),
+        *("--json", arguments.results / "evaluate_default_bundle.json", "--html", work / "evaluation.html"),
+    )
+    copy_examples(zoo, arguments.examples)
     print(f"built in {(time.monotonic() - started) / 60:.0f} minutes")
-
-
-# bfloat16 halves the time or better on processors with AMX; on others use fp32.
-DISTILLATION_OPTIONS = ("--views", "2", "--epochs", "14", "--precision", "bf16")
-TRAINING_OPTIONS = ("--views", "4", "--epochs", "10", "--precision", "bf16")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("data", "autoencoder", "dcgan", "photographs", "work", "out", "examples"):
+    for name in ("zoo", "teacher", "real-faces", "work", "out", "examples", "results"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--decoder-steps", type=int, default=450, help="training steps of each of three decoders")
     return parser.parse_args()
 
 
@@ -109,22 +75,17 @@ def protoleak(*arguments: object) -> None:
     """Runs one of the project's own commands and stops where it fails."""
     command = [sys.executable, "-m", "protoleak", *map(str, arguments)]
     print("+ " + " ".join(command[2:]), flush=True)
-    subprocess.run(command, check=True, env=os.environ | KEEP_MEMORY)
+    subprocess.run(command, check=True)
 
 
-def pictures_of_split(work: Path, split: str) -> list[Path]:
-    """The zoo's pictures of one split, of every class."""
-    names: dict[str, list[str]] = json.loads((work / "zoo" / "Split.json").read_text())[split]
-    return [work / "zoo" / generator / name for generator in sorted(names) for name in names[generator]]
-
-
-def write_crops(photographs: list[Path], folder: Path) -> None:
-    """Crops of large photographs as pictures of no class, so that there are about as many as of a class."""
-    if folder.exists():
-        return
-    folder.mkdir(parents=True)
-    for index, crop in enumerate(crops_of(photographs, CROPS_PER_PHOTOGRAPH, seed=5)):
-        Image.fromarray(crop).save(folder / f"{index:04d}.jpg", quality=95)
+def distillation_pictures(zoo: Path) -> list[Path]:
+    """Half of the training split, another half of the content for every other generator, and half of the negatives: the
+    teacher takes most of the time, and neighbours in a zoo show the same content. No unknown generator is among them."""
+    split: dict[str, list[str]] = json.loads((zoo / "known" / "Split.json").read_text())["train"]
+    chosen = sorted((zoo / "negatives").iterdir())[::2]
+    for index, generator in enumerate(sorted(split)):
+        chosen += [zoo / "known" / generator / name for name in sorted(split[generator])[index % 2 :: 2]]
+    return chosen
 
 
 def link_pictures(pictures: list[Path], folder: Path) -> None:
@@ -136,15 +97,16 @@ def link_pictures(pictures: list[Path], folder: Path) -> None:
             link.symlink_to(picture.resolve())
 
 
-def copy_examples(work: Path, portraits: list[Source], examples: Path) -> None:
-    """Copies the examples from the test split; reconstructions are of Stable Diffusion portraits, never of a person."""
-    test = {path.name for path in pictures_of_split(work, "test")}
-    synthetic = {f"{source.name}.jpg" for source in portraits} | {path.name for path in (work / DCGAN).iterdir()}
-    examples.mkdir(parents=True, exist_ok=True)
+def copy_examples(zoo: Path, examples: Path) -> None:
+    """Replaces the examples by pictures of the test split."""
+    shutil.rmtree(examples, ignore_errors=True)
+    examples.mkdir(parents=True)
     for folder, count in EXAMPLES.items():
-        pictures = sorted(path for path in (work / folder).iterdir() if path.name in test & synthetic)
-        for index, picture in enumerate(pictures[:count]):
-            shutil.copyfile(picture, examples / f"{Path(folder).name}_{index}.jpg")
+        part, generator = folder.split("/")
+        names = json.loads((zoo / part / "Split.json").read_text())["test"][generator]
+        shown = [name for name in sorted(names) if folder == GAN or name.startswith(SYNTHETIC)]
+        for index, name in enumerate(shown[:count]):
+            shutil.copyfile(zoo / folder / name, examples / f"{generator}_{index}.jpg")
 
 
 if __name__ == "__main__":
