@@ -8,24 +8,32 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from protoleak.bundle import Bundle, Variant
 from protoleak.errors import EngineError, MediaError, ProtoleakError
-from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
+from protoleak.runtime.cuda.arrays import GpuArray, on_gpu
 from protoleak.runtime.decision import DecisionRule, explain
 from protoleak.runtime.engines import EngineDescription, EngineOptions, Graph, choose
 from protoleak.runtime.engines.base import Array
 from protoleak.runtime.line import ExpectedShapes, ImageOnGpu, open_line
-from protoleak.runtime.media import ImageSource, OpenedImage, UInt8Array, open_image
+from protoleak.runtime.media import ImageSource, open_image
 from protoleak.runtime.noising import Noising
+from protoleak.runtime.prepared import PreparedImage, adjoin, done, input_record, together
 from protoleak.runtime.preprocess import preprocess
 from protoleak.runtime.variants import choose_variant
 from protoleak.runtime.verdict import BundleRecord, InputRecord, Verdict
+
+if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
+    from protoleak.video.events import Event
+    from protoleak.video.faces.base import FaceDetector
+    from protoleak.video.frames import FrameSource
+    from protoleak.video.settings import FaceFinder
+    from protoleak.video.sink import Sink
 
 LATENT_ENCODER_OUTPUTS = ("z0",)
 ATTRIBUTOR_OUTPUTS = ("embedding", "gate", "timestep_weight", "prototype_distance", "class_score", "log_density")
@@ -33,18 +41,6 @@ DECODING_THREADS = 2  # decoding overlaps with the engines; more would only comp
 DEFAULT_BATCH_SIZE = 8
 
 AnyImage: TypeAlias = "ImageSource | GpuArray | ImageOnGpu"
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """An image ready for the latent encoder; the full picture is let go, so that few large ones are in memory."""
-
-    name: str
-    source: str | None
-    record: InputRecord
-    notes: tuple[str, ...]
-    pixels: UInt8Array | DeviceArray
-    milliseconds: dict[str, float]
 
 
 class Screener:
@@ -119,10 +115,10 @@ class Screener:
         """
         if batch_size < 1:
             raise ProtoleakError(f"batch size {batch_size}: give 1 or more")
-        batch: list[_Prepared] = []
+        batch: list[PreparedImage] = []
         for item in self._prepared(images, batch_size):
-            if isinstance(item, _Prepared):
-                if batch and not _adjoin(batch[-1], item):
+            if isinstance(item, PreparedImage):
+                if batch and not adjoin(batch[-1], item):
                     yield from self._judge(batch)
                     batch = []
                 batch.append(item)
@@ -134,6 +130,51 @@ class Screener:
                 batch = []
                 yield item
         yield from self._judge(batch)
+
+    def stream(
+        self,
+        source: str | os.PathLike[str] | FrameSource,
+        *,
+        faces: FaceFinder = "auto",
+        face_model: str | os.PathLike[str] | None = None,
+        face_score: float = 0.7,
+        minimum_face: int = 48,
+        margin: float = 0.25,
+        every: float = 1.0,
+        minimum_evidence: int = 3,
+        max_seconds: float | None = None,
+        batch_size: int = 4,
+        sinks: Sequence[Sink] = (),
+        detector: FaceDetector | None = None,
+    ) -> Iterator[Event]:
+        """Moving pictures: what there is to say of a video, camera or network stream, while it is being read.
+
+            for event in screener.stream("clip.mp4", faces="yunet", face_model="yunet.onnx"):
+                if isinstance(event, protoleak.video.events.TrackEvent):
+                    print(event.track, event.track_verdict.verdict)
+
+        For the settings see `protoleak.video.settings.StreamSettings`; for the rest `protoleak.video.pipeline.stream`.
+
+        Args:
+            source: a file, a camera's number, an address, or a `FrameSource` that is open already.
+            sinks: who looks on, such as writers of files.
+            detector: one of your own in place of the one that `faces` names.
+        """
+        from protoleak.video.pipeline import stream
+        from protoleak.video.settings import StreamSettings
+
+        settings = StreamSettings(
+            faces=faces,
+            face_model=None if face_model is None else Path(face_model),
+            face_score=face_score,
+            minimum_face=minimum_face,
+            margin=margin,
+            every=every,
+            minimum_evidence=minimum_evidence,
+            max_seconds=max_seconds,
+            batch_size=batch_size,
+        )
+        return stream(self, source, settings, sinks, detector)
 
     def _as_list(self, images: AnyImage | Sequence[AnyImage]) -> list[AnyImage | MediaError]:
         if isinstance(images, np.ndarray):
@@ -147,14 +188,16 @@ class Screener:
             return [images]
         return list(images)  # type: ignore[arg-type]  # nothing else is left
 
-    def _prepared(self, images: Iterable[AnyImage | MediaError], batch_size: int) -> Iterator[_Prepared | MediaError]:
+    def _prepared(
+        self, images: Iterable[AnyImage | MediaError], batch_size: int
+    ) -> Iterator[PreparedImage | MediaError]:
         """Decodes ahead of the engines, by at most one batch."""
         pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="protoleak-decode")
-        waiting: deque[Future[_Prepared | MediaError]] = deque()
+        waiting: deque[Future[PreparedImage | MediaError]] = deque()
         try:
             for index, image in enumerate(images):
                 if isinstance(image, ImageOnGpu) or on_gpu(image):
-                    waiting.append(_done(self._prepare_on_gpu(image, index)))  # type: ignore[arg-type]  # see on_gpu
+                    waiting.append(done(self._prepare_on_gpu(image, index)))  # type: ignore[arg-type]  # see on_gpu
                 else:
                     waiting.append(pool.submit(self._prepare, image, index))  # type: ignore[arg-type]
                 if len(waiting) > batch_size:
@@ -164,7 +207,7 @@ class Screener:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _prepare(self, image: ImageSource | MediaError, index: int) -> _Prepared | MediaError:
+    def _prepare(self, image: ImageSource | MediaError, index: int) -> PreparedImage | MediaError:
         if isinstance(image, MediaError):
             return image
         started = time.perf_counter()
@@ -176,9 +219,9 @@ class Screener:
         pixels = preprocess(opened.picture, self.bundle.manifest.preprocessing.image_size)
         finished = time.perf_counter()
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
-        return _Prepared(opened.name, opened.source, _input_record(opened), opened.notes, pixels, spent)
+        return PreparedImage(opened.name, opened.source, input_record(opened), opened.notes, pixels, spent)
 
-    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> _Prepared | MediaError:
+    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> PreparedImage | MediaError:
         """In the thread that runs the line, since a GPU's context belongs to a thread."""
         started, name = time.perf_counter(), f"image {index}"
         if not isinstance(image, ImageOnGpu):
@@ -194,9 +237,9 @@ class Screener:
             hashlib.sha256(image.pixels.tobytes()).hexdigest(), "pixels", image.pixels.nbytes, width, height
         )
         spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-        return _Prepared(name, None, record, (), image.array, spent)
+        return PreparedImage(name, None, record, (), image.array, spent)
 
-    def _judge(self, batch: list[_Prepared]) -> Iterator[Verdict | EngineError]:
+    def _judge(self, batch: list[PreparedImage]) -> Iterator[Verdict | EngineError]:
         if not batch:
             return
         try:
@@ -208,15 +251,15 @@ class Screener:
             for one in batch:  # find the image that it was, and answer for the others
                 yield from self._judge([one])
 
-    def _verdicts(self, batch: list[_Prepared]) -> list[Verdict]:
-        result = self._line.run(_together(batch))
+    def _verdicts(self, batch: list[PreparedImage]) -> list[Verdict]:
+        result = self._line.run(together(batch))
         shared = {stage: spent / len(batch) for stage, spent in result.milliseconds.items()}
         return [
             self._verdict(one, {name: values[index] for name, values in result.outputs.items()}, shared)
             for index, one in enumerate(batch)
         ]
 
-    def _verdict(self, one: _Prepared, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
+    def _verdict(self, one: PreparedImage, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
         started = time.perf_counter()
         log_density = float(outputs["log_density"])
         decision = self._rule.decide(outputs["class_score"], log_density)
@@ -256,31 +299,3 @@ def graphs_of(variant: Variant) -> tuple[Graph, Graph]:
         Graph("latent encoder", variant.latent_encoder, LATENT_ENCODER_OUTPUTS),
         Graph("attributor", variant.attributor, ATTRIBUTOR_OUTPUTS),
     )
-
-
-def _adjoin(before: _Prepared, after: _Prepared) -> bool:
-    """Whether two images can go through the line together: on the GPU, only where they lie behind one another."""
-    first, second = before.pixels, after.pixels
-    if isinstance(first, DeviceArray) and isinstance(second, DeviceArray):
-        return first.owner is second.owner and second.pointer == first.pointer + first.bytes
-    return isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
-
-
-def _together(batch: Sequence[_Prepared]) -> UInt8Array | DeviceArray:
-    """uint8 [N, S, S, 3]; without a copy on the GPU."""
-    first = batch[0].pixels
-    if not isinstance(first, DeviceArray):
-        return np.stack([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
-    shape = (len(batch), *first.shape)
-    return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))
-
-
-def _done(outcome: _Prepared | MediaError) -> Future[_Prepared | MediaError]:
-    future: Future[_Prepared | MediaError] = Future()
-    future.set_result(outcome)
-    return future
-
-
-def _input_record(opened: OpenedImage) -> InputRecord:
-    width, height = opened.picture.size
-    return InputRecord(opened.sha256, opened.hashed, opened.size, width, height)

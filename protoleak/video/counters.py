@@ -26,6 +26,7 @@ class Counters:
         self._started = time.monotonic()
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._cpu: dict[str, float] = {}
+        self._cpu_at_start = time.thread_time()  # of the caller's thread, which has done other things before
         self.frames_in = self.frames_processed = self.frames_dropped = 0
         self.faces = self.attributed = self.tracks = self.gaps = self.failures = self.faces_given_up = 0
         self.media_seconds = 0.0
@@ -34,6 +35,10 @@ class Counters:
     def clock(self, stage: str) -> None:
         """Notes the processor time of the calling thread, which does nothing but this stage."""
         self._cpu[stage] = time.thread_time()
+
+    def clock_caller(self, stage: str) -> None:
+        """Notes that of the caller's thread since the start; what its own loop does is in it."""
+        self._cpu[stage] = time.thread_time() - self._cpu_at_start
 
     def answered(self, latency: float) -> None:
         """One more face has its verdict, so many seconds after its frame was captured."""

@@ -139,7 +139,7 @@ class _Run:
                 return
             if message is not None:
                 yield from self._ledger.take(message)
-            self._counters.clock("tell")
+            self._counters.clock_caller("tell")
             self._ledger.status()
             if limit is not None and self._source.info.live and time.monotonic() - started > limit + 1:
                 self._close_source()  # it stalls: the reader, which knows the frames' own time, hasn't ended it

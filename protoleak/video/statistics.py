@@ -33,7 +33,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         fps_in, fps_processed: frames per second of wall time.
         queues: name → frames or faces waiting.
         latency: capture to verdict, of the newest 1,000 attributed faces; None before the first.
-        cpu_seconds: stage → processor time of its own thread; threads of codecs and engines are not in it.
+        cpu_seconds: stage → processor time of its own thread; threads of codecs and engines are not in it, and in
+            "tell", which runs in the caller's thread, what the caller's loop does is.
         resident_mib: memory of the process.
         interrupted: whether somebody stopped it.
         faces_given_up: due faces of a live source that waited too long for a busy engine; 0 for files.
