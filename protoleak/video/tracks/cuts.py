@@ -37,10 +37,7 @@ class CutFinder:
         if before is None:
             return False
         change = float(np.abs(now - before).mean())
-        usual = sum(self._changes) / len(self._changes) if self._changes else 0.0
-        found = change >= JUMP and change >= RATIO * usual
-        if found:
-            self._changes.clear()
-        else:
-            self._changes.append(change)
-        return found
+        # The newest change counts by itself: a pan that sets in is one jump, not one at every frame of it.
+        usual = max(sum(self._changes) / len(self._changes), self._changes[-1]) if self._changes else 0.0
+        self._changes.append(change)
+        return change >= JUMP and change >= RATIO * usual
