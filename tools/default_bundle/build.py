@@ -79,8 +79,8 @@ def protoleak(*arguments: object) -> None:
 
 
 def distillation_pictures(zoo: Path) -> list[Path]:
-    """Half of the training split, another half of the content for every other generator, and of the negatives: the
-    teacher takes most of the time, and neighbours in a zoo show the same content. No unknown generator is among them."""
+    """Half of the training split and of the negatives: the teacher takes most of the time, and neighbours in a zoo show
+    the same content. Every other generator gives the other half. No unknown generator is among them."""
     split: dict[str, list[str]] = json.loads((zoo / "known" / "Split.json").read_text())["train"]
     chosen = sorted((zoo / "negatives").iterdir())[::2]
     for index, generator in enumerate(sorted(split)):
