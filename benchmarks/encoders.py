@@ -1,0 +1,283 @@
+"""Which latent encoder is worth its milliseconds: attribution and open-set AUC against time per face.
+
+How closely a student follows its teacher says little about whether its latents still tell generators apart. So every
+encoder gets an attribution network of its own, trained alike on the same zoo; a bundle is exported from it, which
+measures it on the zoo's test split and on the generators that it never saw; and the bundle is timed end to end. What
+was measured of an encoder by an earlier run with the same options is read, so that an interrupted run goes on.
+
+    python benchmarks/encoders.py --zoo ZOO --teacher taef2_encoder.onnx --student 1g=STUDENTS/1g \\
+        --student 3g=STUDENTS/3g --out WORK --json benchmarks/results/encoders.json --html encoders.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from protoleak.benchmark import BenchmarkSettings, run_benchmark
+from protoleak.benchmark.machine import describe_machine
+from protoleak.benchmark.results import Report
+from protoleak.bundle import Bundle
+from protoleak.calibration.dataset import Dataset, Sample, read_dataset
+from protoleak.export.bundle_export import export_bundle
+from protoleak.export.settings import ExportSettings
+from protoleak.html.lines import Axis, Rule, Series, line_plot
+from protoleak.html.page import bullets, facts_table, page, table
+from protoleak.model.checkpoint import load_model
+from protoleak.model.latent_cache import default_cache
+from protoleak.model.latent_encoder import load_latent_encoder
+from protoleak.model.light_encoder import LightEncoder
+from protoleak.model.loading import usable_workers
+from protoleak.training.memory import keep_freed_memory
+from protoleak.training.progress import Progress, progress_bar
+from protoleak.training.settings import TrainingSettings
+from protoleak.training.train import train
+
+BEST_ENGINE, RUNTIME_ENGINE = "openvino", "onnxruntime"
+AUC_MARGIN, OPEN_SET_MARGIN = 0.01, 0.02
+BEST_ENGINE_MS, RUNTIME_MS = 10.0, 20.0
+HEADS = {"macro_auc": "macro AUC", "open_set_auroc": "open-set AUROC"}
+REFERENCE_FLOP_IMAGE = 256
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One to be measured: its name in the table, and where it is."""
+
+    name: str
+    source: str
+
+
+def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) -> dict[str, Any]:
+    """Trains, exports and times one encoder; or reads what an earlier run measured of it with the same options."""
+    place = options.out / encoder.name
+    file = place / "measured.json"
+    loaded = load_latent_encoder(encoder.source, input_range=tuple(options.input_range) if is_teacher else (0.0, 1.0))
+    settings = TrainingSettings(
+        epochs=options.epochs, views=options.views, validation_views=0, patience=options.epochs, seed=options.seed
+    )
+    what = {
+        "fingerprint": loaded.fingerprint,
+        "training": msgspec.to_builtins(settings),
+        "per_class": options.per_class,
+        "head": options.head,
+    }
+    if file.is_file():
+        known: dict[str, Any] = json.loads(file.read_text())
+        if known["what"] == what:
+            return known
+    dataset = reduced(read_dataset(options.zoo / "known", options.real), options.per_class, options.seed)
+    with progress_bar() as progress:
+        train(
+            dataset,
+            loaded,
+            settings,
+            place / "model",
+            cache=default_cache(),
+            workers=usable_workers(),
+            progress=progress,
+        )
+        export = export_bundle(
+            load_model(place / "model"),
+            dataset,
+            place / "bundle",
+            ExportSettings(
+                name=encoder.name, head=options.head, unknown=options.zoo / "unknown", cache=default_cache()
+            ),
+            lambda stage, done, total: progress(Progress(stage, done, total)),
+        )
+    open_set = {name: item["auroc"] for name, item in export.report["open_set"].items()}
+    result = {
+        "what": what,
+        "name": encoder.name,
+        "gflop": gflop(encoder.source),
+        "correlation_with_teacher": loaded.provenance.get("correlation_mean"),
+        "macro_auc": export.report["closed_set"]["macro_auc_softmax"],
+        "accuracy": export.report["closed_set"]["accuracy"],
+        "open_set_auroc": float(np.mean(list(open_set.values()))),
+        "open_set_auroc_per_generator": open_set,
+        "test_images": export.report["false_rejection"]["of"],
+        "bundle_bytes": export.report["size"],
+    }
+    file.write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def reduced(dataset: Dataset, per_class: int | None, seed: int) -> Dataset:
+    """At most `per_class` training images of each generator; the other splits stay whole."""
+    if per_class is None:
+        return dataset
+    random = np.random.Generator(np.random.Philox(seed))
+    kept: list[Sample] = []
+    for label in range(len(dataset.generators)):
+        of_class = [sample for sample in dataset.train if sample.label == label]
+        kept += [of_class[index] for index in sorted(random.permutation(len(of_class))[:per_class])]
+    return replace(dataset, train=tuple(kept))
+
+
+def gflop(source: str) -> float | None:
+    """Thousands of millions of floating-point operations of a picture of 256×256; None for what is no light encoder."""
+    if not (Path(source) / "weights.safetensors").is_file():
+        return None
+    return LightEncoder.load(Path(source)).config.flops(REFERENCE_FLOP_IMAGE) / 1e9
+
+
+def timed(bundle: Path, runs: int) -> dict[str, dict[str, float]]:
+    """Milliseconds per face, end to end and of the latent encoder alone, per engine; batches of one."""
+    report: Report = run_benchmark(
+        Bundle.load(bundle),
+        BenchmarkSettings(
+            engines=(BEST_ENGINE, RUNTIME_ENGINE), precisions=("variant", "bf16"), batch_sizes=(1,), runs=runs
+        ),
+    )
+    return {
+        row.name: {
+            "end_to_end": row.timing.per_face,
+            "minimum": row.timing.end_to_end.minimum,
+            "latent_encoder": row.timing.stages["latent_encoder"],
+        }
+        for row in report.rows
+        if row.timing is not None
+    }
+
+
+def best_engine(result: dict[str, Any]) -> tuple[str, float]:
+    """The fastest way to run a bundle here, and its milliseconds per face end to end."""
+    return min(
+        ((name, times["end_to_end"]) for name, times in result["milliseconds"].items()), key=lambda item: item[1]
+    )
+
+
+def judged(result: dict[str, Any], teacher: dict[str, Any]) -> dict[str, bool]:
+    """Which of the targets an encoder meets."""
+    return {
+        "macro_auc": result["macro_auc"] >= teacher["macro_auc"] - AUC_MARGIN,
+        "open_set_auroc": result["open_set_auroc"] >= teacher["open_set_auroc"] - OPEN_SET_MARGIN,
+        "best_engine": best_engine(result)[1] <= BEST_ENGINE_MS,
+        "onnxruntime_fp32": result["milliseconds"][f"{RUNTIME_ENGINE} fp32"]["end_to_end"] <= RUNTIME_MS,
+    }
+
+
+def html(results: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
+    """The page: a curve per measure, and the table."""
+    title = "Latent encoders: accuracy against time"
+    teacher, students = results[0], results[1:]
+    sections = [
+        f"<h1>{escape(title)}</h1>",
+        facts_table([(key, str(record[key])) for key in ("zoo", "commit", "processor")]),
+    ]
+    for key, name in HEADS.items():
+        margin = AUC_MARGIN if key == "macro_auc" else OPEN_SET_MARGIN
+        points = [(best_engine(one)[1], one[key]) for one in (*students, teacher)]
+        low = min(*(value for _, value in points), teacher[key] - margin) - 0.01
+        named = [
+            Series(one["name"], [(best_engine(one)[1], one[key])], joined=False, shape="circle") for one in results
+        ]
+        curve = Series("students", sorted((best_engine(one)[1], one[key]) for one in students), colour="#999999")
+        plot = line_plot(
+            [curve, *named],
+            Axis("milliseconds per face end to end, fastest engine", scale="log2"),
+            Axis(name, start=low, end=1.0, shown="{:.3f}".format),
+            f"{name} of each encoder against milliseconds per face; the table has the numbers.",
+            rules=[Rule(teacher[key] - margin, f"teacher − {margin:g}")],
+        )
+        sections += [f"<h2>{escape(name)}</h2>", plot]
+    columns = [
+        "encoder",
+        "GFLOP",
+        "correlation",
+        *HEADS.values(),
+        *(f"{name}, ms" for name in teacher["milliseconds"]),
+        "targets met",
+    ]
+    rows = []
+    for one in results:
+        met = sum(judged(one, teacher).values())
+        numbers = ["–" if one[key] is None else f"{one[key]:.3f}" for key in ("gflop", "correlation_with_teacher")]
+        numbers += [f"{one[key]:.4f}" for key in HEADS]
+        numbers += [f"{times['end_to_end']:.1f}" for times in one["milliseconds"].values()]
+        rows.append([one["name"], *numbers, f"{met} of 4"])
+    sections += ["<h2>All encoders</h2>", table(columns, rows), bullets(record["notes"])]
+    return page(title, sections)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--zoo", type=Path, required=True, help="folder with known/ and unknown/")
+    parser.add_argument("--real", default="real", help="the folder of known/ with camera originals")
+    parser.add_argument("--teacher", required=True, help="a latent encoder: the point of reference")
+    parser.add_argument(
+        "--input-range", type=float, nargs=2, default=(0.0, 1.0), help="of a teacher that is an ONNX file"
+    )
+    parser.add_argument("--student", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--views", type=int, default=0, help="altered ones of each training image")
+    parser.add_argument("--per-class", type=int, help="training images of each generator at most; left out, all")
+    parser.add_argument("--head", default="tied_gaussian")
+    parser.add_argument("--runs", type=int, default=30, help="timed faces per engine")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="models and bundles")
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--html", type=Path, help="write the curves here")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    options = parse()
+    keep_freed_memory()
+    named = [item.split("=", 1) for item in options.student]
+    if any(len(item) != 2 for item in named):
+        sys.exit("--student: give NAME=DIR, such as 3g=students/3g")
+    encoders = [Encoder("teacher", options.teacher), *(Encoder(*item) for item in named)]
+    results = [measured(encoder, options, index == 0) for index, encoder in enumerate(encoders)]
+    for result in results:  # one after the other, close together: a machine's speed changes with what else it does
+        result["milliseconds"] = timed(options.out / result["name"] / "bundle", options.runs)
+    machine = describe_machine()
+    for result in results:
+        engine, best = best_engine(result)
+        runtime = result["milliseconds"][f"{RUNTIME_ENGINE} fp32"]["end_to_end"]
+        result["targets_met"] = judged(result, results[0])
+        print(
+            f"{result['name']:>10}: macro AUC {result['macro_auc']:.4f}, open-set {result['open_set_auroc']:.4f}; "
+            f"{best:.1f} ms with {engine}, {runtime:.1f} ms with {RUNTIME_ENGINE} fp32; "
+            + ", ".join(f"{name} {'met' if met else 'MISSED'}" for name, met in result["targets_met"].items())
+        )
+    record: dict[str, Any] = {
+        "what": "attribution and open-set AUC of each encoder's latents, and milliseconds per face end to end",
+        "zoo": options.zoo.name,
+        "commit": machine.commit,
+        "processor": f"{machine.processor}, {machine.cores} cores",
+        "threads": torch.get_num_threads(),
+        "machine": msgspec.to_builtins(machine),
+        "targets": {
+            "macro_auc_below_teacher": AUC_MARGIN,
+            "open_set_auroc_below_teacher": OPEN_SET_MARGIN,
+            "best_engine_ms": BEST_ENGINE_MS,
+            "onnxruntime_fp32_ms": RUNTIME_MS,
+        },
+        "notes": [
+            f"load average {machine.load_average}: a busy machine makes times worse",
+            "open-set AUROC: mean over the generators that no network has seen",
+            "end to end: an encoded picture in memory to its verdict, one at a time",
+        ],
+        "encoders": results,
+    }
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    if options.html:
+        options.html.write_text(html(results, record), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
