@@ -1,1 +1,1 @@
-"""What a stream leaves behind: JSON, an annotated video, a report."""
+"""What is left of a screened video: verdicts.jsonl, tracks.json, annotated.mp4 and report.html. See `folder`."""

@@ -1,0 +1,94 @@
+"""What was at work in a run: the record that makes its verdicts repeatable."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from protoleak.runtime.engines.base import EngineDescription
+from protoleak.runtime.verdict import BundleRecord
+from protoleak.video.settings import StreamSettings
+
+if TYPE_CHECKING:
+    from protoleak.runtime.screener import Screener
+
+LIBRARIES = ("protoleak", "numpy", "opencv-python-headless", "pillow", "av")
+
+
+class RealFacesAccused(msgspec.Struct, frozen=True):
+    """How many photographs of people, from sources that training never saw, the bundle's own test called known."""
+
+    count: int
+    of: int
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the program, over however many sources.
+
+    Attributes:
+        created: UTC, ISO 8601.
+        bundle, engine: as in every verdict.
+        generators: the classes of the bundle.
+        real_class: the one that stands for cameras; None where there is none.
+        real_faces_accused: at the bundle's own significance level; None where it wasn't measured.
+        alpha: significance level of this run.
+        settings: of the stream, by the names of `StreamSettings`.
+        face_finder: which detector, which model; None where faces aren't looked for.
+        libraries: package → version.
+    """
+
+    created: str
+    bundle: BundleRecord
+    engine: EngineDescription
+    generators: list[str]
+    real_class: str | None
+    real_faces_accused: RealFacesAccused | None
+    alpha: float
+    settings: dict[str, str | int | float | None]
+    face_finder: str | None
+    libraries: dict[str, str]
+
+
+def run_record(screener: Screener, settings: StreamSettings, face_finder: str | None = None) -> RunRecord:
+    """The record of a run with this screener and these settings.
+
+    Args:
+        face_finder: `FaceDetector.description`.
+    """
+    manifest = screener.bundle.manifest
+    return RunRecord(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        bundle=BundleRecord(manifest.name, screener.bundle.sha256, screener.variant),
+        engine=screener.engine,
+        generators=list(manifest.generators),
+        real_class=manifest.real_class,
+        real_faces_accused=_accused(screener.bundle.variant(screener.variant).report),
+        alpha=screener.alpha,
+        settings={name: _plain(getattr(settings, name)) for name in settings.__dataclass_fields__},
+        face_finder=face_finder,
+        libraries=dict(_versions()),
+    )
+
+
+def _accused(report: dict[str, Any]) -> RealFacesAccused | None:
+    try:
+        return msgspec.convert(report.get("real_faces_accused"), RealFacesAccused)
+    except msgspec.ValidationError:  # a report of another form says nothing that can be relied upon
+        return None
+
+
+def _plain(value: object) -> str | int | float | None:
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+def _versions() -> list[tuple[str, str]]:
+    found = []
+    for name in LIBRARIES:
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:  # optional, or from elsewhere than pip
+            continue
+    return found

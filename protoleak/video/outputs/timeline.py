@@ -1,0 +1,80 @@
+"""The bar at the foot of an annotated video: what was said when, and where in the source one is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from protoleak.runtime.media import UInt8Array
+from protoleak.video.events import TrackAnswer
+from protoleak.video.outputs.answers import LOOKS
+from protoleak.video.outputs.drawing import BLACK, WHITE, fitting, paste, text_size
+
+CELLS = 600
+WINDOW = 60.0  # seconds that the bar spans where the source has no known end
+BACKGROUND, PLATE = (38, 40, 44), (24, 25, 28)
+# Besides its colour an answer has a height, so that the bar can be read without colours.
+GRAVEST_FIRST: tuple[TrackAnswer, ...] = ("known", "unknown", "real", "undecided")
+HEIGHTS: dict[TrackAnswer, float] = {"known": 1.0, "unknown": 0.75, "real": 0.5, "undecided": 0.25}
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, and hours where there are any: "1:03", "2:00:07"."""
+    whole = int(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Timeline:
+    """The gravest answer of every moment, in a fixed number of cells.
+
+    Args:
+        duration: of the source in seconds; None for the last WINDOW seconds.
+    """
+
+    def __init__(self, duration: float | None) -> None:
+        self._duration = duration if duration else None
+        self._cells: list[TrackAnswer | None] = [None] * CELLS
+        self._newest = 0  # number of the newest cell since the start
+
+    def add(self, timestamp: float, answers: Iterable[TrackAnswer]) -> None:
+        """What was said of a frame. Timestamps never fall."""
+        span = self._duration or WINDOW
+        cell = int(timestamp / span * CELLS)
+        if self._duration:
+            cell = min(cell, CELLS - 1)
+        else:
+            for passed in range(self._newest + 1, min(cell, self._newest + CELLS) + 1):
+                self._cells[passed % CELLS] = None
+        self._newest = max(cell, self._newest)
+        for answer in answers:
+            known = self._cells[cell % CELLS]
+            if known is None or LOOKS[answer].weight > LOOKS[known].weight:
+                self._cells[cell % CELLS] = answer
+
+    def draw(self, image: UInt8Array, timestamp: float) -> None:
+        """Draws bar, place and time at the foot of uint8 [H, W, 3] RGB."""
+        height, width = image.shape[:2]
+        tall = min(max(8, round(height / 40)), height)
+        bar = image[height - tall :]
+        bar[:] = BACKGROUND
+        cells = self._in_order()
+        shown = np.arange(width) * CELLS // width
+        for answer in GRAVEST_FIRST:
+            columns = np.flatnonzero(np.array([cell == answer for cell in cells])[shown])
+            bar[tall - max(1, round(tall * HEIGHTS[answer])) :, columns] = LOOKS[answer].rgb
+        place = 1.0 if self._duration is None else min(timestamp / self._duration, 1.0)
+        at = round(place * (width - 1))
+        bar[:, max(at - 2, 0) : at + 3] = BLACK
+        bar[:, max(at - 1, 0) : at + 2] = WHITE
+        times = [clock(timestamp)] if self._duration is None else [f"{clock(timestamp)} / {clock(self._duration)}"]
+        label = fitting([*times, clock(timestamp)], text_size(height, width), PLATE, width)
+        paste(image, label, width - label.shape[1], max(height - tall - label.shape[0], 0))
+
+    def _in_order(self) -> list[TrackAnswer | None]:
+        """The cells from the oldest to the newest."""
+        if self._duration:
+            return self._cells
+        first = (self._newest + 1) % CELLS
+        return self._cells[first:] + self._cells[:first]
