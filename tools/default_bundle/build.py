@@ -35,7 +35,7 @@ EXAMPLES = {
     "unknown/denoised_scaled_linear_euler": 1,
 }
 GAN = "known/dcgan_digiface"
-DISTILLATION_OPTIONS = ("--student", "3g", "--views", "0", "--window", "128", "--epochs", "24")
+DISTILLATION_OPTIONS = ("--student", "3g", "--views", "0", "--window", "128", "--epochs", "70")
 TRAINING_OPTIONS = ("--views", "2", "--epochs", "12")
 EXPORT_OPTIONS = ("--variants", "fp32,int8", "--head", "tied_gaussian")
 
