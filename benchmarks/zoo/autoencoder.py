@@ -39,4 +39,5 @@ class Autoencoder:
 
 def to_pixels(planes: Float32Array) -> UInt8Array:
     """float [n, 3, h, w] in [0, 1] → uint8 [n, h, w, 3]."""
-    return (planes.clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+    pixels: UInt8Array = (planes.clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+    return pixels

@@ -17,8 +17,8 @@ LATENT_SIZE = 100
 WIDTHS = (512, 256, 128, 64)
 
 
-def load_generator(weights: Path) -> nn.Module:
-    """The generator: noise float32 [N, 100, 1, 1] → picture float32 [N, 3, 64, 64] in [-1, 1]."""
+def new_generator() -> nn.Sequential:
+    """The untrained generator: noise float32 [N, 100, 1, 1] → picture float32 [N, 3, 64, 64] in [-1, 1]."""
     layers: list[nn.Module] = []
     channels = LATENT_SIZE
     for index, width in enumerate(WIDTHS):
@@ -27,7 +27,12 @@ def load_generator(weights: Path) -> nn.Module:
         layers += [nn.BatchNorm2d(width), nn.ReLU()]
         channels = width
     layers += [nn.ConvTranspose2d(channels, 3, 4, 2, 1, bias=False), nn.Tanh()]
-    generator = nn.Sequential(*layers)
+    return nn.Sequential(*layers)
+
+
+def load_generator(weights: Path) -> nn.Sequential:
+    """The generator with its published weights."""
+    generator = new_generator()
     state = torch.load(weights, map_location="cpu", weights_only=True)["netG_state_dict"]
     generator.load_state_dict({name.removeprefix("main."): tensor for name, tensor in state.items()})
     return generator.eval()
@@ -38,4 +43,5 @@ def faces(weights: Path, count: int, seed: int) -> npt.NDArray[np.uint8]:
     noise = torch.randn(count, LATENT_SIZE, 1, 1, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         pictures = (load_generator(weights)(noise) + 1) / 2
-    return (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    pixels: npt.NDArray[np.uint8] = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return pixels

@@ -27,7 +27,7 @@ class TimedBlock(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.modulation = nn.Linear(TIME_WIDTH, 2 * width)
-        for parameter in (self.second.weight, self.second.bias):
+        for parameter in self.second.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:

@@ -40,8 +40,9 @@ def _linear() -> Float64Array:
 def _scaled_linear() -> Float64Array:
     """Stable Diffusion's own: √β linear over the same range (Rombach et al. 2022)."""
     reference = NoiseSchedule()
-    roots = np.linspace(reference.beta_start**0.5, reference.beta_end**0.5, STEPS)
-    return np.cumprod(1.0 - roots**2)
+    roots: Float64Array = np.linspace(reference.beta_start**0.5, reference.beta_end**0.5, STEPS)
+    signal: Float64Array = np.cumprod(1.0 - roots**2, dtype=np.float64)
+    return signal
 
 
 def _cosine(offset: float = 0.008, largest_beta: float = 0.999) -> Float64Array:

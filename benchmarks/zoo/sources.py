@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from protoleak.errors import DatasetError
@@ -63,6 +64,6 @@ def photographs(folder: Path) -> Iterator[Path]:
     """
     for path in sorted(folder.rglob("*.jpg")):
         with Image.open(path) as picture:
-            small = picture.convert("RGB").resize((128, 128), Image.Resampling.BOX)
-        if len(set(small.getdata())) > 4000:
+            small = np.asarray(picture.convert("RGB").resize((128, 128), Image.Resampling.BOX))
+        if len(np.unique(small.reshape(-1, 3), axis=0)) > 4000:
             yield path
