@@ -1,131 +1,203 @@
-"""Writes docs/default_bundle.md, the default bundle's model card, from what its report.json and manifest say.
+"""Writes docs/default_bundle.md, the default bundle's model card, from its evaluation and its manifest.
 
     python tools/default_bundle/model_card.py
 
-Every number in the card comes from the bundle; nothing is typed in here.
+Every number in the card comes from benchmarks/results/evaluate_default_bundle.json or the bundle, none from here.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from protoleak import Bundle
+from protoleak.evaluation.results import Estimate, Report, Share, VariantReport
+from protoleak.evaluation.run import ALL_UNKNOWN
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
+
+from benchmarks.zoo.generators import GENERATORS  # noqa: E402
+
 CARD = ROOT / "docs" / "default_bundle.md"
-
-MADE_OF = {
-    "stable_diffusion_3": "portraits by Stable Diffusion 3 (faker-js/assets-person-portrait, CC0), as published",
-    "dcgan_digiface": "faces of the DCGAN in the PyPI package gan-face-generate 1.1.1 (MIT), 64×64 pixels",
-    "flux2_tae": "portraits and photographs through the tiny FLUX.2 autoencoder (madebyollin/taesd, MIT)",
-    "denoised_linear_ddim": "noised latents of the same pictures denoised here: linear schedule, DDIM",
-    "denoised_cosine_ddim": "noised latents of the same pictures denoised here: cosine schedule, DDIM",
-    "denoised_zero_terminal_ddim": "noised latents of the same pictures denoised here: zero terminal SNR, DDIM",
-    "denoised_scaled_linear_euler": "noised latents of the same pictures denoised here: scaled-linear schedule, Euler",
-    "bilinear_decoder": "the same pictures through a small decoder with bilinear up-sampling, trained here",
-    "nearest_decoder": "the same pictures through a small decoder with nearest-neighbour up-sampling, trained here",
-    "transposed_decoder": "the same pictures through a small decoder with transposed convolutions, trained here",
-    "real": "official portraits of members of the US Congress from two collections (public domain), as published",
-    "noised_latents": "the same pictures through the tiny FLUX.2 autoencoder, with noise left in the latents",
-    "subpixel_decoder": "the same pictures through a small decoder with sub-pixel convolutions, trained here",
-    "(real faces)": "photographs of people from other sources, which training never saw",
-}
+EVALUATION = ROOT / "benchmarks" / "results" / "evaluate_default_bundle.json"
+MACRO_AUC, MACRO_AUC_EDITED, AUROC, ACCUSED = 0.97, 0.90, 0.90, 0.05
 
 
 def main() -> None:
     bundle = Bundle.load()
-    report = bundle.variant("fp32").report
-    CARD.parent.mkdir(exist_ok=True)
-    CARD.write_text(card(bundle, report), encoding="utf-8")
+    report = msgspec.json.decode(EVALUATION.read_bytes(), type=Report)
+    if report.bundle.sha256 != bundle.sha256:
+        raise SystemExit(f"{EVALUATION.relative_to(ROOT)} is of another bundle: evaluate this one first")
+    CARD.write_text("\n".join(lines(bundle, report)) + "\n", encoding="utf-8")
     print(f"wrote {CARD.relative_to(ROOT)}")
 
 
-def card(bundle: Bundle, report: dict[str, Any]) -> str:
-    """The card as Markdown."""
-    manifest = bundle.manifest
-    accused, rejection, closed = report["real_faces_accused"], report["false_rejection"], report["closed_set"]
-    distilled = manifest.provenance["latent_encoder"]
-    accused_of = ", ".join(f"{name} {count}" for name, count in accused["accused_of"].items()) or "none"
-    images = manifest.provenance["export"]["images"]
-    lines = [
-        "# The default bundle: model card",
-        "",
-        "<!-- Written by tools/default_bundle/model_card.py from the bundle itself. Do not edit. -->",
-        "",
-        f"**Real faces accused: {share(accused)}** at α = {report['alpha']:g}: photographs of people from sources that "
-        f"training never saw, for which a generator was named ({accused_of}). The others were called "
-        f"real ({accused['verdicts']['real']}) or unknown ({accused['verdicts']['unknown']}).",
-        "",
-        "## What it knows",
-        "",
-        "| class | pictures | AUC (softmax over generators) |",
-        "|---|---|---|",
-        *(
-            f"| `{name}`{' (camera originals)' if name == manifest.real_class else ''} | {MADE_OF.get(name, '')} "
-            f"| {closed['auc_softmax_per_generator'][name]:.3f} |"
-            for name in manifest.generators
-        ),
-        "",
-        "## What was measured",
-        "",
-        f"On {closed['images']} test pictures whose content was in no other split; training saw {images['train']}, "
-        f"validation {images['validation']}, calibration {images['calibration']}. Intervals are 95 % Wilson intervals.",
-        "",
-        f"- Macro AUC over the classes: {closed['macro_auc_softmax']:.4f} (softmax over generators), "
-        f"{closed['macro_auc']:.4f} (raw class scores). Accuracy {closed['accuracy']:.3f}.",
-        f"- Camera originals of the test split accused: {share(report['real_class_accused'])}.",
-        f"- Known pictures called unknown: {share(rejection)}; promised on average: at most "
-        f"{rejection['promised_on_average']:.0%}; with 95 % confidence over calibration sets at most "
-        f"{rejection['bound_95']:.1%}.",
-        "",
-        "| unknown | what it is | AUROC against known | FPR at 95 % TPR | called unknown |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {name} | {MADE_OF.get(name, '')} | {row['auroc']:.3f} | {row['fpr_at_95_tpr']:.2f} "
-            f"| {share(row['rejected']) if 'rejected' in row else '—'} |"
-            for name, row in report["open_set"].items()
-        ),
-        "",
-        "## What it is not good for",
-        "",
-        "- It knows four pipelines, two of which were made for this bundle. It is an example that works offline, not a "
-        "detector of today's generators: most synthetic faces on the web were made by something it has never seen. For "
-        "those the right answer is `unknown`, and how often it says so of new generators is not known beyond the table "
-        "above.",
-        "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not "
-        "mean authentic.",
-        f"- Its head, `{manifest.head}`, was chosen among the five because it accused the fewest camera originals of "
-        "the test split; it also accused the fewest real faces. Both numbers are optimistic by that choice.",
-        "- `noised_latents` keeps so much noise that one can see it. It shows what `unknown` is for "
-        "and is no hard test. With less noise, hardly any of its pictures were called unknown.",
-        "- A new pipeline that resembles a known one is named after it: see the table of unknowns.",
-        "- Its latent encoder was distilled on reconstructions of `flux2_tae` among others, of training content and "
-        "without labels: that unknown generator is less new to it than the other two.",
-        "- Its test pictures come from the same collections as its training pictures. Expect less elsewhere.",
-        "- Robustness against editing, filters and heavy compression was not measured here.",
-        "- The calibration set is small, so the 95 % bound is wide. Calibrate on your own pictures first.",
-        "",
-        "## How it was made",
-        "",
-        "`tools/default_bundle/build.py` rebuilds it: it trains the decoders, makes the pictures, distils the latent "
-        "encoder, trains the attribution network and exports the bundle, with the commands that users have. "
-        + (
-            f"Its latent encoder follows its teacher with a mean correlation of {distilled['correlation_mean']:.3f} "
-            f"(lowest channel {distilled['correlation_lowest']:.3f}) on pictures that it never saw. "
-            if "correlation_mean" in distilled
-            else ""
+def lines(bundle: Bundle, report: Report) -> Iterator[str]:
+    """The card as Markdown. Its numbers are those of the fp32 variant; a table compares the others."""
+    first = next(variant for variant in report.variants if variant.variant == "fp32")
+    yield from ("# The default bundle: model card", "")
+    yield "<!-- Written by tools/default_bundle/model_card.py from the bundle and its evaluation. Do not edit. -->"
+    yield from ("", accused(first, report.alpha), "", "## What it knows", "")
+    yield from known(bundle, first)
+    yield from ("", "## What was measured", "")
+    yield from measured(report, first)
+    yield from ("", "## After editing", "")
+    yield from edited(first)
+    yield from ("", "## Variants", "")
+    yield from variants(report)
+    yield from ("", "## What it is not good for", "")
+    yield from limits(bundle)
+    yield from ("", "## How it was made", "")
+    yield from made(bundle)
+
+
+def accused(variant: VariantReport, alpha: float) -> str:
+    faces = variant.real_faces
+    assert faces is not None, "the evaluation was given no real faces"
+    of = ", ".join(f"{name} {count}" for name, count in faces.accused_of.items()) or "none"
+    return (
+        f"**Real faces accused: {share(faces.accused)}** at α = {alpha:g}, where {met(faces.accused.share, ACCUSED, '≤')}: "
+        f"photographs of people from sources that training never saw, for which a generator was named ({of}). The others "
+        f"were called real ({faces.verdicts.get('real', 0)}) or unknown ({faces.verdicts.get('unknown', 0)})."
+    )
+
+
+def known(bundle: Bundle, variant: VariantReport) -> Iterator[str]:
+    described = {generator.name: generator.description for generator in GENERATORS}
+    closed = variant.closed_set
+    assert closed is not None
+    yield from ("| class | pictures | AUC (softmax) | AUC (raw score) | recall |", "|---|---|---|---|---|")
+    for name in bundle.manifest.generators:
+        row = closed.per_generator[name]
+        camera = " (camera originals)" if name == bundle.manifest.real_class else ""
+        cells = f"{estimate(row.auc_softmax)} | {estimate(row.auc_raw)} | {share(row.recall)}"
+        yield f"| `{name}`{camera} | {described[name]} | {cells} |"
+
+
+def measured(report: Report, variant: VariantReport) -> Iterator[str]:
+    closed, rejection = variant.closed_set, variant.false_rejection
+    assert closed is not None
+    assert rejection is not None
+    yield f"`protoleak evaluate`, on {closed.pictures} test pictures of the zoo ([benchmarks/zoo](../benchmarks/zoo)),"
+    yield f"whose content was in no other split. Intervals are 95 %, over {report.sources} source pictures."
+    yield ""
+    macro = closed.macro_auc_softmax
+    yield f"- Macro AUC: {estimate(macro)} (softmax; {met(macro.value, MACRO_AUC, '≥')}), "
+    yield f"  {estimate(closed.macro_auc_raw)} (raw class scores). Top-1 {estimate(closed.accuracy)}, balanced "
+    yield f"  {estimate(closed.balanced_accuracy)}."
+    if variant.real_class is not None:
+        yield f"- Camera originals of the test split accused: {share(variant.real_class)}."
+    inside = "within" if rejection.within_bound else "outside"
+    yield f"- Known pictures called unknown: {share(rejection.rejected)}, {inside} the bound: promised on average at most"
+    yield f"  {rejection.promised_on_average:.0%}, and of this calibration with 95 % confidence at most {rejection.bound_95:.1%}."
+    yield ""
+    yield "| unknown generator | called unknown | AUROC | FPR at 95 % TPR | EER | OSCR | taken for |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, row in variant.unknown.items():
+        numbers = row.open_set
+        if numbers is None:
+            continue
+        taken = ", ".join(
+            f"{other} {count}" for other, count in sorted(row.taken_for.items(), key=lambda item: -item[1])
         )
-        + f"Bundle SHA-256: `{bundle.sha256}`.",
-        "",
-    ]
-    return "\n".join(lines)
+        yield (
+            f"| {name} | {share(row.rejected)} | {estimate(numbers.auroc)} | {estimate(numbers.fpr_at_95_tpr)} "
+            f"| {estimate(numbers.eer)} | {estimate(numbers.oscr)} | {taken} |"
+        )
+    for numbers in variant.real_open_set:
+        yield f"| (real photographs, by {numbers.score}) | — | {estimate(numbers.auroc)} "
+        yield f"| {estimate(numbers.fpr_at_95_tpr)} | {estimate(numbers.eer)} | {estimate(numbers.oscr)} | |"
 
 
-def share(row: dict[str, Any]) -> str:
+def edited(variant: VariantReport) -> Iterator[str]:
+    robustness = variant.robustness
+    assert robustness is not None, "the evaluation was made without operators"
+    mean = robustness.macro_auc
+    yield f"Macro AUC averaged over WILD's operators at five severities: {number(mean)} ({met(mean, MACRO_AUC_EDITED, '≥')});"
+    yield f"over chains of one to three: {number(robustness.macro_auc_of_chains)}. At the frozen threshold, with "
+    yield f"{robustness.pictures_per_class} pictures per class:"
+    yield ""
+    yield "| operator | macro AUC | real faces accused | rightly named | called unknown | named wrongly |"
+    yield "|---|---|---|---|---|---|"
+    for row in robustness.rows:
+        if row.operator != "none" and row.severity not in (1, 3, 5) and row.operator != "chain":
+            continue
+        real = "—" if row.real_accused is None else f"{row.real_accused.count} of {row.real_accused.of}"
+        shares = " | ".join(number(part.share) for part in (row.right, row.rejected, row.wrong))
+        yield f"| {row.operator} {row.level} | {number(row.macro_auc_softmax.value)} | {real} | {shares} |"
+
+
+def variants(report: Report) -> Iterator[str]:
+    yield from (
+        "| variant | real faces accused | macro AUC | AUROC, all unknown | false rejection |",
+        "|---|---|---|---|---|",
+    )
+    for variant in report.variants:
+        if variant.error is not None or variant.real_faces is None or variant.closed_set is None:
+            continue
+        unknown = variant.unknown.get(ALL_UNKNOWN) or next(iter(variant.unknown.values()))
+        auroc = "—" if unknown.open_set is None else estimate(unknown.open_set.auroc)
+        rejected = "—" if variant.false_rejection is None else share(variant.false_rejection.rejected)
+        macro = estimate(variant.closed_set.macro_auc_softmax)
+        yield f"| {variant.variant} | {share(variant.real_faces.accused)} | {macro} | {auroc} | {rejected} |"
+
+
+def limits(bundle: Bundle) -> Iterator[str]:
+    yield "- It knows small pipelines, most of which were made for this project. It is an example that works offline, not a"
+    yield "  detector of today's generators: most synthetic faces on the web were made by something it has never seen. For"
+    yield "  those the right answer is `unknown`, and how often it says so of new generators is not known beyond the table."
+    yield "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not mean"
+    yield "  authentic."
+    yield "- A new pipeline that resembles a known one is named after it: see the table of unknowns."
+    yield "- Its test pictures come from the same collections as its training pictures. Expect less elsewhere."
+    yield f"- The calibration set is small ({calibration_size(bundle)} pictures), so the 95 % bound is wide. Calibrate on your"
+    yield "  own pictures first."
+
+
+def made(bundle: Bundle) -> Iterator[str]:
+    distilled = bundle.manifest.provenance["latent_encoder"]
+    yield "`benchmarks/zoo/build.py` builds the zoo from seeds; `tools/default_bundle/build.py` then distils the latent"
+    yield "encoder, trains the attribution network, exports and evaluates, with the commands that users have."
+    if "correlation_mean" in distilled:
+        yield f"The latent encoder follows its teacher with a mean correlation of {distilled['correlation_mean']:.3f} (lowest"
+        yield f"channel {distilled['correlation_lowest']:.3f}) on pictures that it never saw."
+    yield f"Bundle SHA-256: `{bundle.sha256}`."
+
+
+def calibration_size(bundle: Bundle) -> int:
+    return int(bundle.manifest.provenance["export"]["images"]["calibration"])
+
+
+def met(value: float | None, limit: float, sign: str) -> str:
+    """Whether a target is met, in words."""
+    if value is None:
+        return f"{sign} {limit:g} was asked for"
+    reached = value <= limit if sign == "≤" else value >= limit
+    return f"{sign} {limit:g} was asked for: {'met' if reached else 'missed'}"
+
+
+def number(value: float | None) -> str:
+    return "—" if value is None else f"{value:.3f}"
+
+
+def estimate(value: Estimate) -> str:
+    """A number with its interval."""
+    if value.value is None:
+        return "—"
+    between = "" if value.interval_95 is None else " ({:.3f}–{:.3f})".format(*value.interval_95)
+    return f"{value.value:.3f}{between}"
+
+
+def share(row: Share) -> str:
     """A count with its share and interval."""
-    low, high = row["interval_95"]
-    return f"{row['count']} of {row['of']} ({row['share']:.1%}, interval {low:.1%} to {high:.1%})"
+    if row.share is None:
+        return "0 of 0"
+    low, high = row.interval_95
+    return f"{row.count} of {row.of} ({row.share:.1%}, {low:.1%}–{high:.1%})"
 
 
 if __name__ == "__main__":
