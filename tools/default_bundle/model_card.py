@@ -59,10 +59,10 @@ def accused(variant: VariantReport, alpha: float) -> str:
     faces = variant.real_faces
     assert faces is not None, "the evaluation was given no real faces"
     of = ", ".join(f"{name} {count}" for name, count in faces.accused_of.items()) or "none"
+    asked = met(faces.accused.share, ACCUSED, "≤")
     return (
-        f"**Real faces accused: {share(faces.accused)}** at α = {alpha:g}, where {met(faces.accused.share, ACCUSED, '≤')}: "
-        f"photographs of people from sources that training never saw, for which a generator was named ({of}). The others "
-        f"were called real ({faces.verdicts.get('real', 0)}) or unknown ({faces.verdicts.get('unknown', 0)})."
+        f"**Real faces accused: {share(faces.accused)}** at α = {alpha:g}, where {asked}: photographs of people from "
+        f"sources that training never saw, for which a generator was named ({of}). The others were called real  ({faces.verdicts.get('real', 0)}) or unknown ({faces.verdicts.get('unknown', 0)})."
     )
 
 
@@ -92,8 +92,8 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
     if variant.real_class is not None:
         yield f"- Camera originals of the test split accused: {share(variant.real_class)}."
     inside = "within" if rejection.within_bound else "outside"
-    yield f"- Known pictures called unknown: {share(rejection.rejected)}, {inside} the bound: promised on average at most"
-    yield f"  {rejection.promised_on_average:.0%}, and of this calibration with 95 % confidence at most {rejection.bound_95:.1%}."
+    yield f"- Known pictures called unknown: {share(rejection.rejected)}, {inside} the bound. Promised on average: at most"
+    yield f"  {rejection.promised_on_average:.0%}; with 95 % confidence, of this calibration: {rejection.bound_95:.1%}."
     yield ""
     yield "| unknown generator | called unknown | AUROC | FPR at 95 % TPR | EER | OSCR | taken for |"
     yield "|---|---|---|---|---|---|---|"
@@ -117,7 +117,8 @@ def edited(variant: VariantReport) -> Iterator[str]:
     robustness = variant.robustness
     assert robustness is not None, "the evaluation was made without operators"
     mean = robustness.macro_auc
-    yield f"Macro AUC averaged over WILD's operators at five severities: {number(mean)} ({met(mean, MACRO_AUC_EDITED, '≥')});"
+    yield "Macro AUC averaged over WILD's operators at five severities: "
+    yield f"{number(mean)} ({met(mean, MACRO_AUC_EDITED, '≥')});"
     yield f"over chains of one to three: {number(robustness.macro_auc_of_chains)}. At the frozen threshold, with "
     yield f"{robustness.pictures_per_class} pictures per class:"
     yield ""
@@ -147,15 +148,16 @@ def variants(report: Report) -> Iterator[str]:
 
 
 def limits(bundle: Bundle) -> Iterator[str]:
-    yield "- It knows small pipelines, most of which were made for this project. It is an example that works offline, not a"
-    yield "  detector of today's generators: most synthetic faces on the web were made by something it has never seen. For"
-    yield "  those the right answer is `unknown`, and how often it says so of new generators is not known beyond the table."
-    yield "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not mean"
-    yield "  authentic."
+    yield "- It knows small pipelines, most of which were made for this project, and some of whose pictures are visibly"
+    yield "  faulty or blurred. It is an example that works offline, not a detector of today's generators: most synthetic"
+    yield "  faces on the web were made by something it has never seen. For those the right answer is `unknown`, and how"
+    yield "  often it says so of new generators is not known beyond the table."
+    yield "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not"
+    yield "  mean authentic."
     yield "- A new pipeline that resembles a known one is named after it: see the table of unknowns."
     yield "- Its test pictures come from the same collections as its training pictures. Expect less elsewhere."
-    yield f"- The calibration set is small ({calibration_size(bundle)} pictures), so the 95 % bound is wide. Calibrate on your"
-    yield "  own pictures first."
+    yield f"- The calibration set is small ({calibration_size(bundle)} pictures), so the 95 % bound is wide. Calibrate on"
+    yield "  your own pictures first."
 
 
 def made(bundle: Bundle) -> Iterator[str]:
@@ -163,8 +165,9 @@ def made(bundle: Bundle) -> Iterator[str]:
     yield "`benchmarks/zoo/build.py` builds the zoo from seeds; `tools/default_bundle/build.py` then distils the latent"
     yield "encoder, trains the attribution network, exports and evaluates, with the commands that users have."
     if "correlation_mean" in distilled:
-        yield f"The latent encoder follows its teacher with a mean correlation of {distilled['correlation_mean']:.3f} (lowest"
-        yield f"channel {distilled['correlation_lowest']:.3f}) on pictures that it never saw."
+        mean, lowest = distilled["correlation_mean"], distilled["correlation_lowest"]
+        yield f"The latent encoder follows its teacher with a mean correlation of {mean:.3f} (lowest channel {lowest:.3f})"
+        yield "on pictures that it never saw."
     yield f"Bundle SHA-256: `{bundle.sha256}`."
 
 
