@@ -60,9 +60,10 @@ def accused(variant: VariantReport, alpha: float) -> str:
     assert faces is not None, "the evaluation was given no real faces"
     of = ", ".join(f"{name} {count}" for name, count in faces.accused_of.items()) or "none"
     asked = met(faces.accused.share, ACCUSED, "≤")
+    others = f"real ({faces.verdicts.get('real', 0)}) or unknown ({faces.verdicts.get('unknown', 0)})"
     return (
         f"**Real faces accused: {share(faces.accused)}** at α = {alpha:g}, where {asked}: photographs of people from "
-        f"sources that training never saw, for which a generator was named ({of}). The others were called real  ({faces.verdicts.get('real', 0)}) or unknown ({faces.verdicts.get('unknown', 0)})."
+        f"sources that training never saw, for which a generator was named ({of}). The others were called {others}."
     )
 
 
@@ -92,8 +93,8 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
     if variant.real_class is not None:
         yield f"- Camera originals of the test split accused: {share(variant.real_class)}."
     inside = "within" if rejection.within_bound else "outside"
-    yield f"- Known pictures called unknown: {share(rejection.rejected)}, {inside} the bound. Promised on average: at most"
-    yield f"  {rejection.promised_on_average:.0%}; with 95 % confidence, of this calibration: {rejection.bound_95:.1%}."
+    yield f"- Known pictures called unknown: {share(rejection.rejected)}, {inside} the bound. Promised on average:"
+    yield f"  at most {rejection.promised_on_average:.0%}; with 95 % confidence, of this calibration: {rejection.bound_95:.1%}."
     yield ""
     yield "| unknown generator | called unknown | AUROC | FPR at 95 % TPR | EER | OSCR | taken for |"
     yield "|---|---|---|---|---|---|---|"
@@ -148,16 +149,16 @@ def variants(report: Report) -> Iterator[str]:
 
 
 def limits(bundle: Bundle) -> Iterator[str]:
-    yield "- It knows small pipelines, most of which were made for this project, and some of whose pictures are visibly"
-    yield "  faulty or blurred. It is an example that works offline, not a detector of today's generators: most synthetic"
-    yield "  faces on the web were made by something it has never seen. For those the right answer is `unknown`, and how"
-    yield "  often it says so of new generators is not known beyond the table."
+    yield "- It knows small pipelines, most of which were made for this project, and whose pictures are partly"
+    yield "  blurred or faulty. It is an example that works offline, not a detector of today's generators: most"
+    yield "  synthetic faces on the web were made by something it has never seen. For those the right answer is"
+    yield "  `unknown`, and how often it says so of new generators is not known beyond the table."
     yield "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not"
     yield "  mean authentic."
     yield "- A new pipeline that resembles a known one is named after it: see the table of unknowns."
     yield "- Its test pictures come from the same collections as its training pictures. Expect less elsewhere."
-    yield f"- The calibration set is small ({calibration_size(bundle)} pictures), so the 95 % bound is wide. Calibrate on"
-    yield "  your own pictures first."
+    yield f"- The calibration set is small ({calibration_size(bundle)} pictures), so the 95 % bound is wide."
+    yield "  Calibrate on your own pictures first."
 
 
 def made(bundle: Bundle) -> Iterator[str]:
@@ -166,8 +167,8 @@ def made(bundle: Bundle) -> Iterator[str]:
     yield "encoder, trains the attribution network, exports and evaluates, with the commands that users have."
     if "correlation_mean" in distilled:
         mean, lowest = distilled["correlation_mean"], distilled["correlation_lowest"]
-        yield f"The latent encoder follows its teacher with a mean correlation of {mean:.3f} (lowest channel {lowest:.3f})"
-        yield "on pictures that it never saw."
+        yield f"The latent encoder follows its teacher with a mean correlation of {mean:.3f}"
+        yield f"(lowest channel {lowest:.3f}) on pictures that it never saw."
     yield f"Bundle SHA-256: `{bundle.sha256}`."
 
 
