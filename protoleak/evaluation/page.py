@@ -59,7 +59,11 @@ def _roc(variant: VariantReport) -> str:
     series = [Series(curve.name, curve.points) for curve in variant.roc]
     return line_plot(
         series,
-        Axis("share of the others taken", start=0.0, end=1.0),
+        Axis(
+            "share of the others taken (a class by its softmax against the other known, the known by log density)",
+            start=0.0,
+            end=1.0,
+        ),
         Axis("share of its own taken", start=0.0, end=1.0),
         "ROC curves",
         height=420,

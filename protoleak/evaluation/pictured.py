@@ -13,6 +13,7 @@ from protoleak.manifest import Manifest
 POINTS = 101  # of a curve
 BINS = 40
 TAIL = 1.0  # per cent at either end that the histogram's range leaves out
+WIDTHS = 8.0  # how many times as wide as the middle 90 % of the known it may be: strange pictures lie very far out
 REAL_PHOTOGRAPHS = "real photographs"
 
 
@@ -20,10 +21,7 @@ def roc_curves(known: Outputs, unknown: Outputs, real: Outputs, manifest: Manife
     """One per known class against the others (softmax), and known against unknown generators and real photographs (log
     density); those that have pictures on both sides."""
     comparable, labels = known.comparable, known.labels
-    candidates = [
-        (f"{name} against the other known", comparable[:, label], labels == label)
-        for label, name in enumerate(manifest.generators)
-    ]
+    candidates = [(name, comparable[:, label], labels == label) for label, name in enumerate(manifest.generators)]
     for name, others in (("unknown generators", unknown), (REAL_PHOTOGRAPHS, real)):
         score = np.concatenate([known.log_density, others.log_density])
         candidates.append((f"known against {name}", score, np.repeat([True, False], [len(known), len(others)])))
@@ -70,6 +68,9 @@ def densities(known: Outputs, unknown: Outputs, real: Outputs) -> Histogram | No
         return None
     low = min(float(np.percentile(values, TAIL)) for values in sets.values())
     high = max(float(np.percentile(values, 100 - TAIL)) for values in sets.values())
+    if len(known):
+        five, ninety_five = np.percentile(known.log_density, (5, 95))
+        low = max(low, float(five - WIDTHS * (ninety_five - five)))
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     shares = {
         name: [float(n) for n in np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)]
