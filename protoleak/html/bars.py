@@ -7,7 +7,7 @@ from html import escape
 
 from protoleak.html.svg import CHARACTER, WIDTH, colour, shortened, svg
 
-LABEL, BAR, GAP, VALUE = 210, 20, 9, 150  # pixels
+LABEL, BAR, GAP, VALUE, SIGNED_VALUE = 210, 20, 9, 150, 80  # pixels
 
 
 def stacked_bars(
@@ -44,6 +44,37 @@ def stacked_bars(
         drawn.append(f'<text x="{x + 6:.2f}" y="{middle}" class="middle">{escape(text)}</text>')
         y += BAR + GAP
     return svg(y, [*key, *drawn], description)
+
+
+def bars(rows: Sequence[tuple[str, float, str]], unit: str, description: str) -> str:
+    """One horizontal bar per row, to the right of a common line for values above 0 and to its left below.
+
+    Args:
+        rows: name, value, and the text behind the bar.
+        unit: of the values.
+        description: for those who cannot see the plot.
+    """
+    values = [value for _, value, _ in rows]
+    highest, lowest = max([0.0, *values]), min([0.0, *values])
+    left = LABEL + (SIGNED_VALUE if lowest < 0 else 0)
+    scale = (WIDTH - left - VALUE) / ((highest - lowest) or 1.0)
+    zero = left - lowest * scale
+    drawn, y = [], 6
+    for name, value, text in rows:
+        middle = y + BAR / 2
+        start, width = min(zero, zero + value * scale), abs(value) * scale
+        title = escape(f"{name}: {value:.3g} {unit}".strip())
+        after, anchor = (zero + value * scale + 6, "") if value >= 0 else (start - 6, " end")
+        drawn += [
+            f'<text x="{LABEL - 8}" y="{middle}" class="end middle">{escape(shortened(name, LABEL - 8))}'
+            f"<title>{escape(name)}</title></text>",
+            f'<rect x="{start:.2f}" y="{y}" width="{width:.2f}" height="{BAR}" fill="{colour(0 if value >= 0 else 4)}">'
+            f"<title>{title}</title></rect>",
+            f'<text x="{after:.2f}" y="{middle}" class="middle{anchor}">{escape(text)}</text>',
+        ]
+        y += BAR + GAP
+    drawn.append(f'<line x1="{zero:.2f}" x2="{zero:.2f}" y1="2" y2="{y - 5}" class="rule"/>')
+    return svg(y, drawn, description)
 
 
 def _legend(parts: Sequence[str], used: set[str]) -> tuple[list[str], int]:

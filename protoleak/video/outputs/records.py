@@ -110,37 +110,40 @@ class Records:
         if isinstance(event, FaceEvent):
             self._lines.append(msgspec.json.encode(event))
             return
-        if self._facts is None:  # the source could not even be opened
-            self._facts = SourceFacts(name=event.source)
         self._spool(type(event)).add(msgspec.json.encode(event))
 
-    def finish(self, statistics: Statistics | None) -> None:
-        """See `Sink`; None for a source that could not be opened."""
-        if self._facts is None:
-            return
-        facts, self._facts = self._facts, None
+    def finish(self, statistics: Statistics) -> None:
+        if self._facts is not None:
+            self._end(self._facts, statistics)
+
+    def source_failed(self, failure: FailureEvent) -> None:
+        """A source that could not even be opened: there is no `start` and no `finish` for it."""
+        self._spool(FailureEvent).add(msgspec.json.encode(failure))
+        self._end(SourceFacts(name=failure.source), None)
+
+    def close(self) -> None:
+        """May be called more than once."""
+        for spool in self._spools.values():
+            spool.close()
+        self._lines.close()
+
+    def _end(self, facts: SourceFacts, statistics: Statistics | None) -> None:
+        """Adds a source to tracks.json."""
+        size = 0
+
+        def counted() -> Iterator[bytes]:
+            nonlocal size
+            for part in self._record(facts, statistics):
+                size += len(part)
+                yield part
+
         try:
-            size = 0
-
-            def counted() -> Iterator[bytes]:
-                nonlocal size
-                for part in self._record(facts, statistics):
-                    size += len(part)
-                    yield part
-
             write_whole(self._tracks, self._all(counted()))
             self._written += size
         finally:
             for spool in self._spools.values():
                 spool.close()
-            self._spools = {}
-
-    def close(self) -> None:
-        """Completes both files; may be called more than once."""
-        try:
-            self.finish(None)  # does nothing unless a source is still open
-        finally:
-            self._lines.close()
+            self._spools, self._facts = {}, None
 
     def _spool(self, kind: type[Event]) -> _Spool:
         if kind not in self._spools:

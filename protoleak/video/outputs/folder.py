@@ -1,0 +1,176 @@
+"""The folder that `--out` names, and everything that is written into it.
+
+    verdicts.jsonl    one line per attributed face, of all sources: `events.FaceEvent`
+    tracks.json       tracks, gaps, failures and counts of all sources: `records.TracksFile`
+    annotated.mp4     with `annotate`
+    report.html       the report of the source
+
+With several sources every one gets a folder for what belongs to it alone, and report.html beside them leads to theirs:
+
+    report.html
+    sources/001_name/annotated.mp4
+    sources/001_name/report.html
+    sources/002_name/…
+
+A report per source stays small enough to open, to print and to send, however many sources there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from protoleak.errors import ProtoleakError
+from protoleak.runtime.media import UInt8Array
+from protoleak.video.events import Event, FailureEvent
+from protoleak.video.frames import Frame, SourceInfo
+from protoleak.video.outputs.annotate import AnnotatedVideo
+from protoleak.video.outputs.encoder import need_av
+from protoleak.video.outputs.files import refused
+from protoleak.video.outputs.records import TRACKS, VERDICTS, Records
+from protoleak.video.outputs.report import Report, ReportIndex
+from protoleak.video.outputs.run_record import RunRecord
+from protoleak.video.sink import Sink, TrackedFace
+from protoleak.video.statistics import Statistics
+
+ANNOTATED, REPORT, SOURCES = "annotated.mp4", "report.html", "sources"
+LONGEST_NAME = 40  # of a source in a folder's name
+
+
+class Outputs:
+    """A sink that hands everything on to all writers of a folder. Made by `open_outputs`; a context manager.
+
+    One source after the other: `start` … `finish`, `start` … `finish`. Of a source that could not be opened,
+    `source_failed` makes a record. The records are written first, so that what was decided is on disk whatever becomes
+    of the video and the report.
+
+    Attributes:
+        folder: the folder.
+        notes: what the user should know of the files, one line each.
+    """
+
+    def __init__(self, folder: Path, run: RunRecord, *, annotate: bool, several: bool) -> None:
+        self.folder = folder
+        self.notes: list[str] = []
+        self._run, self._annotate = run, annotate
+        self._records = Records(folder, run)
+        self._index = ReportIndex(folder / REPORT, run) if several else None
+        self._sinks: list[Sink] = []
+        self._begun = 0
+
+    def start(self, info: SourceInfo) -> None:
+        self._begun += 1
+        place = self.folder
+        if self._index is not None:
+            place = self.folder / SOURCES / f"{self._begun:03d}_{_file_name(info.name)}"
+            _make_folder(place)
+        annotated = AnnotatedVideo(place / ANNOTATED, self.notes.append) if self._annotate else None
+        report = Report(place / REPORT, self._run, annotated.path if annotated else None)
+        if self._index is not None:
+            self._index.begin(report)
+        sinks: tuple[Sink | None, ...] = (self._records, annotated, report, self._index)
+        self._sinks = [sink for sink in sinks if sink is not None]
+        for sink in self._sinks:
+            sink.start(info)
+
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:
+        for sink in self._sinks:
+            sink.frame(frame, faces)
+
+    def event(self, event: Event, crop: UInt8Array | None) -> None:
+        self._each(lambda sink: sink.event(event, crop))
+
+    def finish(self, statistics: Statistics) -> None:
+        try:
+            self._each(lambda sink: sink.finish(statistics))
+        finally:
+            self._sinks = []
+
+    def source_failed(self, failure: FailureEvent) -> None:
+        """Records a source that could not even be opened.
+
+        Raises:
+            ProtoleakError: the disk refused.
+        """
+        self._begun += 1
+        self._records.source_failed(failure)
+        if self._index is not None:
+            self._index.source_failed(failure)
+
+    def close(self) -> None:
+        """Closes what is open; may be called more than once."""
+        self._records.close()
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _each(self, call: Callable[[Sink], None]) -> None:
+        """For every writer in order, also when one before it fails; the first error is raised then."""
+        first: ProtoleakError | None = None
+        for sink in self._sinks:
+            try:
+                call(sink)
+            except ProtoleakError as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+
+def open_outputs(
+    folder: Path, run: RunRecord, *, annotate: bool = False, several: bool = False, overwrite: bool = False
+) -> Outputs:
+    """Makes the folder and its first files, so that one that cannot be written is known before anything is screened.
+
+    Args:
+        folder: made if it isn't there, with those above it.
+        run: see `run_record`.
+        annotate: write annotated videos.
+        several: more than one source is to come.
+        overwrite: replace the outputs of an earlier run that the folder holds; anything else in it stays.
+
+    Raises:
+        ProtoleakError: it cannot be written, or holds the outputs of an earlier run.
+        MissingExtra: PyAV is needed for `annotate`.
+    """
+    if annotate:
+        need_av()
+    _make_folder(folder)
+    earlier = [path for path in _outputs_in(folder) if path.exists() or path.is_symlink()]
+    if earlier and not overwrite:
+        raise ProtoleakError(
+            f"{folder} holds the outputs of an earlier run ({earlier[0].name}): replace them with --overwrite, or give "
+            "another --out"
+        )
+    for path in earlier:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise refused(path, error) from error
+    return Outputs(folder, run, annotate=annotate, several=several)
+
+
+def _outputs_in(folder: Path) -> Iterator[Path]:
+    """All files that a run may have left there."""
+    yield from (folder / name for name in (VERDICTS, TRACKS, ANNOTATED, REPORT))
+    for name in (ANNOTATED, REPORT):
+        yield from sorted((folder / SOURCES).glob(f"[0-9]*_*/{name}"))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(folder, error) from error
+
+
+def _file_name(source: str) -> str:
+    """What of a source's name every file system takes."""
+    last = re.split(r"[/\\]", source.rstrip("/\\"))[-1]
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", last)[-LONGEST_NAME:].strip("._") or "source"

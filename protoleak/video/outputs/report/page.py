@@ -1,0 +1,189 @@
+"""The whole report of one source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from protoleak.html.lines import Band
+from protoleak.html.page import Cell, bullets, facts_table, page, table
+from protoleak.html.spans import Span, spans
+from protoleak.video.frames import SourceInfo
+from protoleak.video.outputs.answers import LOOKS, named
+from protoleak.video.outputs.report.story import MISHAPS_KEPT, SourceStory, TrackStory
+from protoleak.video.outputs.report.style import STYLE
+from protoleak.video.outputs.report.track import time_axis, time_words, track_section
+from protoleak.video.outputs.report.words import accusations
+from protoleak.video.outputs.run_record import RunRecord
+from protoleak.video.statistics import Statistics
+
+READING = (
+    "A verdict is one piece of evidence with a stated error rate, not a finding about a person. It is about pictures "
+    "of faces, each cut out and judged, and about nothing else in the video.",
+    "known: consistent with what a generator that the bundle knows makes. real: consistent with the camera pictures of "
+    "its training. unknown: unlike all of these, which a camera picture can be too. undecided: too few faces so far.",
+)
+
+
+def report_page(
+    info: SourceInfo, run: RunRecord, story: SourceStory, statistics: Statistics, annotated: str | None = None
+) -> str:
+    """The file's content.
+
+    Args:
+        annotated: name of the annotated video beside it.
+    """
+    end = max([statistics.media_seconds, 1e-3, *(track.last for track in story.tracks.values())])
+    bands = [
+        Band(gap.timestamp, end if gap.seconds is None else gap.timestamp + gap.seconds, f"no pictures: {gap.reason}")
+        for gap in story.gaps
+    ]
+    tracks = sorted(story.tracks.values(), key=lambda track: track.first)
+    sections = [
+        f"<h1>protoleak: {escape(info.name)}</h1>",
+        _answers(story),
+        '<div class="plain">' + "".join(f"<p>{escape(text)}</p>" for text in (*READING, accusations(run))) + "</div>",
+        facts_table(_source_facts(info, statistics, annotated)),
+        _broken_off(statistics, story),
+        "<h2>Tracks</h2>",
+        _overview(tracks, bands, end),
+        _left_out(story),
+        *(track_section(track, run, bands) for track in tracks),
+        "<h2>What was not seen</h2>",
+        _not_seen(statistics, story),
+        "<h2>Appendix: what judged it</h2>",
+        facts_table(_run_facts(run, story)),
+    ]
+    return page(f"protoleak: {info.name}", sections, STYLE)
+
+
+def count_words(number: int, one: str, many: str | None = None) -> str:
+    """ "1 track", "2 tracks"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _answers(story: SourceStory) -> str:
+    if not story.answers:
+        return "<p>No face was seen.</p>"
+    items = []
+    for answer, look in LOOKS.items():
+        number = story.answers[answer]
+        if not number:
+            continue
+        by_name = [f"{name} {count}" for name, count in story.generators.most_common()] if answer == "known" else []
+        text = count_words(number, "track") + (f" ({', '.join(by_name)})" if by_name else "")
+        shape = f'<span aria-hidden="true">{look.symbol}</span>'
+        items.append(f'<li><span class="badge {answer}">{shape} {answer}</span> {escape(text)}</li>')
+    return f'<ul class="answers">{"".join(items)}</ul>'
+
+
+def _source_facts(info: SourceInfo, statistics: Statistics, annotated: str | None) -> list[tuple[str, str]]:
+    size = "not known" if info.width is None else f"{info.width} × {info.height} pixels"
+    rate = "" if info.rate is None else f", {float(info.rate):.5g} frames per second on average"
+    lasts = "" if info.duration is None else f", {time_words(info.duration)} long"
+    facts = [
+        ("source", f"{info.name} ({info.kind}{', live' if info.live else ''})"),
+        ("SHA-256", info.sha256 or "none: not a file"),
+        ("pictures", size + rate + lasts),
+        (
+            "screened",
+            f"{count_words(statistics.frames_processed, 'frame')} up to {time_words(statistics.media_seconds)}, in "
+            f"{statistics.seconds:.1f} s ({statistics.fps_processed:.1f} frames per second); "
+            f"{count_words(statistics.attributed, 'face')} attributed in {count_words(statistics.tracks, 'track')}",
+        ),
+    ]
+    if statistics.latency is not None and info.live:
+        late = statistics.latency
+        facts.append(("capture to verdict", f"p50 {late.p50:.3f} s, p95 {late.p95:.3f} s, p99 {late.p99:.3f} s"))
+    if annotated is not None:
+        facts.append(("annotated video", f"{annotated}, beside this file"))
+    return [*facts, *(("note", note) for note in info.notes)]
+
+
+def _broken_off(statistics: Statistics, story: SourceStory) -> str:
+    lines = []
+    if statistics.interrupted:
+        at = time_words(statistics.media_seconds)
+        lines.append(f"Screening was stopped by somebody at {at}: what comes after was not looked at.")
+    if story.failure_count:
+        lines.append("Something could not be read or judged: see below, What was not seen.")
+    return "".join(f"<p><strong>{escape(line)}</strong></p>" for line in lines)
+
+
+def _overview(tracks: Sequence[TrackStory], bands: Sequence[Band], end: float) -> str:
+    if not tracks:
+        return '<p class="weak">There is none.</p>'
+    rows = [
+        Span(
+            f"track {story.track} {LOOKS[story.verdict.verdict].symbol}",
+            story.first,
+            story.last,
+            f"var(--{story.verdict.verdict})",
+            named(story.verdict),
+        )
+        for story in tracks
+    ]
+    described = "; ".join(
+        f"track {story.track} from {time_words(story.first)} to {time_words(story.last)}: {named(story.verdict)}"
+        for story in tracks
+    )
+    shaded = '<p class="weak">Shaded: no pictures there.</p>' if bands else ""
+    return spans(rows, time_axis(0.0, end), f"When each track was seen: {described}.", bands) + shaded
+
+
+def _left_out(story: SourceStory) -> str:
+    if not story.left_out:
+        return ""
+    return (
+        f'<p class="weak">{count_words(story.left_out, "further track")} with less evidence, or milder answers, '
+        "are in tracks.json and verdicts.jsonl only.</p>"
+    )
+
+
+def _not_seen(statistics: Statistics, story: SourceStory) -> str:
+    lines = []
+    if statistics.live:
+        lines.append(
+            f"{count_words(statistics.frames_dropped, 'frame')} of {statistics.frames_in:,} dropped, and "
+            f"{count_words(statistics.faces_given_up, 'due face')} given up: of a live source the newest is looked at."
+        )
+    else:
+        lines.append(f"No frame of {statistics.frames_in:,} decoded was dropped.")
+    lines.append(
+        f"{count_words(story.gap_count, 'gap')} without pictures, {count_words(story.failure_count, 'failure')}."
+    )
+    if max(story.gap_count, story.failure_count) > MISHAPS_KEPT:
+        lines.append(f"Only the first {MISHAPS_KEPT} of each are listed here; tracks.json has all.")
+    rows: list[tuple[float, Sequence[str | Cell]]] = []
+    for gap in story.gaps:
+        lasted = "to the end" if gap.seconds is None else f"{gap.seconds:.2f} s"
+        row: Sequence[str | Cell] = [time_words(gap.timestamp), "gap", lasted, Cell(gap.reason, kind="words")]
+        rows.append((gap.timestamp, row))
+    for failure in story.failures:
+        at = "–" if failure.timestamp is None else time_words(failure.timestamp)
+        rows.append((failure.timestamp or 0.0, [at, "failure", "–", Cell(failure.message, kind="words")]))
+    rows.sort(key=lambda row: row[0])
+    listed = table(("from", "what", "for", "reason"), [row for _, row in rows], "Gaps and failures") if rows else ""
+    return bullets(lines) + listed
+
+
+def _run_facts(run: RunRecord, story: SourceStory) -> list[tuple[str, str]]:
+    settings = ", ".join(f"{name} {'none' if value is None else value}" for name, value in run.settings.items())
+    engine = run.engine
+    return [
+        ("bundle", f"{run.bundle.name}, variant {run.bundle.variant}"),
+        ("SHA-256 of its manifest", run.bundle.sha256),
+        ("classes", ", ".join(run.generators) + (f"; cameras: {run.real_class}" if run.real_class else "; no cameras")),
+        ("engine", f"{engine.name} on {engine.device}; {_listed(engine.versions)}"),
+        *([("engine's settings", _listed(engine.settings))] if engine.settings else []),
+        ("significance level", f"α = {run.alpha:g}"),
+        ("faces found by", run.face_finder or "nobody: every due frame was judged whole"),
+        ("settings", settings),
+        ("libraries", _listed(run.libraries)),
+        ("run begun", run.created),
+        ("verdicts", f"{count_words(story.faces, 'face')}, each with the SHA-256 of its pixels, in verdicts.jsonl"),
+    ]
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -1,0 +1,86 @@
+"""What a verdict means, in sentences that say no more than it does."""
+
+from __future__ import annotations
+
+from protoleak.runtime.verdict import Verdict
+from protoleak.video.events import TrackVerdict
+from protoleak.video.outputs.run_record import RunRecord
+
+
+def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> list[str]:
+    """A track's answer in one or more paragraphs: what it says, and what it doesn't.
+
+    Args:
+        group: whose calibration pictures the faces' p-values are ranks among; None without an attributed face.
+    """
+    faces = "1 attributed face" if track.evidence == 1 else f"{track.evidence} attributed faces"
+    if track.verdict == "undecided":
+        return [
+            f"There is no answer yet: {faces}, and {run.settings.get('minimum_evidence')} are the least for a verdict. "
+            "An undecided track says nothing about the face."
+        ]
+    p_value = p_value_words(track, run, group)
+    if track.verdict == "known":
+        return [
+            f"By the mean scores of {faces}, these pictures resemble most those made by {track.generator}, and the "
+            f"merged p-value of {track.p_value:.3f}, above α = {run.alpha:g}, gives no reason to doubt that the bundle "
+            "knows their kind.",
+            p_value,
+            "It does not mean that the person shown did anything, that the whole video is synthetic, or that it was "
+            f"made by {track.generator} with a probability of {track.p_value:.3f}. A picture from a camera can be "
+            "named so by mistake, and a generator that the bundle doesn't know can resemble one that it knows. "
+            + accusations(run),
+        ]
+    if track.verdict == "real":
+        return [
+            f"By the mean scores of {faces}, these pictures resemble most the camera pictures that the bundle was "
+            f"trained on, and the merged p-value of {track.p_value:.3f}, above α = {run.alpha:g}, gives no reason to "
+            "doubt that the bundle knows their kind.",
+            p_value,
+            "It is no proof of authenticity: a generator that the bundle doesn't know can resemble a camera.",
+        ]
+    return [
+        f"Over {faces}, these pictures are unlike everything that the bundle knows: the merged p-value of "
+        f"{track.p_value:.3f} is at most α = {run.alpha:g}. The nearest class would have been {track.nearest}.",
+        p_value,
+        "It says neither that the face was generated nor that it is real. It may come from a generator that the bundle "
+        "doesn't know, or from a camera, a light or a compression unlike those of its training.",
+    ]
+
+
+def p_value_words(track: TrackVerdict, run: RunRecord, group: str | None) -> str:
+    """How the p-value is to be read."""
+    among = "of the calibration pictures" if group in (None, "overall") else f"of the calibration pictures of {group}"
+    return (
+        f"A face's p-value is the share {among} that are at least as unusual as it. Neighbouring frames resemble each "
+        f"other, so those of a track are merged by a rule that holds whatever their dependence: twice their mean, at "
+        f"most 1, here {track.p_value:.3f}. Pictures of a kind that the bundle knows fall to α = {run.alpha:g} or "
+        f"below, and are called unknown, in at most {100 * run.alpha:g} % of cases on average."
+    )
+
+
+def accusations(run: RunRecord) -> str:
+    """What was measured of wrong accusations."""
+    found = run.real_faces_accused
+    if found is None:
+        return "How often this bundle names a generator for a real face was not measured: treat every naming so."
+    return (
+        f"In this bundle's own test, {found.count} of {found.of} photographs of real faces, from sources that training "
+        "never saw, were wrongly called known."
+    )
+
+
+def why_words(verdict: Verdict) -> str:
+    """Why a face was given its nearest class."""
+    own, other = verdict.why.nearest_prototype, verdict.why.runner_up
+    if own.distance <= other.distance:
+        compared = "which is farther"
+        if own.distance > 0:
+            compared = f"{other.distance / own.distance:.3g} times as far"
+    else:  # a head may weigh classes by more than their nearest prototype
+        compared = "which is nearer: the head's score, which decides, rests on more than the nearest prototype"
+    return (
+        f"Its embedding's nearest prototype of {own.generator} is number {own.index}, at a gated squared distance of "
+        f"{own.distance:.4g}. The nearest of any other class is number {other.index} of {other.generator}, at "
+        f"{other.distance:.4g}, {compared}."
+    )
