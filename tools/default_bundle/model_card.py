@@ -94,7 +94,7 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
         yield f"- Camera originals of the test split accused: {share(variant.real_class)}."
     inside = "within" if rejection.within_bound else "outside"
     yield f"- Known pictures called unknown: {share(rejection.rejected)}, {inside} the bound. Promised on average:"
-    yield f"  at most {rejection.promised_on_average:.0%}; with 95 % confidence, of this calibration: {rejection.bound_95:.1%}."
+    yield f"  at most {rejection.promised_on_average:.0%}; with 95 % confidence: {rejection.bound_95:.1%}."
     yield ""
     yield "| unknown generator | called unknown | AUROC | FPR at 95 % TPR | EER | OSCR | taken for |"
     yield "|---|---|---|---|---|---|---|"
