@@ -1,0 +1,112 @@
+"""From embeddings to the numbers of one row: head, open-set rule and conformal thresholds are fitted to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from benchmarks.ablations.latents import Encoded
+from benchmarks.ablations.network import Embedded
+from benchmarks.ablations.openness import DEFAULT_RULE, RULES
+from benchmarks.ablations.results import How, Row
+from protoleak.calibration.conformal import calibrate
+from protoleak.calibration.heads import HeadKind, fit_head
+from protoleak.errors import CalibrationError
+from protoleak.evaluation import measures
+from protoleak.evaluation.bootstrap import Resamples
+from protoleak.evaluation.outputs import Outputs
+from protoleak.export.measure import VariantOutputs
+from protoleak.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Measures rows on the same pictures with the same resamples."""
+
+    manifest: Manifest
+    encoded: Encoded
+    resamples: Resamples
+    alpha: float
+
+    def row(
+        self,
+        part: str,
+        change: str,
+        how: How,
+        splits: dict[str, Embedded],
+        measured: Embedded,
+        head: HeadKind,
+        rule: str = DEFAULT_RULE,
+    ) -> Row:
+        """One row; where the data don't allow it, its error."""
+        try:
+            return self._row(part, change, how, splits, measured, head, rule)
+        except CalibrationError as error:
+            return Row(part=part, change=change, how=how, error=str(error))
+
+    def _row(
+        self,
+        part: str,
+        change: str,
+        how: How,
+        splits: dict[str, Embedded],
+        measured: Embedded,
+        head: HeadKind,
+        rule: str,
+    ) -> Row:
+        train, validation, held_out = (splits[name] for name in ("train", "validation", "calibration"))
+        labels = {name: one.labels for name, one in self.encoded.splits.items()}
+        fitted = fit_head(
+            head,
+            *(train.embedding, train.gate, labels["train"]),
+            *(validation.embedding, validation.gate, labels["validation"]),
+            self.manifest.generators,
+        )
+        openness = RULES[rule](train, labels["train"], validation)
+
+        def score(images: Embedded) -> VariantOutputs:
+            # float64 throughout: an open-set rule may have a range that float32 has not
+            scores = fitted.scores(images.embedding, images.gate, images.class_score)
+            return VariantOutputs(scores, openness(images))  # type: ignore[arg-type]
+
+        calibrated = score(held_out)
+        calibration = calibrate(calibrated.log_density, calibrated.class_score, self.manifest.generators, None)
+        found = score(measured)
+        verdicts = found.verdicts(calibration, self.manifest.generators, self.manifest.real_class, self.alpha)
+        outputs = Outputs(
+            self.encoded.pictures,
+            np.asarray(found.class_score, dtype=np.float64),
+            None,
+            np.asarray(found.log_density, dtype=np.float64),
+            np.array(verdicts, dtype=np.str_),
+        )
+        return self._measured(Row(part=part, change=change, how=how), outputs)
+
+    def _measured(self, row: Row, outputs: Outputs) -> Row:
+        known, unknown, real = (outputs.of_kind(kind) for kind in ("known", "unknown", "real"))
+        closed = measures.closed_set(known, self.manifest, self.resamples)
+        changes: dict[str, object] = {
+            "macro_auc_softmax": closed.macro_auc_softmax,
+            "accuracy": closed.accuracy,
+            "false_rejection": self.resamples.share(known.sources, known.verdict == "unknown"),
+        }
+        if len(unknown):
+            together = measures.unknown_generator(known, unknown, self.manifest, self.resamples)
+            changes["unknown_rejected"] = together.rejected
+            changes["auroc_unknown"] = None if together.open_set is None else together.open_set.auroc
+            changes["auroc_per_unknown"] = {
+                name: None if against.open_set is None else against.open_set.auroc.value
+                for name in dict.fromkeys(picture.folder for picture in unknown.pictures)
+                for against in [
+                    measures.unknown_generator(
+                        known, unknown.of_kind("unknown", name), self.manifest, Resamples(outputs.sources, 0, 0)
+                    )
+                ]
+            }
+        if len(real):
+            changes["real_accused"] = measures.real_faces(real, self.manifest, self.resamples).accused
+            against_real = measures.against_real(known, real, self.manifest, self.resamples)
+            changes["auroc_real"] = against_real[0].auroc if against_real else None
+        return msgspec.structs.replace(row, **changes)

@@ -1,0 +1,66 @@
+"""The latents of everything that an ablation is fitted and measured on; encoded once, cached by content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from protoleak.calibration.dataset import Dataset
+from protoleak.diffusion import Float32Array
+from protoleak.evaluation.pictures import Picture
+from protoleak.model.latent_encoder import LatentEncoder
+from protoleak.training.latents import encode_images
+
+SPLITS = ("train", "validation", "calibration")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Latents float32 [n, C, h, w] of some pictures, as deployed, and their classes int64 [n] (-1 for none)."""
+
+    z0: Float32Array
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Everything.
+
+    Attributes:
+        splits: of SPLITS.
+        measured: the pictures of the test, the unknown generators and the real photographs.
+        pictures: of `measured`, in its order.
+    """
+
+    splits: dict[str, Part]
+    measured: Part
+    pictures: tuple[Picture, ...]
+
+
+def encode(
+    encoder: LatentEncoder,
+    dataset: Dataset,
+    pictures: Sequence[Picture],
+    image_size: int,
+    cache: Path | None,
+    progress: Callable[[str, int, int], None],
+) -> Encoded:
+    """Encodes the splits of a data set and the pictures to measure on; unreadable files are left out."""
+
+    def part(name: str, paths: list[Path], labels: list[int]) -> tuple[Part, list[int]]:
+        found = encode_images(
+            encoder, paths, 0, 0, image_size, cache, lambda done, of: progress(f"encode {name}", done, of)
+        )
+        kept = found.image.tolist()
+        return Part(found.z0.numpy(), np.array([labels[index] for index in kept], dtype=np.int64)), kept
+
+    splits = {}
+    for name in SPLITS:
+        samples = getattr(dataset, name)
+        splits[name], _ = part(name, [sample.path for sample in samples], [sample.label for sample in samples])
+    measured, kept = part("test", [one.path for one in pictures], [one.label for one in pictures])
+    return Encoded(splits, measured, tuple(pictures[index] for index in kept))

@@ -1,0 +1,88 @@
+"""Short trainings without a part of the method, all alike but for that part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import torch
+
+from benchmarks.ablations.latents import Encoded
+from protoleak.model.attributor import Attributor, AttributorConfig
+from protoleak.training.fit import Latents, fit
+from protoleak.training.noising import Noising
+from protoleak.training.progress import Progress
+from protoleak.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One training that leaves a part out or has another number of something.
+
+    Attributes:
+        settings: changed fields of TrainingSettings.
+        network: changed fields of AttributorConfig.
+    """
+
+    part: str
+    change: str
+    settings: dict[str, object]
+    network: dict[str, object]
+
+
+def variations(base: TrainingSettings) -> list[Variation]:
+    """The whole method first, then one change each."""
+    timesteps = base.timesteps
+    found = [Variation("everything", "as it is", {}, {})]
+    found += [
+        Variation("number of timesteps", f"{count} of {len(timesteps)}", {"timesteps": timesteps[:count]}, {})
+        for count in range(1, len(timesteps))
+    ]
+    if len(timesteps) > 1:
+        found.append(Variation("temporal pooling", "uniform", {}, {"temporal": "uniform"}))
+    found.append(Variation("gate", "off", {}, {"gate": False}))
+    if base.low_frequency_components is not None:
+        found.append(Variation("low-frequency channels", "off", {"low_frequency_components": None}, {}))
+    found += [
+        Variation("prototypes per class", str(count), {"prototypes_per_generator": count}, {})
+        for count in (1, 3, 6, 12)
+        if count != base.prototypes_per_generator
+    ]
+    if base.mixed_negatives:
+        found.append(Variation("mixed negatives", "off", {"mixed_negatives": False}, {}))
+    return found
+
+
+def train_variation(
+    variation: Variation,
+    base: TrainingSettings,
+    encoded: Encoded,
+    classes: int,
+    progress: Callable[[Progress], None],
+) -> tuple[Attributor, Noising]:
+    """Trains one on the latents of the pictures as deployed: no views and no negatives from a folder."""
+    settings = msgspec.structs.replace(base, **variation.settings)
+    train, validation = encoded.splits["train"], encoded.splits["validation"]
+    latent_shape = (train.z0.shape[1], train.z0.shape[2], train.z0.shape[3])
+    config = AttributorConfig(
+        backbone=settings.backbone,
+        in_channels=latent_shape[0] * (1 if settings.low_frequency_components is None else 2),
+        embedding_size=settings.embedding_size,
+        generators=classes,
+        prototypes_per_generator=settings.prototypes_per_generator,
+        timesteps=len(settings.timesteps),
+    )
+    config = msgspec.structs.replace(config, **variation.network)
+    noising = Noising.build(settings.timesteps, latent_shape, settings.noise_seed, settings.low_frequency_components)
+    result = fit(
+        config,
+        settings,
+        noising,
+        Latents(torch.from_numpy(train.z0), torch.from_numpy(train.labels)),
+        Latents(torch.from_numpy(validation.z0), torch.from_numpy(validation.labels)),
+        negatives=None,
+        run="ablation",
+        progress=progress,
+    )
+    return result.attributor, noising
