@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+SMALLEST_STEP = Fraction(1, 1000)  # seconds between a frame and one that claims the same time, at most
 BACKWARDS = Fraction(1)  # seconds: a clock that goes back further has been started anew; less is a faulty timestamp
 
 
@@ -20,7 +21,9 @@ class Clock:
         self._live = live
         self._offset: Fraction | None = None  # what is taken off the stream's timestamps
         self._last = Fraction(0)
-        self._captured = 0.0
+        self._first_captured = 0.0
+        self._lead = 0.0  # seconds by which the first connection's clock is before the time that has passed here
+        self._connected_again = False
 
     def place(self, stamp: Fraction | None, captured: float, period: Fraction, tick: Fraction) -> float:
         """The frame's timestamp; to be called once for every frame, in the order in which they are shown.
@@ -31,18 +34,15 @@ class Clock:
             period: seconds between frames where nothing better is known.
             tick: the unit of the container's timestamps, in seconds.
         """
-        if self.last is None:
-            self._offset = stamp
-            if stamp is None:
-                self._note_missing(period)
-            return self._set(Fraction(0), captured)
+        step = min(tick, SMALLEST_STEP)
         if stamp is None:
             self._note_missing(period)
-            passed = max(Fraction(captured - self._captured), tick) if self._live else period
-            return self._set(self._last + passed, captured)
+        if self.last is None:
+            return self._begin(stamp, captured)
+        if stamp is None:
+            return self._set(self._next(captured, period, step), captured)
         if self._offset is None:  # the first frames had none, or the connection is a new one
-            passed = max(Fraction(captured - self._captured), tick) if self._live else period
-            self._offset = stamp - (self._last + passed)
+            self._offset = stamp - self._next(captured, period, step)
         place = stamp - self._offset
         if place > self._last:
             return self._set(place, captured)
@@ -52,13 +52,12 @@ class Clock:
             self._offset = stamp - (self._last + period)
             return self._set(self._last + period, captured)
         self._note("two frames with the same timestamp" if behind == 0 else "timestamps that go backwards")
-        return self._set(self._last + tick, captured)
+        return self._set(self._last + step, captured)
 
     def near(self, stamp: Fraction | None, captured: float) -> float:
         """Where a picture that could not be decoded would have been: never before the last frame."""
         if self.last is None:
-            self._offset = stamp
-            return self._set(Fraction(0), captured)
+            return self._begin(stamp, captured)
         if stamp is None or self._offset is None:
             return self.last
         return float(max(stamp - self._offset, self._last))
@@ -66,11 +65,26 @@ class Clock:
     def restart(self) -> None:
         """The next frame comes over a new connection, whose timestamps begin anew."""
         self._offset = None
+        self._connected_again = self.last is not None
+
+    def _begin(self, stamp: Fraction | None, captured: float) -> float:
+        self._offset = stamp
+        self._first_captured = captured
+        return self._set(Fraction(0), captured)
+
+    def _next(self, captured: float, period: Fraction, step: Fraction) -> Fraction:
+        """Where a frame lies whose timestamp says nothing."""
+        if not self._live:
+            return self._last + period
+        # From the source's beginning, not from the last frame: errors of many connections must not add up. A server
+        # first sends what it has in store, faster than it was taken, which puts its clock before the time passed here.
+        return max(Fraction(captured - self._first_captured + self._lead), self._last + step)
 
     def _set(self, place: Fraction, captured: float) -> float:
         self._last = place
-        self._captured = captured
         self.last = float(place)
+        if not self._connected_again:
+            self._lead = max(self._lead, self.last - (captured - self._first_captured))
         return self.last
 
     def _note_missing(self, period: Fraction) -> None:

@@ -133,12 +133,12 @@ class NetworkSource:
                 self._shown,
                 protocols=RTSP_PROTOCOLS if over_rtsp else HTTP_PROTOCOLS,
                 demuxers="rtsp" if over_rtsp else DEMUXERS,
-                options={"fflags": "nobuffer", **options},
+                options=options,  # not nobuffer: it throws away the frames from which the stream was recognised
                 timeouts=(settings.open_timeout, settings.stall_timeout),
             )
         except FFmpegError as error:
             # Not "from error": the address, with its password, is part of FFmpeg's message.
-            raise MediaError(f"{self._shown}: {_why(error, settings.open_timeout)}") from None
+            raise MediaError(f"{self._shown}: {_what(error, settings.open_timeout)}: {_remedy(error)}") from None
 
     def _read(self) -> Iterator[Frame | Gap]:
         """All connections, one after the other; runs in the source's own thread."""
@@ -211,7 +211,7 @@ class NetworkSource:
                     raise _ConnectionLost(f"no frame for {settings.stall_timeout:g} s")
         except FFmpegError as error:
             yield from decoder.drain()
-            raise _ConnectionLost(_why(error, settings.stall_timeout)) from None
+            raise _ConnectionLost(_what(error, settings.stall_timeout)) from None
         finally:
             self._index = decoder.index
         self._damage = decoder.finish()
@@ -227,21 +227,27 @@ class _ConnectionLost(Exception):
     """Why, in a few words."""
 
 
-def _why(error: FFmpegError, timeout: float) -> str:
-    """One line without the address."""
+def _what(error: FFmpegError, timeout: float) -> str:
+    """What happened, without the address."""
+    from av.error import ExitError
+
+    if isinstance(error, ExitError | TimeoutError):
+        return f"nothing came for {timeout:g} s"
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _remedy(error: FFmpegError) -> str:
     import av.error
 
-    text = (error.strerror or type(error).__name__).lower()
-    if isinstance(error, (av.error.ExitError, TimeoutError)):
-        return f"nothing came for {timeout:g} s"
     if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
-        return f"{text}: user name and password go into the address, as in rtsp://user:password@camera/path"
-    if isinstance(error, av.error.HTTPError):
-        return f"{text}: look at the path in the address"
+        return "user name and password go into the address, as in rtsp://user:password@camera/path"
+    if isinstance(error, av.error.HTTPError | av.error.HTTPClientError):
+        return "look at the path in the address"
     if isinstance(error, ConnectionRefusedError):
-        return f"{text}: is the server running, and the port right?"
+        return "is the server running, and the port right?"
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
         return (
-            "no video stream that protoleak reads; playlists (.m3u8, .mpd) are refused: give the stream's own address"
+            "no video stream that protoleak reads; playlists (.m3u8, .mpd) are refused: give the stream's own address, "
+            "with / ? # @ in a password written as %2F %3F %23 %40"
         )
-    return f"{text}: look at the address and the network"
+    return "look at the address and the network"

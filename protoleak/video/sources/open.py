@@ -44,7 +44,7 @@ def is_video(name: str) -> bool:
     """Whether a name stands for moving pictures: an address, a camera, a pipeline, or a file that holds a video.
 
     A file with a suffix of images is a still picture, GIFs included; one with a suffix of videos is a video, whether it
-    can be read or not; any other is looked into. A folder is neither.
+    can be read or not; any other is looked into. A folder is neither, nor is a glob pattern.
     """
     if NETWORK.match(name) or name.startswith(GSTREAMER) or _is_camera(name):
         return True
@@ -52,7 +52,7 @@ def is_video(name: str) -> bool:
     if suffix in IMAGE_SUFFIXES:
         return False
     if suffix in VIDEO_SUFFIXES:
-        return not _is_folder(name)
+        return not _is_folder(name) and not _is_pattern(name)
     return is_readable_video(name)
 
 
@@ -83,7 +83,7 @@ def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
             videos.update(dict.fromkeys(found))
             if not found or any(True for _ in _files(source, IMAGE_SUFFIXES)):
                 stills.append(source)
-        elif glob.has_magic(source) and not os.path.lexists(source):
+        elif _is_pattern(source):
             matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 Path.glob refuses absolute patterns
             others, found = separate(matches)
             videos.update(dict.fromkeys(found))
@@ -96,6 +96,10 @@ def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def _is_camera(name: str) -> bool:
     return name.isascii() and name.isdigit()
+
+
+def _is_pattern(name: str) -> bool:
+    return glob.has_magic(name) and not os.path.lexists(name)
 
 
 def _is_folder(path: str) -> bool:
