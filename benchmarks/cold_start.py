@@ -25,12 +25,12 @@ PACKAGES = ("numpy", "onnxruntime", "PIL", "rich", "typer", "msgspec", "concurre
 STAGES = """
 import sys, time
 clock = [time.perf_counter()]
-import protoleak.commands.screen
+import protoleak.commands.screen_images
 clock.append(time.perf_counter())
 from protoleak.bundle import Bundle
 bundle = Bundle.load(sys.argv[2] if len(sys.argv) > 2 else None)
 clock.append(time.perf_counter())
-screener = protoleak.commands.screen.Screener(bundle)
+screener = protoleak.commands.screen_images.Screener(bundle)
 clock.append(time.perf_counter())
 screener(sys.argv[1])
 clock.append(time.perf_counter())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,6 +16,8 @@ from protoleak.commands.engines import engines
 from protoleak.commands.evaluate import evaluate
 from protoleak.commands.export import export
 from protoleak.commands.import_checkpoint import import_checkpoint
+from protoleak.commands.inspect import inspect
+from protoleak.commands.screen import screen
 from protoleak.commands.train import train
 from protoleak.errors import ProtoleakError
 
@@ -28,13 +30,6 @@ app = typer.Typer(
 )
 
 NOTHING_DONE = 2
-BundleOption = Annotated[
-    Optional[str],  # noqa: UP045 Typer evaluates this on Python 3.10 too
-    typer.Option("--bundle", help="Bundle directory or .zip; left out, the one that comes with protoleak."),
-]
-AlphaOption = Annotated[
-    float, typer.Option("--alpha", help="Significance level: share of known images that may be called unknown.")
-]
 
 
 @app.callback()
@@ -44,74 +39,8 @@ def _common(
     """Options of every command; --debug may stand anywhere, `main` takes it out."""
 
 
-@app.command()
-def screen(
-    sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE…", help="Images, folders, globs, or - for paths on standard input.")
-    ],
-    bundle: BundleOption = None,
-    out: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--out", help="FILE.jsonl or FILE.csv, written line by line; - for JSON Lines on standard output."
-        ),
-    ] = None,
-    alpha: AlphaOption = 0.05,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an existing --out file.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out file.")] = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images that go through together.")] = 8,
-    engine: Annotated[
-        str,
-        typer.Option("--engine", help="One that `protoleak engines` lists, or auto for the best that can run here."),
-    ] = "auto",
-    variant: Annotated[
-        str, typer.Option("--variant", help="A precision of the bundle, or auto for the fastest, as measured.")
-    ] = "auto",
-    precision: Annotated[
-        str,
-        typer.Option("--precision", help="bf16 lets OpenVINO compute in bfloat16; variant keeps the graph's types."),
-    ] = "variant",
-    device: Annotated[int, typer.Option("--device", min=0, help="CUDA device ordinal.")] = 0,
-    threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--threads", min=1, help="Processor threads; left out, all cores."),
-    ] = None,
-) -> None:
-    """Say of each image who made it: a known generator, a camera (real), or nobody that the bundle knows."""
-    from protoleak.commands.screen import ScreenOptions, run
-
-    options = ScreenOptions(
-        sources=sources,
-        bundle=bundle,
-        out=out,
-        alpha=alpha,
-        resume=resume,
-        overwrite=overwrite,
-        batch_size=batch_size,
-        engine=engine,
-        variant=variant,
-        threads=threads,
-        precision=precision,
-        device=device,
-    )
-    raise typer.Exit(run(options))
-
-
-@app.command()
-def inspect(
-    bundle: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Argument(help="Bundle directory or .zip; left out, the one that comes with protoleak."),
-    ] = None,
-    alpha: AlphaOption = 0.05,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-) -> None:
-    """Show what a bundle is, how it was made and what was measured of it. Checks every hash."""
-    from protoleak.commands.inspect import run
-
-    raise typer.Exit(run(bundle, alpha, as_json))
-
-
+app.command("screen")(screen)
+app.command("inspect")(inspect)
 app.command("train")(train)
 app.command("import")(import_checkpoint)
 app.command("distill")(distill)

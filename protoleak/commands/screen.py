@@ -1,190 +1,196 @@
-"""`protoleak screen`: verdicts for images, folders, globs and lists of paths."""
+"""`protoleak screen`: verdicts on images (screen_images.py) and on moving pictures (screen_video.py)."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import sys
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Optional
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import typer
 
-from protoleak.commands.build_bar import build_bar
+from protoleak.commands.screen_options import INTERRUPTED, SOME_FAILED, ScreenOptions, VideoOptions
 from protoleak.errors import ProtoleakError
-from protoleak.runtime.engines import EngineOptions
-from protoleak.runtime.media import printable
-from protoleak.runtime.results import STANDARD_OUTPUT, Identity, ResultsWriter, open_results
-from protoleak.runtime.screener import Screener
-from protoleak.runtime.sources import expand_sources
-from protoleak.runtime.verdict import Verdict
+from protoleak.video.settings import StreamSettings
 
-ROWS_SHOWN = 50
-WIDTH_WITHOUT_TERMINAL = 120
-ALL_WELL, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
-COLOURS = {"known": "red", "real": "green", "unknown": "yellow"}
+RESULTS_SUFFIXES = (".jsonl", ".ndjson", ".csv")  # as in runtime.results, which imports too much for a help text
+FACES = "Faces of images too"
+MOVING = "Moving pictures"
 
 
-@dataclass(frozen=True)
-class ScreenOptions:
-    """The options of the command, by the same names."""
+def screen(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE…",
+            help="Images, videos, folders, globs, - for paths on standard input; a webcam's number, rtsp://…, "
+            "http(s)://…, or gst: and a GStreamer pipeline.",
+        ),
+    ],
+    bundle: Annotated[
+        Optional[str],  # noqa: UP045 Typer evaluates this on Python 3.10 too
+        typer.Option("--bundle", help="Bundle directory or .zip; left out, the one that comes with protoleak."),
+    ] = None,
+    out: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--out",
+            help="Of images: FILE.jsonl or FILE.csv, written line by line; - for JSON Lines on standard output. Of "
+            "moving pictures: a folder.",
+        ),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option("--alpha", help="Significance level: share of known images that may be called unknown.")
+    ] = 0.05,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an existing --out file.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")] = False,
+    batch_size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--batch-size", min=1, help="Images (8) or faces of a video (4) that go through together."),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", help="One that `protoleak engines` lists, or auto for the best that can run here."),
+    ] = "auto",
+    variant: Annotated[
+        str, typer.Option("--variant", help="A precision of the bundle, or auto for the fastest, as measured.")
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="bf16 lets OpenVINO compute in bfloat16; variant keeps the graph's types."),
+    ] = "variant",
+    device: Annotated[int, typer.Option("--device", min=0, help="CUDA device ordinal.")] = 0,
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--threads", min=1, help="Processor threads; left out, all cores."),
+    ] = None,
+    faces: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--faces",
+            rich_help_panel=FACES,
+            help="Who finds the faces: auto, yunet, haar, or none to judge whole pictures. Left out, none for images "
+            "and auto for moving pictures.",
+        ),
+    ] = None,
+    face_model: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--face-model", rich_help_panel=FACES, help="YuNet ONNX file; left out, the bundle's own."),
+    ] = None,
+    face_score: Annotated[
+        float, typer.Option("--face-score", rich_help_panel=FACES, help="Least confidence of a face.")
+    ] = StreamSettings.face_score,
+    minimum_face: Annotated[
+        int, typer.Option("--minimum-face", rich_help_panel=FACES, help="Least side of a face, in pixels.")
+    ] = StreamSettings.minimum_face,
+    margin: Annotated[
+        float,
+        typer.Option("--margin", rich_help_panel=FACES, help="Shown on each side of a face, as a share of its size."),
+    ] = StreamSettings.margin,
+    every: Annotated[
+        float, typer.Option("--every", rich_help_panel=MOVING, help="Seconds between two verdicts on one person.")
+    ] = StreamSettings.every,
+    minimum_evidence: Annotated[
+        int,
+        typer.Option("--minimum-evidence", rich_help_panel=MOVING, help="Faces that a verdict on a person rests on."),
+    ] = StreamSettings.minimum_evidence,
+    max_seconds: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--max-seconds", rich_help_panel=MOVING, help="Stop after so much of each source."),
+    ] = None,
+    annotate: Annotated[
+        bool, typer.Option("--annotate", rich_help_panel=MOVING, help="Write annotated.mp4 into the --out folder.")
+    ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", rich_help_panel=MOVING, help="Show rates, queues, latency and tracks meanwhile.")
+    ] = False,
+    stats: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--stats", rich_help_panel=MOVING, help="FILE.json for counts and times of every source."),
+    ] = None,
+) -> None:
+    """Say of each face who made it: a known generator, a camera (real), or nobody that the bundle knows."""
+    from protoleak.video.sources.open import separate
 
-    sources: list[str]
-    bundle: str | None = None
-    out: str | None = None
-    alpha: float = 0.05
-    resume: bool = False
-    overwrite: bool = False
-    batch_size: int = 8
-    engine: str = "auto"
-    variant: str = "auto"
-    threads: int | None = None
-    precision: str = "variant"
-    device: int = 0
+    stills, videos = separate(sources)
+    if faces == "none" and face_model is not None:
+        raise ProtoleakError("--face-model is a YuNet model and --faces none uses none: leave one out")
+    settings = StreamSettings(
+        faces=faces or "auto",  # type: ignore[arg-type]  # StreamSettings refuses what it doesn't know
+        face_model=face_model,
+        face_score=face_score,
+        minimum_face=minimum_face,
+        margin=margin,
+        every=every,
+        minimum_evidence=minimum_evidence,
+        max_seconds=max_seconds,
+        batch_size=batch_size or StreamSettings.batch_size,
+    )
+    in_images = faces != "none" and (faces, face_model) != (None, None)
+    options = ScreenOptions(
+        sources=stills,
+        bundle=bundle,
+        out=out,
+        alpha=alpha,
+        resume=resume,
+        overwrite=overwrite,
+        batch_size=batch_size or ScreenOptions.batch_size,
+        engine=engine,
+        variant=variant,
+        threads=threads,
+        precision=precision,
+        device=device,
+        faces=settings if in_images else None,
+    )
+    moving = VideoOptions(videos, settings, annotate, live, stats)
+    if videos:
+        _check_moving(options, moving)
+    else:
+        _check_still(moving)
+    statuses = []
+    if stills:
+        from protoleak.commands.screen_images import run as run_images
+
+        statuses.append(run_images(options))
+    if videos and INTERRUPTED not in statuses:
+        from protoleak.commands.screen_video import run as run_videos
+
+        statuses.append(run_videos(options, moving))
+    raise typer.Exit(_together(statuses))
 
 
-@dataclass
-class _Tally:
-    """What has come of the images so far; only the rows to be shown are kept."""
-
-    rows: list[Verdict]
-    verdicts: Counter[str]
-    failed: int = 0
-    interrupted: bool = False
-
-
-def run(options: ScreenOptions) -> int:
-    """Screens all sources and returns the exit status.
-
-    Raises:
-        ProtoleakError: nothing could be started: the bundle, engine, alpha or results file is not usable.
-    """
-    if options.resume and options.out is None:
-        raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
-    screener = _open(options, errors)
-    listed = expand_sources(options.sources, sys.stdin.buffer if "-" in options.sources else io.BytesIO())
-    tally = _Tally([], Counter())
-    with _writer(options, screener) as writer:
-        done = frozenset[str]() if writer is None else writer.done
-        todo = [item for item in listed if not (isinstance(item, str) and printable(item) in done)]
-        skipped = len(listed) - len(todo)
-        with _progress(len(todo), errors) as advance:
-            try:
-                for outcome in screener.each(todo, options.batch_size):
-                    _record(outcome, tally, writer, errors)
-                    advance()
-            except KeyboardInterrupt:
-                tally.interrupted = True
-    to_standard_output = options.out == STANDARD_OUTPUT
-    if tally.rows and not to_standard_output:
-        _print_table(tally)
-    _print_summary(tally, skipped, len(todo), errors if to_standard_output else _standard_output())
-    if tally.interrupted:
-        return INTERRUPTED
-    answered = sum(tally.verdicts.values()) + skipped
-    if not tally.failed:
-        return ALL_WELL
-    return SOME_FAILED if answered else NOTHING_DONE
-
-
-def _open(options: ScreenOptions, errors: Console) -> Screener:
-    if options.precision not in ("variant", "bf16"):
-        raise ProtoleakError(f"--precision {options.precision}: choose variant or bf16")
-    with build_bar("the plans of this bundle") as progress:
-        return Screener(
-            options.bundle,
-            alpha=options.alpha,
-            variant=options.variant,
-            engine=options.engine,
-            threads=options.threads,
-            engine_options=EngineOptions(
-                precision=options.precision,  # type: ignore[arg-type]  # checked above
-                device=options.device,
-                notify=lambda message: errors.print(f"[dim]note:[/dim] {escape(message)}"),
-                progress=progress,
-            ),
+def _check_moving(options: ScreenOptions, moving: VideoOptions) -> None:
+    """Raises ProtoleakError where options cannot be honoured with moving pictures among the sources."""
+    if options.resume:
+        raise ProtoleakError(
+            "--resume is for images: a video is screened from its beginning, with --overwrite if need be"
         )
-
-
-@contextlib.contextmanager
-def _writer(options: ScreenOptions, screener: Screener) -> Iterator[ResultsWriter | None]:
     if options.out is None:
-        yield None
-        return
-    identity = Identity(screener.bundle.sha256, screener.variant, screener.alpha)
-    with open_results(options.out, identity, resume=options.resume, overwrite=options.overwrite) as writer:
-        yield writer
-
-
-def _record(outcome: Verdict | ProtoleakError, tally: _Tally, writer: ResultsWriter | None, errors: Console) -> None:
-    if isinstance(outcome, ProtoleakError):
-        tally.failed += 1
-        errors.print(f"[red]error:[/red] {escape(str(outcome))}")
-        return
-    if writer is not None:
-        writer.write(outcome)
-    tally.verdicts[outcome.verdict] += 1
-    for note in outcome.notes:
-        errors.print(f"[dim]note:[/dim] {escape(outcome.source or 'image')}: {escape(note)}")
-    if len(tally.rows) < ROWS_SHOWN:
-        tally.rows.append(outcome)
-
-
-@contextlib.contextmanager
-def _progress(total: int, console: Console) -> Iterator[Callable[[], None]]:
-    """A bar on standard error where more than one image is to be screened and a person can see it."""
-    if total < 2 or not console.is_terminal:
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("screening"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("screening", total=total)
-        yield lambda: progress.advance(task)
-
-
-def _standard_output() -> Console:
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH_WITHOUT_TERMINAL
-    return Console(width=width, highlight=False)
-
-
-def _print_table(tally: _Tally) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("image", overflow="fold")
-    table.add_column("verdict")
-    table.add_column("nearest", overflow="fold")
-    table.add_column("p-value", justify="right")
-    for row in tally.rows:
-        colour = COLOURS[row.verdict]
-        table.add_row(
-            escape(row.source or "image"),
-            f"[{colour}]{row.verdict}[/{colour}]",
-            escape(row.nearest),
-            f"{row.p_value:.3f}",
+        if moving.annotate:
+            raise ProtoleakError("--annotate needs a folder to write the video into: give --out DIR")
+    elif options.sources:
+        raise ProtoleakError(
+            f"--out {options.out}: a file for images and a folder for moving pictures, and the sources hold both (such "
+            f"as {moving.sources[0]!r}): screen them one after the other"
         )
-    console = _standard_output()
-    console.print(table)
-    hidden = sum(tally.verdicts.values()) - len(tally.rows)
-    if hidden > 0:
-        console.print(f"… and {hidden} more; --out FILE.jsonl keeps them all")
+    elif options.out == "-" or Path(options.out).suffix.lower() in RESULTS_SUFFIXES:
+        raise ProtoleakError(f"--out {options.out}: moving pictures are written into a folder: give --out DIR")
 
 
-def _print_summary(tally: _Tally, skipped: int, asked: int, console: Console) -> None:
-    answered = sum(tally.verdicts.values())
-    parts = [f"{tally.verdicts[verdict]} {verdict}" for verdict in ("known", "real", "unknown")]
-    text = f"{answered} {'verdict' if answered == 1 else 'verdicts'}: {', '.join(parts)}"
-    if tally.failed:
-        text += f"; {tally.failed} failed"
-    if skipped:
-        text += f"; {skipped} already in the file"
-    if tally.interrupted:
-        text += f"; interrupted with {asked - answered - tally.failed} to go (--out FILE and --resume continue)"
-    console.print(text)
+def _check_still(moving: VideoOptions) -> None:
+    """Raises ProtoleakError where an option would do nothing because all sources are images."""
+    given = {
+        "--max-seconds": moving.settings.max_seconds is not None,
+        "--annotate": moving.annotate,
+        "--live": moving.live,
+        "--stats": moving.stats is not None,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise ProtoleakError(f"{option} is for moving pictures, and there are none among the sources: leave it out")
+
+
+def _together(statuses: list[int]) -> int:
+    """The exit status of images and moving pictures that were screened one after the other."""
+    if INTERRUPTED in statuses:
+        return INTERRUPTED
+    same = set(statuses)
+    return same.pop() if len(same) == 1 else SOME_FAILED
