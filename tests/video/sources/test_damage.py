@@ -132,7 +132,7 @@ def test_the_video_is_read_rather_than_the_cover_picture(tmp_path: Path) -> None
         for stream, number in zip(streams, (60, 5), strict=True):
             stream.width, stream.height = (640, 480) if number == 60 else (96, 64)
             stream.pix_fmt = "yuvj420p" if number == 60 else "yuv420p"
-        streams[0].disposition = Disposition.attached_pic
+        streams[0].disposition = Disposition.attached_pic.value
         for stream, number in zip(streams, (60, 5), strict=True):
             frame = av.VideoFrame.from_ndarray(picture(number, stream.width, stream.height), "rgb24")
             frame.pts = 0

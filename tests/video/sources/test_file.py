@@ -46,9 +46,10 @@ def test_time_starts_at_the_first_frame_wherever_the_container_starts(tmp_path: 
     np.testing.assert_allclose([frame.timestamp for frame in frames], np.arange(10) * 0.04, atol=1e-9)
 
 
-@pytest.mark.parametrize(("degrees", "turns", "note"), [(-90, -1, "clockwise"), (90, 1, "anticlock"), (180, 2, "180")])
+@pytest.mark.parametrize(
+    ("degrees", "turns", "note"), [(90, -1, "90° clockwise"), (270, 1, "90° anticlockwise"), (180, 2, "180°")]
+)
 def test_a_rotated_video_stands_upright_and_says_so(tmp_path: Path, degrees: int, turns: int, note: str) -> None:
-    # PyAV counts degrees anticlockwise, as np.rot90 does.
     path = write(tmp_path / "turned.mp4", rotate=degrees)
     with av.open(str(path)) as container:
         stored = next(container.decode(video=0)).to_ndarray(format="rgb24")
