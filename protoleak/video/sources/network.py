@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
-from protoleak.errors import MediaError
+from protoleak.errors import MediaError, MissingExtra
 from protoleak.runtime.media import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.sources.clock import Clock
@@ -122,7 +122,10 @@ class NetworkSource:
         Raises:
             MediaError: it can't be connected to, or isn't a stream that is read here.
         """
-        from av import FFmpegError
+        try:
+            from av import FFmpegError
+        except ImportError:
+            raise MissingExtra("av", "video") from None
 
         over_rtsp = RTSP.match(self._url) is not None
         settings = self._settings

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from protoleak.video.sources.open import expand_videos, is_video, separate
+from protoleak.errors import MissingExtra
+from protoleak.video.sources.open import expand_videos, is_video, open_source, separate
 from tests.video.sources.media import write, write_sound
 
 
@@ -65,3 +67,12 @@ def test_patterns_give_their_videos_and_stay_for_what_is_none() -> None:
 def test_a_video_that_is_named_twice_comes_once() -> None:
     assert expand_videos(["videos", "videos/d.mov", "0", "0"]) == ["videos/d.mov", "0"]
     assert separate(["-", "missing.jpg"]) == (["-", "missing.jpg"], [])
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "rtsp://127.0.0.1:1/x", "http://127.0.0.1:1/x"])
+def test_without_pyav_the_error_names_the_extra(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "x.mp4")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtra, match=r'pip install "protoleak\[video\]"'):
+        open_source(name)
