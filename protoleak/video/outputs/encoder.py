@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 # 1/90000 s, so that a timestamp of any of them is a whole number of ticks; of any other it is off by 0.1 µs at most.
 FINE = 5_760_000  # ticks per second
 COARSE = 90_000  # for live sources: a lost connection may last for hours
-LONGEST_STEP = 2**31 - 1  # ticks between two pictures that MP4 takes
+LONGEST_STEP = 2**31 - 2**20  # ticks between two pictures that MP4 takes; nearer to 2³¹ it loses them
 ENCODERS: dict[str, dict[str, str]] = {
     "libx264": {"preset": "veryfast", "crf": "20", "bf": "0", "g": "60"},  # without B-frames packets come in order
     "mpeg4": {"qmin": "2", "qmax": "6", "bf": "0", "g": "60"},
 }
 # The file can be played up to its newest fragment if the program dies, and is an ordinary one once it is closed.
-CONTAINER = {"movflags": "+hybrid_fragmented+frag_keyframe"}
+CONTAINER = {"movflags": "+hybrid_fragmented+frag_keyframe", "flush_packets": "1"}
 USUAL_PACE = Fraction(25)  # pictures per second, where the source doesn't say
 BITS_PER_PIXEL = 0.25  # for the encoder that has no constant quality
 
@@ -89,6 +89,8 @@ class VideoWriter:
         self._high_definition = size[0] >= 720
         self._stream.codec_context.colorspace = 1 if self._high_definition else 6  # BT.709, or BT.601
         self._stream.codec_context.color_range = 1  # limited
+        with self._errors():
+            self._file.start_encoding()  # else the file would be opened only when the encoder gives its first packet
 
     def add(self, image: UInt8Array, timestamp: float) -> None:
         """Adds a picture.

@@ -13,6 +13,7 @@ from protoleak.video.outputs.drawing import BLACK, WHITE, fitting, paste, text_s
 
 CELLS = 600
 WINDOW = 60.0  # seconds that the bar spans where the source has no known end
+LONGEST_STEP = 1.0  # seconds between two frames; what is longer is a gap, and stays empty
 BACKGROUND, PLATE = (38, 40, 44), (24, 25, 28)
 # Besides its colour an answer has a height, so that the bar can be read without colours.
 GRAVEST_FIRST: tuple[TrackAnswer, ...] = ("known", "unknown", "real", "undecided")
@@ -37,6 +38,7 @@ class Timeline:
         self._duration = duration if duration else None
         self._cells: list[TrackAnswer | None] = [None] * CELLS
         self._newest = 0  # number of the newest cell since the start
+        self._time = 0.0  # of the newest frame
 
     def add(self, timestamp: float, answers: Iterable[TrackAnswer]) -> None:
         """What was said of a frame. Timestamps never fall."""
@@ -47,11 +49,16 @@ class Timeline:
         else:
             for passed in range(self._newest + 1, min(cell, self._newest + CELLS) + 1):
                 self._cells[passed % CELLS] = None
-        self._newest = max(cell, self._newest)
-        for answer in answers:
-            known = self._cells[cell % CELLS]
-            if known is None or LOOKS[answer].weight > LOOKS[known].weight:
-                self._cells[cell % CELLS] = answer
+        # A frame lasts until the next: the cells between two frames belong to the later one.
+        first = self._newest + 1 if timestamp - self._time <= LONGEST_STEP else cell
+        self._newest, self._time = max(cell, self._newest), timestamp
+        gravest = max(answers, key=lambda answer: LOOKS[answer].weight, default=None)
+        if gravest is None:
+            return
+        for place in range(max(min(first, cell), cell - CELLS + 1), cell + 1):
+            there = self._cells[place % CELLS]
+            if there is None or LOOKS[gravest].weight > LOOKS[there].weight:
+                self._cells[place % CELLS] = gravest
 
     def draw(self, image: UInt8Array, timestamp: float) -> None:
         """Draws bar, place and time at the foot of uint8 [H, W, 3] RGB."""

@@ -49,6 +49,6 @@ class Report:
             ProtoleakError: the disk refused.
         """
         if self._info is not None:
-            annotated = self._annotated.name if self._annotated is not None and self._annotated.exists() else None
+            annotated = self._annotated.name if self._annotated is not None and self._annotated.is_file() else None
             page = report_page(self._info, self._run, self.story, statistics, annotated)
             write_whole(self.path, [page.encode()])

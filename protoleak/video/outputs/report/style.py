@@ -26,7 +26,8 @@ figure {{ margin: 0; width: 160px; }}
 figure img {{ border-radius: 6px; display: block; background: var(--faint); }}
 figcaption {{ font-size: 12px; line-height: 1.4; color: var(--weak); margin-top: .3rem; }}
 .plot-title {{ font-size: 14px; color: var(--weak); }}
-td.hash {{ font: 12px ui-monospace, monospace; }}
+td.hash {{ font: 11px/1.4 ui-monospace, monospace; white-space: normal; overflow-wrap: anywhere; min-width: 15rem;
+           text-align: left; }}
 .plain {{ background: var(--raised); border-radius: 8px; padding: .6rem 1.1rem; margin: 1rem 0; }}
 .plain p {{ margin: .4rem 0; max-width: 85ch; }}
 a {{ color: inherit; }}

@@ -32,10 +32,13 @@ def track_section(story: TrackStory, run: RunRecord, bands: Sequence[Band]) -> s
     words = "".join(f"<p>{escape(text)}</p>" for text in verdict_words(verdict, run, _class_of(group, telling)))
     frames = "" if story.frames is None else f", in {story.frames:,} frames"
     seen = f"Seen from {time_words(story.first)} to {time_words(story.last)}{frames}."
+    # Reasons and curves of an undecided track would look like an answer.
+    decided = verdict.verdict != "undecided"
+    reasons = f"{_why(telling)}{_plots(story, run, bands)}" if decided and telling else ""
     return (
         f'<section class="track" id="track-{story.track}"><h3>Track {story.track} {badge(verdict)}</h3>'
         f'<p class="weak">{escape(seen)}</p>{_faces(story.faces)}{words}'
-        f"{_why(telling) if telling else ''}{_plots(story, run, bands)}{_table(story)}</section>"
+        f"{reasons}{_table(story)}</section>"
     )
 
 
@@ -86,8 +89,8 @@ def _face(face: KeptFace) -> str:
     size = f"{event.box.width:.0f} × {event.box.height:.0f} pixels"
     return (
         f'<figure><img src="data:image/jpeg;base64,{data}" alt="{escape(alternative)}" width="160" height="160">'
-        f"<figcaption>{at}, frame {event.frame:,}<br>{size}<br>alone: {LOOKS[own.verdict].symbol} {escape(answer)}, "
-        f"p {own.p_value:.3f}</figcaption></figure>"
+        f"<figcaption>{at}, frame {event.frame:,}<br>{size}<br>"
+        f"alone: {LOOKS[own.verdict].symbol} {escape(answer)}<br>p-value {own.p_value:.3f}</figcaption></figure>"
     )
 
 

@@ -1,0 +1,202 @@
+"""annotated.mp4 shows every frame at its own time, with what was said of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+av = pytest.importorskip("av", reason="PyAV reads what was written")
+
+from protoleak.video.events import TrackAnswer  # noqa: E402
+from protoleak.video.faces.base import Box  # noqa: E402
+from protoleak.video.frames import SourceInfo  # noqa: E402
+from protoleak.video.outputs import encoder  # noqa: E402
+from protoleak.video.outputs.annotate import AnnotatedVideo  # noqa: E402
+from tests.video.outputs.made import frame, info, seen, statistics, track_verdict  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[3]
+TICK = 1e-7  # seconds: half a tick of the file's clock, which is finer than that of any container
+ON_A_SMALL_DISK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from protoleak.errors import ProtoleakError
+from protoleak.video.outputs.annotate import AnnotatedVideo
+from protoleak.video.frames import Frame
+from tests.video.outputs.made import info, statistics
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+video = AnnotatedVideo(Path(sys.argv[1]), print)
+video.start(info())
+noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+try:
+    for index in range(400):
+        video.frame(Frame(index, index / 25, np.roll(noise, 7 * index, axis=1), 0.0), [])
+except ProtoleakError as error:
+    print(error)
+video.finish(statistics())
+"""
+BROKEN_OFF = """
+import os, signal, sys
+from pathlib import Path
+from protoleak.video.outputs.annotate import AnnotatedVideo
+from tests.video.outputs.made import frame, info
+
+video = AnnotatedVideo(Path(sys.argv[1]), print)
+video.start(info())
+for index in range(250):
+    video.frame(frame(index, index / 25), [])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def annotated(
+    path: Path, times: Sequence[float], source: SourceInfo, size: tuple[int, int] = (48, 64)
+) -> tuple[list[float], float, list[str]]:
+    """Timestamps and duration of the file that comes of frames at these times, and what was noted."""
+    notes: list[str] = []
+    video = AnnotatedVideo(path, notes.append)
+    video.start(source)
+    for index, time in enumerate(times):
+        video.frame(frame(index, time, *size), [seen()])
+    video.finish(statistics())
+    return (*timing(path), notes)
+
+
+def timing(path: Path) -> tuple[list[float], float]:
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        times = [float(picture.pts * picture.time_base) for picture in file.decode(stream)]
+        return times, float(stream.duration * stream.time_base) if stream.duration else 0.0
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(60), Fraction(2997, 100)])
+def test_every_frame_keeps_its_time_and_the_whole_its_duration(tmp_path: Path, rate: Fraction) -> None:
+    times = [float(index / rate) for index in range(40)]
+    found, duration, notes = annotated(tmp_path / "a.mp4", times, info(rate=rate, duration=float(40 / rate)))
+    assert found == pytest.approx(times, abs=TICK)
+    assert duration == pytest.approx(float(40 / rate), abs=2 * TICK)
+    assert notes == []
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.integers(1, 20_000), min_size=1, max_size=12),
+    st.sampled_from([1000, 12800, 15360, 30000, 90000, 11988]),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+def test_at_a_variable_rate_and_any_size_no_time_is_moved(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[int], clock: int, size: tuple[int, int]
+) -> None:
+    times = [float(ticks) / clock for ticks in np.cumsum([0, *steps])]
+    path = tmp_path_factory.mktemp("vfr") / "a.mp4"
+    end = times[-1] + 1 / 25
+    found, duration, _ = annotated(path, times, info(duration=end), size)
+    assert found == pytest.approx(times, abs=TICK)
+    assert duration == pytest.approx(end, abs=2 * TICK)
+
+
+def test_a_picture_of_odd_size_gets_one_more_row_and_column(tmp_path: Path) -> None:
+    _, _, notes = annotated(tmp_path / "a.mp4", [0, 0.04], info(), (47, 63))
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        stream = file.streams.video[0]
+        assert (stream.height, stream.width) == (48, 64)
+    assert len(notes) == 1
+    assert "odd size" in notes[0]
+
+
+def test_a_live_source_keeps_its_real_times_over_hours_without_pictures(tmp_path: Path) -> None:
+    times = [0.0, 0.033, 7000.5, 7000.6]
+    found, duration, notes = annotated(tmp_path / "a.mp4", times, info(live=True, rate=None, duration=None))
+    assert found == pytest.approx(times, abs=1e-5)
+    assert duration == pytest.approx(7000.7, abs=1e-3)
+    assert notes == []
+
+
+def test_a_gap_that_mp4_cannot_hold_is_shortened_and_said(tmp_path: Path) -> None:
+    found, _, notes = annotated(tmp_path / "a.mp4", [0.0, 1.0, 1000.0, 1001.0], info(duration=1001.04))
+    assert len(found) == 4
+    assert found[3] - found[2] == pytest.approx(1.0, abs=TICK)
+    assert "shorter" in notes[0]
+
+
+def test_without_libx264_it_is_mpeg4_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+    times = [index / 25 for index in range(10)]
+    found, _, notes = annotated(tmp_path / "a.mp4", times, info(duration=0.4))
+    assert found == pytest.approx(times, abs=TICK)
+    assert "mpeg4" in notes[0]
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        assert file.streams.video[0].codec_context.name == "mpeg4"
+
+
+def test_a_source_that_changes_its_size_stays_one_video(tmp_path: Path) -> None:
+    video = AnnotatedVideo(tmp_path / "a.mp4", print)
+    video.start(info(live=True, duration=None))
+    video.frame(frame(0, 0.0), [])
+    video.frame(frame(1, 0.1, 30, 90), [seen()])
+    video.finish(statistics())
+    assert timing(tmp_path / "a.mp4")[0] == pytest.approx([0.0, 0.1], abs=1e-5)
+
+
+def test_a_source_without_a_frame_leaves_no_file(tmp_path: Path) -> None:
+    video = AnnotatedVideo(tmp_path / "a.mp4", print)
+    video.start(info())
+    video.finish(statistics())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("answer", ["known", "real", "unknown", "undecided"])
+def test_the_box_is_where_the_face_is_in_the_colour_of_the_answer(tmp_path: Path, answer: TrackAnswer) -> None:
+    path = tmp_path / "a.mp4"
+    video = AnnotatedVideo(path, print)
+    video.start(info())
+    grey = np.full((480, 640, 3), 120, np.uint8)
+    for index in range(3):
+        shown = [seen(verdict=track_verdict(answer), box=Box(200, 150, 240, 200))]
+        video.frame(type(frame(0, 0))(index, index / 25, grey, 0.0), shown)
+    video.finish(statistics())
+    with av.open(str(path)) as file:
+        image = next(file.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    assert (grey == 120).all()  # several stages look at a frame
+    line = image[347:353, 220:420].reshape(-1, 3)  # the lower edge
+    colour = np.asarray(
+        {"known": (208, 44, 44), "real": (36, 140, 72), "unknown": (240, 196, 40)}.get(answer, (128,) * 3)
+    )
+    near = np.abs(line - colour).max(axis=1) < 60
+    assert near.any()
+    assert np.abs(image[250, 320] - 120).max() < 12  # the face itself is not covered
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path / "a.mp4")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert f"cannot write {tmp_path / 'a.mp4'}" in done.stdout
+
+
+def test_a_program_that_is_killed_leaves_a_video_up_to_its_newest_fragment(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    done = subprocess.run([sys.executable, "-c", BROKEN_OFF, str(path)], cwd=ROOT, check=False)
+    assert done.returncode < 0
+    times, _ = timing(path)
+    assert len(times) >= 60
+    assert times == pytest.approx([index / 25 for index in range(len(times))], abs=TICK)
+
+
+def test_its_codec_settings_keep_packets_in_order() -> None:
+    assert all(options["bf"] == "0" for options in encoder.ENCODERS.values())
