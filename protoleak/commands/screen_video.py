@@ -102,8 +102,10 @@ def _screen(
             if isinstance(sink, VideoTally):
                 sink.fail(failure)
         return
-    for _ in stream(screener, opened, moving.settings, [*outputs, *sinks], detector):
-        pass  # the sinks have seen it
+    # Closed here and not whenever Python gets to it: on Ctrl-C the sinks are to finish before the folder is closed.
+    with contextlib.closing(stream(screener, opened, moving.settings, [*outputs, *sinks], detector)) as events:
+        for _ in events:
+            pass  # the sinks have seen it
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterator, Sequence, Sized
 
 from protoleak.errors import MediaError
 from protoleak.runtime.screener import Screener
@@ -46,7 +46,7 @@ def stream(
     settings: StreamSettings | None = None,
     sinks: Sequence[Sink] = (),
     detector: FaceDetector | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """The events of one source, in order of their frames, while it is being read.
 
     Closing the iterator early, an exception in the caller's loop, and Ctrl-C all stop the threads, close the source,

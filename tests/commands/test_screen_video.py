@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +174,58 @@ def test_options_of_moving_pictures_are_refused_for_images(
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "image.png")
     assert run("screen", tmp_path / "image.png", "--bundle", tiny_bundle, "--live") == 2
     assert "--live is for moving pictures" in capsys.readouterr().err
+
+
+def test_ctrl_c_finishes_what_is_written_and_prints_the_summary(video: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    # Looking at a frame takes long here, so that the interruption comes in the middle.
+    given = ("--bundle", tiny_bundle, "--out", out)
+    slowed = "import runpy, sys, time; from protoleak.video.faces.whole import WholeFrame as W; find = W.__call__; "
+    slowed += "W.__call__ = lambda self, image: (time.sleep(0.2), find(self, image))[1]; "
+    slowed += "sys.argv = sys.argv[1:]; runpy.run_module('protoleak', run_name='__main__')"
+    process = subprocess.Popen(
+        [sys.executable, "-c", slowed, *map(str, ("protoleak", "screen", video, *given, *WHOLE))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not ((out / "verdicts.jsonl").exists() and lines(out / "verdicts.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "interrupted" in printed
+    [source] = json.loads((out / "tracks.json").read_text())["sources"]
+    assert source["statistics"]["interrupted"]
+    assert 0 < source["statistics"]["frames_processed"] < FRAMES
+    assert len(source["tracks"]) == 1
+    assert "clip.mp4" in (out / "report.html").read_text()
+
+
+def test_the_speaker_of_a_real_clip_is_one_track_and_every_verdict_has_its_frames_own_timestamp(
+    shared: Path, run: Run, tmp_path: Path
+) -> None:
+    model = shared / "weights" / "face_detection_yunet_2026may.onnx"
+    clip = shared / "data" / "video" / "short_hamilton_clip.mp4"
+    if not (model.is_file() and clip.is_file()):
+        pytest.skip("the clip or the face detector is not there")
+    out = tmp_path / "out"
+    assert run("screen", clip, "--face-model", model, "--out", out, "--annotate", "--engine", "onnxruntime") == 0
+    with av.open(str(clip)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    faces = lines(out / "verdicts.jsonl")
+    assert faces
+    for face in faces:
+        assert face["timestamp"] == pytest.approx(times[face["frame"]] - times[0], abs=1e-6)
+    # The clip is cut: he is the one face from frame 82 to frame 210, in one shot.
+    [source] = json.loads((out / "tracks.json").read_text())["sources"]
+    speaker = max(source["tracks"], key=lambda track: track["frames"])
+    assert (speaker["first_frame"], speaker["last_frame"]) == (82, 210)
+    assert speaker["frames"] >= 0.95 * (210 - 82 + 1)
+    with av.open(str(out / "annotated.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == len(times)
 
 
 def test_faces_in_images_are_judged_one_by_one(
