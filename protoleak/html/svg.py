@@ -15,7 +15,10 @@ COLOURS = (
     "#ee6677",
     "#aa3377",
     "#bbbbbb",
-)  # told apart by colour-blind too
+    "#ee8866",
+    "#44bb99",
+    "#994455",
+)  # the first seven are told apart by colour-blind too
 CHARACTER = 7  # pixels, of the usual letter at the plots' size of text
 
 
