@@ -51,7 +51,8 @@ def main() -> None:
     if not (work / "model" / "model.json").exists():
         options = ("--latent-encoder", work / "encoder", "--out", work / "model", "--negatives", zoo / "negatives")
         protoleak("train", zoo / "known", *options, "--real", "real", *TRAINING_OPTIONS, "--resume")
-    measured_on = ("--data", zoo / "known", "--unknown", zoo / "unknown")
+    link_unknown(zoo, work / "unknown")
+    measured_on = ("--data", zoo / "known", "--unknown", work / "unknown")
     protoleak(
         *("export", work / "model", *measured_on, "--real-faces", arguments.real_faces),
         *("--out", arguments.out, "--name", "default", *EXPORT_OPTIONS),
@@ -95,6 +96,18 @@ def link_pictures(pictures: list[Path], folder: Path) -> None:
         link = folder / f"{picture.parent.name}_{picture.name}"
         if not link.exists():
             link.symlink_to(picture.resolve())
+
+
+def link_unknown(zoo: Path, folder: Path) -> None:
+    """Links to the unknown generators' test split: the content of their other pictures was seen in training, through the
+    generators that are known."""
+    split: dict[str, list[str]] = json.loads((zoo / "unknown" / "Split.json").read_text())["test"]
+    for generator, names in split.items():
+        (folder / generator).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            link = folder / generator / name
+            if not link.exists():
+                link.symlink_to((zoo / "unknown" / generator / name).resolve())
 
 
 def copy_examples(zoo: Path, examples: Path) -> None:
