@@ -99,8 +99,8 @@ def link_pictures(pictures: list[Path], folder: Path) -> None:
 
 
 def link_unknown(zoo: Path, folder: Path) -> None:
-    """Links to the unknown generators' test split: the content of their other pictures was seen in training, through the
-    generators that are known."""
+    """Links to the unknown generators' test split: the content of their other pictures was seen in training, through
+    the generators that are known."""
     split: dict[str, list[str]] = json.loads((zoo / "unknown" / "Split.json").read_text())["test"]
     for generator, names in split.items():
         (folder / generator).mkdir(parents=True, exist_ok=True)
