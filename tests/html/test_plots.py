@@ -7,7 +7,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from protoleak.html.bars import stacked_bars
@@ -50,6 +50,7 @@ def test_the_legend_of_many_parts_stays_in_the_picture_and_leaves_out_what_no_ba
     assert "absent" not in plot
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(FINITE, FINITE), min_size=1, max_size=30),
     st.sampled_from(["none", "circle", "square", "triangle", "diamond"]),
@@ -84,6 +85,7 @@ def test_without_points_there_is_no_plot() -> None:
     assert line_plot([Series("one", [])], Axis(""), Axis(""), "") == ""
 
 
+@settings(deadline=None)
 @given(FINITE, st.floats(min_value=1e-6, max_value=1e9))
 def test_numbers_on_an_axis_are_few_and_within_it(start: float, length: float) -> None:
     assume(length > 1e-6 * abs(start))  # below, floats themselves are hardly fine enough to tell numbers apart
@@ -93,6 +95,7 @@ def test_numbers_on_an_axis_are_few_and_within_it(start: float, length: float) -
     assert all(start - slack <= number <= start + length + slack for number in numbers)
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=1e-12, max_value=1e12))
 def test_the_round_number_above_a_value_is_less_than_double_it(value: float) -> None:
     above = round_up(value)

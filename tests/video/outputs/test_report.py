@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protoleak.video.events import FailureEvent, GapEvent, TrackEvent
@@ -123,6 +123,7 @@ def test_of_many_tracks_the_gravest_are_kept_and_the_others_counted() -> None:
     assert f"{many - TRACKS_KEPT} further tracks" in page(story)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5000))
 def test_a_thinned_series_is_short_even_and_ends_with_the_newest(count: int) -> None:
     series: Thinned[int] = Thinned()
