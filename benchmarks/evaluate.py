@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -37,6 +37,7 @@ from protoleak.export.images import in_order_of
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.model.latent_cache import default_cache
 from protoleak.operators import OPERATORS
+from protoleak.training.memory import keep_freed_memory
 from protoleak.training.progress import Progress
 from protoleak.training.settings import TrainingSettings
 
@@ -66,6 +67,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> None:
+    keep_freed_memory()
     try:
         run(parse_arguments())
     except ProtoleakError as error:
@@ -95,10 +97,6 @@ def run(arguments: argparse.Namespace) -> None:
         evaluation = evaluate_bundle(bundle, settings, show)
         for variant in evaluation.variants:
             print(f"\nreal faces accused ({variant.variant})  {first_line(variant)}", flush=True)
-    rows: list[Row] = []
-    training = None
-    if {"switched", "retrained"} & set(wanted):
-        rows, training = ablate(bundle, settings, arguments, wanted)
     results = Results(
         evaluation=evaluation,
         machine=describe_machine(),
@@ -107,13 +105,29 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         alpha=arguments.alpha,
         head=bundle.manifest.head,
-        ablations=rows,
-        epochs=None if training is None else training.epochs,
-        training=training,
-        notes=NOTES if rows else [],
+        ablations=[],
+        epochs=None,
+        training=None,
+        notes=[],
     )
-    if arguments.json is not None:
-        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
+    write(results, arguments.json)
+    if {"switched", "retrained"} & set(wanted):
+        results = msgspec.structs.replace(results, notes=NOTES)
+        for row, training in ablate(bundle, settings, arguments, wanted):
+            print_row(row)
+            results = msgspec.structs.replace(
+                results,
+                ablations=[*results.ablations, row],
+                epochs=None if training is None else training.epochs,
+                training=training,
+            )
+            write(results, arguments.json)
+
+
+def write(results: Results, path: Path | None) -> None:
+    """After every row, so that an interruption keeps those that are there."""
+    if path is not None:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
 
 
 NOTES = [
@@ -128,14 +142,14 @@ NOTES = [
 
 def ablate(
     bundle: Bundle, settings: EvaluationSettings, arguments: argparse.Namespace, wanted: Sequence[str]
-) -> tuple[list[Row], TrainingSettings | None]:
-    """All rows that are wanted, printed as they come, and the settings of the short trainings."""
+) -> Iterator[tuple[Row, TrainingSettings | None]]:
+    """All rows that are wanted, each with the settings of the short training that it is from."""
     if arguments.model is None:
         raise SystemExit("--ablations needs --model, the directory that the bundle was exported from")
     model = load_model(arguments.model)
     manifest = bundle.manifest
-    if list(model.config.generators) != list(manifest.generators):
-        raise CheckpointError(f"{arguments.model} knows other generators than the bundle: give the one it came from")
+    if manifest.provenance.get("model") != model.config.provenance:
+        raise CheckpointError(f"{arguments.model} is another model than the bundle's: give the one it came from")
     head = known_head(manifest.head)
     dataset = in_order_of(manifest.generators, read_dataset(settings.data, manifest.real_class))
     pictures = read_pictures(manifest, settings).all
@@ -144,18 +158,13 @@ def ablate(
         raise DatasetError(f"{settings.data} has no calibration picture: thresholds cannot be fitted")
     resamples = Resamples([picture.source for picture in encoded.pictures], settings.resamples, settings.seed)
     judge = Judge(manifest, encoded, resamples, settings.alpha)
-    rows: list[Row] = []
     if "switched" in wanted:
         for row in switched(model, judge, encoded, head):
-            rows.append(row)
-            print_row(row)
-    training = None
+            yield row, None
     if "retrained" in wanted:
         training = short_training(model, arguments.epochs, arguments.seed)
         for row in retrained(training, judge, encoded, head, show_training):
-            rows.append(row)
-            print_row(row)
-    return rows, training
+            yield row, training
 
 
 def known_head(name: str) -> HeadKind:

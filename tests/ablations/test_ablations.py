@@ -19,9 +19,10 @@ from benchmarks.ablations.retrain import variations
 from protoleak.calibration.dataset import read_dataset
 from protoleak.calibration.density import fit_density
 from protoleak.calibration.heads import HEAD_KINDS
+from protoleak.errors import CheckpointError
 from protoleak.export.bundle_export import export_bundle
 from protoleak.export.settings import ExportSettings
-from protoleak.model.checkpoint import TrainedModel, load_model
+from protoleak.model.checkpoint import TrainedModel, load_model, save_model
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
@@ -196,3 +197,13 @@ def test_ablations_without_a_model_are_refused(folder: Path) -> None:
     with pytest.raises(SystemExit, match="needs --model"):
         evaluate.run(arguments)
     assert "benchmarks.evaluate" in sys.modules
+
+
+def test_another_model_than_the_bundles_is_refused(folder: Path, tmp_path: Path, model: TrainedModel) -> None:
+    config = msgspec.structs.replace(model.config, provenance={"made_by": "somebody else"})
+    save_model(tmp_path / "other", TrainedModel(config, model.attributor, model.latent_encoder))
+    arguments = evaluate.parse_arguments(
+        [str(folder / "bundle"), "--data", str(folder / "data"), "--no-evaluation", "--model", str(tmp_path / "other")]
+    )
+    with pytest.raises(CheckpointError, match="is another model than the bundle's"):
+        evaluate.run(arguments)
