@@ -171,7 +171,7 @@ def test_a_diverging_run_says_to_lower_the_learning_rate() -> None:
         ({"low_frequency_components": 0}, "or none to leave them out"),
         ({"image_size": 250}, "multiple of 8"),
         ({"learning_rate": 0.0}, "above 0"),
-        ({"views": 0}, "views is 0"),
+        ({"views": -1}, "views is -1"),
     ],
 )
 def test_settings_that_make_no_sense_name_the_remedy(change: dict[str, object], message: str) -> None:
