@@ -13,7 +13,6 @@ ukui-wallpapers, lomiri-wallpapers-16.04 and lomiri-wallpapers-20.04. An interru
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -26,15 +25,11 @@ from benchmarks.zoo.inputs import Inputs
 from benchmarks.zoo.settings import QUICK, ZooSettings
 from benchmarks.zoo.zoo import build_zoo
 from protoleak.errors import ProtoleakError
-
-# glibc otherwise gives every large tensor back to the kernel and faults it in again at the next step: a third
-# of the processor time of training, as measured when this was written. It is read when a process starts.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+from protoleak.training.memory import keep_freed_memory
 
 
 def main() -> None:
-    if not KEEP_MEMORY.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_MEMORY)
+    keep_freed_memory()
     arguments = parse_arguments()
     inputs = Inputs(
         data=arguments.data,

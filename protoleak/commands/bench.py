@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional, cast
 
 import typer
 
-from protoleak.commands.options import existing, integers, interruptible, names
+from protoleak.commands.options import DeviceOption, ThreadsOption, existing, integers, interruptible, names
+from protoleak.commands.reporting import (
+    HtmlFileOption,
+    JsonFileOption,
+    check_folders,
+    exit_status,
+    print_table,
+    report_bar,
+    report_console,
+    write_report,
+)
 from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:
@@ -18,7 +25,6 @@ if TYPE_CHECKING:
     from protoleak.benchmark.settings import Precision
 
 WIDTH_WITHOUT_TERMINAL = 170
-ALL_WELL, SOME_FAILED, NOTHING_DONE = 0, 1, 2
 
 
 @interruptible("nothing is written")
@@ -64,21 +70,13 @@ def bench(
         typer.Option("--model", help="The model directory that the bundle was exported from, for --baseline."),
     ] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="Significance level of the verdicts.")] = 0.05,
-    threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--threads", min=1, help="Processor threads; left out, all cores."),
-    ] = None,
-    device: Annotated[int, typer.Option("--device", min=0, help="CUDA device ordinal.")] = 0,
-    json_file: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--json", help="Write all numbers here."),
-    ] = None,
-    html_file: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--html", help="Write one page with plots here."),
-    ] = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = 0,
+    json_file: JsonFileOption = None,
+    html_file: HtmlFileOption = None,
 ) -> None:
     """Time every engine and variant that can run here, and compare the verdicts with labels. A failure is a row."""
+    from protoleak.benchmark.page import html_page
     from protoleak.benchmark.run import run_benchmark
     from protoleak.benchmark.settings import BenchmarkSettings
     from protoleak.bundle import Bundle
@@ -87,9 +85,7 @@ def bench(
         raise ProtoleakError("--baseline pytorch and --model MODEL go together: the baseline is that model directory")
     if baseline not in (None, "pytorch"):
         raise ProtoleakError(f"--baseline {baseline}: there is only pytorch")
-    for file in (json_file, html_file):
-        if file is not None and not file.absolute().parent.is_dir():  # known before minutes are spent, not after
-            raise ProtoleakError(f"{file}: there is no folder {file.parent}: make it first")
+    check_folders(json_file, html_file)
     settings = BenchmarkSettings(
         engines=None if engine is None else tuple(names(engine, "--engine")),
         variants=None if variant is None else tuple(names(variant, "--variant")),
@@ -105,13 +101,13 @@ def bench(
         device=device,
     )
     opened = Bundle.load(bundle)
-    with _bar() as show:
+    with report_bar() as show:
         report = run_benchmark(opened, settings, show)
     _print(report)
-    _write(report, json_file, html_file)
+    write_report(report, lambda: html_page(report), json_file, html_file)
     failed = [row for row in report.rows if row.error is not None]
-    problems = bool(failed) or any(item.error is not None for item in report.accuracy)
-    raise typer.Exit(NOTHING_DONE if len(failed) == len(report.rows) else SOME_FAILED if problems else ALL_WELL)
+    problems = any(item.error is not None for item in report.accuracy)
+    raise typer.Exit(exit_status(len(failed), len(report.rows), problems))
 
 
 def _precisions(text: str) -> tuple[Precision, ...]:
@@ -122,70 +118,24 @@ def _precisions(text: str) -> tuple[Precision, ...]:
     return cast("tuple[Precision, ...]", tuple(dict.fromkeys(found)))
 
 
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("")
-        yield lambda name, done, total: progress.update(task, description=name, completed=done, total=total)
-
-
-def _write(report: Report, json_file: Path | None, html_file: Path | None) -> None:
-    import msgspec
-
-    from protoleak.benchmark.page import html_page
-
-    contents = []
-    if json_file is not None:
-        contents.append((json_file, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"))
-    if html_file is not None:
-        contents.append((html_file, html_page(report).encode()))
-    for file, content in contents:
-        try:
-            file.write_bytes(content)
-        except OSError as error:
-            raise ProtoleakError(f"{file} cannot be written: {error.strerror or error}") from error
-
-
 def _print(report: Report) -> None:
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     from protoleak.benchmark import tables
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
-
-    def table(columns: tuple[str, ...]) -> Table:
-        made = Table(box=None, pad_edge=False, header_style="bold")
-        for index, column in enumerate(columns):
-            made.add_column(column, justify="right" if index else "left", overflow="fold")
-        return made
+    console = report_console(WIDTH_WITHOUT_TERMINAL)
 
     for name, value in tables.facts(report):
         console.print(f"[bold]{escape(name)}[/bold]  {escape(value)}", soft_wrap=True)
     console.print()
     if report.accuracy:
-        judged = table(tables.ACCURACY_COLUMNS)
-        for item in report.accuracy:
-            if item.error is None:
-                judged.add_row(*map(escape, tables.accuracy_cells(item)))
-        console.print(judged)
+        judged = [tables.accuracy_cells(item) for item in report.accuracy if item.error is None]
+        print_table(console, tables.ACCURACY_COLUMNS, judged)
         console.print(f"[dim]{escape(str(report.data))}[/dim]\n", soft_wrap=True)
     timed = [row for row in report.rows if row.timing is not None]
-    if timed:
-        whole, stages = table(tables.ROW_COLUMNS), table(("ms per face", "batch", *tables.STAGE_COLUMNS))
-        for row in timed:
-            whole.add_row(*map(escape, tables.row_cells(row)))
-            stages.add_row(escape(row.name), str(row.batch), *tables.stage_cells(row))
-        console.print(whole)
-        console.print()
-        console.print(stages)
-        console.print()
+    print_table(console, tables.ROW_COLUMNS, [tables.row_cells(row) for row in timed])
+    stages = [(row.name, str(row.batch), *tables.stage_cells(row)) for row in timed]
+    print_table(console, ("ms per face", "batch", *tables.STAGE_COLUMNS), stages)
     for row in report.rows:
         if row.error is not None:
             console.print(

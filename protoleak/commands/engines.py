@@ -8,6 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from protoleak.commands.options import DeviceOption
 from protoleak.errors import EngineUnavailable
 
 
@@ -16,7 +17,7 @@ def engines(
         Optional[str],  # noqa: UP045 Typer evaluates this on Python 3.10 too
         typer.Argument(help="Bundle directory or .zip, to explain which variant is taken; left out, engines only."),
     ] = None,
-    device: Annotated[int, typer.Option("--device", min=0, help="CUDA device ordinal.")] = 0,
+    device: DeviceOption = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """List every engine, whether it can run here and if not what to install, and explain what `auto` takes."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional, cast
 
 import typer
 
-from protoleak.commands.options import existing, interruptible, names
-from protoleak.errors import ProtoleakError
+from protoleak.commands.options import DeviceOption, EngineOption, ThreadsOption, existing, interruptible, names
+from protoleak.commands.reporting import (
+    HtmlFileOption,
+    JsonFileOption,
+    check_folders,
+    exit_status,
+    print_table,
+    report_bar,
+    report_console,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +27,6 @@ if TYPE_CHECKING:
 
 WIDTH_WITHOUT_TERMINAL = 200
 NAME_WIDTH = 48
-ALL_WELL, SOME_FAILED, NOTHING_DONE = 0, 1, 2
 
 
 @interruptible("nothing is written")
@@ -50,10 +55,7 @@ def evaluate(
         ),
     ] = "auto",
     variant: Annotated[str, typer.Option("--variant", help="Variants with commas between, or all.")] = "all",
-    engine: Annotated[
-        str,
-        typer.Option("--engine", help="One that `protoleak engines` lists, or auto for the best that can run here."),
-    ] = "auto",
+    engine: EngineOption = "auto",
     alpha: Annotated[float, typer.Option("--alpha", help="Significance level of the verdicts.")] = 0.05,
     operators: Annotated[
         str,
@@ -69,28 +71,18 @@ def evaluate(
     ] = 1000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resamples and the operators.")] = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images that go through together.")] = 8,
-    threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--threads", min=1, help="Processor threads; left out, all cores."),
-    ] = None,
-    device: Annotated[int, typer.Option("--device", min=0, help="CUDA device ordinal.")] = 0,
-    json_file: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--json", help="Write all numbers here."),
-    ] = None,
-    html_file: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--html", help="Write one page with plots here."),
-    ] = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = 0,
+    json_file: JsonFileOption = None,
+    html_file: HtmlFileOption = None,
 ) -> None:
     """Measure a bundle: real faces accused, attribution, what it doesn't know, its promises, and how far they hold."""
     from protoleak.bundle import Bundle
+    from protoleak.evaluation.page import html_page
     from protoleak.evaluation.run import evaluate_bundle
     from protoleak.evaluation.settings import EvaluationSettings
 
-    for file in (json_file, html_file):
-        if file is not None and not file.absolute().parent.is_dir():  # known before minutes are spent, not after
-            raise ProtoleakError(f"{file}: there is no folder {file.parent}: make it first")
+    check_folders(json_file, html_file)
     chosen, chains = _operators(operators)
     settings = EvaluationSettings(
         data=existing(data, "--data"),
@@ -110,13 +102,13 @@ def evaluate(
         seed=seed,
     )
     opened = Bundle.load(bundle)
-    with _bar() as show:
+    with report_bar() as show:
         report = evaluate_bundle(opened, settings, show)
     _print(report)
-    _write(report, json_file, html_file)
+    write_report(report, lambda: html_page(report), json_file, html_file)
     failed = [one for one in report.variants if one.error is not None]
-    problems = bool(failed) or any(one.unreadable for one in report.variants)
-    raise typer.Exit(NOTHING_DONE if len(failed) == len(report.variants) else SOME_FAILED if problems else ALL_WELL)
+    problems = any(one.unreadable for one in report.variants)
+    raise typer.Exit(exit_status(len(failed), len(report.variants), problems))
 
 
 def _operators(text: str) -> tuple[tuple[str, ...], bool]:
@@ -132,42 +124,12 @@ def _operators(text: str) -> tuple[tuple[str, ...], bool]:
     return tuple(name for name in found if name != CHAIN), CHAIN in found
 
 
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("")
-        yield lambda name, done, total: progress.update(task, description=name, completed=done, total=total)
-
-
-def _write(report: Report, json_file: Path | None, html_file: Path | None) -> None:
-    import msgspec
-
-    from protoleak.evaluation.page import html_page
-
-    contents = []
-    if json_file is not None:
-        contents.append((json_file, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"))
-    if html_file is not None:
-        contents.append((html_file, html_page(report).encode()))
-    for file, content in contents:
-        try:
-            file.write_bytes(content)
-        except OSError as error:
-            raise ProtoleakError(f"{file} cannot be written: {error.strerror or error}") from error
-
-
 def _print(report: Report) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
     from protoleak.evaluation import tables
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+    console = report_console(WIDTH_WITHOUT_TERMINAL)
     for one in report.variants:
         console.print(
             f"[bold]real faces accused[/bold] ({one.variant})  {escape(tables.first_line(one))}", soft_wrap=True
@@ -188,31 +150,19 @@ def _print(report: Report) -> None:
 
 def _print_variant(console: Console, one: VariantReport, alpha: float) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     from protoleak.evaluation import tables
-
-    def show(columns: tuple[str, ...], rows: list[list[str]]) -> None:
-        if not rows:
-            return
-        made = Table(box=None, pad_edge=False, header_style="bold")
-        for index, column in enumerate(columns):
-            made.add_column(column, justify="right" if index else "left", overflow="fold")
-        for cells in rows:
-            made.add_row(*map(escape, cells))
-        console.print(made)
-        console.print()
 
     for name, value in tables.summary(one, alpha):
         console.print(f"{escape(name):<{NAME_WIDTH}}{escape(value)}", soft_wrap=True)
     console.print()
-    show(tables.GENERATOR_COLUMNS, tables.generator_rows(one))
-    show(tables.UNKNOWN_COLUMNS, tables.unknown_rows(one))
-    show(tables.REAL_COLUMNS, tables.real_rows(one))
+    print_table(console, tables.GENERATOR_COLUMNS, tables.generator_rows(one))
+    print_table(console, tables.UNKNOWN_COLUMNS, tables.unknown_rows(one))
+    print_table(console, tables.REAL_COLUMNS, tables.real_rows(one))
     if one.confusion is not None:
-        show(("verdicts of", *one.confusion.columns), tables.confusion_rows(one.confusion))
+        print_table(console, ("verdicts of", *one.confusion.columns), tables.confusion_rows(one.confusion))
     if one.robustness is not None:
-        show(tables.ROBUSTNESS_COLUMNS, [tables.robustness_cells(row) for row in one.robustness.rows])
+        print_table(console, tables.ROBUSTNESS_COLUMNS, [tables.robustness_cells(row) for row in one.robustness.rows])
         for row in one.robustness.rows:
             if row.error is not None:
                 what = f"{row.operator} {row.severity}, {row.failed} pictures: {row.error}"

@@ -23,8 +23,16 @@ InputRangeOption = Annotated[
 ]
 ScalingOption = Annotated[float, typer.Option("--scaling", help="Factor on the latent of an ONNX latent encoder.")]
 ImageSizeOption = Annotated[int, typer.Option("--image-size", help="Side of the images that the encoder sees.")]
-WorkersOption = Annotated[
+EngineOption = Annotated[
+    str, typer.Option("--engine", help="One that `protoleak engines` lists, or auto for the best that can run here.")
+]
+ThreadsOption = Annotated[
     Optional[int],  # noqa: UP045 Typer evaluates this on Python 3.10 too
+    typer.Option("--threads", min=1, help="Processor threads; left out, all cores."),
+]
+DeviceOption = Annotated[int, typer.Option("--device", min=0, help="CUDA device ordinal.")]
+WorkersOption = Annotated[
+    Optional[int],  # noqa: UP045
     typer.Option(
         "--workers", min=0, help="Processes that prepare pictures; 0 for threads; left out, one per core up to 8."
     ),

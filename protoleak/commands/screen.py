@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from protoleak.commands.options import DeviceOption, EngineOption, ThreadsOption
 from protoleak.commands.screen_options import INTERRUPTED, SOME_FAILED, ScreenOptions, VideoOptions
 from protoleak.errors import ProtoleakError
 from protoleak.video.settings import StreamSettings
@@ -46,10 +47,7 @@ def screen(
         Optional[int],  # noqa: UP045
         typer.Option("--batch-size", min=1, help="Images (8) or faces of a video (4) that go through together."),
     ] = None,
-    engine: Annotated[
-        str,
-        typer.Option("--engine", help="One that `protoleak engines` lists, or auto for the best that can run here."),
-    ] = "auto",
+    engine: EngineOption = "auto",
     variant: Annotated[
         str, typer.Option("--variant", help="A precision of the bundle, or auto for the fastest, as measured.")
     ] = "auto",
@@ -57,11 +55,8 @@ def screen(
         str,
         typer.Option("--precision", help="bf16 lets OpenVINO compute in bfloat16; variant keeps the graph's types."),
     ] = "variant",
-    device: Annotated[int, typer.Option("--device", min=0, help="CUDA device ordinal.")] = 0,
-    threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--threads", min=1, help="Processor threads; left out, all cores."),
-    ] = None,
+    device: DeviceOption = 0,
+    threads: ThreadsOption = None,
     faces: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from protoleak.commands.screen_options import ALL_WELL, INTERRUPTED, NOTHING_DONE, SOME_FAILED, ScreenOptions
 from protoleak.commands.screening import (
-    coloured,
     error_console,
     open_screener,
     output_console,
@@ -29,6 +28,7 @@ from protoleak.runtime.results import STANDARD_OUTPUT, Identity, ResultsWriter, 
 from protoleak.runtime.screener import Screener
 from protoleak.runtime.sources import expand_sources
 from protoleak.runtime.verdict import Verdict
+from protoleak.video.panel import coloured
 
 ROWS_SHOWN = 50
 

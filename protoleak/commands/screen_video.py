@@ -20,7 +20,6 @@ from protoleak.commands.screen_options import (
     VideoOptions,
 )
 from protoleak.commands.screening import (
-    coloured,
     error_console,
     open_screener,
     output_console,
@@ -36,7 +35,7 @@ from protoleak.video.faces.base import FaceDetector
 from protoleak.video.faces.choose import open_detector
 from protoleak.video.outputs.folder import Outputs, open_outputs
 from protoleak.video.outputs.run_record import run_record
-from protoleak.video.panel import StatusPanel
+from protoleak.video.panel import StatusPanel, coloured
 from protoleak.video.pipeline import stream
 from protoleak.video.sink import Sink
 from protoleak.video.sources.names import without_secrets

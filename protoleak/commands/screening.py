@@ -15,7 +15,6 @@ from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.screener import Screener
 
 WIDTH_WITHOUT_TERMINAL = 120
-COLOURS = {"known": "red", "real": "green", "unknown": "yellow", "undecided": "dim"}
 
 
 def open_screener(options: ScreenOptions, errors: Console) -> Screener:
@@ -59,8 +58,3 @@ def print_note(console: Console, message: str) -> None:
 
 def print_error(console: Console, message: str) -> None:
     console.print(f"[red]error:[/red] {escape(message)}")
-
-
-def coloured(verdict: str) -> str:
-    """The word in its colour, as markup."""
-    return f"[{COLOURS[verdict]}]{verdict}[/{COLOURS[verdict]}]"

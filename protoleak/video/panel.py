@@ -72,10 +72,16 @@ class StatusPanel:
             tracks.add_column(title)
         for face in self._faces:
             answer = face.verdict
-            verdict = f"[{COLOURS[answer.verdict]}]{answer.verdict}[/]"
             generator = escape(answer.generator or "–")
-            tracks.add_row(str(face.track), verdict, generator, f"{answer.p_value:.3f}", str(answer.evidence))
+            tracks.add_row(
+                str(face.track), coloured(answer.verdict), generator, f"{answer.p_value:.3f}", str(answer.evidence)
+            )
         return Group(numbers, tracks) if self._faces else Group(numbers)
+
+
+def coloured(verdict: str) -> str:
+    """A verdict in its colour on a terminal, as Rich's markup."""
+    return f"[{COLOURS[verdict]}]{verdict}[/{COLOURS[verdict]}]"
 
 
 def _rate(frames: int, seconds: float) -> str:

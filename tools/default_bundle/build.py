@@ -24,16 +24,16 @@ from pathlib import Path
 # They are the first of the test split, unchosen, and none is made from a photograph of a person: the zoo's content is
 # also Stable Diffusion portraits, whose names begin with this.
 SYNTHETIC = "sd3_"
-EXAMPLES = {
-    "known/dcgan_digiface": 1,
-    "known/nearest_decoder": 1,
-    "known/transposed_decoder": 1,
-    "known/denoised_linear_ddim": 1,
-    "known/denoised_cosine_ddim": 1,
-    "unknown/bilinear_decoder": 1,
-    "unknown/subpixel_decoder": 1,
-    "unknown/denoised_scaled_linear_euler": 1,
-}
+EXAMPLES = (
+    "known/dcgan_digiface",
+    "known/nearest_decoder",
+    "known/transposed_decoder",
+    "known/denoised_linear_ddim",
+    "known/denoised_cosine_ddim",
+    "unknown/bilinear_decoder",
+    "unknown/subpixel_decoder",
+    "unknown/denoised_scaled_linear_euler",
+)
 GAN = "known/dcgan_digiface"
 # The zoo's known generators, less one: the tiny autoencoder gives photographs back so well that a first bundle which
 # knew it named it for 30 of 40 real faces. A bundle must not know a generator that it can't tell from a camera.
@@ -133,12 +133,11 @@ def copy_examples(zoo: Path, examples: Path) -> None:
     """Replaces the examples by pictures of the test split."""
     shutil.rmtree(examples, ignore_errors=True)
     examples.mkdir(parents=True)
-    for folder, count in EXAMPLES.items():
+    for folder in EXAMPLES:
         part, generator = folder.split("/")
         names = json.loads((zoo / part / "Split.json").read_text())["test"][generator]
-        shown = [name for name in sorted(names) if folder == GAN or name.startswith(SYNTHETIC)]
-        for index, name in enumerate(shown[:count]):
-            shutil.copyfile(zoo / folder / name, examples / f"{generator}_{index}.jpg")
+        first = min(name for name in names if folder == GAN or name.startswith(SYNTHETIC))
+        shutil.copyfile(zoo / folder / first, examples / f"{generator}.jpg")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from protoleak import Bundle
-from protoleak.evaluation.results import Estimate, Report, Share, VariantReport
+from protoleak.evaluation.results import Report, VariantReport
 from protoleak.evaluation.run import ALL_UNKNOWN
+from protoleak.evaluation.tables import estimate, number, share
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
@@ -182,26 +183,6 @@ def met(value: float | None, limit: float, sign: str) -> str:
         return f"{sign} {limit:g} was asked for"
     reached = value <= limit if sign == "≤" else value >= limit
     return f"{sign} {limit:g} was asked for: {'met' if reached else 'missed'}"
-
-
-def number(value: float | None) -> str:
-    return "—" if value is None else f"{value:.3f}"
-
-
-def estimate(value: Estimate) -> str:
-    """A number with its interval."""
-    if value.value is None:
-        return "—"
-    between = "" if value.interval_95 is None else " ({:.3f}–{:.3f})".format(*value.interval_95)
-    return f"{value.value:.3f}{between}"
-
-
-def share(row: Share) -> str:
-    """A count with its share and interval."""
-    if row.share is None:
-        return "0 of 0"
-    low, high = row.interval_95
-    return f"{row.count} of {row.of} ({row.share:.1%}, {low:.1%}–{high:.1%})"
 
 
 if __name__ == "__main__":
