@@ -112,6 +112,7 @@ class LoopedFile:
 
 def soak(screener: Screener, detector: FaceDetector, settings: StreamSettings, path: Path, frames: int) -> Soak:
     """Loops the clip until so many frames have gone through, and looks at memory, threads and file handles."""
+    gc.collect()  # what earlier work left behind is not this run's
     threads, handles = entries("task"), entries("fd")
     watch, started = Watch(max(1, frames // SAMPLES)), time.monotonic()
     for _ in stream(screener, LoopedFile(path, frames), settings, [watch], detector):
