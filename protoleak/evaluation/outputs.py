@@ -92,19 +92,6 @@ class Outputs:
             )
         )
 
-    def followed_by(self, other: Outputs) -> Outputs:
-        """These and then the others."""
-        probability = None
-        if self.probability is not None and other.probability is not None:
-            probability = np.concatenate([self.probability, other.probability])
-        return Outputs(
-            self.pictures + other.pictures,
-            np.concatenate([self.class_score, other.class_score]),
-            probability,
-            np.concatenate([self.log_density, other.log_density]),
-            np.concatenate([self.verdict, other.verdict]),
-        )
-
 
 @dataclass(frozen=True)
 class Answers:

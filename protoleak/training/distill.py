@@ -17,9 +17,9 @@ import torch
 
 from protoleak.diffusion import Float32Array
 from protoleak.errors import CheckpointError, ProtoleakError
-from protoleak.model.latent_encoder import LatentEncoder, UInt8Array
+from protoleak.model.latent_encoder import UInt8Array
 from protoleak.model.light_encoder import WEIGHTS_FILE, LightEncoder, LightEncoderConfig
-from protoleak.training.distillation_data import DistillationData, ViewSettings, prepare
+from protoleak.training.distillation_data import DistillationData, ViewSettings
 from protoleak.training.distillation_fit import fit_student, to_unit_range
 from protoleak.training.progress import Progress
 from protoleak.training.provenance import run_hash
@@ -56,25 +56,6 @@ class DistillationSettings(ViewSettings, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.window is not None and (self.window < CELL or self.window % CELL):
             raise ProtoleakError(f"window is {self.window}: give a multiple of {CELL} pixels, such as 128")
-
-
-def distil(
-    teacher: LatentEncoder,
-    folder: Path,
-    out: Path,
-    settings: DistillationSettings,
-    cache: Path | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
-    *,
-    workers: int = 0,
-    resume: bool = False,
-) -> dict[str, object]:
-    """Trains a LightEncoder against `teacher` on all pictures below `folder`, writes it to `out`, returns the report.
-
-    `prepare` and then `distil_student`, which see: several students can learn from the same prepared views.
-    """
-    check_place(out)
-    return distil_student(prepare(teacher, folder, settings, cache, workers, progress), out, settings, progress, resume)
 
 
 def distil_student(

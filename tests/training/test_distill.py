@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from protoleak.training.distill import (
     REPORT_FILE,
     DistillationSettings,
     channel_correlations,
-    distil,
+    check_place,
     distil_student,
 )
 from protoleak.training.distillation_data import prepare
@@ -45,6 +46,22 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def teacher(tmp_path: Path) -> LatentEncoder:
     return load_latent_encoder(write_latent_encoder(tmp_path / "teacher.onnx"))
+
+
+def distil(
+    teacher: LatentEncoder,
+    folder: Path,
+    out: Path,
+    settings: DistillationSettings,
+    cache: Path | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    *,
+    workers: int = 0,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """What the command does for one student."""
+    check_place(out)
+    return distil_student(prepare(teacher, folder, settings, cache, workers, progress), out, settings, progress, resume)
 
 
 def weights(folder: Path) -> bytes:

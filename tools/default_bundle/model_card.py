@@ -96,6 +96,10 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
     inside = "within" if rejection.within_bound else "outside"
     yield f"- Known pictures called unknown: {share(rejection.rejected)}, {inside} the bound. Promised on average:"
     yield f"  at most {rejection.promised_on_average:.0%}; with 95 % confidence: {rejection.bound_95:.1%}."
+    whole = variant.unknown[ALL_UNKNOWN].open_set if ALL_UNKNOWN in variant.unknown else None
+    if whole is not None:
+        yield f"- AUROC of known against all unknown generators: {estimate(whole.auroc)}"
+        yield f"  ({met(whole.auroc.value, AUROC, '≥')})."
     yield ""
     yield "| unknown generator | called unknown | AUROC | FPR at 95 % TPR | EER | OSCR | taken for |"
     yield "|---|---|---|---|---|---|---|"

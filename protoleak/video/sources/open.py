@@ -56,12 +56,6 @@ def is_video(name: str) -> bool:
     return is_readable_video(name)
 
 
-def expand_videos(sources: Iterable[str]) -> list[str]:
-    """The moving pictures among the sources, each once: those named, those in named folders and below, sorted by path,
-    and those that glob patterns match."""
-    return separate(sources)[1]
-
-
 def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
     """Still pictures and moving ones apart.
 

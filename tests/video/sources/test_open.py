@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from protoleak.errors import MissingExtra
-from protoleak.video.sources.open import expand_videos, is_video, open_source, separate
+from protoleak.video.sources.open import is_video, open_source, separate
 from tests.video.sources.media import write, write_sound
 
 
@@ -65,7 +65,7 @@ def test_patterns_give_their_videos_and_stay_for_what_is_none() -> None:
 
 @pytest.mark.usefixtures("tree")
 def test_a_video_that_is_named_twice_comes_once() -> None:
-    assert expand_videos(["videos", "videos/d.mov", "0", "0"]) == ["videos/d.mov", "0"]
+    assert separate(["videos", "videos/d.mov", "0", "0"]) == ([], ["videos/d.mov", "0"])
     assert separate(["-", "missing.jpg"]) == (["-", "missing.jpg"], [])
 
 
