@@ -31,6 +31,8 @@ class Upright:
         self.notes: list[str] = []
         self._shown = shown
         self._reformatter = VideoReformatter()
+        self._rotation: int | None = None
+        self._matrix: tuple[int, int, int, int] | None = None
 
     def convert(self, frame: VideoFrame) -> UInt8Array:
         """uint8 [H, W, 3] in RGB, as it is meant to be seen, not writable.
@@ -46,7 +48,11 @@ class Upright:
             self._note("interlaced: left as it is")
         if int(frame.color_trc) in (PQ, HLG):
             self._note("HDR: converted to 8 bits without tone mapping")
-        matrix = _display_matrix(frame)
+        # PyAV ties a frame whose side data is read into a cycle, which keeps its picture until Python's cyclic
+        # collector comes: hundreds of them, hundreds of megabytes. The rotation is read without.
+        if frame.rotation != self._rotation:
+            self._rotation, self._matrix = frame.rotation, _display_matrix(frame)
+        matrix = self._matrix
         rgb = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
         image = rgb.astype(np.uint8, copy=False)
         if matrix is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import shutil
 import subprocess
@@ -141,3 +142,16 @@ def test_the_shared_clip_is_read_to_the_last_frame_at_its_own_times(shared: Path
     assert [frame.timestamp for frame in frames] == [float(stamp - stamps[0]) for stamp in stamps]
     assert len({frame.timestamp for frame in frames}) == 275
     assert (gaps, notes) == ([], ())
+
+
+def test_pictures_that_were_read_are_let_go_without_the_cyclic_collector(tmp_path: Path) -> None:
+    """It comes after hundreds of objects, and each picture may have megabytes."""
+    path = write(tmp_path / "clip.mp4")
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in open_source(str(path))) == 60
+        left = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left <= 4  # those that the decoder holds, and the first, whose display matrix was looked at
