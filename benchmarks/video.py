@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--face-model", type=Path, required=True, help="a YuNet ONNX file")
     parser.add_argument("--bundle", help="left out, the one that comes with protoleak")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--soak", type=int, metavar="FRAMES", help="loop the clip for so many frames afterwards")
+    parser.add_argument("--soak", type=int, metavar="FRAMES", help="repeat the clip for so many frames afterwards")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args()
     if options.soak is not None and options.soak < 1:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
-import threading
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import av
 import msgspec
 import numpy as np
 
@@ -17,11 +18,10 @@ from protoleak.runtime.screener import Screener
 from protoleak.video.counters import resident_mib
 from protoleak.video.events import Event
 from protoleak.video.faces.base import FaceDetector
-from protoleak.video.frames import Frame, Gap, SourceInfo
+from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.pipeline import stream
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import TrackedFace
-from protoleak.video.sources.file import FileSource
 from protoleak.video.statistics import Statistics
 
 SAMPLES = 40  # of the memory
@@ -71,53 +71,40 @@ class Watch:
         self.statistics = statistics
 
 
-class LoopedFile:
-    """A clip again and again as one source, with rising timestamps, until `frames` frames have been given.
-
-    Every round opens, decodes and closes the file anew.
-    """
-
-    def __init__(self, path: Path, frames: int) -> None:
-        self._path, self._frames = str(path), frames
-        self._lock = threading.Lock()
-        self._closed = False
-        self._file = FileSource(self._path)
-        self.info = replace(self._file.info, name=f"{self._path}, looped", duration=None)
-
-    def __iter__(self) -> Iterator[Frame | Gap]:
-        index, offset, period = 0, 0.0, 1 / float(self.info.rate or 25)
-        while True:
-            last = 0.0
-            for item in self._file:
-                last = item.timestamp
-                if isinstance(item, Frame):
-                    yield replace(item, index=index, timestamp=offset + item.timestamp)
-                    index += 1
-                    if index == self._frames:
-                        return
-                else:
-                    yield replace(item, timestamp=offset + item.timestamp)
-            offset += last + period
-            self._file.close()
-            with self._lock:
-                if self._closed:
-                    return
-                self._file = FileSource(self._path)
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._file.close()
+def repeated(path: Path, frames: int, folder: Path) -> Path:
+    """A file in `folder` that shows the clip again and again, at least so many frames: its packets are copied, not
+    encoded anew."""
+    long = folder / f"long{path.suffix}"
+    with av.open(str(long), "w") as target:
+        made, offset, written = None, 0, 0
+        while written < frames:
+            end = offset
+            with av.open(str(path)) as source:
+                video = source.streams.video[0]
+                made = made or target.add_stream_from_template(video)
+                for packet in source.demux(video):
+                    if packet.pts is None or packet.dts is None:
+                        continue  # the packet that ends the demuxing
+                    packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
+                    end = max(end, packet.pts + (packet.duration or 1))
+                    packet.stream = made
+                    target.mux(packet)
+                    written += 1
+            offset = end
+    return long
 
 
 def soak(screener: Screener, detector: FaceDetector, settings: StreamSettings, path: Path, frames: int) -> Soak:
-    """Loops the clip until so many frames have gone through, and looks at memory, threads and file handles."""
+    """Screens the clip again and again, as one long file, and looks at memory, threads and file handles."""
     gc.collect()  # what earlier work left behind is not this run's
     threads, handles = entries("task"), entries("fd")
-    watch, started = Watch(max(1, frames // SAMPLES)), time.monotonic()
-    for _ in stream(screener, LoopedFile(path, frames), settings, [watch], detector):
-        pass
-    seconds = time.monotonic() - started
+    watch = Watch(max(1, frames // SAMPLES))
+    with tempfile.TemporaryDirectory() as folder:
+        long = repeated(path, frames, Path(folder))
+        started = time.monotonic()
+        for _ in stream(screener, long, settings, [watch], detector):
+            pass
+        seconds = time.monotonic() - started
     gc.collect()
     return Soak(
         frames=watch.told,
