@@ -151,7 +151,7 @@ def test_pictures_that_were_read_are_let_go_without_the_cyclic_collector(tmp_pat
     gc.disable()
     try:
         assert sum(1 for _ in open_source(str(path))) == 60
-        left = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+        left = sum(type(each) is av.VideoFrame for each in gc.get_objects())
     finally:
         gc.enable()
     assert left <= 4  # those that the decoder holds, and the first, whose display matrix was looked at
