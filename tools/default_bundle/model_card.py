@@ -115,8 +115,8 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
             f"| {estimate(numbers.eer)} | {estimate(numbers.oscr)} | {taken} |"
         )
     for numbers in variant.real_open_set:
-        yield f"| (real photographs, by {numbers.score}) | — | {estimate(numbers.auroc)} "
-        yield f"| {estimate(numbers.fpr_at_95_tpr)} | {estimate(numbers.eer)} | {estimate(numbers.oscr)} | |"
+        cells = (numbers.auroc, numbers.fpr_at_95_tpr, numbers.eer, numbers.oscr)
+        yield f"| (real photographs, by {numbers.score}) | — | {' | '.join(map(estimate, cells))} | |"
 
 
 def edited(variant: VariantReport) -> Iterator[str]:
