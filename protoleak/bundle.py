@@ -43,11 +43,14 @@ class Calibration:
         per_generator: one sorted float64 array per generator: the log densities of the calibration images that this
             variant attributed to that generator.
         temperature: T of the calibrated softmax(class score / T), or None where none was fitted.
+        real_margins: float64 [m], sorted margins (`runtime.conformal.real_margin`) of the calibration images of the
+            class of camera originals; None in a bundle without one.
     """
 
     overall: Float64Array
     per_generator: tuple[Float64Array, ...]
     temperature: float | None
+    real_margins: Float64Array | None = None
 
     def to_bytes(self) -> bytes:
         """The .npz form (no pickle)."""
@@ -55,6 +58,8 @@ class Calibration:
         arrays |= {f"generator_{index}": values for index, values in enumerate(self.per_generator)}
         if self.temperature is not None:
             arrays["temperature"] = np.float64(self.temperature)
+        if self.real_margins is not None:
+            arrays["real_margins"] = self.real_margins
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of the arrays
         return buffer.getvalue()
@@ -72,12 +77,13 @@ class Calibration:
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
             raise BundleError(f"{where} is not a calibration file: {error}") from error
         wanted = ["overall", *(f"generator_{index}" for index in range(generators))]
-        for name in wanted:
+        real_margins = arrays.get("real_margins")
+        for name in wanted if real_margins is None else [*wanted, "real_margins"]:
             values = arrays.get(name)
             if values is None or values.ndim != 1:
                 raise BundleError(f"{where} lacks the list {name!r}: export the bundle again")
             if not np.isfinite(values).all() or (np.diff(values) < 0).any():
-                raise BundleError(f"{where}: the log densities {name!r} are not finite and sorted; export again")
+                raise BundleError(f"{where}: the values of {name!r} are not finite and sorted; export again")
         temperature = arrays.get("temperature")
         if temperature is not None and not (temperature.shape == () and np.isfinite(temperature) and temperature > 0):
             raise BundleError(f"{where}: the temperature {temperature} is not a positive number")
@@ -85,6 +91,7 @@ class Calibration:
             overall=arrays["overall"],
             per_generator=tuple(arrays[name] for name in wanted[1:]),
             temperature=None if temperature is None else float(temperature),
+            real_margins=real_margins,
         )
 
 

@@ -18,9 +18,11 @@ from protoleak import bundle as bundles
 from protoleak import bundle_files
 from protoleak import manifest as manifests
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
+from protoleak.runtime.conformal import real_margin
 from protoleak.runtime.engines import Graph, open_engine
 
 GENERATORS = ["dawn", "moss", "camera"]
+CAMERA = 2
 COLOURS = [(200, 90, 60), (60, 170, 80), (90, 100, 190)]
 IMAGE_SIZE, LATENT_SHAPE, TIMESTEPS, COMPONENTS, SEED = 64, (4, 8, 8), (0, 200), 3, 11
 EMBEDDING, PROTOTYPES, CALIBRATION_IMAGES = 24, 2, 60
@@ -162,6 +164,7 @@ def tiny_bundle_files() -> tuple[manifests.Manifest, dict[str, bytes]]:
         overall=np.sort(densities),
         per_generator=tuple(np.sort(densities[predicted == kind]) for kind in range(len(GENERATORS))),
         temperature=1.5,
+        real_margins=np.sort(real_margin(held_out[CAMERA]["class_score"], CAMERA)),
     )
     report = {
         "closed_set": {"macro_auc": 0.99, "accuracy": 0.98},

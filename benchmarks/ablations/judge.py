@@ -72,15 +72,18 @@ class Judge:
             return VariantOutputs(scores, openness(images))  # type: ignore[arg-type]
 
         calibrated = score(held_out)
-        calibration = calibrate(calibrated.log_density, calibrated.class_score, self.manifest.generators, None)
+        generators, real = self.manifest.generators, self.manifest.real_class
+        camera = None if real is None else labels["calibration"] == generators.index(real)
+        calibration = calibrate(calibrated.log_density, calibrated.class_score, generators, None, camera, real)
         found = score(measured)
-        verdicts = found.verdicts(calibration, self.manifest.generators, self.manifest.real_class, self.alpha)
+        decisions = found.decisions(calibration, generators, real, self.alpha)
         outputs = Outputs(
             self.encoded.pictures,
             np.asarray(found.class_score, dtype=np.float64),
             None,
             np.asarray(found.log_density, dtype=np.float64),
-            np.array(verdicts, dtype=np.str_),
+            np.array([decision.p_value <= self.alpha for decision in decisions], dtype=np.bool_),
+            np.array([decision.verdict for decision in decisions], dtype=np.str_),
         )
         return self._measured(Row(part=part, change=change, how=how), outputs)
 
@@ -90,7 +93,7 @@ class Judge:
         changes: dict[str, object] = {
             "macro_auc_softmax": closed.macro_auc_softmax,
             "accuracy": closed.accuracy,
-            "false_rejection": self.resamples.share(known.sources, known.verdict == "unknown"),
+            "false_rejection": self.resamples.share(known.sources, known.rejected),
         }
         if len(unknown):
             together = measures.unknown_generator(known, unknown, self.manifest, self.resamples)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from protoleak.bundle import Calibration
 from protoleak.errors import CalibrationError
+from protoleak.runtime.conformal import real_margin
 
 
 def calibrate(
@@ -16,8 +17,11 @@ def calibrate(
     class_score: npt.NDArray[np.floating],
     generators: Sequence[str],
     temperature: float | None,
+    real_images: npt.NDArray[np.bool_] | None = None,
+    real_class: str | None = None,
 ) -> Calibration:
-    """Sorts the calibration images' log densities, over all and by the generator that each was attributed to.
+    """Sorts the calibration images' log densities, over all and by the generator that each was attributed to, and the
+    margins of the camera originals among them.
 
     Grouping goes by the predicted generator, since that is all that is known of a new image.
 
@@ -26,6 +30,7 @@ def calibrate(
         class_score: [n, K], of the same images and the same variant.
         generators: K names.
         temperature: of the calibrated softmax, or None.
+        real_images: [n], which of the images are camera originals; with `real_class`, their class.
 
     Raises:
         CalibrationError: no image, shapes that do not fit, or values that are not finite.
@@ -49,4 +54,7 @@ def calibrate(
         overall=np.sort(densities),
         per_generator=tuple(np.sort(densities[attributed == index]) for index in range(len(generators))),
         temperature=temperature,
+        real_margins=None
+        if real_images is None or real_class is None
+        else np.sort(real_margin(class_score[real_images], generators.index(real_class))),
     )

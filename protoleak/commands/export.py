@@ -169,7 +169,8 @@ def _summary(report: dict[str, Any]) -> str:
     for key, text in (
         ("real_faces_accused", "real faces accused"),
         ("real_class_accused", "test images of the real class accused"),
-        ("false_rejection", "known test images called unknown"),
+        ("false_rejection", "known test images rejected as unknown"),
+        ("withheld", "known test images withheld as too like a camera's"),
     ):
         if key in report:
             lines.append(f"{text}: {report[key]['count']} of {report[key]['of']}")

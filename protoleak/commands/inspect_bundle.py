@@ -16,10 +16,11 @@ from protoleak.manifest import Manifest
 from protoleak.runtime import conformal
 
 CONFIDENCE = 0.95
-FIRST_IN_REPORT = ("real_faces_accused", "false_rejection", "closed_set", "open_set")
+FIRST_IN_REPORT = ("real_faces_accused", "false_rejection", "withheld", "closed_set", "open_set")
 HEADINGS = {
     "real_faces_accused": "Real faces accused (verdict known): the worst error this software can make",
     "false_rejection": "False rejection, measured",
+    "withheld": "Withheld: nearest to a generator, but too like camera originals for an accusation",
     "closed_set": "Closed set: telling the known generators apart",
     "open_set": "Open set: known against unknown",
     "parity": "Parity: the exported graphs against PyTorch, on real images",

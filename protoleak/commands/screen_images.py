@@ -149,6 +149,9 @@ def _print_table(tally: _Tally, *, faces: bool) -> None:
     table.add_column("verdict")
     table.add_column("nearest", overflow="fold")
     table.add_column("p-value", justify="right")
+    guarded = any(row.real_p_value is not None for row in tally.rows)
+    if guarded:
+        table.add_column("as real", justify="right")
     for row in tally.rows:
         table.add_row(
             escape(row.source or "image"),
@@ -156,6 +159,7 @@ def _print_table(tally: _Tally, *, faces: bool) -> None:
             coloured(row.verdict),
             escape(row.nearest),
             f"{row.p_value:.3f}",
+            *(["–" if row.real_p_value is None else f"{row.real_p_value:.3f}"] if guarded else []),
         )
     console = output_console()
     console.print(table)

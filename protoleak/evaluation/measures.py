@@ -171,14 +171,15 @@ def against_real(known: Outputs, real: Outputs, manifest: Manifest, resamples: R
 def false_rejection(
     known: Outputs, manifest: Manifest, calibration: Calibration, alpha: float, resamples: Resamples
 ) -> FalseRejection:
-    """Known pictures called unknown at α, and what is promised of them."""
-    rejected = known.verdict == "unknown"
+    """Known pictures rejected at α, what is promised of them, and those withheld as too like a camera's."""
+    rejected = known.rejected
     groups = [conformal.group(calibration, index, alpha) for index in range(len(manifest.generators))]
     promised = promise(groups, alpha)
     labels = known.labels
     whole = resamples.share(known.sources, rejected)
     return FalseRejection(
         rejected=whole,
+        withheld=resamples.share(known.sources, (known.verdict == "unknown") & ~rejected),
         promised_on_average=promised["promised_on_average"],
         bound_95=promised["bound_95"],
         within_bound=whole.count <= promised["bound_95"] * whole.of,

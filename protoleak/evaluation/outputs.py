@@ -26,6 +26,7 @@ class Outputs:
         class_score: float64 [n, K].
         probability: float64 [n, K], calibrated; None where the bundle has no temperature.
         log_density: float64 [n].
+        rejected: bool [n], whether the density is unusual among what the bundle knows: p-value ≤ α.
         verdict: [n], "known", "real" or "unknown".
     """
 
@@ -33,6 +34,7 @@ class Outputs:
     class_score: Float64Array
     probability: Float64Array | None
     log_density: Float64Array
+    rejected: BoolArray
     verdict: npt.NDArray[np.str_]
 
     @classmethod
@@ -49,6 +51,7 @@ class Outputs:
             class_score=scores.reshape(shape),
             probability=probability,
             log_density=np.array([verdict.log_density for verdict in verdicts], dtype=np.float64),
+            rejected=np.array([verdict.p_value <= verdict.alpha for verdict in verdicts], dtype=np.bool_),
             verdict=np.array([verdict.verdict for verdict in verdicts], dtype=np.str_),
         )
 
@@ -81,6 +84,7 @@ class Outputs:
             self.class_score[which],
             None if self.probability is None else self.probability[which],
             self.log_density[which],
+            self.rejected[which],
             self.verdict[which],
         )
 

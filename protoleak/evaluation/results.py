@@ -118,9 +118,11 @@ class UnknownGenerator(msgspec.Struct, frozen=True):
 
 
 class FalseRejection(msgspec.Struct, frozen=True, kw_only=True):
-    """Known pictures that are called unknown, against what is promised of them.
+    """Known pictures whose density is unusual (p-value ≤ α), against what is promised of them.
 
     Attributes:
+        withheld: known pictures that are called unknown for the other reason: nearest to a generator, which is not
+            named because they are not unusual enough among camera originals. Nothing is promised of it.
         promised_on_average: over calibrations.
         bound_95: what this calibration exceeds only with 5 % probability (a quantile of a Beta distribution).
         within_bound: whether the measured share is.
@@ -128,6 +130,7 @@ class FalseRejection(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rejected: Share
+    withheld: Share
     promised_on_average: float
     bound_95: float
     within_bound: bool

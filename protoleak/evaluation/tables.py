@@ -77,6 +77,7 @@ def summary(variant: VariantReport, alpha: float) -> list[tuple[str, str]]:
                 f"{percent(rejection.bound_95)} for {rejection.calibration_images} calibration images: "
                 + ("kept" if rejection.within_bound else "EXCEEDED"),
             ),
+            ("known withheld as too like a camera's", share(rejection.withheld)),
         ]
     whole = _whole(variant.unknown)
     if whole is not None:

@@ -87,7 +87,17 @@ def evaluate(
     unknown = {image_set.name: run_others(image_set) for image_set in images.unknown}
     real_faces = None if images.real_faces is None else run_others(images.real_faces)
     temperature = fit_temperature(validation.class_score, validation_labels)
-    calibration = calibrate(held_out.log_density, held_out.class_score, manifest.generators, temperature)
+    real_images = None
+    if manifest.real_class is not None:
+        real_images = calibration_labels == manifest.generators.index(manifest.real_class)
+    calibration = calibrate(
+        held_out.log_density,
+        held_out.class_score,
+        manifest.generators,
+        temperature,
+        real_images,
+        manifest.real_class,
+    )
     report = measure_variant(
         calibration, manifest.generators, manifest.real_class, alpha, test, test_labels, unknown, real_faces
     )

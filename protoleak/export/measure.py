@@ -22,6 +22,7 @@ from protoleak.calibration.metrics import (
 )
 from protoleak.diffusion import Float32Array, Float64Array
 from protoleak.runtime import conformal
+from protoleak.runtime.decision import Decision, DecisionRule
 
 CONFIDENCE = 0.95
 
@@ -37,14 +38,15 @@ class VariantOutputs:
         self, calibration: Calibration, generators: Sequence[str], real: str | None, alpha: float
     ) -> list[str]:
         """ "known", "real" or "unknown" of each image, by the runtime's rule."""
-        names = []
-        for index, density in zip(self.class_score.argmax(axis=1), self.log_density, strict=True):
-            group, _ = conformal.group(calibration, int(index), alpha)
-            if conformal.p_value(group, float(density)) <= alpha:
-                names.append("unknown")
-            else:
-                names.append("real" if generators[index] == real else "known")
-        return names
+        return [decision.verdict for decision in self.decisions(calibration, generators, real, alpha)]
+
+    def decisions(
+        self, calibration: Calibration, generators: Sequence[str], real: str | None, alpha: float
+    ) -> list[Decision]:
+        """The runtime's answer for each image."""
+        rule = DecisionRule(generators, real, calibration, alpha)
+        pairs = zip(self.class_score, self.log_density, strict=True)
+        return [rule.decide(score, float(density)) for score, density in pairs]
 
 
 def measure_variant(
@@ -80,12 +82,15 @@ def measure_variant(
             "accused_of": {name: named.count(name) for name in sorted(set(named))},
         }
     if len(test_labels):
-        verdicts = test.verdicts(calibration, generators, real, alpha)
+        decisions = test.decisions(calibration, generators, real, alpha)
         if real is not None:
-            camera = [v for v, label in zip(verdicts, test_labels, strict=True) if generators[label] == real]
+            camera = [d.verdict for d, label in zip(decisions, test_labels, strict=True) if generators[label] == real]
             report["real_class_accused"] = _share(camera.count("known"), len(camera))
+        rejected = sum(decision.p_value <= alpha for decision in decisions)
+        unnamed = sum(decision.verdict == "unknown" for decision in decisions)
+        report["withheld"] = _share(unnamed - rejected, len(decisions))
         report["false_rejection"] = {
-            **_share(verdicts.count("unknown"), len(verdicts)),
+            **_share(rejected, len(decisions)),
             **promise(groups, alpha),
             "calibration_images": len(calibration.overall),
         }

@@ -3,6 +3,9 @@
 p = (1 + #{calibration log density ≤ this one}) / (n + 1). For an image exchangeable with the n calibration images,
 P(p ≤ α) ≤ floor(α (n + 1)) / (n + 1) ≤ α whatever the distribution (Vovk, Gammerman and Shafer, 2005): the new score
 is equally likely to take each of the n + 1 ranks, and ties only raise p. It promises nothing about unknown images.
+
+The same rank serves a second question where a bundle has a class of camera originals: how unusual is an image's margin
+for that class among those of the class's own calibration images? See docs/decisions/0009-naming-a-generator.md.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from protoleak.bundle import Calibration
 from protoleak.diffusion import Float64Array
@@ -46,14 +50,33 @@ def group(calibration: Calibration, generator_index: int, alpha: float) -> tuple
     return calibration.overall, "overall"
 
 
-def check_enough(n: int, alpha: float) -> None:
+def real_list(calibration: Calibration, alpha: float) -> Float64Array | None:
+    """The margins of camera originals that an image must fall below before a generator is named; None where the bundle
+    has none.
+
+    Raises:
+        CalibrationError: α is outside (0, 1), or the camera originals are too few for it.
+    """
+    check_alpha(alpha)
+    if calibration.real_margins is not None:
+        check_enough(len(calibration.real_margins), alpha, "camera calibration images")
+    return calibration.real_margins
+
+
+def real_margin(class_score: npt.NDArray[np.floating], real: int) -> Float64Array:
+    """By how much the score of the camera class exceeds the best of the others: [..., K] → float64 [...]."""
+    scores = class_score.astype(np.float64)
+    return np.asarray(scores[..., real] - np.delete(scores, real, axis=-1).max(axis=-1))
+
+
+def check_enough(n: int, alpha: float, images: str = "calibration images") -> None:
     """Raises CalibrationError where n calibration images allow no α as small; the message names the smallest."""
     if smallest_alpha(n) <= alpha:
         return
     if n == 0:
-        raise CalibrationError("there is no calibration image, so no alpha is possible: calibrate with real data")
+        raise CalibrationError(f"there are no {images}, so no alpha is possible: calibrate with real data")
     raise CalibrationError(
-        f"alpha {alpha:g} is too small for {n} calibration images: the smallest possible alpha is "
+        f"alpha {alpha:g} is too small for {n} {images}: the smallest possible alpha is "
         f"{_round_up(smallest_alpha(n))}; ask for that or more, or calibrate with more images"
     )
 
@@ -64,20 +87,20 @@ def check_alpha(alpha: float) -> None:
         raise CalibrationError(f"alpha {alpha:g} is not a significance level: give a number between 0 and 1, like 0.05")
 
 
-def p_value(sorted_log_densities: Float64Array, log_density: float) -> float:
-    """(1 + #{calibration log density ≤ log_density}) / (n + 1), in (0, 1]; ties count.
+def p_value(calibrated: Float64Array, value: float) -> float:
+    """(1 + #{calibration value ≤ this one}) / (n + 1), in (0, 1]; ties count.
 
     Args:
-        sorted_log_densities: float64 [n], ascending.
-        log_density: of the image in question, from the same variant; -inf is allowed.
+        calibrated: float64 [n], ascending: log densities, or margins.
+        value: of the image in question, from the same variant; -inf is allowed.
 
     Raises:
-        CalibrationError: `log_density` is NaN, which has no rank.
+        CalibrationError: `value` is NaN, which has no rank.
     """
-    if math.isnan(log_density):
-        raise CalibrationError("the log density is NaN, which has no p-value: the engine's output is damaged")
-    rank = int(np.searchsorted(sorted_log_densities, log_density, side="right"))
-    return (1 + rank) / (len(sorted_log_densities) + 1)
+    if math.isnan(value):
+        raise CalibrationError("a log density or score is NaN, which has no p-value: the engine's output is damaged")
+    rank = int(np.searchsorted(calibrated, value, side="right"))
+    return (1 + rank) / (len(calibrated) + 1)
 
 
 def smallest_alpha(n: int) -> float:

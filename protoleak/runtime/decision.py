@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +26,7 @@ class Decision:
     generator: str | None
     nearest: str
     p_value: float
+    real_p_value: float | None
     calibration: CalibrationGroup
     scores: dict[str, float]
     probabilities: dict[str, float] | None
@@ -33,18 +35,29 @@ class Decision:
 class DecisionRule:
     """The open-set decision of one variant at one significance level.
 
+    An image is unknown when its density is unusual among what the model knows (p-value ≤ α). Else its nearest class
+    answers; but where the bundle has camera originals, a generator is named only for an image that is unusual among
+    them as well (real p-value ≤ α), so that a camera original is accused with probability at most α.
+
+    Args:
+        generators, real_class: as in the manifest.
+        calibration: of the variant.
+
     Raises:
         CalibrationError: alpha is outside (0, 1), or too small for the calibration images; before any image is seen.
     """
 
-    def __init__(self, manifest: Manifest, calibration: Calibration, alpha: float) -> None:
+    def __init__(
+        self, generators: Sequence[str], real_class: str | None, calibration: Calibration, alpha: float
+    ) -> None:
         self.alpha = alpha
-        self._generators = manifest.generators
-        self._real_class = manifest.real_class
+        self._generators = list(generators)
+        self._real = None if real_class is None else self._generators.index(real_class)
         self._temperature = calibration.temperature
         self._groups: list[tuple[Float64Array, str]] = [
-            conformal.group(calibration, index, alpha) for index in range(len(manifest.generators))
+            conformal.group(calibration, index, alpha) for index in range(len(self._generators))
         ]
+        self._real_margins = conformal.real_list(calibration, alpha)
 
     def decide(self, class_score: Array, log_density: float) -> Decision:
         """The answer for one image.
@@ -57,24 +70,40 @@ class DecisionRule:
         nearest = self._generators[best]
         group, kind = self._groups[best]
         p_value = conformal.p_value(group, log_density)
-        verdict: Literal["known", "real", "unknown"]
-        if p_value <= self.alpha:
-            verdict = "unknown"
-        elif nearest == self._real_class:
-            verdict = "real"
-        else:
-            verdict = "known"
+        real_p_value = None
+        if self._real is not None and self._real_margins is not None:
+            margin = float(conformal.real_margin(class_score, self._real))
+            real_p_value = conformal.p_value(self._real_margins, margin)
+        verdict = answer(p_value, real_p_value, best == self._real, self.alpha)
         return Decision(
             verdict=verdict,
             generator=nearest if verdict == "known" else None,
             nearest=nearest,
             p_value=p_value,
+            real_p_value=real_p_value,
             calibration=CalibrationGroup(kind, len(group)),
             scores=_named(self._generators, class_score),
             probabilities=None
             if self._temperature is None
             else _named(self._generators, softmax(class_score, self._temperature)),
         )
+
+
+def answer(
+    p_value: float, real_p_value: float | None, nearest_is_real: bool, alpha: float
+) -> Literal["known", "real", "unknown"]:
+    """The verdict that p-values give, of one image or merged over a track.
+
+    Args:
+        p_value: of the density among calibration images.
+        real_p_value: of the margin among camera originals; None where the bundle has none.
+        nearest_is_real: whether the best class is that of camera originals.
+    """
+    if p_value <= alpha:
+        return "unknown"
+    if nearest_is_real:
+        return "real"
+    return "known" if real_p_value is None or real_p_value <= alpha else "unknown"
 
 
 def softmax(class_score: Array, temperature: float) -> Float64Array:

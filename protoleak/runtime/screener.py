@@ -70,7 +70,7 @@ class Screener:
         chosen = self.bundle.variant(choose_variant(manifest, variant, name)[0])
         self.variant = chosen.name
         self.alpha = alpha
-        self._rule = DecisionRule(manifest, chosen.calibration, alpha)
+        self._rule = DecisionRule(manifest.generators, manifest.real_class, chosen.calibration, alpha)
         encoder, attributor = graphs_of(chosen)
         noising = Noising.of(manifest, self.bundle.noise_bank)
         shapes = ExpectedShapes(self.bundle.path, manifest)
@@ -279,6 +279,7 @@ class Screener:
             generator=decision.generator,
             nearest=decision.nearest,
             p_value=decision.p_value,
+            real_p_value=decision.real_p_value,
             alpha=self.alpha,
             calibration=decision.calibration,
             log_density=log_density,

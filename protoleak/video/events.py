@@ -29,6 +29,8 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
         nearest: the class with the highest mean score; None before the first attributed face.
         p_value: min(1, 2 · mean of the faces' p-values): valid whatever the dependence between frames (Rüschendorf
             1982; Vovk & Wang 2020, "Combining p-values via averaging"). 1 before the first attributed face.
+        real_p_value: the faces' p-values among camera originals, merged alike; a generator is named only where it is at
+            most α. None before the first attributed face, and for a bundle without camera originals.
         evidence: number of attributed faces.
         scores: class → mean of the head's scores.
     """
@@ -37,6 +39,7 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
     generator: str | None
     nearest: str | None
     p_value: float
+    real_p_value: float | None
     evidence: int
     scores: dict[str, float]
 

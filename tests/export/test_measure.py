@@ -48,7 +48,7 @@ def test_verdicts_are_those_of_the_runtime() -> None:
         latent_shape=(4, 8, 8), embedding_size=4, prototypes_per_generator=1, head="prototype",
         density=Density("gated", 1.0, 1.0, 1), provenance={}, variants=["fp32"], files={},
     )  # fmt: skip
-    rule = DecisionRule(manifest, calibration, 0.05)
+    rule = DecisionRule(manifest.generators, manifest.real_class, calibration, 0.05)
     expected = [
         rule.decide(score, float(density)).verdict
         for score, density in zip(images.class_score, images.log_density, strict=True)

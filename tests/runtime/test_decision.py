@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,9 @@ def test_verdict_follows_from_the_best_class_and_the_p_value(
     group: str,
     n: int,
 ) -> None:
-    decision = DecisionRule(manifest, CALIBRATION, 0.05).decide(np.float32(scores), log_density)
+    decision = DecisionRule(manifest.generators, manifest.real_class, CALIBRATION, 0.05).decide(
+        np.float32(scores), log_density
+    )
     assert (decision.verdict, decision.generator, decision.nearest) == (verdict, generator, nearest)
     assert (decision.calibration.group, decision.calibration.n) == (group, n)
     assert decision.scores == dict(zip(manifest.generators, scores, strict=True))
@@ -56,27 +59,64 @@ def test_verdict_follows_from_the_best_class_and_the_p_value(
 
 def test_p_value_equal_to_alpha_is_unknown(manifest: Manifest) -> None:
     # With 19 images below none, p is exactly 1/20 = 0.05.
-    decision = DecisionRule(manifest, CALIBRATION, 0.05).decide(np.float32([0, 1, 0]), -1.0)
+    decision = DecisionRule(manifest.generators, manifest.real_class, CALIBRATION, 0.05).decide(
+        np.float32([0, 1, 0]), -1.0
+    )
     assert decision.p_value == 0.05
     assert decision.verdict == "unknown"
+
+
+def test_a_generator_is_named_only_for_an_image_that_is_unusual_among_camera_originals(manifest: Manifest) -> None:
+    guarded = replace(CALIBRATION, real_margins=np.arange(-2.0, 17.0))  # of 19 camera originals
+    rule = DecisionRule(manifest.generators, manifest.real_class, guarded, 0.05)
+    for scores, verdict, real_p_value in [
+        ([3.0, 1.0, 0.9], "known", 0.05),  # 2.1 below the generator: below all
+        ([3.0, 1.0, 1.0], "unknown", 0.1),  # as far as the lowest, which counts
+        ([3.0, 1.0, 2.9], "unknown", 0.15),
+        ([1.0, 2.0, 3.0], "real", 0.25),  # above it: the camera class answers, however usual
+    ]:
+        decision = rule.decide(np.float32(scores), 130.0)
+        assert (decision.verdict, decision.real_p_value) == (verdict, pytest.approx(real_p_value))
+        assert (decision.generator is not None) == (verdict == "known")
+
+
+def test_camera_originals_are_accused_at_most_at_rate_alpha_whatever_the_classes_say(manifest: Manifest) -> None:
+    random, accused, trials = np.random.default_rng(4), 0, 4000
+    for _ in range(trials):
+        margins = random.standard_normal(31)  # all alike: 30 of the calibration and one more, most below zero
+        calibration = replace(CALIBRATION, real_margins=np.sort(margins[:30] - 1.5))
+        rule = DecisionRule(manifest.generators, manifest.real_class, calibration, 0.05)
+        accused += rule.decide(np.array([1.5 - margins[30], -99.0, 0.0]), 130.0).verdict == "known"
+    assert accused <= 0.05 * trials + 4 * np.sqrt(0.05 * 0.95 * trials)
+
+
+def test_too_few_camera_originals_for_alpha_are_refused_by_name(manifest: Manifest) -> None:
+    few = replace(CALIBRATION, real_margins=np.zeros(9))
+    with pytest.raises(CalibrationError, match="9 camera calibration images"):
+        DecisionRule(manifest.generators, manifest.real_class, few, 0.05)
 
 
 def test_without_a_real_class_the_camera_class_is_a_generator(manifest: Manifest) -> None:
     import msgspec
 
     unmarked = msgspec.structs.replace(manifest, real_class=None)
-    assert DecisionRule(unmarked, CALIBRATION, 0.05).decide(np.float32([0, 0, 1]), 50.0).verdict == "known"
+    assert (
+        DecisionRule(unmarked.generators, unmarked.real_class, CALIBRATION, 0.05)
+        .decide(np.float32([0, 0, 1]), 50.0)
+        .verdict
+        == "known"
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, 1.5, float("nan")])
 def test_alpha_outside_its_range_is_refused_before_any_image(manifest: Manifest, alpha: float) -> None:
     with pytest.raises(CalibrationError, match="between 0 and 1"):
-        DecisionRule(manifest, CALIBRATION, alpha)
+        DecisionRule(manifest.generators, manifest.real_class, CALIBRATION, alpha)
 
 
 def test_alpha_too_small_is_refused_with_the_smallest_possible(manifest: Manifest) -> None:
     with pytest.raises(CalibrationError, match=r"0\.01"):  # 1/61
-        DecisionRule(manifest, CALIBRATION, 0.001)
+        DecisionRule(manifest.generators, manifest.real_class, CALIBRATION, 0.001)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9), st.floats(1e-3, 1e3))

@@ -96,6 +96,7 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
     inside = "within" if rejection.within_bound else "outside"
     yield f"- Known pictures called unknown: {share(rejection.rejected)}, {inside} the bound. Promised on average:"
     yield f"  at most {rejection.promised_on_average:.0%}; with 95 % confidence: {rejection.bound_95:.1%}."
+    yield f"- Known pictures withheld, as too like a camera's for an accusation: {share(rejection.withheld)}."
     whole = variant.unknown[ALL_UNKNOWN].open_set if ALL_UNKNOWN in variant.unknown else None
     if whole is not None:
         yield f"- AUROC of known against all unknown generators: {estimate(whole.auroc)}"

@@ -4,14 +4,16 @@ Frames of one person are anything but independent: neighbours are nearly the sam
 a rule that is valid under any dependence: for p-values p_1 … p_K, min(1, 2 · mean) is a p-value (Rüschendorf 1982,
 "Random variables with maximum sums", Theorem 2; Vovk and Wang 2020, "Combining p-values via averaging", Biometrika 107,
 which shows that no factor below 2 holds for all K). With it, a track of a known generator is called unknown with
-probability at most alpha, if each of its faces would be alone. The promise is for the verdict at one count of faces,
-such as the track's last; not for "never unknown at any moment of it".
+probability at most alpha, if each of its faces would be alone; and so a track of camera originals, whose p-values among
+such originals are merged alike, is accused. The promise is for the verdict at one count of faces, such as the track's
+last; not for "never unknown at any moment of it".
 """
 
 from __future__ import annotations
 
 import math
 
+from protoleak.runtime.decision import answer
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.events import TrackAnswer, TrackVerdict
 
@@ -29,12 +31,15 @@ class Evidence:
         self._alpha, self._minimum, self._real_class = alpha, minimum, real_class
         self._faces = 0
         self._p_values = 0.0
+        self._real_p_values: float | None = 0.0
         self._scores: dict[str, float] = {}
 
     def add(self, verdict: Verdict) -> None:
         """Takes in the verdict of one more face."""
         self._faces += 1
         self._p_values += verdict.p_value
+        if self._real_p_values is not None:
+            self._real_p_values = None if verdict.real_p_value is None else self._real_p_values + verdict.real_p_value
         for name, score in verdict.scores.items():
             self._scores[name] = self._scores.get(name, 0.0) + score
 
@@ -44,18 +49,18 @@ class Evidence:
         scores = {name: total / self._faces for name, total in self._scores.items()}
         nearest = max(scores, key=lambda name: scores[name]) if scores else None
         p_value = merged_p_value(self._p_values / self._faces) if self._faces else 1.0
-        verdict: TrackAnswer
-        if nearest is None or self._faces < self._minimum:
-            verdict = "undecided"
-        elif p_value <= self._alpha:
-            verdict = "unknown"
-        else:
-            verdict = "real" if nearest == self._real_class else "known"
+        real_p_value = None
+        if self._real_p_values is not None and self._faces:
+            real_p_value = merged_p_value(self._real_p_values / self._faces)
+        verdict: TrackAnswer = "undecided"
+        if nearest is not None and self._faces >= self._minimum:
+            verdict = answer(p_value, real_p_value, nearest == self._real_class, self._alpha)
         return TrackVerdict(
             verdict=verdict,
             generator=nearest if verdict == "known" else None,
             nearest=nearest,
             p_value=p_value,
+            real_p_value=real_p_value,
             evidence=self._faces,
             scores=scores,
         )

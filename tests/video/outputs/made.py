@@ -52,12 +52,15 @@ def frame(index: int, timestamp: float, height: int = 48, width: int = 64) -> Fr
     return Frame(index, timestamp, image, captured=0.0)
 
 
-def track_verdict(verdict: TrackAnswer = "known", evidence: int = 3, p_value: float = 0.4) -> TrackVerdict:
+def track_verdict(
+    verdict: TrackAnswer = "known", evidence: int = 3, p_value: float = 0.4, real_p_value: float = 0.02
+) -> TrackVerdict:
     return TrackVerdict(
         verdict=verdict,
         generator="dawn" if verdict == "known" else None,
         nearest={"real": "camera"}.get(verdict, "dawn"),
         p_value=p_value,
+        real_p_value=real_p_value,
         evidence=evidence,
         scores={"dawn": -1.0 - evidence / 10, "moss": -4.0, "camera": -6.5},
     )
@@ -79,6 +82,7 @@ def face(
         generator="dawn" if answer == "known" else None,
         nearest=of_track.nearest or "dawn",
         p_value=0.02 if answer == "unknown" else 0.35,
+        real_p_value=0.3 if answer == "real" else 0.01,
         alpha=0.05,
         calibration=CalibrationGroup("generator", 60),
         log_density=-12.5,

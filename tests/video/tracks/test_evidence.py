@@ -26,11 +26,16 @@ def verdict(tiny_bundle: Path) -> Verdict:
 
 
 def answer_of(
-    verdict: Verdict, faces: list[tuple[float, dict[str, float]]], minimum: int = 1, real: str | None = "camera"
+    verdict: Verdict,
+    faces: list[tuple[float, dict[str, float]]],
+    minimum: int = 1,
+    real: str | None = "camera",
+    real_p_value: float | None = 0.01,
 ) -> TrackVerdict:
     evidence = Evidence(ALPHA, minimum, real)
     for p_value, scores in faces:
-        evidence.add(msgspec.structs.replace(verdict, p_value=p_value, scores=scores))
+        face = msgspec.structs.replace(verdict, p_value=p_value, scores=scores, real_p_value=real_p_value)
+        evidence.add(face)
     return evidence.answer()
 
 
@@ -128,8 +133,20 @@ def test_real_is_said_of_the_real_class_only(verdict: Verdict) -> None:
 def test_nothing_is_decided_below_the_minimum_evidence(verdict: Verdict) -> None:
     nothing = Evidence(ALPHA, 2, None).answer()
     assert nothing == TrackVerdict(
-        verdict="undecided", generator=None, nearest=None, p_value=1.0, evidence=0, scores={}
+        verdict="undecided", generator=None, nearest=None, p_value=1.0, real_p_value=None, evidence=0, scores={}
     )
     one = answer_of(verdict, [(0.001, {"dawn": 1.0})], minimum=2)
     assert (one.verdict, one.generator, one.nearest) == ("undecided", None, "dawn")
     assert answer_of(verdict, [(0.001, {"dawn": 1.0})] * 2, minimum=2).verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("real_p_value", "merged", "answer"),
+    [(0.02, 0.04, "known"), (0.026, 0.052, "unknown"), (None, None, "known")],
+)
+def test_a_generator_is_named_only_for_a_track_that_is_unusual_among_camera_originals(
+    verdict: Verdict, real_p_value: float | None, merged: float | None, answer: str
+) -> None:
+    faces = [(0.4, {"dawn": 2.0, "camera": 1.0})] * 3
+    track = answer_of(verdict, faces, real_p_value=real_p_value)
+    assert (track.verdict, track.real_p_value) == (answer, merged if merged is None else pytest.approx(merged))

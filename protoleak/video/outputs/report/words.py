@@ -39,6 +39,14 @@ def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> lis
             p_value,
             "It is no proof of authenticity: a generator that the bundle doesn't know can resemble a camera.",
         ]
+    if track.p_value > run.alpha:
+        return [
+            f"By the mean scores of {faces}, these pictures resemble most those made by {track.nearest}, but they are "
+            f"not unlike enough to the bundle's camera originals for an accusation: the merged p-value among these is "
+            f"{track.real_p_value:.3f}, above α = {run.alpha:g}.",
+            p_value,
+            "It says neither that the face was generated nor that it is real.",
+        ]
     return [
         f"Over {faces}, these pictures are unlike everything that the bundle knows: the merged p-value of "
         f"{track.p_value:.3f} is at most α = {run.alpha:g}. The nearest class would have been {track.nearest}.",
