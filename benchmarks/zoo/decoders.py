@@ -18,6 +18,7 @@ from torch import nn
 
 from protoleak.model.light_encoder import ResidualBlock
 
+DISTURBANCE = 0.3  # of a sibling's first weights, in standard deviations of each tensor
 Upsampling = Literal["nearest", "transposed", "subpixel", "bilinear"]
 
 
@@ -87,14 +88,24 @@ def train_decoder(
     seed: int,
     precision: str,
     out: Path,
+    start: Path | None = None,
 ) -> float:
     """Trains one decoder on latents [n, C, 32, 32] and their pictures uint8 [n, 256, 256, 3].
+
+    Args:
+        start: weights of a trained decoder to start from, disturbed by noise of the seed; None for fresh weights.
 
     Returns the mean absolute error over the last tenth of the steps, pixels in [0, 1].
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    decoder = Decoder(kind, latents.shape[1]).to(memory_format=torch.channels_last)
+    decoder = Decoder(kind, latents.shape[1])
+    if start is not None:
+        decoder.load_state_dict(load_file(start))
+        with torch.no_grad():
+            for parameter in decoder.parameters():
+                parameter.add_(torch.randn_like(parameter) * DISTURBANCE * parameter.std(correction=0))
+    decoder = decoder.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=2e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     losses: list[float] = []

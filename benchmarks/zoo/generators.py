@@ -1,8 +1,14 @@
-"""The generators of the zoo, and which of them a model may know. Fixed before anything is trained."""
+"""The generators of the zoo, and which of them a model may know. Fixed before anything is trained.
+
+The denoised ones start at noise levels σ/α of 0.73 (cosine), 1.3 (linear), 2.3 (scaled-linear) and 3.8 (zero terminal):
+wide enough apart that no two are one pipeline under two names. With one share of the schedule for all, linear and zero
+terminal started at 1.57 and 1.64, and not even a network that was trained on both told them apart (AUROC 0.57).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from benchmarks.zoo.decoders import Upsampling
 from benchmarks.zoo.schedules import ScheduleName
@@ -22,9 +28,14 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class DecoderOf:
-    """The latent of each crop through a decoder that was trained here."""
+    """The latent of each crop through a decoder that was trained here.
+
+    Attributes:
+        sibling: 0 for the decoder itself; others are other trainings that started from its weights.
+    """
 
     upsampling: Upsampling
+    sibling: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Denoised:
     schedule: ScheduleName
     spacing: str
     steps: int
-    strength: float = 0.4
+    strength: float
 
 
 @dataclass(frozen=True)
@@ -53,38 +64,52 @@ class Generator:
 
     Attributes:
         name: its folder.
-        known: whether a model may be trained on it; the others only measure.
+        part: the folder above it. Models learn and name the "known"; "unknown" ones only measure; those of
+            "auxiliary" may be trained on, to be told apart, but are never named.
     """
 
     name: str
-    known: bool
+    part: Part
     pipeline: Original | Reconstruction | DecoderOf | Denoised | Gan
     description: str
 
 
+Part = Literal["known", "unknown", "auxiliary"]
+PARTS: tuple[Part, ...] = ("known", "unknown", "auxiliary")
 REAL = "real"
+SIBLINGS_OF: tuple[Upsampling, ...] = ("nearest", "transposed")
 
 GENERATORS = (
-    Generator(REAL, True, Original(synthetic=False), "crops of camera pictures"),
-    Generator("stable_diffusion_3", True, Original(synthetic=True), "crops of Stable Diffusion 3 portraits"),
-    Generator("dcgan_digiface", True, Gan(), "faces of a DCGAN, 64×64 pixels, enlarged"),
-    Generator("flux2_tae", True, Reconstruction(), "the tiny FLUX.2 autoencoder's own decoder"),
-    Generator("nearest_decoder", True, DecoderOf("nearest"), "nearest-neighbour up-sampling and convolution"),
-    Generator("transposed_decoder", True, DecoderOf("transposed"), "transposed convolution"),
-    Generator("denoised_linear_ddim", True, Denoised("linear", "ddim", 16), "linear schedule, DDIM, 16 steps"),
-    Generator("denoised_cosine_ddim", True, Denoised("cosine", "ddim", 8), "cosine schedule, DDIM, 8 steps"),
-    Generator("bilinear_decoder", False, DecoderOf("bilinear"), "bilinear up-sampling and convolution"),
-    Generator("subpixel_decoder", False, DecoderOf("subpixel"), "sub-pixel convolution"),
+    Generator(REAL, "known", Original(synthetic=False), "crops of camera pictures"),
+    Generator("stable_diffusion_3", "known", Original(synthetic=True), "crops of Stable Diffusion 3 portraits"),
+    Generator("dcgan_digiface", "known", Gan(), "faces of a DCGAN, 64×64 pixels, enlarged"),
+    Generator("flux2_tae", "known", Reconstruction(), "the tiny FLUX.2 autoencoder's own decoder"),
+    Generator("nearest_decoder", "known", DecoderOf("nearest"), "nearest-neighbour up-sampling and convolution"),
+    Generator("transposed_decoder", "known", DecoderOf("transposed"), "transposed convolution"),
+    Generator("denoised_linear_ddim", "known", Denoised("linear", "ddim", 16, 0.35), "linear schedule, DDIM, 16 steps"),
+    Generator("denoised_cosine_ddim", "known", Denoised("cosine", "ddim", 8, 0.4), "cosine schedule, DDIM, 8 steps"),
+    Generator("bilinear_decoder", "unknown", DecoderOf("bilinear"), "bilinear up-sampling and convolution"),
+    Generator("subpixel_decoder", "unknown", DecoderOf("subpixel"), "sub-pixel convolution"),
     Generator(
         "denoised_zero_terminal_ddim",
-        False,
-        Denoised("zero_terminal", "ddim", 16),
+        "unknown",
+        Denoised("zero_terminal", "ddim", 16, 0.6),
         "linear schedule rescaled to zero terminal SNR, DDIM, 16 steps",
     ),
     Generator(
         "denoised_scaled_linear_euler",
-        False,
-        Denoised("scaled_linear", "karras", 12),
+        "unknown",
+        Denoised("scaled_linear", "karras", 12, 0.6),
         "scaled-linear schedule, Euler, 12 steps",
     ),
+    # Siblings of the known ones, so that a network can learn to tell *this* decoder from the next one of its kind.
+    *(
+        Generator(f"{kind}_sibling_{number}", "auxiliary", DecoderOf(kind, number), f"another training of {kind}")
+        for kind in SIBLINGS_OF
+        for number in (1, 2, 3)
+    ),
+    Generator("linear_sibling_1", "auxiliary", Denoised("linear", "ddim", 6, 0.35), "linear schedule, 6 steps"),
+    Generator("linear_sibling_2", "auxiliary", Denoised("linear", "ddim", 16, 0.5), "linear schedule, from more noise"),
+    Generator("cosine_sibling_1", "auxiliary", Denoised("cosine", "ddim", 20, 0.4), "cosine schedule, 20 steps"),
+    Generator("cosine_sibling_2", "auxiliary", Denoised("cosine", "ddim", 8, 0.55), "cosine schedule, from more noise"),
 )

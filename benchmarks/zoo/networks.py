@@ -35,17 +35,19 @@ def make_training_latents(
     return {"pictures": len(crops)}
 
 
-def make_decoder(kind: Upsampling, settings: ZooSettings, work: Path) -> Measured:
-    """One decoder. All start from the same seed, so that they see the same batches in the same order."""
+def make_decoder(kind: Upsampling, sibling: int, settings: ZooSettings, work: Path) -> Measured:
+    """One decoder. All start from the same seed, so that they see the same batches in the same order; siblings start
+    from their decoder's weights, with a seed of their own."""
     error = train_decoder(
         kind,
         np.load(work / LATENTS),
         np.load(work / CROPS, mmap_mode="r"),
-        settings.decoder_steps,
+        settings.sibling_steps if sibling else settings.decoder_steps,
         settings.decoder_batch,
-        settings.seed,
+        settings.seed + sibling,
         settings.precision,
-        decoder_path(kind, work),
+        decoder_path(kind, sibling, work),
+        decoder_path(kind, 0, work) if sibling else None,
     )
     return {"mean_absolute_error": error}
 
@@ -63,9 +65,9 @@ def make_denoiser(settings: ZooSettings, work: Path) -> Measured:
     return {"mean_squared_error": loss}
 
 
-def decoder_path(kind: Upsampling, work: Path) -> Path:
+def decoder_path(kind: Upsampling, sibling: int, work: Path) -> Path:
     """Where `make_decoder` puts the weights."""
-    return work / "decoders" / f"{kind}.safetensors"
+    return work / "decoders" / (f"{kind}_{sibling}.safetensors" if sibling else f"{kind}.safetensors")
 
 
 def denoiser_path(work: Path) -> Path:

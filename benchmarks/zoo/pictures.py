@@ -89,6 +89,12 @@ def make_pictures(
     return _write(folder, [s.name for s in content.sources], lambda index: decode(latents[index : index + 1]))
 
 
+def for_training(content: Content, every: int) -> Content:
+    """One in `every` of the training split."""
+    chosen = [index for index, source in enumerate(content.sources) if source.split == "train"][::every]
+    return Content([content.sources[index] for index in chosen], content.crops[chosen], content.latents[chosen])
+
+
 def make_negatives(photographs: Sequence[Path], settings: ZooSettings, folder: Path) -> Measured:
     """Crops of photographs as pictures of no class, stored like the others."""
     crops = crops_of(photographs, settings.negatives_per_photograph, SMALLEST_NEGATIVE, settings.seed, "negatives")
@@ -106,7 +112,7 @@ def _enlarged(face: UInt8Array) -> UInt8Array:
 
 
 def _trained_decoder(pipeline: DecoderOf, channels: int, work: Path) -> Callable[[Float32Array], UInt8Array]:
-    decoder = load_decoder(pipeline.upsampling, channels, decoder_path(pipeline.upsampling, work))
+    decoder = load_decoder(pipeline.upsampling, channels, decoder_path(pipeline.upsampling, pipeline.sibling, work))
 
     def run(latents: Float32Array) -> UInt8Array:
         with torch.inference_mode():

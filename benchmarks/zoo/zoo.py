@@ -2,6 +2,7 @@
 
 OUT/known/<generator>/, OUT/known/Split.json        what a model is trained, calibrated and tested on
 OUT/unknown/<generator>/, OUT/unknown/Split.json    generators that no model may be trained on, split alike
+OUT/auxiliary/<generator>/                          generators to train with that are never named; training split only
 OUT/negatives/                                      pictures of no class
 OUT/zoo.json                                        how it was made
 OUT/work/                                           networks, latents and the record of each step
@@ -12,17 +13,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 import msgspec
 
 from benchmarks.zoo.autoencoder import Autoencoder
 from benchmarks.zoo.decoders import Upsampling
 from benchmarks.zoo.format_check import check_format
-from benchmarks.zoo.generators import GENERATORS, REAL, DecoderOf, Gan, Generator
+from benchmarks.zoo.generators import GENERATORS, PARTS, REAL, DecoderOf, Gan, Generator
 from benchmarks.zoo.inputs import Inputs, read_sources
 from benchmarks.zoo.networks import make_decoder, make_denoiser, make_training_latents
-from benchmarks.zoo.pictures import load_content, make_content, make_negatives, make_pictures
+from benchmarks.zoo.pictures import for_training, load_content, make_content, make_negatives, make_pictures
 from benchmarks.zoo.settings import ZooSettings
 from benchmarks.zoo.sources import SPLITS, Source, photographs, split_of
 from benchmarks.zoo.steps import Measured, Steps, write_json
@@ -31,7 +32,8 @@ from protoleak.calibration.dataset import SPLIT_FILE, list_images
 from protoleak.errors import DatasetError
 from protoleak.training.provenance import content_hash
 
-KNOWN, UNKNOWN, NEGATIVES, REPORT = "known", "unknown", "negatives", "zoo.json"
+AUXILIARY, NEGATIVES, REPORT = "auxiliary", "negatives", "zoo.json"
+SPLIT_PARTS = tuple(part for part in PARTS if part != AUXILIARY)
 Split = dict[str, dict[str, list[str]]]
 
 
@@ -53,27 +55,34 @@ def build_zoo(inputs: Inputs, settings: ZooSettings, out: Path, generators: Sequ
     autoencoder = Autoencoder(inputs.encoder, inputs.decoder)
 
     steps.run("training_latents", partial(make_training_latents, autoencoder, sources, backgrounds, settings, work))
-    used = {generator.pipeline.upsampling for generator in generators if isinstance(generator.pipeline, DecoderOf)}
-    for kind in sorted(used):
-        steps.run(f"decoder_{kind}", partial(make_decoder, kind, settings, work))
+    used = {(g.pipeline.upsampling, g.pipeline.sibling) for g in generators if isinstance(g.pipeline, DecoderOf)}
+    # A decoder before its siblings, which start from its weights, whether or not it has pictures of its own.
+    for kind, sibling in sorted(used | {(kind, 0) for kind, _ in used}):
+        steps.run(step_of(kind, sibling), partial(make_decoder, kind, sibling, settings, work))
     steps.run("denoiser", partial(make_denoiser, settings, work))
     steps.run("content", partial(make_content, autoencoder, sources, settings, work))
     content = load_content(sources, work)
     for generator in generators:
         folder = folder_of(generator, out)
-        make = partial(make_pictures, generator, content, autoencoder, inputs.dcgan, settings, work, folder)
+        of = for_training(content, settings.every_auxiliary) if generator.part == AUXILIARY else content
+        make = partial(make_pictures, generator, of, autoencoder, inputs.dcgan, settings, work, folder)
         steps.run(f"pictures_{generator.name}", make)
     steps.run("negatives", partial(make_negatives, backgrounds, settings, out / NEGATIVES))
-    for known, folder in ((True, out / KNOWN), (False, out / UNKNOWN)):
-        names = [generator.name for generator in generators if generator.known == known]
-        write_json(folder / SPLIT_FILE, split_of_folders(folder, names, sources))
+    for part in SPLIT_PARTS:
+        names = [generator.name for generator in generators if generator.part == part]
+        write_json(out / part / SPLIT_FILE, split_of_folders(out / part, names, sources))
     steps.run("format_check", partial(_check_format, generators, out))
     _report(settings, generators, steps, out)
 
 
 def folder_of(generator: Generator, out: Path) -> Path:
     """Where a generator's pictures lie."""
-    return out / (KNOWN if generator.known else UNKNOWN) / generator.name
+    return out / generator.part / generator.name
+
+
+def step_of(kind: Upsampling, sibling: int) -> str:
+    """Name of the step that trains a decoder."""
+    return f"decoder_{kind}_{sibling}" if sibling else f"decoder_{kind}"
 
 
 def split_of_folders(folder: Path, names: Sequence[str], sources: Sequence[Source]) -> Split:
@@ -127,12 +136,14 @@ def _report(settings: ZooSettings, generators: Sequence[Generator], steps: Steps
     begun = msgspec.json.decode((out / "work" / "begun.json").read_bytes(), type=dict[str, object])
     records = steps.records()
     counts: dict[str, dict[str, int]] = {}
-    for part in (KNOWN, UNKNOWN):
+    for part in SPLIT_PARTS:
         split = msgspec.json.decode((out / part / SPLIT_FILE).read_bytes(), type=Split)
         for name, classes in split.items():
-            for generator, files in classes.items():
-                counts.setdefault(generator, {})[name] = len(files)
-    trained = [f"decoder_{kind}" for kind in get_args(Upsampling)]
+            for class_, files in classes.items():
+                counts.setdefault(class_, {})[name] = len(files)
+    for generator in generators:
+        if generator.part == AUXILIARY:
+            counts[generator.name] = {"train": len(list_images(folder_of(generator, out)))}
     write_json(
         out / REPORT,
         {
@@ -141,7 +152,9 @@ def _report(settings: ZooSettings, generators: Sequence[Generator], steps: Steps
             "real": REAL,
             "generators": [{**_described(g), "pictures": counts[g.name]} for g in generators],
             "negatives": int(records["negatives"]["pictures"]),
-            "decoders": {name: records[name]["mean_absolute_error"] for name in trained if name in records},
+            "decoders": {
+                name: record["mean_absolute_error"] for name, record in records.items() if name.startswith("decoder_")
+            },
             "denoiser": records["denoiser"]["mean_squared_error"],
             "format_check": records["format_check"],
             "seconds": {name: record["seconds"] for name, record in records.items()},

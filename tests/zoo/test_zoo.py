@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 from benchmarks.zoo.generators import GENERATORS, Gan, Original
 from benchmarks.zoo.inputs import Inputs, read_sources
@@ -31,7 +32,7 @@ def split(zoo: Path, part: str) -> Split:
 
 def test_train_and_export_read_the_known_generators_as_they_lie(zoo: Path) -> None:
     dataset = read_dataset(zoo / "known", real_class="real")
-    assert set(dataset.generators) == {generator.name for generator in GENERATORS if generator.known}
+    assert set(dataset.generators) == {generator.name for generator in GENERATORS if generator.part == "known"}
 
 
 def test_a_source_and_all_that_is_made_from_it_is_in_one_split(zoo: Path) -> None:
@@ -47,7 +48,9 @@ def test_a_source_and_all_that_is_made_from_it_is_in_one_split(zoo: Path) -> Non
 
 def test_every_picture_is_in_the_split_file(zoo: Path) -> None:
     for generator in GENERATORS:
-        listed = split(zoo, "known" if generator.known else "unknown")
+        if generator.part == "auxiliary":
+            continue
+        listed = split(zoo, generator.part)
         names = [name for classes in listed.values() for name in classes[generator.name]]
         assert sorted(names) == sorted(path.name for path in list_images(folder_of(generator, zoo)))
 
@@ -102,7 +105,7 @@ def test_a_zoo_does_not_go_on_with_other_settings(zoo: Path, material: Inputs) -
 
 
 def test_which_generators_are_known_cannot_change_after_a_build_began(zoo: Path, material: Inputs) -> None:
-    swapped = [replace(generator, known=not generator.known) for generator in GENERATORS]
+    swapped = [replace(generator, part="unknown" if generator.part == "known" else "known") for generator in GENERATORS]
     with pytest.raises(DatasetError, match="begun with other generators"):
         build_zoo(material, TINY, zoo, swapped)
 
@@ -114,12 +117,29 @@ def test_a_build_without_weights_of_the_gan_does_not_go_on_with_one_that_has_the
 
 def test_without_weights_of_the_gan_that_generator_is_left_out(material: Inputs, tmp_path: Path) -> None:
     gan_and_originals = [g for g in GENERATORS if isinstance(g.pipeline, Gan | Original)]
-    build_zoo(replace(material, dcgan=None), TINY, tmp_path, [*gan_and_originals, GENERATORS[-1]])
+    one = next(g for g in GENERATORS if g.part == "unknown")
+    build_zoo(replace(material, dcgan=None), TINY, tmp_path, [*gan_and_originals, one])
     rows = report(tmp_path)["generators"]
     assert isinstance(rows, list)
-    assert [row["name"] for row in rows] == ["real", "stable_diffusion_3", GENERATORS[-1].name]
+    assert [row["name"] for row in rows] == ["real", "stable_diffusion_3", one.name]
 
 
 def test_a_missing_collection_is_named(material: Inputs, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="portraits-sd3"):
         build_zoo(replace(material, data=tmp_path), TINY, tmp_path / "zoo")
+
+
+def test_auxiliary_generators_re_make_training_sources_only(zoo: Path, material: Inputs) -> None:
+    training = {source.name for source in read_sources(material.data, TINY) if source.split == "train"}
+    auxiliary = [generator for generator in GENERATORS if generator.part == "auxiliary"]
+    assert len(auxiliary) == 10
+    for generator in auxiliary:
+        assert {path.stem for path in list_images(folder_of(generator, zoo))} == training
+
+
+def test_a_sibling_is_another_training_that_starts_from_its_decoder(zoo: Path) -> None:
+    own, sibling = (load_file(zoo / "work" / "decoders" / f"{name}.safetensors") for name in ("nearest", "nearest_1"))
+    for name, weights in own.items():
+        if weights.dim() > 1:
+            change = float((sibling[name] - weights).std() / weights.std())
+            assert 0.2 < change < 0.5  # the disturbance, and one small step
