@@ -42,6 +42,10 @@ def train(
         Optional[Path],  # noqa: UP045
         typer.Option("--negatives", help="Pictures of no class, pushed away from every class."),
     ] = None,
+    auxiliary: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--auxiliary", help="One folder per generator that is learnt, to be told apart, and never named."),
+    ] = None,
     mixed_negatives: Annotated[
         bool, typer.Option("--mixed-negatives/--no-mixed-negatives", help="Negatives mixed from two known classes.")
     ] = True,
@@ -119,6 +123,7 @@ def train(
         scaling=scaling,
         real=real,
         negatives=negatives,
+        auxiliary=auxiliary,
         resume=resume,
         workers=usable_workers() if workers is None else workers,
     )

@@ -65,6 +65,7 @@ def run(
     scaling: float = 1.0,
     real: str | None = None,
     negatives: Path | None = None,
+    auxiliary: Path | None = None,
     cache: Path | None = None,
     resume: bool = False,
     workers: int = 0,
@@ -78,6 +79,7 @@ def run(
         input_range, scaling: of an .onnx file only.
         real: the folder of camera originals.
         negatives: a folder of pictures of no class.
+        auxiliary: a folder with a folder per generator that is learnt and never named.
         cache: folder of cached latents; None for the user's own.
         resume: go on from an interrupted run in `out`.
         workers: processes that make views of images; 0 for threads.
@@ -96,6 +98,7 @@ def run(
             settings,
             out,
             negatives=negatives,
+            auxiliary=auxiliary,
             cache=cache or default_cache(),
             resume=resume,
             workers=workers,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import torch
 
 from protoleak.calibration.metrics import macro_auc_softmax
@@ -24,6 +25,7 @@ from protoleak.training.state import TrainingState, load_state, save_state
 
 LARGEST_GRADIENT_NORM = 5.0  # as published
 EVALUATION_BATCH = 64
+PROTOTYPES = "proto_head.protos"  # in a network's weights
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def fit(
     run: str,
     state_file: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
+    auxiliary: Latents | None = None,
 ) -> FitResult:
     """Trains a network; deterministic given settings, data, machine and number of threads.
 
@@ -69,6 +72,8 @@ def fit(
         run: hash that a state must carry to be gone on from.
         state_file: written after every epoch, and gone on from if it is there. None for no state.
         progress: called after every step.
+        auxiliary: of generators that are learnt as classes of their own and then forgotten: the network that is given
+            back has prototypes of `config`'s classes alone. Labels from 0, every one of which has a latent.
 
     Raises:
         CheckpointError: the state belongs to another run.
@@ -76,7 +81,11 @@ def fit(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_seed(settings.seed, "initial weights"))
-        network = Attributor(config)
+        network = Attributor(config if auxiliary is None else _with_classes(config, auxiliary))
+        if auxiliary is not None:
+            train = Latents(
+                torch.cat([train.z0, auxiliary.z0]), torch.cat([train.labels, auxiliary.labels + config.generators])
+            )
         if settings.bfloat16:  # bfloat16 convolutions are fast in this layout only
             network = network.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(
@@ -91,7 +100,7 @@ def fit(
             started = time.monotonic()
             torch.manual_seed(_seed(settings.seed, f"epoch {state.epoch}"))
             record = _train_epoch(network, optimizer, settings, noising, train, negatives, state, progress)
-            record |= evaluate(network, noising, validation)
+            record |= evaluate(network, noising, validation, config.generators)
             state.curves.append(record)
             state.epoch += 1
             if state.best_epoch == 0 or _quality(record) > _quality(state.curves[state.best_epoch - 1]):
@@ -100,17 +109,31 @@ def fit(
             state.seconds += time.monotonic() - started
             if state_file is not None:
                 save_state(state_file, state)
-    network.load_state_dict(state.best_network)
-    network = network.to(memory_format=torch.contiguous_format)
-    return FitResult(network.eval(), state.best_epoch, state.curves, state.seconds)
+    return FitResult(_named_only(config, state.best_network), state.best_epoch, state.curves, state.seconds)
 
 
-def evaluate(network: Attributor, noising: Noising, latents: Latents) -> dict[str, float]:
-    """Cross entropy and macro AUC (softmax over generators) of latents, with the frozen noise bank."""
+def _with_classes(config: AttributorConfig, auxiliary: Latents) -> AttributorConfig:
+    return msgspec.structs.replace(config, generators=config.generators + int(auxiliary.labels.max()) + 1)
+
+
+def _named_only(config: AttributorConfig, weights: dict[str, torch.Tensor]) -> Attributor:
+    """The network without the prototypes of auxiliary classes, in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):
+        network = Attributor(config)
+    network.load_state_dict({**weights, PROTOTYPES: weights[PROTOTYPES][: config.generators]})
+    return network.eval()
+
+
+def evaluate(network: Attributor, noising: Noising, latents: Latents, generators: int) -> dict[str, float]:
+    """Cross entropy and macro AUC (softmax over generators) of latents, with the frozen noise bank.
+
+    Args:
+        generators: how many of the network's classes count; those after them are auxiliary.
+    """
     network.eval()
     with torch.no_grad():
         parts = torch.split(latents.z0, EVALUATION_BATCH)
-        class_score = torch.cat([network(noising.with_bank(z0)).class_score for z0 in parts])
+        class_score = torch.cat([network(noising.with_bank(z0)).class_score for z0 in parts])[:, :generators]
     return {
         "validation_loss": float(class_loss(class_score, latents.labels)),
         "validation_macro_auc": macro_auc_softmax(latents.labels.numpy(), class_score.numpy()),

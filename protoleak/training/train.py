@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import torch
 
 from protoleak.calibration.dataset import Dataset, list_images
-from protoleak.errors import CheckpointError
+from protoleak.errors import CheckpointError, DatasetError
 from protoleak.model.attributor import AttributorConfig
 from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
@@ -44,6 +44,7 @@ def train(
     out: Path,
     *,
     negatives: Path | None = None,
+    auxiliary: Path | None = None,
     cache: Path | None = None,
     resume: bool = False,
     workers: int = 0,
@@ -58,6 +59,8 @@ def train(
         latent_encoder: frozen.
         out: of the model directory; a model there is replaced.
         negatives: folder of pictures of no class, pushed away from every class.
+        auxiliary: folder with a folder per generator that is learnt, so that the classes are told apart from it, and
+            never named: siblings of the classes are worth most (docs/decisions/0010-auxiliary-generators.md).
         cache: folder of cached latents, or None to keep none.
         resume: go on from the state that an interrupted run left in `out`; where that run is finished, its model is
             given back.
@@ -70,7 +73,8 @@ def train(
 
     Raises:
         ProtoleakError: the settings don't fit the latents.
-        DatasetError: a class without a readable training or validation image, or no readable negative.
+        DatasetError: a class without a readable training or validation image, or no readable negative, or an auxiliary
+            generator without a readable image or of a class's name.
         CheckpointError: `out` is no place for a model, or what is there to resume belongs to another run.
         EngineError: a latent or the loss is not finite, or a worker ended before its time.
         MissingExtra: matplotlib is not installed.
@@ -123,8 +127,16 @@ def train(
             encoded["negatives"].skipped,
         )
 
+    others: list[EncodedImages] = []
+    for name, paths in _auxiliary_images(dataset, auxiliary).items():
+        encoded[f"auxiliary {name}"] = encode(f"auxiliary {name}", list(paths), settings.views)
+        others.append(encoded[f"auxiliary {name}"])
+        count = torch.zeros(len(others[-1].image), dtype=torch.int64)
+        require_every_class(count, (name,), "auxiliary", others[-1].skipped)
+
+    roots = [root for root in (negatives, auxiliary) if root is not None]
     data_hash = content_hash(
-        f"{split} {_name(dataset, negatives, path)} {sha256}"
+        f"{split} {_name(dataset, roots, path)} {sha256}"
         for split, images in encoded.items()
         for path, sha256 in images.files.items()
     )
@@ -153,6 +165,12 @@ def train(
         run,
         out / STATE_FILE,
         progress,
+        None
+        if auxiliary is None
+        else Latents(
+            torch.cat([one.z0 for one in others]),
+            torch.cat([torch.full((len(one.z0),), label) for label, one in enumerate(others)]),
+        ),
     )
     images = {split: _image_counts(dataset, split, encoded[split]) for split in labels}
     provenance: dict[str, object] = {
@@ -163,6 +181,8 @@ def train(
         "images": images,
         "negatives": None if negatives is None else negatives.resolve().name,
         "negative_images": len(encoded["negatives"].files) if negatives is not None else 0,
+        "auxiliary": None if auxiliary is None else auxiliary.resolve().name,
+        "auxiliary_images": sum(len(one.files) for one in others),
         "skipped_images": sum(len(part.skipped) for part in encoded.values()),
         "settings": msgspec.to_builtins(settings),
         "best": result.curves[result.best_epoch - 1],
@@ -212,10 +232,23 @@ def _finished(out: Path, run: str) -> TrainedModel:
     return model
 
 
-def _name(dataset: Dataset, negatives: Path | None, path: Path) -> str:
+def _name(dataset: Dataset, roots: Sequence[Path], path: Path) -> str:
     """A file's name below its data folder: hashes don't depend on where a data set lies."""
-    root = negatives if negatives is not None and path.is_relative_to(negatives) else dataset.folder
+    root = next((root for root in roots if path.is_relative_to(root)), dataset.folder)
     return path.relative_to(root).as_posix()
+
+
+def _auxiliary_images(dataset: Dataset, auxiliary: Path | None) -> dict[str, tuple[Path, ...]]:
+    """Images of each auxiliary generator, in order of name; nothing without a folder of them."""
+    if auxiliary is None:
+        return {}
+    folders = sorted(path for path in auxiliary.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise DatasetError(f"{auxiliary} holds no folder: give one with a folder of images per generator")
+    for folder in folders:
+        if folder.name in dataset.generators:
+            raise DatasetError(f"{folder} has the name of a class of {dataset.folder}: take it out of one of the two")
+    return {folder.name: list_images(folder) for folder in folders}
 
 
 def _image_counts(dataset: Dataset, split: str, encoded: EncodedImages) -> dict[str, int]:

@@ -37,7 +37,11 @@ def latents(count: int, seed: int) -> Latents:
 
 
 def run_fit(
-    settings: TrainingSettings, state: Path | None = None, negatives: torch.Tensor | None = None, stop_at: int = 0
+    settings: TrainingSettings,
+    state: Path | None = None,
+    negatives: torch.Tensor | None = None,
+    stop_at: int = 0,
+    auxiliary: Latents | None = None,
 ) -> FitResult:
     config = AttributorConfig(
         backbone=settings.backbone,
@@ -53,7 +57,8 @@ def run_fit(
         if stop_at and progress.done == stop_at:
             raise KeyboardInterrupt
 
-    return fit(config, settings, noising, latents(48, 0), latents(16, 1), negatives, "run", state, progress=interrupt)
+    sets = (latents(48, 0), latents(16, 1), negatives)
+    return fit(config, settings, noising, *sets, "run", state, progress=interrupt, auxiliary=auxiliary)
 
 
 def weights(network: Attributor) -> dict[str, torch.Tensor]:
@@ -151,6 +156,43 @@ def test_negatives_are_given_less_confidence_than_without_them() -> None:
     with_them = confidence(run_fit(settings, negatives=negatives).attributor)
     without = confidence(run_fit(settings).attributor)
     assert with_them < without - 0.05
+
+
+def stripes(count: int, seed: int) -> Latents:
+    """Two other classes, striped along rows and along columns."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 2
+    rows = (torch.arange(8)[:, None] % 2 * 2.0 - 1.0).expand(8, 8)
+    signs = torch.where((labels == 0).reshape(-1, 1, 1, 1), rows, rows.T)
+    return Latents(torch.randn(count, *SHAPE, generator=random) + 0.8 * signs, labels)
+
+
+def test_auxiliary_classes_are_told_apart_in_the_embedding_and_have_no_prototype_of_their_own() -> None:
+    settings = msgspec.structs.replace(SETTINGS, epochs=16)
+    noising = Noising.build(settings.timesteps, SHAPE, settings.noise_seed, settings.low_frequency_components)
+    unseen = stripes(64, 3)
+
+    def separation(network: Attributor) -> float:
+        """Of the two striped classes, along the line between their means, in standard deviations."""
+        assert network.prototypes.shape == (2, 2, 16)
+        with torch.no_grad():
+            embedding = network(noising.with_bank(unseen.z0)).embedding
+        first, second = embedding[unseen.labels == 0], embedding[unseen.labels == 1]
+        line = second.mean(dim=0) - first.mean(dim=0)
+        spread = torch.cat([(first - first.mean(dim=0)) @ line, (second - second.mean(dim=0)) @ line]).std()
+        return float(line.square().sum() / spread)
+
+    with_them = run_fit(settings, auxiliary=stripes(48, 2))
+    assert separation(with_them.attributor) > 1.3 * separation(run_fit(settings).attributor)
+    assert with_them.curves[with_them.best_epoch - 1]["validation_macro_auc"] > 0.95  # of the two classes alone
+
+
+def test_a_run_with_auxiliary_classes_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole = run_fit(SETTINGS, auxiliary=stripes(24, 2))
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(SETTINGS, tmp_path / STATE_FILE, stop_at=12, auxiliary=stripes(24, 2))
+    resumed = run_fit(SETTINGS, tmp_path / STATE_FILE, auxiliary=stripes(24, 2))
+    assert_same_weights(whole.attributor, resumed.attributor)
 
 
 def test_a_diverging_run_says_to_lower_the_learning_rate() -> None:

@@ -214,3 +214,27 @@ def test_progress_tells_stages_loss_and_validation_auc(tmp_path: Path, data: Pat
     assert seen[-1].done == seen[-1].total
     assert seen[-1].loss is not None
     assert seen[-1].validation_macro_auc is not None
+
+
+def test_auxiliary_generators_change_the_network_and_are_counted_but_never_named(
+    tmp_path: Path, data: Path, encoder: LatentEncoder
+) -> None:
+    write_pictures(tmp_path / "auxiliary" / "blank", "none", 12, first_seed=700)
+    settings = TrainingSettings(**{**SMALL, "epochs": 2})
+    model = train(read_dataset(data), encoder, settings, tmp_path / "a", auxiliary=tmp_path / "auxiliary")
+    assert model.config.generators == ["columns", "rows"]
+    assert model.attributor.config.generators == 2
+    assert model.config.provenance["auxiliary_images"] == 12
+    assert not same_weights(model, train(read_dataset(data), encoder, settings, tmp_path / "b"))
+    assert same_weights(model, load_model(tmp_path / "a"))
+
+
+def test_an_auxiliary_folder_without_generators_or_with_a_class_is_refused(
+    tmp_path: Path, data: Path, encoder: LatentEncoder
+) -> None:
+    settings, dataset = TrainingSettings(**SMALL), read_dataset(data)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="holds no folder"):
+        train(dataset, encoder, settings, tmp_path / "out", auxiliary=tmp_path / "empty")
+    with pytest.raises(DatasetError, match="name of a class"):
+        train(dataset, encoder, settings, tmp_path / "out", auxiliary=data)
