@@ -64,11 +64,18 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
     file = place / "measured.json"
     loaded = load_latent_encoder(encoder.source, input_range=tuple(options.input_range) if is_teacher else (0.0, 1.0))
     settings = TrainingSettings(
-        epochs=options.epochs, views=options.views, validation_views=0, patience=options.epochs, seed=options.seed
+        epochs=options.epochs,
+        views=options.views,
+        validation_views=0,
+        patience=options.epochs,
+        seed=options.seed,
+        timesteps=tuple(options.timesteps),
     )
+    beside = {name: options.zoo / name for name in ("negatives", "auxiliary") if (options.zoo / name).is_dir()}
     what = {
         "fingerprint": loaded.fingerprint,
         "training": msgspec.to_builtins(settings),
+        "beside": sorted(beside),
         "per_class": options.per_class,
         "head": options.head,
     }
@@ -76,13 +83,17 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
         known: dict[str, Any] = json.loads(file.read_text())
         if known["what"] == what:
             return known
-    dataset = reduced(read_dataset(options.zoo / "known", options.real), options.per_class, options.seed)
+    dataset = reduced(
+        read_dataset(options.data or options.zoo / "known", options.real), options.per_class, options.seed
+    )
     with progress_bar() as progress:
         train(
             dataset,
             loaded,
             settings,
             place / "model",
+            negatives=beside.get("negatives"),
+            auxiliary=beside.get("auxiliary"),
             cache=default_cache(),
             workers=usable_workers(),
             progress=progress,
@@ -213,7 +224,10 @@ def html(results: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--zoo", type=Path, required=True, help="folder with known/ and unknown/")
+    parser.add_argument(
+        "--zoo", type=Path, required=True, help="folder with known/ and unknown/, negatives/ and auxiliary/"
+    )
+    parser.add_argument("--data", type=Path, help="the known generators; left out, known/ of the zoo")
     parser.add_argument("--real", default="real", help="the folder of known/ with camera originals")
     parser.add_argument("--teacher", required=True, help="a latent encoder: the point of reference")
     parser.add_argument(
@@ -222,6 +236,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--student", action="append", default=[], metavar="NAME=DIR")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--views", type=int, default=0, help="altered ones of each training image")
+    parser.add_argument("--timesteps", type=int, nargs="+", default=[0, 100, 300])
     parser.add_argument("--per-class", type=int, help="training images of each generator at most; left out, all")
     parser.add_argument("--head", default="tied_gaussian")
     parser.add_argument("--runs", type=int, default=30, help="timed faces per engine")

@@ -2,8 +2,10 @@
 
     pip install ".[dev]"
     python benchmarks/zoo/build.py … --out ZOO        # see there
+    pip download --no-deps scikit-image && unzip scikit_image-*.whl skimage/data/astronaut.png
     python tools/default_bundle/build.py --zoo ZOO --data DATA --teacher WEIGHTS/taef2_encoder.onnx --work WORK \
-        --out protoleak/default_bundle --examples examples --results benchmarks/results
+        --photograph skimage/data/astronaut.png --out protoleak/default_bundle --examples examples \
+        --results benchmarks/results
     python tools/default_bundle/model_card.py
 
 Every step keeps its result in WORK and is skipped when it is there, so an interrupted build goes on where it stopped.
@@ -23,6 +25,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
+from PIL import Image
+
 from benchmarks.zoo.generators import REAL
 from benchmarks.zoo.inputs import read_sources
 from benchmarks.zoo.settings import ZooSettings
@@ -30,7 +34,8 @@ from benchmarks.zoo.sources import Source
 
 # Eight pictures that the project made itself: of generators that the bundle knows, and three of ones that it doesn't.
 # They are the first of the test split, unchosen, and none is made from a photograph of a person: the zoo's content is
-# also Stable Diffusion portraits, whose names begin with this.
+# also Stable Diffusion portraits, whose names begin with this. The ninth is a photograph: NASA's portrait of Eileen
+# Collins, in the public domain, which scikit-image brings along as astronaut.png.
 SYNTHETIC = "sd3_"
 EXAMPLES = (
     "known/dcgan_digiface",
@@ -80,13 +85,13 @@ def main() -> None:
         *("evaluate", arguments.out, *measured_on, "--real", real_faces, "--variant", "all"),
         *("--json", arguments.results / "evaluate_default_bundle.json", "--html", work / "evaluation.html"),
     )
-    copy_examples(zoo, arguments.examples)
+    copy_examples(zoo, arguments.photograph, arguments.examples)
     print(f"built in {(time.monotonic() - started) / 60:.0f} minutes")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("zoo", "data", "teacher", "work", "out", "examples", "results"):
+    for name in ("zoo", "data", "teacher", "photograph", "work", "out", "examples", "results"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()
 
@@ -152,8 +157,8 @@ def link_once(target: Path, link: Path) -> None:
         link.symlink_to(target.resolve())
 
 
-def copy_examples(zoo: Path, examples: Path) -> None:
-    """Replaces the examples by pictures of the test split."""
+def copy_examples(zoo: Path, photograph: Path, examples: Path) -> None:
+    """Replaces the examples by pictures of the test split, and one photograph."""
     shutil.rmtree(examples, ignore_errors=True)
     examples.mkdir(parents=True)
     for folder in EXAMPLES:
@@ -161,6 +166,8 @@ def copy_examples(zoo: Path, examples: Path) -> None:
         names = json.loads((zoo / part / "Split.json").read_text())["test"][generator]
         first = min(name for name in names if folder == GAN or name.startswith(SYNTHETIC))
         shutil.copyfile(zoo / folder / first, examples / f"{generator}.jpg")
+    with Image.open(photograph) as opened:
+        opened.convert("RGB").save(examples / "photograph.jpg", quality=95)
 
 
 if __name__ == "__main__":
