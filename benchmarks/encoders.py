@@ -83,9 +83,7 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
         known: dict[str, Any] = json.loads(file.read_text())
         if known["what"] == what:
             return known
-    dataset = reduced(
-        read_dataset(options.data or options.zoo / "known", options.real), options.per_class, options.seed
-    )
+    dataset = reduced(read_dataset(options.zoo / "known", options.real), options.per_class, options.seed)
     with progress_bar() as progress:
         train(
             dataset,
@@ -227,7 +225,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--zoo", type=Path, required=True, help="folder with known/ and unknown/, negatives/ and auxiliary/"
     )
-    parser.add_argument("--data", type=Path, help="the known generators; left out, known/ of the zoo")
     parser.add_argument("--real", default="real", help="the folder of known/ with camera originals")
     parser.add_argument("--teacher", required=True, help="a latent encoder: the point of reference")
     parser.add_argument(

@@ -68,15 +68,17 @@ def main() -> None:
     link_pictures(distillation_pictures(zoo), work / "distillation")
     link_known(zoo, read_sources(arguments.data, ZooSettings()), work / "known")
     link_auxiliary(zoo, work / "auxiliary")
+    link_unknown(zoo, work / "unknown")
+    link_once(zoo / "negatives", work / "negatives")
     if not (work / "encoder" / "distillation.json").exists():
         options = ("--teacher", arguments.teacher, "--data", work / "distillation", "--out", work / "encoder")
         protoleak("distill", *options, *DISTILLATION_OPTIONS, "--resume")
     if not (work / "model" / "model.json").exists():
-        options = ("--latent-encoder", work / "encoder", "--out", work / "model", "--negatives", zoo / "negatives")
+        options = ("--latent-encoder", work / "encoder", "--out", work / "model", "--negatives", work / "negatives")
         options += ("--auxiliary", work / "auxiliary")
         protoleak("train", work / "known", *options, "--real", REAL, *TRAINING_OPTIONS, "--resume")
     real_faces = arguments.data / "real-faces"
-    measured_on = ("--data", work / "known", "--unknown", zoo / "unknown")
+    measured_on = ("--data", work / "known", "--unknown", work / "unknown")
     protoleak(
         *("export", work / "model", *measured_on, "--real-faces", real_faces),
         *("--out", arguments.out, "--name", "default", *EXPORT_OPTIONS),
@@ -149,6 +151,16 @@ def link_auxiliary(zoo: Path, folder: Path) -> None:
     (folder / NEVER_NAMED).mkdir(exist_ok=True)
     for name in split[NEVER_NAMED]:
         link_once(zoo / "known" / NEVER_NAMED / name, folder / NEVER_NAMED / name)
+
+
+def link_unknown(zoo: Path, folder: Path) -> None:
+    """The test split of generators that the bundle doesn't know: the content of their other pictures was seen in
+    training, through those that it knows."""
+    split: dict[str, list[str]] = json.loads((zoo / "unknown" / "Split.json").read_text())["test"]
+    for generator, names in split.items():
+        (folder / generator).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            link_once(zoo / "unknown" / generator / name, folder / generator / name)
 
 
 def link_once(target: Path, link: Path) -> None:
