@@ -153,7 +153,15 @@ def ablate(
     head = known_head(manifest.head)
     dataset = in_order_of(manifest.generators, read_dataset(settings.data, manifest.real_class))
     pictures = read_pictures(manifest, settings).all
-    encoded = encode(model.latent_encoder, dataset, pictures, model.config.image_size, arguments.cache, show)
+    encoded = encode(
+        model.latent_encoder,
+        dataset,
+        pictures,
+        model.config.image_size,
+        arguments.cache,
+        show,
+        arguments.auxiliary if "retrained" in wanted else None,
+    )
     if not len(encoded.splits["calibration"].labels):
         raise DatasetError(f"{settings.data} has no calibration picture: thresholds cannot be fitted")
     resamples = Resamples([picture.source for picture in encoded.pictures], settings.resamples, settings.seed)
@@ -220,6 +228,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--unknown", type=Path)
     parser.add_argument("--real", type=Path)
+    parser.add_argument("--auxiliary", type=Path, help="generators that one short training learns and never names")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--alpha", type=float, default=0.05)
     parser.add_argument("--pictures", type=int, default=20, help="per class, through every operator")

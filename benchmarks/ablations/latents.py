@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.calibration.dataset import Dataset
+from protoleak.calibration.dataset import Dataset, list_images
 from protoleak.diffusion import Float32Array
 from protoleak.evaluation.pictures import Picture
 from protoleak.model.latent_encoder import LatentEncoder
@@ -34,11 +34,13 @@ class Encoded:
         splits: of SPLITS.
         measured: the pictures of the test, the unknown generators and the real photographs.
         pictures: of `measured`, in its order.
+        auxiliary: of generators that are learnt and never named; None without any.
     """
 
     splits: dict[str, Part]
     measured: Part
     pictures: tuple[Picture, ...]
+    auxiliary: Part | None = None
 
 
 def encode(
@@ -48,8 +50,13 @@ def encode(
     image_size: int,
     cache: Path | None,
     progress: Callable[[str, int, int], None],
+    auxiliary: Path | None = None,
 ) -> Encoded:
-    """Encodes the splits of a data set and the pictures to measure on; unreadable files are left out."""
+    """Encodes the splits of a data set and the pictures to measure on; unreadable files are left out.
+
+    Args:
+        auxiliary: a folder with a folder per auxiliary generator.
+    """
 
     def part(name: str, paths: list[Path], labels: list[int]) -> tuple[Part, list[int]]:
         found = encode_images(
@@ -63,4 +70,9 @@ def encode(
         samples = getattr(dataset, name)
         splits[name], _ = part(name, [sample.path for sample in samples], [sample.label for sample in samples])
     measured, kept = part("test", [one.path for one in pictures], [one.label for one in pictures])
-    return Encoded(splits, measured, tuple(pictures[index] for index in kept))
+    others = None
+    if auxiliary is not None:
+        folders = sorted(path for path in auxiliary.iterdir() if path.is_dir())
+        images = [(path, label) for label, folder in enumerate(folders) for path in list_images(folder)]
+        others, _ = part("auxiliary", [path for path, _ in images], [label for _, label in images])
+    return Encoded(splits, measured, tuple(pictures[index] for index in kept), others)

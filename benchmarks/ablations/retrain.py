@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import torch
 
-from benchmarks.ablations.latents import Encoded
+from benchmarks.ablations.latents import Encoded, Part
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.training.fit import Latents, fit
 from protoleak.training.noising import Noising
@@ -23,16 +23,22 @@ class Variation:
     Attributes:
         settings: changed fields of TrainingSettings.
         network: changed fields of AttributorConfig.
+        auxiliary: whether auxiliary generators are learnt too.
     """
 
     part: str
     change: str
     settings: dict[str, object]
     network: dict[str, object]
+    auxiliary: bool = False
 
 
-def variations(base: TrainingSettings) -> list[Variation]:
-    """The whole method first, then one change each."""
+def variations(base: TrainingSettings, auxiliary: bool = False) -> list[Variation]:
+    """The whole method first, then one change each.
+
+    Args:
+        auxiliary: whether there are auxiliary generators, which only the last learns.
+    """
     timesteps = base.timesteps
     found = [Variation("everything", "as it is", {}, {})]
     found += [
@@ -51,6 +57,8 @@ def variations(base: TrainingSettings) -> list[Variation]:
     ]
     if base.mixed_negatives:
         found.append(Variation("mixed negatives", "off", {"mixed_negatives": False}, {}))
+    if auxiliary:
+        found.append(Variation("auxiliary generators", "learnt", {}, {}, auxiliary=True))
     return found
 
 
@@ -79,10 +87,15 @@ def train_variation(
         config,
         settings,
         noising,
-        Latents(torch.from_numpy(train.z0), torch.from_numpy(train.labels)),
-        Latents(torch.from_numpy(validation.z0), torch.from_numpy(validation.labels)),
+        _latents(train),
+        _latents(validation),
         negatives=None,
         run="ablation",
         progress=progress,
+        auxiliary=_latents(encoded.auxiliary) if variation.auxiliary and encoded.auxiliary is not None else None,
     )
     return result.attributor, noising
+
+
+def _latents(part: Part) -> Latents:
+    return Latents(torch.from_numpy(part.z0), torch.from_numpy(part.labels))

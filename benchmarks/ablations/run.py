@@ -61,7 +61,7 @@ def retrained(
     progress: Callable[[str, Progress], None],
 ) -> Iterator[Row]:
     """Short trainings that differ in one part each."""
-    for variation in variations(base):
+    for variation in variations(base, encoded.auxiliary is not None):
         name = f"{variation.part}: {variation.change}"
 
         def show(stage: Progress, name: str = name) -> None:

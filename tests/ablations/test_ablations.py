@@ -64,7 +64,18 @@ def results(folder: Path) -> evaluate.Results:
     """Of the script, with everything."""
     options = ["--data", "data", "--unknown", "unknown", "--real", "real", "--model", "model", "--cache", "latents"]
     given = [str(folder / value) if index % 2 else value for index, value in enumerate(options)]
-    more = ["--ablations", "switched,retrained", "--epochs", "2", "--bootstrap", "20", "--no-operators"]
+    write_pictures(folder / "auxiliary" / "other", "other", 6, 900)
+    more = [
+        "--auxiliary",
+        str(folder / "auxiliary"),
+        "--ablations",
+        "switched,retrained",
+        "--epochs",
+        "2",
+        "--bootstrap",
+        "20",
+        "--no-operators",
+    ]
     out = folder / "results.json"
     evaluate.run(evaluate.parse_arguments([str(folder / "bundle"), *given, *more, "--json", str(out)]))
     return msgspec.json.decode(out.read_bytes(), type=evaluate.Results)
@@ -162,6 +173,7 @@ def test_every_part_has_its_rows_and_says_how_it_was_taken_away(results: evaluat
     found = {(row.part, row.how) for row in results.ablations}
     parts = ("number of timesteps", "temporal pooling", "gate", "low-frequency channels", "prototypes per class")
     assert {(part, how) for part in parts for how in ("switched at test time", "trained again")} <= found
+    assert {("mixed negatives", "trained again"), ("auxiliary generators", "trained again")} <= found
     assert [row.change for row in results.ablations if row.part == "head"] == list(HEAD_KINDS)
     assert [row.change for row in results.ablations if row.part == "open-set rule"] == list(RULES)
     for row in results.ablations:
@@ -183,10 +195,10 @@ def test_the_results_name_machine_commit_seed_and_epochs(results: evaluate.Resul
 
 def test_each_variation_changes_one_thing() -> None:
     base = TrainingSettings()
-    first, *others = variations(base)
-    assert (first.settings, first.network) == ({}, {})
+    first, *others = variations(base, auxiliary=True)
+    assert (first.settings, first.network, first.auxiliary) == ({}, {}, False)
     for variation in others:
-        assert len(variation.settings) + len(variation.network) == 1
+        assert len(variation.settings) + len(variation.network) + variation.auxiliary == 1
     assert len({(one.part, one.change) for one in others}) == len(others)
 
 

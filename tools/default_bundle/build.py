@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from benchmarks.zoo.generators import REAL
 from benchmarks.zoo.inputs import read_sources
 from benchmarks.zoo.settings import ZooSettings
 from benchmarks.zoo.sources import Source
+from protoleak import load
 
 # Eight pictures that the project made itself: of generators that the bundle knows, and three of ones that it doesn't.
 # They are the first of the test split, unchosen, and none is made from a photograph of a person: the zoo's content is
@@ -51,7 +53,7 @@ GAN = "known/dcgan_digiface"
 # The zoo's known generators, less one: the tiny autoencoder gives photographs back so well that a first bundle which
 # knew it named it for 30 of 40 real faces. A bundle must not name a generator that it can't tell from a camera: it is
 # learnt as an auxiliary, so that it is told apart as far as that goes.
-NEVER_NAMED = "flux2_tae"
+NEVER_NAMED, NEVER_NAMED_FILE = "flux2_tae", "never_named.json"
 # Cameras and a large model give pictures of any size, and zoo crops of 256² are one: these classes get the published
 # files as well, or all that is larger than a crop looks strange to them.
 ORIGINALS = (REAL, "stable_diffusion_3")
@@ -87,6 +89,7 @@ def main() -> None:
         *("evaluate", arguments.out, *measured_on, "--real", real_faces, "--variant", "all"),
         *("--json", arguments.results / "evaluate_default_bundle.json", "--html", work / "evaluation.html"),
     )
+    screen_never_named(zoo, arguments.out, arguments.results)
     copy_examples(zoo, arguments.photograph, arguments.examples)
     print(f"built in {(time.monotonic() - started) / 60:.0f} minutes")
 
@@ -161,6 +164,14 @@ def link_unknown(zoo: Path, folder: Path) -> None:
         (folder / generator).mkdir(parents=True, exist_ok=True)
         for name in names:
             link_once(zoo / "unknown" / generator / name, folder / generator / name)
+
+
+def screen_never_named(zoo: Path, bundle: Path, results: Path) -> None:
+    """What the bundle says of the generator that it learnt and doesn't name: counts of verdicts on its test split."""
+    split: dict[str, list[str]] = json.loads((zoo / "known" / "Split.json").read_text())["test"]
+    verdicts = load(bundle)([zoo / "known" / NEVER_NAMED / name for name in split[NEVER_NAMED]])
+    counts = Counter(verdict.generator or verdict.verdict for verdict in verdicts)
+    (results / NEVER_NAMED_FILE).write_text(json.dumps(dict(sorted(counts.items())), indent=1) + "\n")
 
 
 def link_once(target: Path, link: Path) -> None:

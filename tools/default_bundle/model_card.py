@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
 
 from benchmarks.zoo.generators import GENERATORS  # noqa: E402
+from tools.default_bundle.build import NEVER_NAMED, NEVER_NAMED_FILE  # noqa: E402
 
 CARD = ROOT / "docs" / "default_bundle.md"
 EVALUATION = ROOT / "benchmarks" / "results" / "evaluate_default_bundle.json"
@@ -51,7 +52,7 @@ def lines(bundle: Bundle, report: Report) -> Iterator[str]:
     yield from ("", "## Variants", "")
     yield from variants(report)
     yield from ("", "## What it is not good for", "")
-    yield from limits(bundle)
+    yield from limits(bundle, msgspec.json.decode((EVALUATION.parent / NEVER_NAMED_FILE).read_bytes()))
     yield from ("", "## How it was made", "")
     yield from made(bundle)
 
@@ -154,7 +155,8 @@ def variants(report: Report) -> Iterator[str]:
         yield f"| {variant.variant} | {share(variant.real_faces.accused)} | {macro} | {auroc} | {rejected} |"
 
 
-def limits(bundle: Bundle) -> Iterator[str]:
+def limits(bundle: Bundle, never_named: dict[str, int]) -> Iterator[str]:
+    """The last argument counts the verdicts on the generator that is learnt and never named."""
     yield "- It knows small pipelines, most of which were made for this project, and whose pictures are partly"
     yield "  blurred or faulty. It is an example that works offline, not a detector of today's generators: most"
     yield "  synthetic faces on the web were made by something it has never seen. For those the right answer is"
@@ -162,6 +164,10 @@ def limits(bundle: Bundle) -> Iterator[str]:
     yield "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not"
     yield "  mean authentic."
     yield "- A new pipeline that resembles a known one is named after it: see the table of unknowns."
+    counts = ", ".join(f"{count} `{name}`" for name, count in never_named.items())
+    yield f"- `{NEVER_NAMED}`, the tiny FLUX.2 autoencoder, gives photographs back so well that a bundle which names it"
+    yield "  accuses real faces. It was learnt as an auxiliary generator and is never named; so it is no unknown one"
+    yield f"  either. Verdicts on its test pictures: {counts}."
     yield "- Its test pictures come from the same collections as its training pictures. Expect less elsewhere."
     yield f"- The calibration set is small ({calibration_size(bundle)} pictures), so the 95 % bound is wide."
     yield "  Calibrate on your own pictures first."
@@ -171,6 +177,10 @@ def made(bundle: Bundle) -> Iterator[str]:
     distilled = bundle.manifest.provenance["latent_encoder"]
     yield "`benchmarks/zoo/build.py` builds the zoo from seeds; `tools/default_bundle/build.py` then distils the latent"
     yield "encoder, trains the attribution network, exports and evaluates, with the commands that users have."
+    trained = bundle.manifest.provenance["model"]
+    images = sum(trained["images"]["train"].values())
+    yield f"Training saw {images} pictures of the classes, {trained['auxiliary_images']} of auxiliary generators (siblings"
+    yield f"of the known ones) and {trained['negative_images']} negatives, photographs of other things."
     if "correlation_mean" in distilled:
         mean, lowest = distilled["correlation_mean"], distilled["correlation_lowest"]
         yield f"The latent encoder follows its teacher with a mean correlation of {mean:.3f}"
