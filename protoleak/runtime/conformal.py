@@ -19,6 +19,7 @@ from protoleak.bundle import Calibration
 from protoleak.diffusion import Float64Array
 from protoleak.errors import CalibrationError
 
+ACCUSATION_SHARE = 0.2  # of α; see docs/decisions/0009-naming-a-generator.md
 BISECTIONS = 100  # far more than the 53 bits of a float64 need
 
 
@@ -50,17 +51,17 @@ def group(calibration: Calibration, generator_index: int, alpha: float) -> tuple
     return calibration.overall, "overall"
 
 
-def real_list(calibration: Calibration, alpha: float) -> Float64Array | None:
-    """The margins of camera originals that an image must fall below before a generator is named; None where the bundle
-    has none.
+def accusation_level(originals: int, alpha: float) -> float:
+    """The level at which "a camera took this" is rejected before a generator is named: α/5, since accusing a photograph
+    is worse than calling a known generator unknown; where so few camera originals don't allow that, the lowest that
+    they allow, which is at most α.
 
     Raises:
-        CalibrationError: α is outside (0, 1), or the camera originals are too few for it.
+        CalibrationError: α is outside (0, 1), or the camera originals are too few even for α.
     """
     check_alpha(alpha)
-    if calibration.real_margins is not None:
-        check_enough(len(calibration.real_margins), alpha, "camera calibration images")
-    return calibration.real_margins
+    check_enough(originals, alpha, "camera calibration images")
+    return max(ACCUSATION_SHARE * alpha, smallest_alpha(originals))
 
 
 def real_margin(class_score: npt.NDArray[np.floating], real: int) -> Float64Array:

@@ -37,7 +37,7 @@ class DecisionRule:
 
     An image is unknown when its density is unusual among what the model knows (p-value ≤ α). Else its nearest class
     answers; but where the bundle has camera originals, a generator is named only for an image that is unusual among
-    them as well (real p-value ≤ α), so that a camera original is accused with probability at most α.
+    them as well, at the stricter `conformal.accusation_level`: so often, at most, is a camera original accused.
 
     Args:
         generators, real_class: as in the manifest.
@@ -57,7 +57,10 @@ class DecisionRule:
         self._groups: list[tuple[Float64Array, str]] = [
             conformal.group(calibration, index, alpha) for index in range(len(self._generators))
         ]
-        self._real_margins = conformal.real_list(calibration, alpha)
+        self._real_margins = calibration.real_margins
+        self.accusation_level: float | None = None
+        if self._real_margins is not None:
+            self.accusation_level = conformal.accusation_level(len(self._real_margins), alpha)
 
     def decide(self, class_score: Array, log_density: float) -> Decision:
         """The answer for one image.
@@ -74,7 +77,7 @@ class DecisionRule:
         if self._real is not None and self._real_margins is not None:
             margin = float(conformal.real_margin(class_score, self._real))
             real_p_value = conformal.p_value(self._real_margins, margin)
-        verdict = answer(p_value, real_p_value, best == self._real, self.alpha)
+        verdict = answer(p_value, real_p_value, best == self._real, self.alpha, self.accusation_level)
         return Decision(
             verdict=verdict,
             generator=nearest if verdict == "known" else None,
@@ -90,7 +93,7 @@ class DecisionRule:
 
 
 def answer(
-    p_value: float, real_p_value: float | None, nearest_is_real: bool, alpha: float
+    p_value: float, real_p_value: float | None, nearest_is_real: bool, alpha: float, accusation_level: float | None
 ) -> Literal["known", "real", "unknown"]:
     """The verdict that p-values give, of one image or merged over a track.
 
@@ -98,12 +101,15 @@ def answer(
         p_value: of the density among calibration images.
         real_p_value: of the margin among camera originals; None where the bundle has none.
         nearest_is_real: whether the best class is that of camera originals.
+        accusation_level: what the real p-value must not exceed for a generator to be named; None without one.
     """
     if p_value <= alpha:
         return "unknown"
     if nearest_is_real:
         return "real"
-    return "known" if real_p_value is None or real_p_value <= alpha else "unknown"
+    if real_p_value is None or accusation_level is None:
+        return "known"
+    return "known" if real_p_value <= accusation_level else "unknown"
 
 
 def softmax(class_score: Array, temperature: float) -> Float64Array:

@@ -280,6 +280,7 @@ class Screener:
             nearest=decision.nearest,
             p_value=decision.p_value,
             real_p_value=decision.real_p_value,
+            accusation_level=self._rule.accusation_level,
             alpha=self.alpha,
             calibration=decision.calibration,
             log_density=log_density,

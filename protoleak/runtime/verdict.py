@@ -73,12 +73,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: the path as given; None for an image from memory.
         verdict: "known" (made by `generator`), "real" (consistent with the camera pictures of the training) or
-            "unknown" (p_value ≤ alpha; or nearest to a generator, but with a real_p_value above alpha).
+            "unknown" (p_value ≤ alpha; or nearest to a generator, but not unlike enough to camera originals).
         generator: the generator that is named, only when known.
         nearest: the class with the highest score, whatever the verdict.
         p_value: share of the calibration images that are as unusual as this one, in (0, 1].
         real_p_value: share of the camera calibration images that are as unlike a camera original as this one, in
-            (0, 1]; a generator is named only where it is ≤ alpha. None for a bundle that has no such images.
+            (0, 1]; a generator is named only where it is ≤ accusation_level. None for a bundle without such images.
+        accusation_level: alpha/5, or the lowest that the number of camera calibration images allows; None without them.
         alpha: significance level.
         calibration: what the p-value is a rank among.
         log_density: Gaussian kernel log density under the training images, in nats.
@@ -96,6 +97,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     nearest: str
     p_value: float
     real_p_value: float | None
+    accusation_level: float | None
     alpha: float
     calibration: CalibrationGroup
     log_density: float

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from protoleak.bundle import Bundle, Calibration
 from protoleak.errors import CalibrationError
 from protoleak.manifest import Manifest
+from protoleak.runtime.conformal import accusation_level
 from protoleak.runtime.decision import DecisionRule, explain, softmax
 
 CALIBRATION = Calibration(
@@ -67,27 +68,39 @@ def test_p_value_equal_to_alpha_is_unknown(manifest: Manifest) -> None:
 
 
 def test_a_generator_is_named_only_for_an_image_that_is_unusual_among_camera_originals(manifest: Manifest) -> None:
-    guarded = replace(CALIBRATION, real_margins=np.arange(-2.0, 17.0))  # of 19 camera originals
+    guarded = replace(CALIBRATION, real_margins=np.arange(-2.0, 197.0))  # of 199 camera originals
     rule = DecisionRule(manifest.generators, manifest.real_class, guarded, 0.05)
+    assert rule.accusation_level == pytest.approx(0.01)
     for scores, verdict, real_p_value in [
-        ([3.0, 1.0, 0.9], "known", 0.05),  # 2.1 below the generator: below all
-        ([3.0, 1.0, 1.0], "unknown", 0.1),  # as far as the lowest, which counts
-        ([3.0, 1.0, 2.9], "unknown", 0.15),
-        ([1.0, 2.0, 3.0], "real", 0.25),  # above it: the camera class answers, however usual
+        ([3.0, 1.0, 0.9], "known", 1 / 200),  # 2.1 below the generator: below all
+        ([3.0, 1.0, 1.0], "known", 2 / 200),  # as far as the lowest, which counts
+        ([3.0, 1.0, 2.0], "unknown", 3 / 200),
+        ([1.0, 2.0, 3.0], "real", 5 / 200),  # above it: the camera class answers, however usual
     ]:
         decision = rule.decide(np.float32(scores), 130.0)
         assert (decision.verdict, decision.real_p_value) == (verdict, pytest.approx(real_p_value))
         assert (decision.generator is not None) == (verdict == "known")
 
 
-def test_camera_originals_are_accused_at_most_at_rate_alpha_whatever_the_classes_say(manifest: Manifest) -> None:
+@pytest.mark.parametrize(("originals", "level"), [(19, 0.05), (49, 0.02), (99, 0.01), (1000, 0.01)])
+def test_the_level_is_a_fifth_of_alpha_or_the_lowest_that_the_camera_originals_allow(
+    originals: int, level: float
+) -> None:
+    assert accusation_level(originals, 0.05) == pytest.approx(level)
+
+
+@pytest.mark.parametrize("originals", [30, 150])
+def test_camera_originals_are_accused_at_most_at_the_level_whatever_the_classes_say(
+    manifest: Manifest, originals: int
+) -> None:
     random, accused, trials = np.random.default_rng(4), 0, 4000
     for _ in range(trials):
-        margins = random.standard_normal(31)  # all alike: 30 of the calibration and one more, most below zero
-        calibration = replace(CALIBRATION, real_margins=np.sort(margins[:30] - 1.5))
+        margins = random.standard_normal(originals + 1) - 1.5  # all alike, and most nearer to a generator
+        calibration = replace(CALIBRATION, real_margins=np.sort(margins[1:]))
         rule = DecisionRule(manifest.generators, manifest.real_class, calibration, 0.05)
-        accused += rule.decide(np.array([1.5 - margins[30], -99.0, 0.0]), 130.0).verdict == "known"
-    assert accused <= 0.05 * trials + 4 * np.sqrt(0.05 * 0.95 * trials)
+        accused += rule.decide(np.array([-margins[0], -99.0, 0.0]), 130.0).verdict == "known"
+    level = accusation_level(originals, 0.05)
+    assert accused <= trials * level + 4 * np.sqrt(trials * level)
 
 
 def test_too_few_camera_originals_for_alpha_are_refused_by_name(manifest: Manifest) -> None:

@@ -274,6 +274,16 @@ def test_pillow_image_opened_but_not_loaded_is_taken(screener: protoleak.Screene
 
 def test_verdict_schema_holds_the_documented_fields() -> None:
     assert {field.name for field in msgspec.structs.fields(protoleak.Verdict)} == {
-        *("source", "verdict", "generator", "nearest", "p_value", "real_p_value", "alpha", "calibration"),
+        *(
+            "source",
+            "verdict",
+            "generator",
+            "nearest",
+            "p_value",
+            "real_p_value",
+            "accusation_level",
+            "alpha",
+            "calibration",
+        ),
         *("log_density", "scores", "probabilities", "why", "notes", "input", "bundle", "engine", "milliseconds"),
     }

@@ -179,8 +179,8 @@ def made(bundle: Bundle) -> Iterator[str]:
     yield "encoder, trains the attribution network, exports and evaluates, with the commands that users have."
     trained = bundle.manifest.provenance["model"]
     images = sum(trained["images"]["train"].values())
-    yield f"Training saw {images} pictures of the classes, {trained['auxiliary_images']} of auxiliary generators (siblings"
-    yield f"of the known ones) and {trained['negative_images']} negatives, photographs of other things."
+    yield f"Training saw {images} pictures of the classes, {trained['auxiliary_images']} of auxiliary generators"
+    yield f"(siblings of the known ones) and {trained['negative_images']} negatives, photographs of other things."
     if "correlation_mean" in distilled:
         mean, lowest = distilled["correlation_mean"], distilled["correlation_lowest"]
         yield f"The latent encoder follows its teacher with a mean correlation of {mean:.3f}"

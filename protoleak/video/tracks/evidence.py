@@ -4,9 +4,9 @@ Frames of one person are anything but independent: neighbours are nearly the sam
 a rule that is valid under any dependence: for p-values p_1 … p_K, min(1, 2 · mean) is a p-value (Rüschendorf 1982,
 "Random variables with maximum sums", Theorem 2; Vovk and Wang 2020, "Combining p-values via averaging", Biometrika 107,
 which shows that no factor below 2 holds for all K). With it, a track of a known generator is called unknown with
-probability at most alpha, if each of its faces would be alone; and so a track of camera originals, whose p-values among
-such originals are merged alike, is accused. The promise is for the verdict at one count of faces, such as the track's
-last; not for "never unknown at any moment of it".
+probability at most alpha, if each of its faces would be alone; and a track of camera originals, whose p-values among
+such originals are merged alike, is accused with at most twice the accusation level, and never more than alpha. The
+promise is for the verdict at one count of faces, such as the track's last; not for "never unknown at any moment of it".
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Evidence:
         self._faces = 0
         self._p_values = 0.0
         self._real_p_values: float | None = 0.0
+        self._accusation_level: float | None = None
         self._scores: dict[str, float] = {}
 
     def add(self, verdict: Verdict) -> None:
@@ -40,6 +41,7 @@ class Evidence:
         self._p_values += verdict.p_value
         if self._real_p_values is not None:
             self._real_p_values = None if verdict.real_p_value is None else self._real_p_values + verdict.real_p_value
+        self._accusation_level = verdict.accusation_level
         for name, score in verdict.scores.items():
             self._scores[name] = self._scores.get(name, 0.0) + score
 
@@ -54,7 +56,9 @@ class Evidence:
             real_p_value = merged_p_value(self._real_p_values / self._faces)
         verdict: TrackAnswer = "undecided"
         if nearest is not None and self._faces >= self._minimum:
-            verdict = answer(p_value, real_p_value, nearest == self._real_class, self._alpha)
+            # Merged p-values are twice their mean: so the mean must not exceed the level, as for one face.
+            level = None if self._accusation_level is None else min(self._alpha, 2 * self._accusation_level)
+            verdict = answer(p_value, real_p_value, nearest == self._real_class, self._alpha, level)
         return TrackVerdict(
             verdict=verdict,
             generator=nearest if verdict == "known" else None,

@@ -83,6 +83,7 @@ def face(
         nearest=of_track.nearest or "dawn",
         p_value=0.02 if answer == "unknown" else 0.35,
         real_p_value=0.3 if answer == "real" else 0.01,
+        accusation_level=0.01,
         alpha=0.05,
         calibration=CalibrationGroup("generator", 60),
         log_density=-12.5,

@@ -42,8 +42,8 @@ def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> lis
     if track.p_value > run.alpha:
         return [
             f"By the mean scores of {faces}, these pictures resemble most those made by {track.nearest}, but they are "
-            f"not unlike enough to the bundle's camera originals for an accusation: the merged p-value among these is "
-            f"{track.real_p_value:.3f}, above α = {run.alpha:g}.",
+            f"not unlike enough to the bundle's camera originals for an accusation: the merged p-value among these, "
+            f"{track.real_p_value:.3f}, is too high.",
             p_value,
             "It says neither that the face was generated nor that it is real.",
         ]
