@@ -84,6 +84,10 @@ def test_false_rejection_stands_beside_its_promise(variant: VariantReport, repor
     assert rejection.promised_on_average == report.alpha
     assert rejection.promised_on_average < rejection.bound_95
     assert rejection.rejected.count == sum(part.count for part in rejection.per_generator.values())
+    # A picture is rejected or withheld, not both: together they are what is called unknown.
+    assert variant.confusion is not None
+    unknown = sum(row[-1] for name, row in variant.confusion.rows.items() if name in GENERATORS)
+    assert rejection.rejected.count + rejection.withheld.count == unknown
     assert rejection.within_bound == (rejection.rejected.count <= rejection.bound_95 * rejection.rejected.of)
 
 

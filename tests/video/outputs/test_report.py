@@ -17,6 +17,7 @@ from protoleak.video.events import FailureEvent, GapEvent, TrackEvent
 from protoleak.video.outputs.report.page import report_page
 from protoleak.video.outputs.report.report import Report
 from protoleak.video.outputs.report.story import FACES_KEPT, POINTS_KEPT, TRACKS_KEPT, SourceStory, Thinned
+from protoleak.video.outputs.report.words import verdict_words
 from protoleak.video.outputs.timeline import CELLS, Timeline, clock
 from tests.browser import check_plots, chromium, fits, opened
 from tests.video.outputs.made import RUN, crop, ended, face, info, statistics, track_verdict
@@ -62,6 +63,16 @@ def test_a_named_generator_comes_with_what_it_does_not_mean() -> None:
 )
 def test_other_answers_say_their_limits_too(answer: Answer, words: str) -> None:
     assert words in page(told(answer))
+
+
+def test_an_unusual_track_and_a_withheld_one_are_unknown_for_different_reasons() -> None:
+    for p_value, said, unsaid in (
+        (0.03, "unlike everything that the bundle knows", "accusation:"),
+        (0.4, "not unlike enough to the bundle's camera originals for an accusation:", "unlike everything"),
+    ):
+        words = " ".join(verdict_words(track_verdict("unknown", 5, p_value, real_p_value=0.3), RUN, None))
+        assert said in words
+        assert unsaid not in words
 
 
 def test_an_undecided_track_shows_no_reasons() -> None:
