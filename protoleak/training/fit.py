@@ -196,9 +196,11 @@ def _loss(
     """Everything goes through the network as one batch, so that batch normalisation sees what it will see deployed."""
     count = math.ceil(settings.mixed_share * len(z0)) if settings.mixed_negatives else 0
     mixed = mixed_negatives(z0, labels, count)
-    z_t = noising.with_fresh_noise(torch.cat([z0, mixed, given]))
-    dropped = torch.rand(z_t.shape[:2]) < settings.timestep_dropout
-    h, g = embed_kept(network, z_t, dropped, settings.bfloat16)
+    images = torch.cat([z0, mixed, given])
+    dropped = torch.rand(len(images), network.config.timesteps) < settings.timestep_dropout
+    dropped[:, 0] &= ~dropped.all(dim=1)  # no image loses all its timesteps
+    kept = noising.with_fresh_noise(images, ~dropped, torch.bfloat16 if settings.bfloat16 else torch.float32)
+    h, g = embed_kept(network, kept, dropped)
     embedding, gate, timestep_weight = network.pool(h, g, dropped)
     class_score = network.class_score(network.prototype_distance(embedding, gate))
     of_class, of_mixed, of_given = torch.split(class_score, [len(z0), len(mixed), len(given)])
@@ -209,20 +211,19 @@ def _loss(
     return loss
 
 
-def embed_kept(
-    network: Attributor, z_t: torch.Tensor, dropped: torch.Tensor, bfloat16: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `Attributor.embed_timesteps`, without spending time on dropped timesteps: what it gives there is 0.
+def embed_kept(network: Attributor, kept: torch.Tensor, dropped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `Attributor.embed_timesteps`, of the timesteps that are not dropped: what it gives for the others is 0.
 
-    Marks are mended in place in `dropped` bool [N, T], so that no image loses all its timesteps.
+    Args:
+        kept: float32 or bfloat16 [kept, C', h, w], the type that the encoder is to compute in.
+        dropped: bool [N, T].
     """
-    dropped[:, 0] &= ~dropped.all(dim=1)
-    kept = z_t[~dropped]
-    if bfloat16:  # autocast would convert as well, but in a pass of its own
-        kept = kept.to(dtype=torch.bfloat16, memory_format=torch.channels_last)
+    bfloat16 = kept.dtype == torch.bfloat16
+    if bfloat16:  # its convolutions are fast in this layout only
+        kept = kept.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         embedded = network.backbone.encoder(kept).float()
-    h = embedded.new_zeros(*z_t.shape[:2], embedded.shape[1])
+    h = embedded.new_zeros(*dropped.shape, embedded.shape[1])
     h[~dropped] = embedded
     g = network.backbone.att.gate(h) if network.config.gate else torch.ones_like(h)
     return h, g

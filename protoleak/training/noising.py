@@ -52,10 +52,23 @@ class Noising:
         z_t = torch.addcmul(z0[:, None] * self.latent_factor, self.bank, self.noise_factor)
         return self._with_low_frequency(z_t)
 
-    def with_fresh_noise(self, z0: torch.Tensor) -> torch.Tensor:
-        """z_t with noise of its own for each image and timestep, drawn from torch's global generator."""
-        z_t = torch.randn(z0.shape[0], self.bank.shape[0], *z0.shape[1:])
-        return self._with_low_frequency(z_t.mul_(self.noise_factor).addcmul_(z0[:, None], self.latent_factor))
+    def with_fresh_noise(
+        self, z0: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype = torch.float32
+    ) -> torch.Tensor:
+        """z_t with noise of its own for each image and timestep, drawn from torch's global generator.
+
+        Args:
+            z0: float32 [N, C, h, w].
+            wanted: bool [N, T]; the others cost nothing.
+            dtype: of the result; the noise is drawn and added in float32.
+
+        Returns:
+            [wanted, C', h, w], image by image and timestep by timestep.
+        """
+        image, timestep = torch.nonzero(wanted, as_tuple=True)
+        z_t = torch.randn(len(image), *z0.shape[1:])
+        z_t.mul_(self.noise_factor[timestep]).addcmul_(z0[image], self.latent_factor[timestep])
+        return self._with_low_frequency(z_t.to(dtype))
 
     def _with_low_frequency(self, z_t: torch.Tensor) -> torch.Tensor:
         """Appends P_h X P_wᵀ of every plane on the channel axis: [N, T, C, h, w] → [N, T, C', h, w].
@@ -64,5 +77,5 @@ class Noising:
         """
         if self.projections is None:
             return z_t
-        left, right = self.projections
+        left, right = (projection.to(z_t.dtype) for projection in self.projections)
         return torch.cat([z_t, left @ (z_t @ right.T)], dim=-3)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,7 +31,8 @@ def test_noising_with_the_bank_agrees_with_the_reference_formulas(components: in
 def test_fresh_noise_differs_between_images_and_timesteps_and_has_unit_variance() -> None:
     torch.manual_seed(0)
     noising = Noising.build(TIMESTEPS, SHAPE, 7, None)
-    z_t = noising.with_fresh_noise(torch.zeros(64, *SHAPE))
+    every = torch.ones(64, len(TIMESTEPS), dtype=torch.bool)
+    z_t = noising.with_fresh_noise(torch.zeros(64, *SHAPE), every).unflatten(0, every.shape)
     noise = z_t / noising.noise_factor
     assert not torch.equal(noise[0], noise[1])
     assert not torch.equal(noise[:, 0], noise[:, 1])
@@ -40,10 +42,22 @@ def test_fresh_noise_differs_between_images_and_timesteps_and_has_unit_variance(
 def test_low_frequency_half_of_fresh_noise_is_the_projection_of_the_same_noise() -> None:
     torch.manual_seed(0)
     noising = Noising.build(TIMESTEPS, SHAPE, 7, 3)
-    z_t = noising.with_fresh_noise(torch.randn(2, *SHAPE))
+    z_t = noising.with_fresh_noise(torch.randn(2, *SHAPE), torch.ones(2, len(TIMESTEPS), dtype=torch.bool))
     assert noising.projections is not None
     left, right = noising.projections
-    torch.testing.assert_close(z_t[:, :, 4:], left @ z_t[:, :, :4] @ right.T, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(z_t[:, 4:], left @ z_t[:, :4] @ right.T, rtol=1e-4, atol=1e-4)
+
+
+def test_only_wanted_timesteps_are_noised_each_with_its_own_factors_in_the_order_of_images() -> None:
+    noising = Noising.build(TIMESTEPS, SHAPE, 7, None)
+    silent = replace(noising, noise_factor=torch.zeros_like(noising.noise_factor))
+    z0 = torch.randn(3, *SHAPE)
+    wanted = torch.zeros(3, len(TIMESTEPS), dtype=torch.bool)
+    wanted[2, 0] = wanted[0, 1] = True
+    z_t = silent.with_fresh_noise(z0, wanted, torch.bfloat16)
+    assert z_t.dtype == torch.bfloat16
+    expected = torch.stack([z0[0] * noising.latent_factor[1], z0[2] * noising.latent_factor[0]])
+    torch.testing.assert_close(z_t, expected.to(torch.bfloat16))
 
 
 def test_entropy_loss_is_zero_for_equal_weights_and_log_t_for_a_single_timestep() -> None:
@@ -94,8 +108,8 @@ def test_skipping_dropped_timesteps_pools_the_same_as_zeroing_them() -> None:
     )
     network = Attributor(config).eval()  # in evaluation mode batch normalisation doesn't see which are skipped
     z_t = torch.randn(4, 3, 2, 8, 8)
-    dropped = torch.tensor([[0, 0, 0], [1, 0, 1], [1, 1, 1], [0, 1, 0]], dtype=torch.bool)
+    dropped = torch.tensor([[0, 0, 0], [1, 0, 1], [0, 1, 1], [0, 1, 0]], dtype=torch.bool)
     expected = network.pool(*network.embed_timesteps(z_t), dropped.clone())
-    got = network.pool(*embed_kept(network, z_t, dropped, bfloat16=False), dropped)
+    got = network.pool(*embed_kept(network, z_t[~dropped], dropped), dropped)
     for ours, theirs in zip(got, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
