@@ -95,9 +95,9 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
     if variant.real_class is not None:
         yield f"- Camera originals of the test split accused: {share(variant.real_class)}."
     inside = "within" if rejection.within_bound else "outside"
-    yield f"- Known pictures called unknown: {share(rejection.rejected)}, {inside} the bound. Promised on average:"
+    yield f"- Known pictures rejected as unknown by density: {share(rejection.rejected)}, {inside} the bound. Promised on average:"
     yield f"  at most {rejection.promised_on_average:.0%}; with 95 % confidence: {rejection.bound_95:.1%}."
-    yield f"- Known pictures withheld, as too like a camera's for an accusation: {share(rejection.withheld)}."
+    yield f"- Known pictures withheld (also called unknown), as too like a camera's: {share(rejection.withheld)}."
     whole = variant.unknown[ALL_UNKNOWN].open_set if ALL_UNKNOWN in variant.unknown else None
     if whole is not None:
         yield f"- AUROC of known against all unknown generators: {estimate(whole.auroc)}"
@@ -161,6 +161,9 @@ def limits(bundle: Bundle, never_named: dict[str, int]) -> Iterator[str]:
     yield "  blurred or faulty. It is an example that works offline, not a detector of today's generators: most"
     yield "  synthetic faces on the web were made by something it has never seen. For those the right answer is"
     yield "  `unknown`, and how often it says so of new generators is not known beyond the table."
+    yield "- A generator is named only at a fifth of α against camera originals. That share was set after a first"
+    yield "  bundle with α itself had accused 7 of the same 40 real faces (docs/decisions/0009-naming-a-generator.md):"
+    yield "  the count of this one is optimistic by that choice, and its price is the pictures that are withheld."
     yield "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not"
     yield "  mean authentic."
     yield "- A new pipeline that resembles a known one is named after it: see the table of unknowns."
