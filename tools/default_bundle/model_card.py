@@ -95,8 +95,8 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
     if variant.real_class is not None:
         yield f"- Camera originals of the test split accused: {share(variant.real_class)}."
     inside = "within" if rejection.within_bound else "outside"
-    yield f"- Known pictures rejected as unknown by density: {share(rejection.rejected)}, {inside} the bound. Promised on average:"
-    yield f"  at most {rejection.promised_on_average:.0%}; with 95 % confidence: {rejection.bound_95:.1%}."
+    yield f"- Known pictures rejected as unknown by density: {share(rejection.rejected)}, {inside} the bound. Promised"
+    yield f"  on average: at most {rejection.promised_on_average:.0%}; with 95 % confidence: {rejection.bound_95:.1%}."
     yield f"- Known pictures withheld (also called unknown), as too like a camera's: {share(rejection.withheld)}."
     whole = variant.unknown[ALL_UNKNOWN].open_set if ALL_UNKNOWN in variant.unknown else None
     if whole is not None:
