@@ -60,6 +60,7 @@ def summarise(bundle: Bundle, alpha: float) -> dict[str, Any]:
         variants[name] = {
             "report": ordered | variant.report,
             "false_rejection_bounds": _bounds(manifest, variant.calibration, alpha),
+            "accusation_level": _accusation_level(variant.calibration, alpha),
             "calibrated_softmax": variant.calibration.temperature is not None,
         }
     return {
@@ -85,6 +86,12 @@ def summarise(bundle: Bundle, alpha: float) -> dict[str, Any]:
         "provenance": manifest.provenance,
         "files": {name: record.size for name, record in manifest.files.items()},
     }
+
+
+def _accusation_level(calibration: Calibration, alpha: float) -> float | None:
+    """How often, at most, a camera original like those of the calibration is accused; None without a promise."""
+    margins = calibration.real_margins
+    return None if margins is None else conformal.accusation_level(len(margins), alpha)
 
 
 def _bounds(manifest: Manifest, calibration: Calibration, alpha: float) -> list[dict[str, Any]]:
@@ -122,6 +129,12 @@ def _print(summary: dict[str, Any], console: Console) -> None:
                 _print_bounds(variant["false_rejection_bounds"], summary["alpha"], console)
         if "real_faces_accused" not in report:
             _print_bounds(variant["false_rejection_bounds"], summary["alpha"], console)
+    for name, variant in summary["variants"].items():
+        if variant["accusation_level"] is not None:
+            console.print(
+                f"\n[bold]Accusation at alpha {summary['alpha']:g}[/bold], {escape(name)}: a generator is named for "
+                f"at most {variant['accusation_level']:.1%} of camera originals like those of the calibration"
+            )
     console.print("\n[bold]What it is[/bold]")
     shown = ("created", "sha256", "hashes", "head", "timesteps", "low_frequency_components", "density", "face_detector")
     real = summary["real_class"]

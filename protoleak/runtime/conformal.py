@@ -54,13 +54,12 @@ def group(calibration: Calibration, generator_index: int, alpha: float) -> tuple
 def accusation_level(originals: int, alpha: float) -> float:
     """The level at which "a camera took this" is rejected before a generator is named: α/5, since accusing a photograph
     is worse than calling a known generator unknown; where so few camera originals don't allow that, the lowest that
-    they allow, which is at most α.
+    they allow, 1/(n + 1), which for fewer than 1/α − 1 of them is more than α.
 
     Raises:
-        CalibrationError: α is outside (0, 1), or the camera originals are too few even for α.
+        CalibrationError: α is outside (0, 1).
     """
     check_alpha(alpha)
-    check_enough(originals, alpha, "camera calibration images")
     return max(ACCUSATION_SHARE * alpha, smallest_alpha(originals))
 
 
@@ -70,14 +69,14 @@ def real_margin(class_score: npt.NDArray[np.floating], real: int) -> Float64Arra
     return np.asarray(scores[..., real] - np.delete(scores, real, axis=-1).max(axis=-1))
 
 
-def check_enough(n: int, alpha: float, images: str = "calibration images") -> None:
+def check_enough(n: int, alpha: float) -> None:
     """Raises CalibrationError where n calibration images allow no α as small; the message names the smallest."""
     if smallest_alpha(n) <= alpha:
         return
     if n == 0:
-        raise CalibrationError(f"there are no {images}, so no alpha is possible: calibrate with real data")
+        raise CalibrationError("there is no calibration image, so no alpha is possible: calibrate with real data")
     raise CalibrationError(
-        f"alpha {alpha:g} is too small for {n} {images}: the smallest possible alpha is "
+        f"alpha {alpha:g} is too small for {n} calibration images: the smallest possible alpha is "
         f"{_round_up(smallest_alpha(n))}; ask for that or more, or calibrate with more images"
     )
 

@@ -79,7 +79,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         p_value: share of the calibration images that are as unusual as this one, in (0, 1].
         real_p_value: share of the camera calibration images that are as unlike a camera original as this one, in
             (0, 1]; a generator is named only where it is ≤ accusation_level. None for a bundle without such images.
-        accusation_level: alpha/5, or the lowest that the number of camera calibration images allows; None without them.
+        accusation_level: alpha/5, or 1/(n + 1) where n camera calibration images allow no less; None without them.
         alpha: significance level.
         calibration: what the p-value is a rank among.
         log_density: Gaussian kernel log density under the training images, in nats.

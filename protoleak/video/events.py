@@ -30,8 +30,8 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
         p_value: min(1, 2 · mean of the faces' p-values): valid whatever the dependence between frames (Rüschendorf
             1982; Vovk & Wang 2020, "Combining p-values via averaging"). 1 before the first attributed face.
         real_p_value: the faces' p-values among camera originals, merged alike; a generator is named only where it is at
-            most twice the faces' accusation level, and at most α. None before the first attributed face, and for a
-            bundle without camera originals.
+            most twice the faces' accusation level. None before the first attributed face, and for a bundle without
+            camera originals.
         evidence: number of attributed faces.
         scores: class → mean of the head's scores.
     """

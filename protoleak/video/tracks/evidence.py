@@ -5,8 +5,8 @@ a rule that is valid under any dependence: for p-values p_1 … p_K, min(1, 2 ·
 "Random variables with maximum sums", Theorem 2; Vovk and Wang 2020, "Combining p-values via averaging", Biometrika 107,
 which shows that no factor below 2 holds for all K). With it, a track of a known generator is called unknown with
 probability at most alpha, if each of its faces would be alone; and a track of camera originals, whose p-values among
-such originals are merged alike, is accused with at most twice the accusation level, and never more than alpha. The
-promise is for the verdict at one count of faces, such as the track's last; not for "never unknown at any moment of it".
+such originals are merged alike, is accused with at most twice the accusation level. The promise is for the verdict at
+one count of faces, such as the track's last; not for "never unknown at any moment of it".
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Evidence:
         verdict: TrackAnswer = "undecided"
         if nearest is not None and self._faces >= self._minimum:
             # Merged p-values are twice their mean: so the mean must not exceed the level, as for one face.
-            level = None if self._accusation_level is None else min(self._alpha, 2 * self._accusation_level)
+            level = None if self._accusation_level is None else 2 * self._accusation_level
             verdict = answer(p_value, real_p_value, nearest == self._real_class, self._alpha, level)
         return TrackVerdict(
             verdict=verdict,
