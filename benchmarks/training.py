@@ -24,7 +24,6 @@ import torch
 
 from protoleak.benchmark.machine import describe_machine
 from protoleak.bundle import Bundle
-from protoleak.model.attributor import AttributorConfig
 from protoleak.training.fit import Latents, fit
 from protoleak.training.memory import keep_freed_memory
 from protoleak.training.noising import Noising
@@ -44,15 +43,8 @@ def epoch_seconds(settings: TrainingSettings, images: int, latent_shape: tuple[i
         z0 = torch.randn(count, *latent_shape, generator=random)
         return Latents(z0, torch.arange(count) % GENERATORS)
 
-    config = AttributorConfig(
-        backbone=settings.backbone,
-        in_channels=latent_shape[0] * (1 if settings.low_frequency_components is None else 2),
-        embedding_size=settings.embedding_size,
-        generators=GENERATORS,
-        prototypes_per_generator=settings.prototypes_per_generator,
-        timesteps=len(settings.timesteps),
-    )
-    noising = Noising.build(settings.timesteps, latent_shape, settings.noise_seed, settings.low_frequency_components)
+    config = settings.network(latent_shape, GENERATORS)
+    noising = Noising.of(settings, latent_shape)
     train, validation = latents(images), latents(round(VALIDATION_SHARE * images))
 
     ends: list[float] = []

@@ -8,6 +8,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,10 +272,12 @@ def test_pickled_calibration_is_refused_and_not_executed(with_file: Callable[[st
 
 
 @pytest.mark.parametrize("values", [[2.0, 1.0], [np.nan], [-np.inf, 1.0]])
+@pytest.mark.parametrize("field", ["overall", "real_margins"])
 def test_calibration_that_is_not_sorted_and_finite_is_refused(
-    with_file: Callable[[str, bytes], Path], values: list[float]
+    with_file: Callable[[str, bytes], Path], field: str, values: list[float]
 ) -> None:
-    calibration = Calibration(np.array(values), (np.zeros(1),) * 3, None)
+    sound = Calibration(np.zeros(1), (np.zeros(1),) * 3, None, real_margins=np.zeros(1))
+    calibration = replace(sound, **{field: np.array(values)})
     with pytest.raises(BundleError, match="sorted"):
         Bundle.load(with_file(CALIBRATION, calibration.to_bytes())).variant("fp32")
 

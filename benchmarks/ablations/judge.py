@@ -73,8 +73,9 @@ class Judge:
 
         calibrated = score(held_out)
         generators, real = self.manifest.generators, self.manifest.real_class
-        camera = None if real is None else labels["calibration"] == generators.index(real)
-        calibration = calibrate(calibrated.log_density, calibrated.class_score, generators, None, camera, real)
+        calibration = calibrate(
+            calibrated.log_density, calibrated.class_score, generators, None, labels["calibration"], real
+        )
         found = score(measured)
         decisions = found.decisions(calibration, generators, real, self.alpha)
         outputs = Outputs(

@@ -9,7 +9,7 @@ import msgspec
 import torch
 
 from benchmarks.ablations.latents import Encoded, Part
-from protoleak.model.attributor import Attributor, AttributorConfig
+from protoleak.model.attributor import Attributor
 from protoleak.training.fit import Latents, fit
 from protoleak.training.noising import Noising
 from protoleak.training.progress import Progress
@@ -73,16 +73,8 @@ def train_variation(
     settings = msgspec.structs.replace(base, **variation.settings)
     train, validation = encoded.splits["train"], encoded.splits["validation"]
     latent_shape = (train.z0.shape[1], train.z0.shape[2], train.z0.shape[3])
-    config = AttributorConfig(
-        backbone=settings.backbone,
-        in_channels=latent_shape[0] * (1 if settings.low_frequency_components is None else 2),
-        embedding_size=settings.embedding_size,
-        generators=classes,
-        prototypes_per_generator=settings.prototypes_per_generator,
-        timesteps=len(settings.timesteps),
-    )
-    config = msgspec.structs.replace(config, **variation.network)
-    noising = Noising.build(settings.timesteps, latent_shape, settings.noise_seed, settings.low_frequency_components)
+    config = msgspec.structs.replace(settings.network(latent_shape, classes), **variation.network)
+    noising = Noising.of(settings, latent_shape)
     result = fit(
         config,
         settings,

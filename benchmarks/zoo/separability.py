@@ -9,20 +9,22 @@ the test split: AUROC of the difference of their scores. A pair near 0.5 is one 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
 from benchmarks.zoo.steps import write_json
 from protoleak.benchmark.machine import describe_machine
+from protoleak.calibration.dataset import Dataset, read_dataset
 from protoleak.calibration.metrics import auroc_known_unknown
 from protoleak.diffusion import Float32Array
-from protoleak.model.attributor import Attributor, AttributorConfig
+from protoleak.model.attributor import Attributor
 from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 from protoleak.training.fit import EVALUATION_BATCH, Latents, fit
@@ -32,27 +34,22 @@ from protoleak.training.noising import Noising
 from protoleak.training.progress import Progress, progress_bar
 from protoleak.training.settings import TrainingSettings
 
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "validation", "test")
 
 
-def classes_of(zoo: Path) -> dict[str, bool]:
-    """Name of each class, and whether it is known; known ones first."""
-    return {
-        path.name: part == "known"
-        for part in ("known", "unknown")
-        for path in sorted((zoo / part).iterdir())
-        if path.is_dir()
-    }
+def read_zoo(zoo: Path) -> tuple[Dataset, Dataset]:
+    """The known and the unknown generators; a network's classes are those of the first, then those of the second."""
+    return read_dataset(zoo / "known"), read_dataset(zoo / "unknown")
 
 
-def read_latents(zoo: Path, encoder: LatentEncoder, split: str, settings: TrainingSettings) -> Latents:
+def read_latents(parts: Sequence[Dataset], encoder: LatentEncoder, split: str, settings: TrainingSettings) -> Latents:
     """Latents of one split of every class, as deployed."""
-    paths, labels = [], []
-    for label, (name, known) in enumerate(classes_of(zoo).items()):
-        folder = zoo / ("known" if known else "unknown")
-        listed = json.loads((folder / "Split.json").read_text())[split][name]
-        paths += [folder / name / file for file in listed]
-        labels += [label] * len(listed)
+    paths, labels, before = [], [], 0
+    for part in parts:
+        samples = getattr(part, split)
+        paths += [sample.path for sample in samples]
+        labels += [before + sample.label for sample in samples]
+        before += len(part.generators)
     with progress_bar() as progress:
         encoded = encode_images(
             encoder,
@@ -67,21 +64,14 @@ def read_latents(zoo: Path, encoder: LatentEncoder, split: str, settings: Traini
 
 
 def train_on_all(
-    encoder: LatentEncoder, splits: dict[str, Latents], settings: TrainingSettings
+    encoder: LatentEncoder, splits: dict[str, Latents], classes: int, settings: TrainingSettings
 ) -> tuple[Attributor, Noising]:
     """The network that has seen every class."""
     shape = encoder.latent_shape(settings.image_size)
-    noising = Noising.build(settings.timesteps, shape, settings.noise_seed, settings.low_frequency_components)
-    config = AttributorConfig(
-        backbone=settings.backbone,
-        in_channels=2 * shape[0],
-        embedding_size=settings.embedding_size,
-        generators=int(splits["train"].labels.max()) + 1,
-        prototypes_per_generator=settings.prototypes_per_generator,
-        timesteps=len(settings.timesteps),
-    )
+    noising = Noising.of(settings, shape)
+    sets = splits["train"], splits["validation"], None
     with progress_bar() as progress:
-        result = fit(config, settings, noising, splits["train"], splits["val"], None, "separability", progress=progress)
+        result = fit(settings.network(shape, classes), settings, noising, *sets, "separability", progress=progress)
     return result.attributor, noising
 
 
@@ -92,16 +82,24 @@ def class_scores(network: Attributor, noising: Noising, z0: torch.Tensor) -> Flo
     return np.asarray(torch.cat(parts).numpy())
 
 
-def pairs(scores: Float32Array, labels: np.ndarray, classes: dict[str, bool]) -> dict[str, dict[str, float]]:
-    """unknown class → known class → AUROC of the difference of the two scores, on pictures of the two."""
-    names = list(classes)
-    found: dict[str, dict[str, float]] = {}
-    for unknown in (name for name, known in classes.items() if not known):
-        for known in (name for name, is_known in classes.items() if is_known):
-            one, other = names.index(known), names.index(unknown)
+def pairs(
+    scores: Float32Array, labels: npt.NDArray[np.int64], known: Sequence[str], unknown: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """AUROC of the difference of two classes' scores on the pictures of the two, of each unknown against each known.
+
+    Args:
+        scores: float32 [n, K], of the known classes, then the unknown.
+        labels: int64 [n].
+
+    Returns:
+        unknown class → known class → AUROC.
+    """
+    found: dict[str, dict[str, float]] = {name: {} for name in unknown}
+    for other, new in enumerate(unknown, start=len(known)):
+        for one, name in enumerate(known):
             difference = scores[:, one] - scores[:, other]
             area = auroc_known_unknown(difference[labels == one], difference[labels == other])
-            found.setdefault(unknown, {})[known] = round(area, 4)
+            found[new][name] = round(area, 4)
     return found
 
 
@@ -124,13 +122,16 @@ def main() -> None:
         seed=options.seed,
         mixed_negatives=False,
     )
-    splits = {split: read_latents(options.zoo, encoder, split, settings) for split in SPLITS}
-    network, noising = train_on_all(encoder, splits, settings)
-    classes, test = classes_of(options.zoo), splits["test"]
-    found = pairs(class_scores(network, noising, test.z0), test.labels.numpy(), classes)
-    for unknown, against in found.items():
-        nearest = min(against, key=lambda name: against[name])
-        print(f"{unknown}: least against {nearest}, {against[nearest]:.3f}")
+    known, unknown = read_zoo(options.zoo)
+    splits = {split: read_latents((known, unknown), encoder, split, settings) for split in SPLITS}
+    classes = len(known.generators) + len(unknown.generators)
+    network, noising = train_on_all(encoder, splits, classes, settings)
+    test = splits["test"]
+    scores = class_scores(network, noising, test.z0)
+    found = pairs(scores, test.labels.numpy(), known.generators, unknown.generators)
+    for name, against in found.items():
+        nearest = min(against, key=lambda other: against[other])
+        print(f"{name}: least against {nearest}, {against[nearest]:.3f}")
     if options.json:
         record = {
             "what": "AUROC of each unknown class against each known one, of a network that was trained on both",

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from protoleak.calibration.dataset import SPLIT_FILE, list_images, read_dataset
+from protoleak.calibration.dataset import SPLIT_FILE, generator_folders, list_images, read_dataset
 from protoleak.errors import DatasetError
 from protoleak.manifest import Manifest
 
@@ -56,14 +56,12 @@ def labelled_pictures(folder: Path, manifest: Manifest, camera: str | None = Non
     Raises:
         DatasetError: no folder with pictures, or no folder called `camera`.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"--data {folder}: not a folder; give one that holds a folder of images per generator")
+    folders = generator_folders(folder, "--data")
     if (folder / SPLIT_FILE).is_file():
         dataset = read_dataset(folder)
         found = [(sample.path, dataset.generators[sample.label]) for sample in dataset.test]
     else:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        found = [(path, name) for name in names for path in list_images(folder / name)]
+        found = [(path, entry.name) for entry in folders for path in list_images(entry)]
     if not found:
         raise DatasetError(f"--data {folder}: no images in folders of it; give one that holds a folder per generator")
     if camera is not None and camera not in {name for _, name in found}:

@@ -17,8 +17,8 @@ def calibrate(
     class_score: npt.NDArray[np.floating],
     generators: Sequence[str],
     temperature: float | None,
-    real_images: npt.NDArray[np.bool_] | None = None,
-    real_class: str | None = None,
+    labels: npt.NDArray[np.int64],
+    real_class: str | None,
 ) -> Calibration:
     """Sorts the calibration images' log densities, over all and by the generator that each was attributed to, and the
     margins of the camera originals among them.
@@ -30,7 +30,8 @@ def calibrate(
         class_score: [n, K], of the same images and the same variant.
         generators: K names.
         temperature: of the calibrated softmax, or None.
-        real_images: [n], which of the images are camera originals; with `real_class`, their class.
+        labels: int64 [n], the generators that made the images.
+        real_class: the class of camera originals, or None.
 
     Raises:
         CalibrationError: no image, shapes that do not fit, or values that are not finite.
@@ -54,7 +55,11 @@ def calibrate(
         overall=np.sort(densities),
         per_generator=tuple(np.sort(densities[attributed == index]) for index in range(len(generators))),
         temperature=temperature,
-        real_margins=None
-        if real_images is None or real_class is None
-        else np.sort(real_margin(class_score[real_images], generators.index(real_class))),
+        real_margins=None if real_class is None else _real_margins(class_score, labels, generators.index(real_class)),
     )
+
+
+def _real_margins(
+    class_score: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], real: int
+) -> npt.NDArray[np.float64]:
+    return np.sort(real_margin(class_score[labels == real], real))

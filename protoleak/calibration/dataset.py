@@ -82,9 +82,7 @@ def read_dataset(folder: str | Path, real_class: str | None = None) -> Dataset:
             a Split.json that contradicts the files or itself.
     """
     root = Path(folder)
-    if not root.is_dir():
-        raise DatasetError(f"{root} is not a folder: give one that holds a folder of images per generator")
-    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = [entry.name for entry in generator_folders(root)]
     if len(classes) < 2:
         found = f"only the folder {classes[0]!r}" if classes else "no folder"
         raise DatasetError(f"{root} holds {found}: attribution needs at least two classes, one folder of images each")
@@ -101,6 +99,21 @@ def read_dataset(folder: str | Path, real_class: str | None = None) -> Dataset:
         for split, indices in chosen[name].items():
             splits[split] += [Sample(root / name / files[name][i], label, files[name][i]) for i in indices]
     return Dataset(root, tuple(classes), real_class, **{split: tuple(samples) for split, samples in splits.items()})
+
+
+def generator_folders(folder: Path, option: str = "") -> list[Path]:
+    """The visible folders in a folder, by name: one per generator.
+
+    Args:
+        option: that the folder was given with, for the message.
+
+    Raises:
+        DatasetError: it is no folder.
+    """
+    if not folder.is_dir():
+        shown = f"{option} {folder}".lstrip()
+        raise DatasetError(f"{shown} is not a folder: give one that holds a folder of images per generator")
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def list_images(folder: str | Path) -> tuple[Path, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from protoleak.calibration.dataset import SPLIT_FILE, Dataset, Sample, list_images, read_dataset
+from protoleak.calibration.dataset import SPLIT_FILE, Dataset, Sample, generator_folders, list_images, read_dataset
 from protoleak.errors import DatasetError
 from protoleak.evaluation.settings import EvaluationSettings, SplitChoice
 from protoleak.manifest import Manifest
@@ -85,9 +85,7 @@ def read_pictures(manifest: Manifest, settings: EvaluationSettings) -> Pictures:
 
 def _known(manifest: Manifest, folder: Path, choice: SplitChoice) -> tuple[list[Picture], list[str], Dataset | None]:
     """Pictures of known classes, what they are in words, and the data set where its test split is taken."""
-    if not folder.is_dir():
-        raise DatasetError(f"--data {folder}: not a folder; give one that holds a folder of pictures per generator")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    names = [entry.name for entry in generator_folders(folder, "--data")]
     strange = [name for name in names if name not in manifest.generators]
     if strange or not names:
         holds = ", ".join(strange) or "no folder"
@@ -136,9 +134,7 @@ def _every(manifest: Manifest, folder: Path, names: Sequence[str]) -> list[Pictu
 
 
 def _unknown(manifest: Manifest, folder: Path, dataset: Dataset | None) -> tuple[list[Picture], list[str]]:
-    if not folder.is_dir():
-        raise DatasetError(f"--unknown {folder}: not a folder; give one that holds a folder of pictures per generator")
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = generator_folders(folder, "--unknown")
     known = [path.name for path in folders if path.name in manifest.generators]
     if known:
         raise DatasetError(f"--unknown {folder} holds {', '.join(known)}, which the bundle knows: move it to --data")

@@ -87,15 +87,12 @@ def evaluate(
     unknown = {image_set.name: run_others(image_set) for image_set in images.unknown}
     real_faces = None if images.real_faces is None else run_others(images.real_faces)
     temperature = fit_temperature(validation.class_score, validation_labels)
-    real_images = None
-    if manifest.real_class is not None:
-        real_images = calibration_labels == manifest.generators.index(manifest.real_class)
     calibration = calibrate(
         held_out.log_density,
         held_out.class_score,
         manifest.generators,
         temperature,
-        real_images,
+        calibration_labels,
         manifest.real_class,
     )
     report = measure_variant(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.calibration.dataset import Dataset, Sample, list_images
+from protoleak.calibration.dataset import Dataset, Sample, generator_folders, list_images
 from protoleak.errors import DatasetError
 
 
@@ -52,10 +52,7 @@ def unknown_generators(folder: Path) -> list[ImageSet]:
     Raises:
         DatasetError: it is no folder, or a folder without an image.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder: give one that holds a folder of images per unknown generator")
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return [folder_of_images(path.name, path) for path in folders or [folder]]
+    return [folder_of_images(path.name, path) for path in generator_folders(folder) or [folder]]
 
 
 def in_order_of(generators: Sequence[str], dataset: Dataset) -> Dataset:

@@ -19,7 +19,7 @@ from protoleak.bundle import Calibration
 from protoleak.diffusion import Float64Array
 from protoleak.errors import CalibrationError
 
-ACCUSATION_SHARE = 0.2  # of α; see docs/decisions/0009-naming-a-generator.md
+ACCUSATIONS_RARER = 5  # than α; see docs/decisions/0009-naming-a-generator.md
 BISECTIONS = 100  # far more than the 53 bits of a float64 need
 
 
@@ -60,7 +60,7 @@ def accusation_level(originals: int, alpha: float) -> float:
         CalibrationError: α is outside (0, 1).
     """
     check_alpha(alpha)
-    return max(ACCUSATION_SHARE * alpha, smallest_alpha(originals))
+    return max(alpha / ACCUSATIONS_RARER, smallest_alpha(originals))
 
 
 def real_margin(class_score: npt.NDArray[np.floating], real: int) -> Float64Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from protoleak.diffusion import NoiseSchedule, low_frequency_projection, noise_bank
+from protoleak.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Noising:
             projections,
         )
 
+    @classmethod
+    def of(cls, settings: TrainingSettings, latent_shape: tuple[int, int, int]) -> Noising:
+        """That of a training; latent_shape is (C, h, w)."""
+        return cls.build(settings.timesteps, latent_shape, settings.noise_seed, settings.low_frequency_components)
+
     def with_bank(self, z0: torch.Tensor) -> torch.Tensor:
         """z_t with the frozen noise: float32 [N, C, h, w] → [N, T, C', h, w]."""
         z_t = torch.addcmul(z0[:, None] * self.latent_factor, self.bank, self.noise_factor)
@@ -71,7 +77,7 @@ class Noising:
         return self._with_low_frequency(z_t.to(dtype))
 
     def _with_low_frequency(self, z_t: torch.Tensor) -> torch.Tensor:
-        """Appends P_h X P_wᵀ of every plane on the channel axis: [N, T, C, h, w] → [N, T, C', h, w].
+        """Appends P_h X P_wᵀ of every plane on the channel axis: […, C, h, w] → […, C', h, w].
 
         The projection is linear: one of the sum costs what one of the noise alone would, and the latent's comes free.
         """

@@ -10,6 +10,7 @@ import torch
 
 from protoleak.diffusion import NoiseSchedule
 from protoleak.errors import ProtoleakError
+from protoleak.model.attributor import AttributorConfig
 from protoleak.model.backbones import BACKBONE_KINDS, BackboneKind
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -128,6 +129,17 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         components = self.low_frequency_components
         if components is not None and components < 1:
             raise ProtoleakError(f"low_frequency_components is {components}: give 1 or more, or none to leave them out")
+
+    def network(self, latent_shape: tuple[int, int, int], generators: int) -> AttributorConfig:
+        """The network for latents of shape (C, h, w) and so many classes."""
+        return AttributorConfig(
+            backbone=self.backbone,
+            in_channels=latent_shape[0] * (1 if self.low_frequency_components is None else 2),
+            embedding_size=self.embedding_size,
+            generators=generators,
+            prototypes_per_generator=self.prototypes_per_generator,
+            timesteps=len(self.timesteps),
+        )
 
     def check_latent(self, latent_shape: tuple[int, int, int]) -> None:
         """Raises ProtoleakError where these settings do not fit latents of shape (C, h, w)."""

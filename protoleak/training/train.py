@@ -11,9 +11,8 @@ from pathlib import Path
 import msgspec
 import torch
 
-from protoleak.calibration.dataset import Dataset, list_images
+from protoleak.calibration.dataset import Dataset, generator_folders, list_images
 from protoleak.errors import CheckpointError, DatasetError
-from protoleak.model.attributor import AttributorConfig
 from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
     MODEL_FILE,
@@ -118,22 +117,17 @@ def train(
     }
     for split, values in labels.items():
         require_every_class(values, dataset.generators, split, encoded[split].skipped)
-    if negatives is not None:
-        encoded["negatives"] = encode("negatives", list(list_images(negatives)), settings.views)
-        require_every_class(
-            torch.zeros(len(encoded["negatives"].image), dtype=torch.int64),
-            (str(negatives),),
-            "negatives",
-            encoded["negatives"].skipped,
-        )
 
-    others: list[EncodedImages] = []
-    for name, paths in _auxiliary_images(dataset, auxiliary).items():
-        encoded[f"auxiliary {name}"] = encode(f"auxiliary {name}", list(paths), settings.views)
-        others.append(encoded[f"auxiliary {name}"])
-        count = torch.zeros(len(others[-1].image), dtype=torch.int64)
-        require_every_class(count, (name,), "auxiliary", others[-1].skipped)
+    def encode_beside(split: str, folder: str, paths: Sequence[Path]) -> EncodedImages:
+        """Images that no class of the model has, of which at least one must be readable."""
+        found = encoded[split] = encode(split, list(paths), settings.views)
+        require_every_class(torch.zeros(len(found.image), dtype=torch.int64), (folder,), split, found.skipped)
+        return found
 
+    of_no_class = None if negatives is None else encode_beside("negatives", str(negatives), list_images(negatives))
+    others = [
+        encode_beside(f"auxiliary {name}", name, paths) for name, paths in _auxiliary_images(dataset, auxiliary).items()
+    ]
     roots = [root for root in (negatives, auxiliary) if root is not None]
     data_hash = content_hash(
         f"{split} {_name(dataset, roots, path)} {sha256}"
@@ -147,30 +141,18 @@ def train(
         (out / STATE_FILE).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
 
-    config = AttributorConfig(
-        backbone=settings.backbone,
-        in_channels=latent_shape[0] * (1 if settings.low_frequency_components is None else 2),
-        embedding_size=settings.embedding_size,
-        generators=len(dataset.generators),
-        prototypes_per_generator=settings.prototypes_per_generator,
-        timesteps=len(settings.timesteps),
-    )
+    config = settings.network(latent_shape, len(dataset.generators))
     result = fit(
         config,
         settings,
-        Noising.build(settings.timesteps, latent_shape, settings.noise_seed, settings.low_frequency_components),
+        Noising.of(settings, latent_shape),
         Latents(encoded["train"].z0, labels["train"]),
         Latents(encoded["validation"].z0, labels["validation"]),
-        encoded["negatives"].z0 if negatives is not None else None,
+        None if of_no_class is None else of_no_class.z0,
         run,
         out / STATE_FILE,
         progress,
-        None
-        if auxiliary is None
-        else Latents(
-            torch.cat([one.z0 for one in others]),
-            torch.cat([torch.full((len(one.z0),), label) for label, one in enumerate(others)]),
-        ),
+        _of_labels(others) if others else None,
     )
     images = {split: _image_counts(dataset, split, encoded[split]) for split in labels}
     provenance: dict[str, object] = {
@@ -180,7 +162,7 @@ def train(
         "data_hash": data_hash,
         "images": images,
         "negatives": None if negatives is None else negatives.resolve().name,
-        "negative_images": len(encoded["negatives"].files) if negatives is not None else 0,
+        "negative_images": 0 if of_no_class is None else len(of_no_class.files),
         "auxiliary": None if auxiliary is None else auxiliary.resolve().name,
         "auxiliary_images": sum(len(one.files) for one in others),
         "skipped_images": sum(len(part.skipped) for part in encoded.values()),
@@ -238,11 +220,17 @@ def _name(dataset: Dataset, roots: Sequence[Path], path: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
+def _of_labels(images: Sequence[EncodedImages]) -> Latents:
+    """All latents, labelled by their place in the list."""
+    labels = [torch.full((len(one.z0),), label) for label, one in enumerate(images)]
+    return Latents(torch.cat([one.z0 for one in images]), torch.cat(labels))
+
+
 def _auxiliary_images(dataset: Dataset, auxiliary: Path | None) -> dict[str, tuple[Path, ...]]:
     """Images of each auxiliary generator, in order of name; nothing without a folder of them."""
     if auxiliary is None:
         return {}
-    folders = sorted(path for path in auxiliary.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = generator_folders(auxiliary, "--auxiliary")
     if not folders:
         raise DatasetError(f"{auxiliary} holds no folder: give one with a folder of images per generator")
     for folder in folders:

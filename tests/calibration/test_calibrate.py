@@ -5,6 +5,7 @@ from protoleak.bundle import Calibration
 from protoleak.calibration.conformal import calibrate
 from protoleak.calibration.temperature import fit_temperature, probabilities
 from protoleak.errors import CalibrationError
+from protoleak.runtime.conformal import real_margin
 
 GENERATORS = ("a", "b")
 
@@ -44,18 +45,32 @@ def test_no_temperature_is_given_where_the_images_cannot_support_one() -> None:
 def test_calibration_groups_by_predicted_generator_and_sorts() -> None:
     density = np.array([3.0, 1.0, 2.0, 0.0], dtype=np.float32)
     score = np.array([[1, 0], [0, 1], [0, 1], [1, 0]], dtype=np.float32)
-    found = calibrate(density, score, GENERATORS, 1.5)
+    found = calibrate(density, score, GENERATORS, 1.5, np.zeros(4, np.int64), None)
     np.testing.assert_array_equal(found.overall, [0, 1, 2, 3])
     np.testing.assert_array_equal(found.per_generator[0], [0, 3])
     np.testing.assert_array_equal(found.per_generator[1], [1, 2])
-    assert Calibration.from_bytes(found.to_bytes(), 2, "test").temperature == 1.5
+    read = Calibration.from_bytes(found.to_bytes(), 2, "test")
+    assert (read.temperature, read.real_margins) == (1.5, None)
+
+
+def test_the_margins_kept_are_those_of_camera_originals_whatever_they_were_attributed_to() -> None:
+    score = np.array([[1, 4], [3, 1], [0, 9], [2, 2.5]], dtype=np.float32)
+    labels = np.array([1, 1, 0, 1])
+    found = calibrate(np.zeros(4), score, GENERATORS, None, labels, GENERATORS[1])
+    np.testing.assert_array_equal(found.real_margins, [-2, 0.5, 3])
+    read = Calibration.from_bytes(found.to_bytes(), 2, "test")
+    np.testing.assert_array_equal(read.real_margins, found.real_margins)
+
+
+def test_a_margin_is_to_the_best_of_the_other_classes() -> None:
+    np.testing.assert_array_equal(real_margin(np.array([[1.0, 5.0, 4.0], [7.0, 2.0, 9.0]]), 1), [1.0, -7.0])
 
 
 def test_calibration_refuses_what_has_no_rank() -> None:
-    score = np.zeros((2, 2))
+    score, labels = np.zeros((2, 2)), np.zeros(2, np.int64)
     with pytest.raises(CalibrationError, match=r"1 of 2 calibration images gave NaN or infinity .*number 1"):
-        calibrate(np.array([0.0, np.nan]), score, GENERATORS, None)
+        calibrate(np.array([0.0, np.nan]), score, GENERATORS, None, labels, None)
     with pytest.raises(CalibrationError, match="no calibration image"):
-        calibrate(np.zeros(0), np.zeros((0, 2)), GENERATORS, None)
+        calibrate(np.zeros(0), np.zeros((0, 2)), GENERATORS, None, labels[:0], None)
     with pytest.raises(CalibrationError, match="do not belong"):
-        calibrate(np.zeros(3), score, GENERATORS, None)
+        calibrate(np.zeros(3), score, GENERATORS, None, labels, None)

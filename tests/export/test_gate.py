@@ -33,7 +33,7 @@ def evaluation(shift: float = 0.0, noise: float = 0.0, *, unknown: bool = True) 
     held_out, test = outputs(labels, 0.0), outputs(labels, 0.0)
     sets = {"drawings": outputs(labels, -3.0)} if unknown else {}
     faces = outputs(labels, -1.0)
-    calibration = calibrate(held_out.log_density, held_out.class_score, GENERATORS, None)
+    calibration = calibrate(held_out.log_density, held_out.class_score, GENERATORS, None, labels, None)
     return Evaluation(calibration, test, labels, sets, faces, {}, {}, ())
 
 
