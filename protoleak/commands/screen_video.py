@@ -148,7 +148,7 @@ def _print_summary(tally: VideoTally, out: str | None, console: Console) -> None
         table.add_column("source", overflow="fold")
         for title in ("track", "seconds", "verdict", "nearest"):
             table.add_column(title)
-        for title in ("p-value", "faces"):
+        for title in ("p-value", "as real", "faces"):
             table.add_column(title, justify="right")
         for row in tally.rows:
             answer = row.track_verdict
@@ -159,6 +159,7 @@ def _print_summary(tally: VideoTally, out: str | None, console: Console) -> None
                 coloured(answer.verdict),
                 escape(answer.nearest or "–"),
                 f"{answer.p_value:.3f}",
+                "–" if answer.real_p_value is None else f"{answer.real_p_value:.3f}",
                 str(answer.evidence),
             )
         console.print(table)
