@@ -81,6 +81,9 @@ def train(
     started = time.monotonic()
     require_plots()
     _check_place(out)
+    # Listed before minutes are spent on the data set, so that a mistyped folder is told at once.
+    negative_images = None if negatives is None else list_images(negatives)
+    auxiliary_images = _auxiliary_images(dataset, auxiliary)
     latent_shape = latent_encoder.latent_shape(settings.image_size)
     settings.check_latent(latent_shape)
 
@@ -124,10 +127,8 @@ def train(
         require_every_class(torch.zeros(len(found.image), dtype=torch.int64), (folder,), split, found.skipped)
         return found
 
-    of_no_class = None if negatives is None else encode_beside("negatives", str(negatives), list_images(negatives))
-    others = [
-        encode_beside(f"auxiliary {name}", name, paths) for name, paths in _auxiliary_images(dataset, auxiliary).items()
-    ]
+    of_no_class = None if negative_images is None else encode_beside("negatives", str(negatives), negative_images)
+    others = [encode_beside(f"auxiliary {name}", name, paths) for name, paths in auxiliary_images.items()]
     roots = [root for root in (negatives, auxiliary) if root is not None]
     data_hash = content_hash(
         f"{split} {_name(dataset, roots, path)} {sha256}"

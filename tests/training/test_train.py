@@ -234,8 +234,10 @@ def test_an_auxiliary_folder_without_generators_or_with_a_class_is_refused(
 ) -> None:
     settings, dataset = TrainingSettings(**SMALL), read_dataset(data)
     (tmp_path / "empty").mkdir()
+    seen: list[Progress] = []
     with pytest.raises(DatasetError, match=r"--auxiliary .*nowhere is not a folder"):
-        train(dataset, encoder, settings, tmp_path / "out", auxiliary=tmp_path / "nowhere")
+        train(dataset, encoder, settings, tmp_path / "out", auxiliary=tmp_path / "nowhere", progress=seen.append)
+    assert seen == []  # before any work
     with pytest.raises(DatasetError, match="holds no folder"):
         train(dataset, encoder, settings, tmp_path / "out", auxiliary=tmp_path / "empty")
     with pytest.raises(DatasetError, match="name of a class"):
