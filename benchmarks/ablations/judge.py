@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -19,6 +20,13 @@ from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.outputs import Outputs
 from protoleak.export.measure import VariantOutputs
 from protoleak.manifest import Manifest
+from protoleak.runtime.decision import Decision, answer
+
+
+# That a picture is unlike camera originals before a generator is named: at which level that is asked for.
+Level = Literal["as deployed", "at α", "not asked for"]
+DEFAULT_LEVEL: Level = "as deployed"
+OTHER_LEVELS: tuple[Level, ...] = ("at α", "not asked for")
 
 
 @dataclass(frozen=True)
@@ -39,10 +47,11 @@ class Judge:
         measured: Embedded,
         head: HeadKind,
         rule: str = DEFAULT_RULE,
+        level: Level = DEFAULT_LEVEL,
     ) -> Row:
         """One row; where the data don't allow it, its error."""
         try:
-            return self._row(part, change, how, splits, measured, head, rule)
+            return self._row(part, change, how, splits, measured, head, rule, level)
         except CalibrationError as error:
             return Row(part=part, change=change, how=how, error=str(error))
 
@@ -55,6 +64,7 @@ class Judge:
         measured: Embedded,
         head: HeadKind,
         rule: str,
+        level: Level,
     ) -> Row:
         train, validation, held_out = (splits[name] for name in ("train", "validation", "calibration"))
         labels = {name: one.labels for name, one in self.encoded.splits.items()}
@@ -84,9 +94,16 @@ class Judge:
             None,
             np.asarray(found.log_density, dtype=np.float64),
             np.array([decision.p_value <= self.alpha for decision in decisions], dtype=np.bool_),
-            np.array([decision.verdict for decision in decisions], dtype=np.str_),
+            np.array([self._verdict(decision, level) for decision in decisions], dtype=np.str_),
         )
         return self._measured(Row(part=part, change=change, how=how), outputs)
+
+    def _verdict(self, decision: Decision, level: Level) -> str:
+        if level == DEFAULT_LEVEL:
+            return decision.verdict
+        nearest_is_real = decision.nearest == self.manifest.real_class
+        asked = None if level == "not asked for" else self.alpha
+        return answer(decision.p_value, decision.real_p_value, nearest_is_real, self.alpha, asked)
 
     def _measured(self, row: Row, outputs: Outputs) -> Row:
         known, unknown, real = (outputs.of_kind(kind) for kind in ("known", "unknown", "real"))
