@@ -22,7 +22,6 @@ from protoleak.export.measure import VariantOutputs
 from protoleak.manifest import Manifest
 from protoleak.runtime.decision import Decision, answer
 
-
 # That a picture is unlike camera originals before a generator is named: at which level that is asked for.
 Level = Literal["as deployed", "at α", "not asked for"]
 DEFAULT_LEVEL: Level = "as deployed"
@@ -112,6 +111,7 @@ class Judge:
             "macro_auc_softmax": closed.macro_auc_softmax,
             "accuracy": closed.accuracy,
             "false_rejection": self.resamples.share(known.sources, known.rejected),
+            "withheld": self.resamples.share(known.sources, (known.verdict == "unknown") & ~known.rejected),
         }
         if len(unknown):
             together = measures.unknown_generator(known, unknown, self.manifest, self.resamples)

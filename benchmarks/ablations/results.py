@@ -24,7 +24,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         auroc_unknown: known test pictures against all unknown generators together.
         auroc_per_unknown: against each.
         auroc_real: known generators' pictures against the real photographs, by log density.
-        real_accused, unknown_rejected, false_rejection: at α.
+        real_accused, unknown_rejected, false_rejection, withheld: at α, as `protoleak evaluate` has them.
     """
 
     part: str
@@ -39,3 +39,4 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     real_accused: Share | None = None
     unknown_rejected: Share | None = None
     false_rejection: Share | None = None
+    withheld: Share | None = None
