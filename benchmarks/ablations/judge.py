@@ -23,9 +23,11 @@ from protoleak.manifest import Manifest
 from protoleak.runtime.decision import Decision, answer
 
 # That a picture is unlike camera originals before a generator is named: at which level that is asked for.
+UNLIKE_CAMERAS = "unlike camera originals"
 Level = Literal["as deployed", "at α", "not asked for"]
 DEFAULT_LEVEL: Level = "as deployed"
-OTHER_LEVELS: tuple[Level, ...] = ("at α", "not asked for")
+AT_ALPHA: Level = "at α"
+NOT_ASKED: Level = "not asked for"
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Judge:
         if level == DEFAULT_LEVEL:
             return decision.verdict
         nearest_is_real = decision.nearest == self.manifest.real_class
-        asked = None if level == "not asked for" else self.alpha
+        asked = None if level == NOT_ASKED else self.alpha
         return answer(decision.p_value, decision.real_p_value, nearest_is_real, self.alpha, asked)
 
     def _measured(self, row: Row, outputs: Outputs) -> Row:

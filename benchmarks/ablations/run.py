@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from benchmarks.ablations.judge import OTHER_LEVELS, Judge
+from benchmarks.ablations.judge import AT_ALPHA, NOT_ASKED, UNLIKE_CAMERAS, Judge
 from benchmarks.ablations.latents import Encoded
 from benchmarks.ablations.network import Switches, embed_all
 from benchmarks.ablations.openness import RULES
@@ -52,8 +52,8 @@ def switched(model: TrainedModel, judge: Judge, encoded: Encoded, head: HeadKind
     for rule in RULES:
         yield judge.row("open-set rule", rule, "fitted again", *whole, head, rule)
     if config.real_class is not None:
-        for level in OTHER_LEVELS:
-            yield judge.row("unlike camera originals", level, "as trained", *whole, head, level=level)
+        for level in (AT_ALPHA, NOT_ASKED):
+            yield judge.row(UNLIKE_CAMERAS, level, "as trained", *whole, head, level=level)
 
 
 def retrained(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import evaluate
-from benchmarks.ablations.judge import OTHER_LEVELS
+from benchmarks.ablations.judge import AT_ALPHA, NOT_ASKED, UNLIKE_CAMERAS
 from benchmarks.ablations.latents import Part
 from benchmarks.ablations.network import Embedded, Switches, embed
 from benchmarks.ablations.openness import RULES
@@ -177,8 +177,8 @@ def test_every_part_has_its_rows_and_says_how_it_was_taken_away(results: evaluat
     assert {("mixed negatives", "trained again"), ("auxiliary generators", "trained again")} <= found
     assert [row.change for row in results.ablations if row.part == "head"] == list(HEAD_KINDS)
     assert [row.change for row in results.ablations if row.part == "open-set rule"] == list(RULES)
-    first, *levels = [row for row in results.ablations if row.part in ("everything", "unlike camera originals")][:3]
-    assert [row.change for row in levels] == list(OTHER_LEVELS)
+    first, *levels = [row for row in results.ablations if row.part in ("everything", UNLIKE_CAMERAS)][:3]
+    assert [row.change for row in levels] == [AT_ALPHA, NOT_ASKED]
     accused = [row.real_accused.count for row in (first, *levels) if row.real_accused is not None]
     assert len(accused) == 3
     assert accused == sorted(accused)  # the less is asked for, the more are accused

@@ -2,7 +2,8 @@
 
     python tools/default_bundle/model_card.py
 
-Every number in the card comes from benchmarks/results/evaluate_default_bundle.json or the bundle, none from here.
+Every number in the card comes from the bundle or from evaluate_default_bundle.json, ablations.json and never_named.json
+in benchmarks/results, none from here.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ import msgspec
 from protoleak import Bundle
 from protoleak.evaluation.results import Report, VariantReport
 from protoleak.evaluation.run import ALL_UNKNOWN
-from protoleak.evaluation.tables import estimate, number, share
+from protoleak.evaluation.tables import brief, estimate, number, share
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
 
+from benchmarks.ablations.judge import AT_ALPHA, UNLIKE_CAMERAS  # noqa: E402
+from benchmarks.ablations.results import Row  # noqa: E402
+from benchmarks.evaluate import Results  # noqa: E402
 from benchmarks.zoo.generators import GENERATORS  # noqa: E402
 from tools.default_bundle.build import NEVER_NAMED, NEVER_NAMED_FILE  # noqa: E402
 
 CARD = ROOT / "docs" / "default_bundle.md"
+ABLATIONS = ROOT / "benchmarks" / "results" / "ablations.json"
 EVALUATION = ROOT / "benchmarks" / "results" / "evaluate_default_bundle.json"
 MACRO_AUC, MACRO_AUC_EDITED, AUROC, ACCUSED = 0.97, 0.90, 0.90, 0.05
 
@@ -52,9 +57,18 @@ def lines(bundle: Bundle, report: Report) -> Iterator[str]:
     yield from ("", "## Variants", "")
     yield from variants(report)
     yield from ("", "## What it is not good for", "")
-    yield from limits(bundle, msgspec.json.decode((EVALUATION.parent / NEVER_NAMED_FILE).read_bytes()))
+    never_named = msgspec.json.decode((EVALUATION.parent / NEVER_NAMED_FILE).read_bytes())
+    yield from limits(bundle, never_named, row_at_alpha(bundle))
     yield from ("", "## How it was made", "")
     yield from made(bundle)
+
+
+def row_at_alpha(bundle: Bundle) -> Row:
+    """The ablation in which a generator is named at α itself."""
+    results = msgspec.json.decode(ABLATIONS.read_bytes(), type=Results)
+    if results.bundle_sha256 != bundle.sha256:
+        raise SystemExit(f"{ABLATIONS.relative_to(ROOT)} is of another bundle: run benchmarks/evaluate.py on this one")
+    return next(row for row in results.ablations if (row.part, row.change) == (UNLIKE_CAMERAS, AT_ALPHA))
 
 
 def accused(variant: VariantReport, alpha: float) -> str:
@@ -155,15 +169,22 @@ def variants(report: Report) -> Iterator[str]:
         yield f"| {variant.variant} | {share(variant.real_faces.accused)} | {macro} | {auroc} | {rejected} |"
 
 
-def limits(bundle: Bundle, never_named: dict[str, int]) -> Iterator[str]:
-    """The last argument counts the verdicts on the generator that is learnt and never named."""
+def limits(bundle: Bundle, never_named: dict[str, int], at_alpha: Row) -> Iterator[str]:
+    """What to know before use.
+
+    Args:
+        never_named: counts of the verdicts on the generator that is learnt and never named.
+        at_alpha: the ablation in which a generator is named at α itself.
+    """
+    assert at_alpha.real_accused is not None
     yield "- It knows small pipelines, most of which were made for this project, and whose pictures are partly"
     yield "  blurred or faulty. It is an example that works offline, not a detector of today's generators: most"
     yield "  synthetic faces on the web were made by something it has never seen. For those the right answer is"
     yield "  `unknown`, and how often it says so of new generators is not known beyond the table."
-    yield "- A generator is named only at a fifth of α against camera originals. That share was set after a first"
-    yield "  bundle with α itself had accused 7 of the same 40 real faces (docs/decisions/0009-naming-a-generator.md):"
-    yield "  the count of this one is optimistic by that choice, and its price is the pictures that are withheld."
+    yield "- A generator is named only at a fifth of α against camera originals. That share was set after the same"
+    yield f"  real faces had been seen accused at α itself, {brief(at_alpha.real_accused)} of them"
+    yield "  (docs/decisions/0009-naming-a-generator.md): the count of this bundle is optimistic by that choice, and"
+    yield "  its price is the pictures that are withheld."
     yield "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not"
     yield "  mean authentic."
     yield "- A new pipeline that resembles a known one is named after it: see the table of unknowns."
