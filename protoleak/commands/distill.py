@@ -63,6 +63,15 @@ def distill(
             "--window", help="Pixels: learn from a random square of each view at a time; left out, all of it."
         ),
     ] = None,
+    whitening: Annotated[
+        float,
+        typer.Option(
+            "--whitening",
+            min=0,
+            max=1,
+            help="How far faint directions of the teacher's latents count like strong ones; 0: the plain error.",
+        ),
+    ] = 0.9,
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 16,
     batch_size: Annotated[int, typer.Option("--batch-size", min=2)] = 16,
     learning_rate: Annotated[float, typer.Option("--learning-rate", min=0)] = 2e-3,
@@ -93,6 +102,7 @@ def distill(
             views=views,
             operator_share=operator_share,
             window=window,
+            whitening=whitening,
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,

@@ -1,9 +1,9 @@
 """Distils a light latent encoder from a large one: the student learns to give the teacher's latents.
 
-The loss compares standardised latents of random crops at many scales, so that the student follows its teacher on whole
-portraits and on skin texture alike. How well it does is reported as the correlation with the teacher, per channel,
-on pictures that it never saw. What a student is worth is another question: `benchmarks/encoders.py` asks how well
-generators are told apart by its latents, and in what time.
+The loss compares latents of random crops at many scales, and in all directions of the latent space alike, so that the
+student keeps what is faint too (see `distillation_loss`). How well it does is reported as the correlation with the
+teacher, per channel, on pictures that it never saw. What a student is worth is another question:
+`benchmarks/encoders.py` asks how well generators are told apart by its latents, and in what time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from protoleak.model.latent_encoder import UInt8Array
 from protoleak.model.light_encoder import WEIGHTS_FILE, LightEncoder, LightEncoderConfig
 from protoleak.training.distillation_data import DistillationData, ViewSettings
 from protoleak.training.distillation_fit import fit_student, to_unit_range
+from protoleak.training.distillation_loss import DistillationLoss
 from protoleak.training.progress import Progress
 from protoleak.training.provenance import run_hash
 from protoleak.training.settings import Precision, has_bfloat16
@@ -36,6 +37,7 @@ class DistillationSettings(ViewSettings, frozen=True, kw_only=True):
     Attributes:
         widths, blocks: of the student, see `LightEncoderConfig`.
         window: side in pixels, a multiple of 8, of the part of each view that is learnt from at a time; None for all.
+        whitening: how far the directions of the latent space count alike, from 0 to 1; see `DistillationLoss`.
         precision: of the student's arithmetic in training; "bf16" is several times faster on processors with bfloat16
             instructions and slower on others; "auto" is "bf16" where it is faster, else "fp32".
     """
@@ -46,6 +48,7 @@ class DistillationSettings(ViewSettings, frozen=True, kw_only=True):
     batch_size: int = 16
     learning_rate: float = 2e-3
     window: int | None = None
+    whitening: float = 0.9
     precision: Precision = "auto"
 
     @property
@@ -56,6 +59,8 @@ class DistillationSettings(ViewSettings, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.window is not None and (self.window < CELL or self.window % CELL):
             raise ProtoleakError(f"window is {self.window}: give a multiple of {CELL} pixels, such as 128")
+        if not 0 <= self.whitening <= 1:
+            raise ProtoleakError(f"whitening is {self.whitening:g}: give a share from 0 to 1")
 
 
 def distil_student(
@@ -88,11 +93,13 @@ def distil_student(
             student = LightEncoder(
                 LightEncoderConfig(int(data.seen.latents.shape[1]), settings.widths, settings.blocks)
             )
-        student.latent_mean.copy_(torch.from_numpy(data.seen.latents.mean(axis=(0, 2, 3))))
-        student.latent_spread.copy_(torch.from_numpy(data.seen.latents.std(axis=(0, 2, 3)) + 1e-6))
+        loss = DistillationLoss.of(data.seen.latents, settings.whitening)
+        student.latent_mean.copy_(loss.mean)
+        student.latent_spread.copy_(loss.spread)
         fitted = fit_student(
             student,
             data.seen,
+            loss,
             epochs=settings.epochs,
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,

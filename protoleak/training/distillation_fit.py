@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from protoleak.errors import EngineError
 from protoleak.model.latent_encoder import UInt8Array
 from protoleak.model.light_encoder import LightEncoder
 from protoleak.training.distillation_data import Views
+from protoleak.training.distillation_loss import DistillationLoss
 from protoleak.training.progress import Progress
 from protoleak.training.state import TrainingState, load_state, save_state
 
@@ -25,6 +25,7 @@ LARGEST_GRADIENT_NORM = 1.0
 def fit_student(
     student: LightEncoder,
     views: Views,
+    loss_of: DistillationLoss,
     *,
     epochs: int,
     batch_size: int,
@@ -36,7 +37,7 @@ def fit_student(
     state_file: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> TrainingState:
-    """Minimises the error at the latent's own resolution and, averaged over 2×2 and 4×4 positions, at coarser ones.
+    """Minimises a distillation loss.
 
     Args:
         student: trained in place, and left in evaluation mode.
@@ -63,7 +64,6 @@ def fit_student(
         optimiser.load_state_dict(state.optimizer)
     batches = math.ceil(len(views.images) / batch_size)
     steps = batches * epochs
-    mean, spread = student.latent_mean[:, None, None], student.latent_spread[:, None, None]
     while state.epoch < epochs:
         started = time.monotonic()
         # An epoch's random numbers don't depend on those before it, so that there are none to resume.
@@ -75,19 +75,16 @@ def fit_student(
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate * rate(step, steps)
             images, latents = _windows(views, chosen, window, random)
-            target = (latents - mean) / spread
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 predicted = student.standardised(to_unit_range(images))
-            error = predicted.float() - target
-            exact = error.square().mean()
-            loss = exact + sum(F.avg_pool2d(error, side).square().mean() for side in (2, 4))
+            loss, error = loss_of(predicted.float(), latents)
             if not torch.isfinite(loss):
                 raise EngineError(f"distillation diverged in epoch {state.epoch + 1}: give a lower learning rate")
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(student.parameters(), LARGEST_GRADIENT_NORM)
             optimiser.step()
-            total += float(exact.detach())
+            total += float(error)
             progress(Progress("distil", step + 1, steps, loss=total / (batch + 1)))
         state.epoch += 1
         state.curves.append({"epoch": state.epoch, "loss": round(total / batches, 5)})

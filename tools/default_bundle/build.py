@@ -57,8 +57,19 @@ NEVER_NAMED, NEVER_NAMED_FILE = "flux2_tae", "never_named.json"
 # Cameras and a large model give pictures of any size, and zoo crops of 256² are one: these classes get the published
 # files as well, or all that is larger than a crop looks strange to them.
 ORIGINALS = (REAL, "stable_diffusion_3")
-DISTILLATION_OPTIONS = ("--student", "3g", "--views", "0", "--window", "128", "--epochs", "40")
-TRAINING_OPTIONS = ("--views", "2", "--epochs", "12", "--timesteps", "0,100,300")
+DISTILLATION_OPTIONS = (
+    "--student",
+    "3g",
+    "--views",
+    "1",
+    "--operator-share",
+    "0.5",
+    "--window",
+    "128",
+    "--epochs",
+    "40",
+)
+TRAINING_OPTIONS = ("--views", "2", "--epochs", "16", "--timesteps", "0,100,300")
 # int8 beside fp32 would take the bundle beyond the 8 MB that it may have in the package.
 EXPORT_OPTIONS = ("--head", "tied_gaussian")
 
@@ -67,11 +78,11 @@ def main() -> None:
     arguments = parse_arguments()
     zoo, work = arguments.zoo, arguments.work
     started = time.monotonic()
-    link_pictures(distillation_pictures(zoo), work / "distillation")
     link_known(zoo, read_sources(arguments.data, ZooSettings()), work / "known")
     link_auxiliary(zoo, work / "auxiliary")
     link_unknown(zoo, work / "unknown")
     link_once(zoo / "negatives", work / "negatives")
+    link_pictures(distillation_pictures(work), work / "distillation")
     if not (work / "encoder" / "distillation.json").exists():
         options = ("--teacher", arguments.teacher, "--data", work / "distillation", "--out", work / "encoder")
         protoleak("distill", *options, *DISTILLATION_OPTIONS, "--resume")
@@ -108,14 +119,11 @@ def protoleak(*arguments: object) -> None:
     subprocess.run(command, check=True)
 
 
-def distillation_pictures(zoo: Path) -> list[Path]:
-    """Half of the training split and of the negatives: the teacher takes most of the time, and neighbours in a zoo show
-    the same content. Every other generator gives the other half. No unknown generator is among them."""
-    split: dict[str, list[str]] = json.loads((zoo / "known" / "Split.json").read_text())["train"]
-    chosen = sorted((zoo / "negatives").iterdir())[::2]
-    for index, generator in enumerate(sorted(split)):
-        chosen += [zoo / "known" / generator / name for name in sorted(split[generator])[index % 2 :: 2]]
-    return chosen
+def distillation_pictures(work: Path) -> list[Path]:
+    """All that training sees, with labels or without. No unknown generator is among it."""
+    split: dict[str, list[str]] = json.loads((work / "known" / "Split.json").read_text())["train"]
+    known = [work / "known" / generator / name for generator in sorted(split) for name in sorted(split[generator])]
+    return known + sorted((work / "auxiliary").glob("*/*")) + sorted((work / "negatives").iterdir())
 
 
 def link_pictures(pictures: list[Path], folder: Path) -> None:
