@@ -128,7 +128,9 @@ def train(
         return found
 
     of_no_class = (
-        None if negative_images is None else encode_beside("negatives", str(negatives), negative_images, settings.views)
+        None
+        if negative_images is None
+        else encode_beside("negatives", str(negatives), negative_images, settings.views)
     )
     # As deployed only: what tells a sibling apart is fine, and altered views teach the network to overlook it.
     others = [encode_beside(f"auxiliary {name}", name, paths, 0) for name, paths in auxiliary_images.items()]

@@ -229,29 +229,6 @@ def test_auxiliary_generators_change_the_network_and_are_counted_but_never_named
     assert same_weights(model, load_model(tmp_path / "a"))
 
 
-def test_images_of_classes_and_negatives_have_altered_views_and_auxiliary_ones_none(
-    tmp_path: Path, data: Path, encoder: LatentEncoder
-) -> None:
-    write_pictures(tmp_path / "auxiliary" / "blank", "none", 5, first_seed=700)
-    write_pictures(tmp_path / "negatives", "none", 7, first_seed=800)
-    beside = {"negatives": tmp_path / "negatives", "auxiliary": tmp_path / "auxiliary"}
-    dataset = read_dataset(data)
-    encoded: dict[str, int] = {}
-
-    def watch(item: Progress) -> None:
-        encoded[item.stage] = item.total
-
-    settings = TrainingSettings(**{**SMALL, "epochs": 1, "views": 2, "validation_views": 1})
-    train(dataset, encoder, settings, tmp_path / "model", **beside, progress=watch)
-    encoded.pop("train")
-    assert encoded == {
-        "encode train": 3 * len(dataset.train),
-        "encode validation": 2 * len(dataset.validation),
-        "encode negatives": 3 * 7,
-        "encode auxiliary blank": 5,
-    }
-
-
 def test_an_auxiliary_folder_without_generators_or_with_a_class_is_refused(
     tmp_path: Path, data: Path, encoder: LatentEncoder
 ) -> None:
