@@ -32,8 +32,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         timesteps: of the diffusion; each image is noised to all of them.
         low_frequency_components: k lowest DCT-II vectors per axis whose projection is appended, or None for none.
         image_size: side in pixels of what the latent encoder gets.
-        views: latents per training image and negative besides that of the image as it is deployed (see
-            `training.views`). Auxiliary images are seen as deployed only.
+        views: latents per training image besides that of the image as it is deployed (see `training.views`).
         operator_share: share of the views that are the whole picture after a chain of operators, as WILD post-processes
             pictures; the others are random crops, sizes and compressions.
         validation_views: the views of validation images; None for as many. They show what training is to achieve, and

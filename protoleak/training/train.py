@@ -121,19 +121,14 @@ def train(
     for split, values in labels.items():
         require_every_class(values, dataset.generators, split, encoded[split].skipped)
 
-    def encode_beside(split: str, folder: str, paths: Sequence[Path], views: int) -> EncodedImages:
+    def encode_beside(split: str, folder: str, paths: Sequence[Path]) -> EncodedImages:
         """Images that no class of the model has, of which at least one must be readable."""
-        found = encoded[split] = encode(split, list(paths), views)
+        found = encoded[split] = encode(split, list(paths), settings.views)
         require_every_class(torch.zeros(len(found.image), dtype=torch.int64), (folder,), split, found.skipped)
         return found
 
-    of_no_class = (
-        None
-        if negative_images is None
-        else encode_beside("negatives", str(negatives), negative_images, settings.views)
-    )
-    # As deployed only: what tells a sibling apart is fine, and altered views teach the network to overlook it.
-    others = [encode_beside(f"auxiliary {name}", name, paths, 0) for name, paths in auxiliary_images.items()]
+    of_no_class = None if negative_images is None else encode_beside("negatives", str(negatives), negative_images)
+    others = [encode_beside(f"auxiliary {name}", name, paths) for name, paths in auxiliary_images.items()]
     roots = [root for root in (negatives, auxiliary) if root is not None]
     data_hash = content_hash(
         f"{split} {_name(dataset, roots, path)} {sha256}"
