@@ -69,7 +69,7 @@ DISTILLATION_OPTIONS = (
     "--epochs",
     "40",
 )
-TRAINING_OPTIONS = ("--views", "1", "--epochs", "24", "--timesteps", "0,100,300")
+TRAINING_OPTIONS = ("--views", "2", "--epochs", "16", "--timesteps", "0,100,300")
 # int8 beside fp32 would take the bundle beyond the 8 MB that it may have in the package.
 EXPORT_OPTIONS = ("--head", "tied_gaussian")
 
