@@ -79,10 +79,9 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
         "per_class": options.per_class,
         "head": options.head,
     }
-    if file.is_file():
-        known: dict[str, Any] = json.loads(file.read_text())
-        if known["what"] == what:
-            return known
+    known = kept(file, what)
+    if known is not None:
+        return known
     dataset = reduced(read_dataset(options.zoo / "known", options.real), options.per_class, options.seed)
     with progress_bar() as progress:
         train(
@@ -120,6 +119,14 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
     }
     file.write_text(json.dumps(result, indent=2) + "\n")
     return result
+
+
+def kept(file: Path, what: dict[str, Any]) -> dict[str, Any] | None:
+    """What an earlier run wrote of the same encoder with the same options; None where there is no such run."""
+    if not file.is_file():
+        return None
+    known: dict[str, Any] = json.loads(file.read_text())
+    return known if known["what"] == json.loads(json.dumps(what)) else None  # JSON has no tuples
 
 
 def reduced(dataset: Dataset, per_class: int | None, seed: int) -> Dataset:
