@@ -41,6 +41,8 @@ def fit_student(
 
     Args:
         student: trained in place, and left in evaluation mode.
+        views: what it sees, and the latents that its teacher gave.
+        loss_of: the loss, with the teacher's statistics.
         window: side in pixels, a multiple of 8, of the square of each view that a step is taken on, anywhere on the
             latent's grid; None for the whole view.
         seed: of order and windows.

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from protoleak.diffusion import Float32Array
+from protoleak.diffusion import Float32Array, Float64Array
 
-PART = 256  # latents whose covariance is taken together
+PART = 256  # latents whose correlation is taken together
+# A channel that never varies, or channels that say the same, are divided by these, so that their error stays finite.
+SMALLEST_SPREAD, SMALLEST_EIGENVALUE = 1e-6, 1e-6
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,17 @@ class DistillationLoss:
 
     @classmethod
     def of(cls, latents: Float32Array, whitening: float) -> DistillationLoss:
-        """
+        """The loss against a teacher, by the statistics of its latents.
+
         Args:
             latents: the teacher's, float32 [n, C, h, w].
             whitening: a share s from 0 to 1. The error is weighed by ((1 − s)·I + s·R)⁻¹, where R is the correlation
                 of the channels; 0 is the plain squared error of standardised channels.
         """
-        mean, spread = latents.mean(axis=(0, 2, 3)), latents.std(axis=(0, 2, 3)) + 1e-6
+        mean, spread = latents.mean(axis=(0, 2, 3)), latents.std(axis=(0, 2, 3)) + SMALLEST_SPREAD
         correlation = _correlation(latents, mean, spread)
         values, vectors = np.linalg.eigh((1 - whitening) * np.eye(len(mean)) + whitening * correlation)
-        matrix = (vectors / np.sqrt(np.maximum(values, 1e-6))) @ vectors.T
+        matrix = (vectors / np.sqrt(np.maximum(values, SMALLEST_EIGENVALUE))) @ vectors.T
         return cls(torch.from_numpy(mean), torch.from_numpy(spread), torch.from_numpy(matrix).float())
 
     def __call__(self, predicted: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,7 +55,8 @@ class DistillationLoss:
 
         Args:
             predicted: float32 [n, C, h, w], standardised latents of the student.
-            latents: float32 [n, C, h, w], the teacher's.
+            latents: float32 [n, C, h, w], the teacher's. Squares have sides of 2, 4, 8, … up to the shorter of h and w;
+                where a side doesn't divide these, the last rows and columns are left out of its means.
         """
         error = predicted - (latents - self.mean[:, None, None]) / self.spread[:, None, None]
         weighed = torch.einsum("dc,nchw->ndhw", self.whitening, error)
@@ -63,12 +67,11 @@ class DistillationLoss:
         return loss, error.detach().square().mean()
 
 
-def _correlation(latents: Float32Array, mean: Float32Array, spread: Float32Array) -> np.ndarray:
+def _correlation(latents: Float32Array, mean: Float32Array, spread: Float32Array) -> Float64Array:
     """Correlation of the channels over all latents and positions, float64 [C, C]."""
     total = np.zeros((len(mean), len(mean)))
     for start in range(0, len(latents), PART):
         part = (latents[start : start + PART] - mean[:, None, None]) / spread[:, None, None]
         flat = part.transpose(1, 0, 2, 3).reshape(len(mean), -1)
         total += flat @ flat.T
-    result: np.ndarray = total / (len(latents) * latents.shape[2] * latents.shape[3])
-    return result
+    return np.asarray(total / (len(latents) * latents.shape[2] * latents.shape[3]))

@@ -57,19 +57,8 @@ NEVER_NAMED, NEVER_NAMED_FILE = "flux2_tae", "never_named.json"
 # Cameras and a large model give pictures of any size, and zoo crops of 256² are one: these classes get the published
 # files as well, or all that is larger than a crop looks strange to them.
 ORIGINALS = (REAL, "stable_diffusion_3")
-DISTILLATION_OPTIONS = (
-    "--student",
-    "3g",
-    "--views",
-    "1",
-    "--operator-share",
-    "0.5",
-    "--window",
-    "128",
-    "--epochs",
-    "40",
-)
-TRAINING_OPTIONS = ("--views", "2", "--epochs", "16", "--timesteps", "0,100,300")
+DISTILL_OPTIONS = ("--student", "3g", "--views", "1", "--operator-share", "0.5", "--window", "128", "--epochs", "40")
+TRAIN_OPTIONS = ("--views", "2", "--epochs", "16", "--timesteps", "0,100,300")
 # int8 beside fp32 would take the bundle beyond the 8 MB that it may have in the package.
 EXPORT_OPTIONS = ("--head", "tied_gaussian")
 
@@ -85,11 +74,11 @@ def main() -> None:
     link_pictures(distillation_pictures(work), work / "distillation")
     if not (work / "encoder" / "distillation.json").exists():
         options = ("--teacher", arguments.teacher, "--data", work / "distillation", "--out", work / "encoder")
-        protoleak("distill", *options, *DISTILLATION_OPTIONS, "--resume")
+        protoleak("distill", *options, *DISTILL_OPTIONS, "--resume")
     if not (work / "model" / "model.json").exists():
         options = ("--latent-encoder", work / "encoder", "--out", work / "model", "--negatives", work / "negatives")
         options += ("--auxiliary", work / "auxiliary")
-        protoleak("train", work / "known", *options, "--real", REAL, *TRAINING_OPTIONS, "--resume")
+        protoleak("train", work / "known", *options, "--real", REAL, *TRAIN_OPTIONS, "--resume")
     real_faces = arguments.data / "real-faces"
     measured_on = ("--data", work / "known", "--unknown", work / "unknown")
     protoleak(
