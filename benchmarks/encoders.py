@@ -16,7 +16,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,26 @@ import msgspec
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
+
+from benchmarks.encoder_page import html
+from benchmarks.encoder_targets import (
+    AUC_MARGIN,
+    BEST_ENGINE,
+    BEST_ENGINE_MS,
+    OPEN_SET_MARGIN,
+    RUNTIME_ENGINE,
+    RUNTIME_MS,
+    best_engine,
+    judged,
+)
 from protoleak.benchmark import BenchmarkSettings, run_benchmark
 from protoleak.benchmark.machine import describe_machine
 from protoleak.benchmark.results import Report
 from protoleak.bundle import Bundle
 from protoleak.calibration.dataset import Dataset, Sample, read_dataset
 from protoleak.export.bundle_export import export_bundle
-from protoleak.export.settings import ExportSettings
-from protoleak.html.lines import Axis, Rule, Series, line_plot
-from protoleak.html.page import bullets, facts_table, page, table
+from protoleak.export.settings import DEFAULT_CONTRAST, ExportSettings
 from protoleak.model.checkpoint import load_model
 from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import load_latent_encoder
@@ -43,10 +53,6 @@ from protoleak.training.progress import Progress, progress_bar
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import train
 
-BEST_ENGINE, RUNTIME_ENGINE = "openvino", "onnxruntime"
-AUC_MARGIN, OPEN_SET_MARGIN = 0.01, 0.02
-BEST_ENGINE_MS, RUNTIME_MS = 10.0, 20.0
-HEADS = {"macro_auc": "macro AUC", "open_set_auroc": "open-set AUROC"}
 REFERENCE_FLOP_IMAGE = 256
 
 
@@ -71,6 +77,16 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
         seed=options.seed,
         timesteps=tuple(options.timesteps),
     )
+    auxiliary = options.zoo / "auxiliary"
+    exported = ExportSettings(
+        name=encoder.name,
+        head=options.head,
+        bandwidth=options.density_bandwidth,
+        auxiliary=auxiliary if auxiliary.is_dir() else None,
+        contrast=options.contrast,
+        unknown=options.zoo / "unknown",
+        cache=default_cache(),
+    )
     beside = {name: options.zoo / name for name in ("negatives", "auxiliary") if (options.zoo / name).is_dir()}
     what = {
         "fingerprint": loaded.fingerprint,
@@ -78,6 +94,8 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
         "beside": sorted(beside),
         "per_class": options.per_class,
         "head": options.head,
+        "bandwidth": exported.density_bandwidth,
+        "contrast": options.contrast,
     }
     known = kept(file, what)
     if known is not None:
@@ -99,9 +117,7 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
             load_model(place / "model"),
             dataset,
             place / "bundle",
-            ExportSettings(
-                name=encoder.name, head=options.head, unknown=options.zoo / "unknown", cache=default_cache()
-            ),
+            exported,
             lambda stage, done, total: progress(Progress(stage, done, total)),
         )
     open_set = {name: item["auroc"] for name, item in export.report["open_set"].items()}
@@ -167,66 +183,6 @@ def timed(bundle: Path, runs: int) -> dict[str, dict[str, float]]:
     }
 
 
-def best_engine(result: dict[str, Any]) -> tuple[str, float]:
-    """The fastest way to run a bundle here, and its milliseconds per face end to end."""
-    return min(
-        ((name, times["end_to_end"]) for name, times in result["milliseconds"].items()), key=lambda item: item[1]
-    )
-
-
-def judged(result: dict[str, Any], teacher: dict[str, Any]) -> dict[str, bool]:
-    """Which of the targets an encoder meets."""
-    return {
-        "macro_auc": result["macro_auc"] >= teacher["macro_auc"] - AUC_MARGIN,
-        "open_set_auroc": result["open_set_auroc"] >= teacher["open_set_auroc"] - OPEN_SET_MARGIN,
-        "best_engine": best_engine(result)[1] <= BEST_ENGINE_MS,
-        "onnxruntime_fp32": result["milliseconds"][f"{RUNTIME_ENGINE} fp32"]["end_to_end"] <= RUNTIME_MS,
-    }
-
-
-def html(results: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
-    """The page: a curve per measure, and the table."""
-    title = "Latent encoders: accuracy against time"
-    teacher, students = results[0], results[1:]
-    sections = [
-        f"<h1>{escape(title)}</h1>",
-        facts_table([(key, str(record[key])) for key in ("zoo", "commit", "processor")]),
-    ]
-    for key, name in HEADS.items():
-        margin = AUC_MARGIN if key == "macro_auc" else OPEN_SET_MARGIN
-        points = [(best_engine(one)[1], one[key]) for one in (*students, teacher)]
-        low = min(*(value for _, value in points), teacher[key] - margin) - 0.01
-        named = [
-            Series(one["name"], [(best_engine(one)[1], one[key])], joined=False, shape="circle") for one in results
-        ]
-        curve = Series("students", sorted((best_engine(one)[1], one[key]) for one in students), colour="#999999")
-        plot = line_plot(
-            [curve, *named],
-            Axis("milliseconds per face end to end, fastest engine", scale="log2"),
-            Axis(name, start=low, end=1.0, shown="{:.3f}".format),
-            f"{name} of each encoder against milliseconds per face; the table has the numbers.",
-            rules=[Rule(teacher[key] - margin, f"teacher − {margin:g}")],
-        )
-        sections += [f"<h2>{escape(name)}</h2>", plot]
-    columns = [
-        "encoder",
-        "GFLOP",
-        "correlation",
-        *HEADS.values(),
-        *(f"{name}, ms" for name in teacher["milliseconds"]),
-        "targets met",
-    ]
-    rows = []
-    for one in results:
-        met = sum(judged(one, teacher).values())
-        numbers = ["–" if one[key] is None else f"{one[key]:.3f}" for key in ("gflop", "correlation_with_teacher")]
-        numbers += [f"{one[key]:.4f}" for key in HEADS]
-        numbers += [f"{times['end_to_end']:.1f}" for times in one["milliseconds"].values()]
-        rows.append([one["name"], *numbers, f"{met} of 4"])
-    sections += ["<h2>All encoders</h2>", table(columns, rows), bullets(record["notes"])]
-    return page(title, sections)
-
-
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
@@ -243,6 +199,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--timesteps", type=int, nargs="+", default=[0, 100, 300])
     parser.add_argument("--per-class", type=int, help="training images of each generator at most; left out, all")
     parser.add_argument("--head", default="tied_gaussian")
+    parser.add_argument("--density-bandwidth", type=float, help="left out, as protoleak export has it")
+    parser.add_argument("--contrast", type=float, default=DEFAULT_CONTRAST, help="with the auxiliary generators")
     parser.add_argument("--runs", type=int, default=30, help="timed faces per engine")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="models and bundles")

@@ -150,6 +150,8 @@ def ablate(
     manifest = bundle.manifest
     if manifest.provenance.get("model") != model.config.provenance:
         raise CheckpointError(f"{arguments.model} is another model than the bundle's: give the one it came from")
+    if manifest.density.contrast > 0 and arguments.auxiliary is None:
+        raise SystemExit("--ablations needs --auxiliary, the generators that the bundle's density is contrasted with")
     head = known_head(manifest.head)
     dataset = in_order_of(manifest.generators, read_dataset(settings.data, manifest.real_class))
     pictures = read_pictures(manifest, settings).all
@@ -160,7 +162,7 @@ def ablate(
         model.config.image_size,
         arguments.cache,
         show,
-        arguments.auxiliary if "retrained" in wanted else None,
+        arguments.auxiliary,
     )
     if not len(encoded.splits["calibration"].labels):
         raise DatasetError(f"{settings.data} has no calibration picture: thresholds cannot be fitted")
@@ -228,7 +230,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--unknown", type=Path)
     parser.add_argument("--real", type=Path)
-    parser.add_argument("--auxiliary", type=Path, help="generators that one short training learns and never names")
+    parser.add_argument("--auxiliary", type=Path, help="generators that the model learnt and never names")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--alpha", type=float, default=0.05)
     parser.add_argument("--pictures", type=int, default=20, help="per class, through every operator")

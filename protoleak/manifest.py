@@ -46,13 +46,15 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: int = 1000
 
 
-class Density(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Density(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How the open-set density was made; the density itself is inside attributor.onnx."""
 
     space: str  # "whitened" or "gated"
     bandwidth: float
     bandwidth_in_neighbour_distances: float
     reference_images: int
+    auxiliary_images: int = 0  # of auxiliary generators, that the density is contrasted with
+    contrast: float = 0.0  # how much their log density counts
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.encoders import judged, kept
+from benchmarks.encoder_targets import judged
+from benchmarks.encoders import kept
 from protoleak.training.settings import TrainingSettings
 
 

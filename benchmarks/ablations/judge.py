@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.ablations.latents import Encoded
 from benchmarks.ablations.network import Embedded
-from benchmarks.ablations.openness import DEFAULT_RULE, RULES
+from benchmarks.ablations.openness import DEFAULT_RULE, RULES, Fitted
 from benchmarks.ablations.results import How, Row
 from protoleak.calibration.conformal import calibrate
 from protoleak.calibration.heads import HeadKind, fit_head
@@ -75,7 +75,9 @@ class Judge:
             *(validation.embedding, validation.gate, labels["validation"]),
             self.manifest.generators,
         )
-        openness = RULES[rule](train, labels["train"], validation)
+        openness = RULES[rule](
+            Fitted(train, labels["train"], validation, splits.get("auxiliary"), self.manifest.density)
+        )
 
         def score(images: Embedded) -> VariantOutputs:
             # float64 throughout: an open-set rule may have a range that float32 has not

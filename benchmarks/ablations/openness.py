@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.ablations.network import Embedded
-from protoleak.calibration.density import DensityModel, fit_density
+from protoleak.calibration.density import DensityModel, DensitySpace, fit_density
 from protoleak.calibration.heads import LabelArray
 from protoleak.calibration.kernel import log_kernel_density
 from protoleak.diffusion import Float64Array
+from protoleak.manifest import Density
 
 Rule = Callable[[Embedded], Float64Array]
-FitRule = Callable[[Embedded, LabelArray, Embedded], Rule]
 PUBLISHED_BANDWIDTHS = np.linspace(0.1, 1.0, 10)  # whatever the embedding's scale, as the published code tries them
 NEIGHBOURS = (1, 5)
 
 
-def exact(space: str) -> FitRule:
-    """The exact kernel log density in a space of `calibration.density`, with a bandwidth in neighbour distances."""
+@dataclass(frozen=True)
+class Fitted:
+    """What a rule is fitted to.
 
-    def fit(train: Embedded, labels: LabelArray, validation: Embedded) -> Rule:
-        model = _density(train, labels, validation, space)
+    Attributes:
+        labels: int64 [n], of `train`.
+        auxiliary: of generators that were learnt and are never named; None without any.
+        deployed: the bundle's own density, whose settings the first rule has.
+    """
+
+    train: Embedded
+    labels: LabelArray
+    validation: Embedded
+    auxiliary: Embedded | None
+    deployed: Density
+
+
+FitRule = Callable[[Fitted], Rule]
+
+
+def exact(
+    space: DensitySpace | None = None, contrasted: bool = True, likelihood: bool = False, factor: float = 1.0
+) -> FitRule:
+    """The exact kernel log density of `calibration.density`, as the bundle has it but for what is said.
+
+    Args:
+        space: another one than the bundle's.
+        contrasted: whether the bundle's contrast is kept.
+        likelihood: whether the bandwidth is that of the greatest likelihood.
+        factor: that the bundle's bandwidth is multiplied by.
+    """
+
+    def fit(fitted: Fitted) -> Rule:
+        deployed = fitted.deployed
+        contrast = deployed.contrast if contrasted and fitted.auxiliary is not None else 0.0
+        bandwidth = None if likelihood else deployed.bandwidth_in_neighbour_distances * factor
+        model = _density(fitted, space or _space(deployed.space), bandwidth, contrast)
         return lambda images: model.log_density(images.embedding, images.gate)
 
     return fit
@@ -32,10 +65,10 @@ def published(tree: bool) -> FitRule:
     """A kernel density over raw gated embeddings with the best of the published bandwidths: scikit-learn's default
     tree, as published, or the exact sum with the same bandwidth."""
 
-    def fit(train: Embedded, labels: LabelArray, validation: Embedded) -> Rule:  # noqa: ARG001
+    def fit(fitted: Fitted) -> Rule:
         from sklearn.neighbors import KernelDensity
 
-        references, held_out = _gated(train), _gated(validation)
+        references, held_out = _gated(fitted.train), _gated(fitted.validation)
         likelihoods = [log_kernel_density(held_out, references, width).sum() for width in PUBLISHED_BANDWIDTHS]
         bandwidth = float(PUBLISHED_BANDWIDTHS[int(np.argmax(likelihoods))])
         if not tree:
@@ -49,10 +82,10 @@ def published(tree: bool) -> FitRule:
 def neighbour(count: int) -> FitRule:
     """Minus the distance to the nearest training image but `count` − 1, in the whitened space."""
 
-    def fit(train: Embedded, labels: LabelArray, validation: Embedded) -> Rule:
+    def fit(fitted: Fitted) -> Rule:
         from scipy.spatial.distance import cdist
 
-        model = _density(train, labels, validation, "whitened")
+        model = _density(fitted, "whitened")
 
         def rule(images: Embedded) -> Float64Array:
             distances = cdist(model.vector(images.embedding, images.gate), model.references)
@@ -63,22 +96,40 @@ def neighbour(count: int) -> FitRule:
     return fit
 
 
+DEFAULT_RULE = "exact density, as deployed"
+NOT_CONTRASTED = "exact density, not contrasted"
 RULES: dict[str, FitRule] = {
-    "exact density, whitened": exact("whitened"),
-    "exact density, gated": exact("gated"),
+    DEFAULT_RULE: exact(),
+    NOT_CONTRASTED: exact(contrasted=False),
+    "exact density, half the bandwidth": exact(factor=0.5),
+    "exact density, twice the bandwidth": exact(factor=2.0),
+    "exact density, bandwidth of greatest likelihood": exact(likelihood=True),
+    "exact density, bandwidth of greatest likelihood, not contrasted": exact(likelihood=True, contrasted=False),
+    "exact density, gated, bandwidth of greatest likelihood, not contrasted": exact(
+        "gated", likelihood=True, contrasted=False
+    ),
     "exact density, gated, published bandwidths": published(tree=False),
     "scikit-learn's tree, gated, published bandwidths": published(tree=True),
     **{f"distance to neighbour {count}, whitened": neighbour(count) for count in NEIGHBOURS},
 }
-DEFAULT_RULE = "exact density, whitened"
 
 
-def _density(train: Embedded, labels: LabelArray, validation: Embedded, space: str) -> DensityModel:
+def _density(
+    fitted: Fitted, space: DensitySpace, bandwidth: float | None = None, contrast: float = 0.0
+) -> DensityModel:
+    train, validation, auxiliary = fitted.train, fitted.validation, fitted.auxiliary
     return fit_density(
-        *(train.embedding, train.gate, labels),
+        *(train.embedding, train.gate, fitted.labels),
         *(validation.embedding, validation.gate),
-        space="gated" if space == "gated" else "whitened",
+        space=space,
+        bandwidth=bandwidth,
+        auxiliary=None if auxiliary is None else (auxiliary.embedding, auxiliary.gate),
+        contrast=contrast,
     )
+
+
+def _space(name: str) -> DensitySpace:
+    return "gated" if name == "gated" else "whitened"
 
 
 def _gated(images: Embedded) -> Float64Array:

@@ -15,6 +15,8 @@ from protoleak.training.noising import Noising
 from protoleak.training.progress import Progress
 from protoleak.training.settings import TrainingSettings
 
+NONE_AUXILIARY = "neither learnt nor contrasted"
+
 
 @dataclass(frozen=True)
 class Variation:
@@ -23,21 +25,21 @@ class Variation:
     Attributes:
         settings: changed fields of TrainingSettings.
         network: changed fields of AttributorConfig.
-        auxiliary: whether auxiliary generators are learnt too.
+        auxiliary: whether auxiliary generators are learnt, where there are any.
     """
 
     part: str
     change: str
     settings: dict[str, object]
     network: dict[str, object]
-    auxiliary: bool = False
+    auxiliary: bool = True
 
 
-def variations(base: TrainingSettings, auxiliary: bool = False) -> list[Variation]:
+def variations(base: TrainingSettings, auxiliary: bool) -> list[Variation]:
     """The whole method first, then one change each.
 
     Args:
-        auxiliary: whether there are auxiliary generators, which only the last learns.
+        auxiliary: whether there are auxiliary generators; all but the last learn them.
     """
     timesteps = base.timesteps
     found = [Variation("everything", "as it is", {}, {})]
@@ -58,7 +60,7 @@ def variations(base: TrainingSettings, auxiliary: bool = False) -> list[Variatio
     if base.mixed_negatives:
         found.append(Variation("mixed negatives", "off", {"mixed_negatives": False}, {}))
     if auxiliary:
-        found.append(Variation("auxiliary generators", "learnt", {}, {}, auxiliary=True))
+        found.append(Variation("auxiliary generators", NONE_AUXILIARY, {}, {}, auxiliary=False))
     return found
 
 

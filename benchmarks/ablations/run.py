@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from benchmarks.ablations.judge import AT_ALPHA, NOT_ASKED, UNLIKE_CAMERAS, Judge
 from benchmarks.ablations.latents import Encoded
 from benchmarks.ablations.network import Switches, embed_all
-from benchmarks.ablations.openness import RULES
+from benchmarks.ablations.openness import DEFAULT_RULE, NOT_CONTRASTED, RULES
 from benchmarks.ablations.results import Row
 from benchmarks.ablations.retrain import train_variation, variations
 from protoleak.calibration.heads import HEAD_KINDS, HeadKind
@@ -75,7 +75,11 @@ def retrained(
         # The prototype head is what the number of prototypes is about.
         kind: HeadKind = "prototype" if variation.part == "prototypes per class" else head
         change = variation.change + (", prototype head" if kind == "prototype" and head != kind else "")
-        yield judge.row(variation.part, change, "trained again", *found, kind)
+        rule = DEFAULT_RULE if variation.auxiliary else NOT_CONTRASTED
+        yield judge.row(variation.part, change, "trained again", *found, kind, rule)
+        if variation.part == "everything" and encoded.auxiliary is not None:
+            change = "learnt, not contrasted"
+            yield judge.row("auxiliary generators", change, "trained again", *found, head, NOT_CONTRASTED)
         if variation.part == "everything" and head != "prototype":
             change = f"{base.prototypes_per_generator}, prototype head"
             yield judge.row("prototypes per class", change, "trained again", *found, "prototype")

@@ -113,3 +113,22 @@ GENERATORS = (
     Generator("cosine_sibling_1", "auxiliary", Denoised("cosine", "ddim", 20, 0.4), "cosine schedule, 20 steps"),
     Generator("cosine_sibling_2", "auxiliary", Denoised("cosine", "ddim", 8, 0.55), "cosine schedule, from more noise"),
 )
+
+
+def families() -> dict[str, tuple[str, ...]]:
+    """The names of known generators that have siblings, each with its siblings' names."""
+    found: dict[str, tuple[str, ...]] = {}
+    for one in GENERATORS:
+        kind = _kind(one)
+        siblings = tuple(other.name for other in GENERATORS if other.part == "auxiliary" and _kind(other) == kind)
+        if one.part == "known" and kind is not None and siblings:
+            found[one.name] = siblings
+    return found
+
+
+def _kind(generator: Generator) -> str | None:
+    """What siblings have in common; None for generators that can have none."""
+    pipeline = generator.pipeline
+    if isinstance(pipeline, DecoderOf):
+        return pipeline.upsampling
+    return pipeline.schedule if isinstance(pipeline, Denoised) else None

@@ -116,6 +116,23 @@ def generator_folders(folder: Path, option: str = "") -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
+def auxiliary_images(folder: Path, dataset: Dataset) -> dict[str, tuple[Path, ...]]:
+    """Images of each auxiliary generator, in order of name: one folder per generator that is learnt and never named.
+
+    Raises:
+        DatasetError: it is no folder, holds no folders or an empty one, or one that has the name of a class.
+    """
+    folders = generator_folders(folder, "--auxiliary")
+    if not folders:
+        raise DatasetError(f"{folder} holds no folder: give one with a folder of images per generator")
+    for generator in folders:
+        if generator.name in dataset.generators:
+            raise DatasetError(
+                f"{generator} has the name of a class of {dataset.folder}: take it out of one of the two"
+            )
+    return {generator.name: list_images(generator) for generator in folders}
+
+
 def list_images(folder: str | Path) -> tuple[Path, ...]:
     """All images below a folder, at any depth, in lower-cased name order: for unknown images and negatives.
 

@@ -1,5 +1,9 @@
 """The open-set density: how likely is an image's density vector under those of the training images?
 
+Where there are auxiliary generators, it is contrasted with theirs: log f_known(v) − c·log f_auxiliary(v), with one
+kernel for both. At c = 1 that is the likelihood ratio of "known" and "one of the auxiliary generators", at c = 0 the
+density alone, which is against anything at all; docs/decisions/0012-contrast.md says why it lies between.
+
 Two spaces for the density vector v, from embedding h and gate g:
 
     gated       v = h·g, as published
@@ -46,6 +50,8 @@ class DensityModel:
         bandwidth: standard deviation of the kernel, in units of the density vector.
         bandwidth_in_neighbour_distances: the same in multiples of the median distance from a held-out image to its
             nearest training image.
+        auxiliary: float64 [A, D], the density vectors of auxiliary generators' images; None without a contrast.
+        contrast: c, how much their log density counts; 0 without a contrast.
     """
 
     space: DensitySpace
@@ -54,6 +60,8 @@ class DensityModel:
     references: Float64Array
     bandwidth: float
     bandwidth_in_neighbour_distances: float
+    auxiliary: Float64Array | None = None
+    contrast: float = 0.0
 
     def vector(self, embedding: npt.NDArray[np.floating], gate: npt.NDArray[np.floating]) -> Float64Array:
         """Density vectors float64 [N, D] of embeddings and gates [N, D].
@@ -65,8 +73,12 @@ class DensityModel:
         return np.asarray((_normalise(embedding, gate) - self.mean) @ self.whitening)
 
     def log_density(self, embedding: npt.NDArray[np.floating], gate: npt.NDArray[np.floating]) -> Float64Array:
-        """Exact log densities in nats, float64 [N], of embeddings and gates [N, D]."""
-        return log_kernel_density(self.vector(embedding, gate), self.references, self.bandwidth)
+        """Exact log densities in nats, float64 [N], of embeddings and gates [N, D]; contrasted where c is above 0."""
+        vectors = self.vector(embedding, gate)
+        known = log_kernel_density(vectors, self.references, self.bandwidth)
+        if self.auxiliary is None:
+            return known
+        return known - self.contrast * log_kernel_density(vectors, self.auxiliary, self.bandwidth)
 
 
 def fit_density(
@@ -77,6 +89,8 @@ def fit_density(
     validation_gate: npt.NDArray[np.floating],
     space: DensitySpace = "whitened",
     bandwidth: float | None = None,
+    auxiliary: tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]] | None = None,
+    contrast: float = 0.0,
 ) -> DensityModel:
     """Fits the density on training images, and its bandwidth on validation images.
 
@@ -90,10 +104,12 @@ def fit_density(
         validation_embedding, validation_gate: [V, D], of images that the model was not trained on.
         space: "whitened", or "gated" as published.
         bandwidth: to fix it, in multiples of the median nearest-neighbour distance; None to choose it.
+        auxiliary: embeddings and gates [A, D] of auxiliary generators' images, for the contrast; or None.
+        contrast: c, how much their log density counts, from 0 to 1; 0 for none.
 
     Raises:
-        CalibrationError: values that are not finite, no class with two training images (whitened), or vectors that
-            are all the same.
+        CalibrationError: values that are not finite, no class with two training images (whitened), vectors that are
+            all the same, a contrast out of range, or one above 0 and nothing to contrast with.
     """
     labels = np.asarray(labels, dtype=np.int64)
     check_vectors("training images", labels, embedding, gate)
@@ -104,6 +120,7 @@ def fit_density(
         raise CalibrationError("no class has two training images: there is nothing to whiten by; give more images")
     if bandwidth is not None and not bandwidth > 0:
         raise CalibrationError(f"bandwidth {bandwidth:g}: give a number above 0, in nearest-neighbour distances")
+    _check_contrast(contrast, auxiliary)
     mean, whitening = _fit_space(embedding, gate, labels, space)
     unscaled = DensityModel(space, mean, whitening, np.empty((0, embedding.shape[1])), 1.0, 1.0)
     references = unscaled.vector(embedding, gate)
@@ -115,7 +132,21 @@ def fit_density(
         chosen = choose_bandwidth(held_out)
     else:
         chosen = Bandwidth(bandwidth * median_neighbour_distance(held_out), bandwidth)
-    return DensityModel(space, mean, whitening, references, chosen.value, chosen.in_neighbour_distances)
+    fitted = DensityModel(space, mean, whitening, references, chosen.value, chosen.in_neighbour_distances)
+    if auxiliary is None or contrast == 0:
+        return fitted
+    return replace(fitted, auxiliary=unscaled.vector(*auxiliary), contrast=contrast)
+
+
+def _check_contrast(
+    contrast: float, auxiliary: tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]] | None
+) -> None:
+    if not 0 <= contrast <= 1:
+        raise CalibrationError(f"contrast {contrast:g}: give a number from 0 (none) to 1")
+    if auxiliary is not None:
+        check_vectors("images of auxiliary generators", None, *auxiliary)
+    if contrast > 0 and (auxiliary is None or not len(auxiliary[0])):
+        raise CalibrationError(f"contrast {contrast:g}: there is no image of an auxiliary generator to contrast with")
 
 
 def _fit_space(

@@ -28,8 +28,22 @@ def export(
     density_space: Annotated[
         str, typer.Option("--density-space", help="whitened, or gated for the published raw one.")
     ] = "whitened",
+    density_bandwidth: Annotated[
+        Optional[float],  # noqa: UP045 Typer evaluates this on Python 3.10 too
+        typer.Option(
+            "--density-bandwidth",
+            help="In distances to the nearest neighbour. Left out, 1.5 with --auxiliary, else the likeliest.",
+        ),
+    ] = None,
+    auxiliary: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--auxiliary", help="The generators that train learnt and doesn't name, to contrast the density."),
+    ] = None,
+    contrast: Annotated[
+        float, typer.Option("--contrast", help="How much the density of --auxiliary counts, from 0 to 1.")
+    ] = 0.2,
     unknown: Annotated[
-        Optional[Path],  # noqa: UP045 Typer evaluates this on Python 3.10 too
+        Optional[Path],  # noqa: UP045
         typer.Option("--unknown", help="Images of generators that the model doesn't know, to measure on."),
     ] = None,
     real_faces: Annotated[
@@ -79,7 +93,18 @@ def export(
         raise ProtoleakError(f"--head {head}: choose one of {', '.join(HEADS)}")
     if density_space not in ("whitened", "gated"):
         raise ProtoleakError(f"--density-space {density_space}: choose whitened or gated")
-    for option, path in (("--data", data), ("--unknown", unknown), ("--real-faces", real_faces)):
+    if density_bandwidth is not None and not density_bandwidth > 0:
+        raise ProtoleakError(
+            f"--density-bandwidth {density_bandwidth:g}: give a number above 0, in distances to the nearest neighbour"
+        )
+    if not 0 <= contrast <= 1:
+        raise ProtoleakError(f"--contrast {contrast:g}: give a number from 0 (none) to 1")
+    for option, path in (
+        ("--data", data),
+        ("--auxiliary", auxiliary),
+        ("--unknown", unknown),
+        ("--real-faces", real_faces),
+    ):
         if path is not None:
             existing(path, option)
     precisions = _precisions(variants)
@@ -102,6 +127,9 @@ def export(
         name=name or out.stem,
         head=head,  # type: ignore[arg-type]  # checked above
         density_space=density_space,  # type: ignore[arg-type]
+        bandwidth=density_bandwidth,
+        auxiliary=auxiliary,
+        contrast=contrast,
         alpha=alpha,
         opset=opset,
         unknown=unknown,

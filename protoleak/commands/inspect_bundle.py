@@ -79,6 +79,8 @@ def summarise(bundle: Bundle, alpha: float) -> dict[str, Any]:
             "bandwidth": manifest.density.bandwidth,
             "bandwidth_in_neighbour_distances": manifest.density.bandwidth_in_neighbour_distances,
             "reference_images": manifest.density.reference_images,
+            "auxiliary_images": manifest.density.auxiliary_images,
+            "contrast": manifest.density.contrast,
         },
         "face_detector": manifest.face_detector,
         "alpha": alpha,

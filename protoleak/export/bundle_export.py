@@ -28,7 +28,14 @@ from protoleak.export.graphs import (
     export_latent_encoder,
 )
 from protoleak.export.head_modules import HeadModule
-from protoleak.export.images import ImageSet, folder_of_images, in_order_of, split, unknown_generators
+from protoleak.export.images import (
+    ImageSet,
+    auxiliary_generators,
+    folder_of_images,
+    in_order_of,
+    split,
+    unknown_generators,
+)
 from protoleak.export.onnx_graph import Stage
 from protoleak.export.parity import ParityRow, compare_outputs
 from protoleak.export.settings import ExportSettings
@@ -83,8 +90,9 @@ def export_bundle(
 ) -> ExportResult:
     """Writes the bundle of a model: fp32, and those other variants asked for that pass the gate.
 
-    Head and density are fitted on the training split, their settings and the softmax temperature on validation, the
-    conformal calibration on the calibration split, and the report measured on the test split: four disjoint sets.
+    Head and density are fitted on the training split (the density's contrast on the auxiliary generators), their
+    settings and the softmax temperature on validation, the conformal calibration on the calibration split, and the
+    report measured on the test split: four disjoint sets.
     Files that are no readable images are skipped, counted and named in the manifest's provenance.
 
     Args:
@@ -103,6 +111,7 @@ def export_bundle(
     conformal.check_alpha(settings.alpha)
     conformal.check_enough(len(dataset.calibration), settings.alpha)
     unknown = [] if settings.unknown is None else unknown_generators(settings.unknown)
+    others = None if settings.auxiliary is None else auxiliary_generators(settings.auxiliary, dataset)
     real_faces = None if settings.real_faces is None else folder_of_images("real faces", settings.real_faces)
     face_detector = None if settings.face_detector is None else _face_detector(settings.face_detector)
     splits = {name: split(dataset, name) for name in ("train", "validation", "calibration", "test")}
@@ -116,10 +125,14 @@ def export_bundle(
         *(validation.embedding, validation.gate, validation.labels),
         config.generators,
     )
+    auxiliary = None if others is None else _features(model, others, settings, progress)
     density = fit_density(
         *(train.embedding, train.gate, train.labels),
         *(validation.embedding, validation.gate),
         space=settings.density_space,
+        bandwidth=settings.density_bandwidth,
+        auxiliary=None if auxiliary is None else (auxiliary.embedding, auxiliary.gate),
+        contrast=0.0 if auxiliary is None else settings.contrast,
     )
     manifest = describe(model, density, settings)
     noise_bank = config.noise_bank()
@@ -152,7 +165,12 @@ def export_bundle(
         else:
             refused[precision] = built.reason
 
-    skipped = (*splits["train"].lines(train.skipped), *fp32.skipped)
+    used = {"train": len(train.labels)}
+    skipped = splits["train"].lines(train.skipped)
+    if others is not None and auxiliary is not None:
+        used["auxiliary"] = len(auxiliary.labels)
+        skipped += others.lines(auxiliary.skipped)
+    skipped += fp32.skipped
     files = {
         NOISE_BANK: array_bytes(noise_bank),
         PROTOTYPES: array_bytes(model.attributor.prototypes.detach().numpy()),
@@ -161,7 +179,7 @@ def export_bundle(
         files[FACE_DETECTOR] = face_detector
     for name, variant in written.items():
         files |= variant_files(name, variant)
-    manifest = with_images(manifest, {"train": len(train.labels)} | fp32.used, skipped)
+    manifest = with_images(manifest, used | fp32.used, skipped)
     speeds = None
     if len(written) > 1:
         pixels = calibration_pixels(splits["calibration"], SPEED_IMAGES, config.image_size)
@@ -171,7 +189,7 @@ def export_bundle(
     manifest = with_variants(manifest, list(written), refused, speeds)
     sha256 = write_bundle(out, manifest, files)
     reports = {name: variant.evaluation.report for name, variant in written.items()}
-    return ExportResult(sha256, fp32.report, parity, skipped, reports, refused)
+    return ExportResult(sha256, fp32.report, parity, tuple(skipped), reports, refused)
 
 
 def prove_parity(

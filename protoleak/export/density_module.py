@@ -70,7 +70,10 @@ def log_sum_exp(exponents: Tensor) -> Tensor:
 
 
 class DensityModule(nn.Module):
-    """A fitted DensityModel: embedding and gate float32 [N, D] to log density float32 [N], in nats."""
+    """A fitted DensityModel: embedding and gate float32 [N, D] to log density float32 [N], in nats.
+
+    Where it is contrasted, two kernel sums are in the graph, and their weighed difference is the output.
+    """
 
     mean: Tensor
     whitening: Tensor
@@ -84,6 +87,8 @@ class DensityModule(nn.Module):
         # The graph subtracts the rounded mean, so the references move by what rounding took away.
         moved = (model.mean - mean.numpy().astype(np.float64)) @ model.whitening
         self.kernel = KernelLogDensity(model.references + moved, model.bandwidth)
+        self.contrast = model.contrast
+        self.auxiliary = None if model.auxiliary is None else KernelLogDensity(model.auxiliary + moved, model.bandwidth)
 
     def forward(self, embedding: Tensor, gate: Tensor) -> Tensor:
         gated = embedding * gate
@@ -94,4 +99,4 @@ class DensityModule(nn.Module):
 
     def _kernel(self, vector: Tensor) -> Tensor:
         density: Tensor = self.kernel(vector)
-        return density
+        return density if self.auxiliary is None else density - self.contrast * self.auxiliary(vector)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -36,6 +37,9 @@ def describe(
             | {name: importlib.metadata.version(name) for name in LIBRARIES},
         },
     }
+    contrast: dict[str, Any] = {}  # left out where there is none: protoleaks that know of none read the bundle then
+    if density.auxiliary is not None:
+        contrast = {"auxiliary_images": len(density.auxiliary), "contrast": density.contrast}
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=settings.name,
@@ -52,7 +56,11 @@ def describe(
         prototypes_per_generator=model.attributor.config.prototypes_per_generator,
         head=settings.head,
         density=Density(
-            density.space, density.bandwidth, density.bandwidth_in_neighbour_distances, len(density.references)
+            space=density.space,
+            bandwidth=density.bandwidth,
+            bandwidth_in_neighbour_distances=density.bandwidth_in_neighbour_distances,
+            reference_images=len(density.references),
+            **contrast,
         ),
         provenance=provenance,
         variants=["fp32"],

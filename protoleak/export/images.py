@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.calibration.dataset import Dataset, Sample, generator_folders, list_images
+from protoleak.calibration.dataset import Dataset, Sample, auxiliary_images, generator_folders, list_images
 from protoleak.errors import DatasetError
 
 
@@ -53,6 +53,12 @@ def unknown_generators(folder: Path) -> list[ImageSet]:
         DatasetError: it is no folder, or a folder without an image.
     """
     return [folder_of_images(path.name, path) for path in generator_folders(folder) or [folder]]
+
+
+def auxiliary_generators(folder: Path, dataset: Dataset) -> ImageSet:
+    """The images of all auxiliary generators together. Raises DatasetError as `auxiliary_images`."""
+    paths = tuple(path for images in auxiliary_images(folder, dataset).values() for path in images)
+    return ImageSet("auxiliary", folder, paths, np.zeros(len(paths), dtype=np.int64))
 
 
 def in_order_of(generators: Sequence[str], dataset: Dataset) -> Dataset:

@@ -13,6 +13,8 @@ from protoleak.export.graphs import DEFAULT_OPSET
 from protoleak.export.quantise import RangeMethod
 
 Precision = Literal["fp16", "int8"]
+# With auxiliary generators: benchmarks/results/open_set.json and docs/decisions/0012-contrast.md.
+DEFAULT_CONTRAST, CONTRASTED_BANDWIDTH = 0.2, 1.5
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
@@ -36,6 +38,10 @@ class ExportSettings:
     """What a bundle is made with.
 
     Attributes:
+        bandwidth: of the density, in median nearest-neighbour distances. None for CONTRASTED_BANDWIDTH where there are
+            auxiliary generators, else for the one of greatest held-out likelihood.
+        auxiliary: folder with a folder of images per generator that the model learnt and doesn't name, or None.
+        contrast: how much the log density of the auxiliary generators counts; nothing without any.
         alpha: significance level that the report is measured at; any other can be used with the bundle.
         unknown: folder of images of generators that the model does not know, one folder per generator, or None.
         real_faces: photographs of people from sources that training never saw, or None.
@@ -48,6 +54,9 @@ class ExportSettings:
     name: str
     head: HeadKind = "prototype"
     density_space: DensitySpace = "whitened"
+    bandwidth: float | None = None
+    auxiliary: Path | None = None
+    contrast: float = DEFAULT_CONTRAST
     alpha: float = 0.05
     opset: int = DEFAULT_OPSET
     unknown: Path | None = None
@@ -56,3 +65,9 @@ class ExportSettings:
     cache: Path | None = None
     variants: tuple[Precision, ...] = ()
     variant_settings: VariantSettings = field(default_factory=VariantSettings)
+
+    @property
+    def density_bandwidth(self) -> float | None:
+        """What `bandwidth` comes to, as `fit_density` takes it."""
+        contrasted = self.auxiliary is not None and self.contrast > 0
+        return CONTRASTED_BANDWIDTH if self.bandwidth is None and contrasted else self.bandwidth

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import torch
 
-from protoleak.calibration.dataset import Dataset, generator_folders, list_images
-from protoleak.errors import CheckpointError, DatasetError
+from protoleak.calibration.dataset import Dataset, auxiliary_images, list_images
+from protoleak.errors import CheckpointError
 from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
     MODEL_FILE,
@@ -83,7 +83,7 @@ def train(
     _check_place(out)
     # Listed before minutes are spent on the data set, so that a mistyped folder is told at once.
     negative_images = None if negatives is None else list_images(negatives)
-    auxiliary_images = _auxiliary_images(dataset, auxiliary)
+    other_images = {} if auxiliary is None else auxiliary_images(auxiliary, dataset)
     latent_shape = latent_encoder.latent_shape(settings.image_size)
     settings.check_latent(latent_shape)
 
@@ -128,7 +128,7 @@ def train(
         return found
 
     of_no_class = None if negative_images is None else encode_beside("negatives", str(negatives), negative_images)
-    others = [encode_beside(f"auxiliary {name}", name, paths) for name, paths in auxiliary_images.items()]
+    others = [encode_beside(f"auxiliary {name}", name, paths) for name, paths in other_images.items()]
     roots = [root for root in (negatives, auxiliary) if root is not None]
     data_hash = content_hash(
         f"{split} {_name(dataset, roots, path)} {sha256}"
@@ -225,19 +225,6 @@ def _of_labels(images: Sequence[EncodedImages]) -> Latents:
     """All latents, labelled by their place in the list."""
     labels = [torch.full((len(one.z0),), label) for label, one in enumerate(images)]
     return Latents(torch.cat([one.z0 for one in images]), torch.cat(labels))
-
-
-def _auxiliary_images(dataset: Dataset, auxiliary: Path | None) -> dict[str, tuple[Path, ...]]:
-    """Images of each auxiliary generator, in order of name; nothing without a folder of them."""
-    if auxiliary is None:
-        return {}
-    folders = generator_folders(auxiliary, "--auxiliary")
-    if not folders:
-        raise DatasetError(f"{auxiliary} holds no folder: give one with a folder of images per generator")
-    for folder in folders:
-        if folder.name in dataset.generators:
-            raise DatasetError(f"{folder} has the name of a class of {dataset.folder}: take it out of one of the two")
-    return {folder.name: list_images(folder) for folder in folders}
 
 
 def _image_counts(dataset: Dataset, split: str, encoded: EncodedImages) -> dict[str, int]:

@@ -15,7 +15,7 @@ from benchmarks import evaluate
 from benchmarks.ablations.judge import AT_ALPHA, NOT_ASKED, UNLIKE_CAMERAS
 from benchmarks.ablations.latents import Part
 from benchmarks.ablations.network import Embedded, Switches, embed
-from benchmarks.ablations.openness import RULES
+from benchmarks.ablations.openness import DEFAULT_RULE, RULES, Fitted
 from benchmarks.ablations.retrain import variations
 from protoleak.calibration.dataset import read_dataset
 from protoleak.calibration.density import fit_density
@@ -23,6 +23,7 @@ from protoleak.calibration.heads import HEAD_KINDS
 from protoleak.errors import CheckpointError
 from protoleak.export.bundle_export import export_bundle
 from protoleak.export.settings import ExportSettings
+from protoleak.manifest import Density
 from protoleak.model.checkpoint import TrainedModel, load_model, save_model
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.training.noising import Noising
@@ -30,6 +31,8 @@ from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import train
 from tests.export.conftest import write_data
 from tests.training.pictures import IMAGE_SIZE, write_latent_encoder, write_pictures
+
+DEPLOYED = Density("whitened", 0.5, 1.3, 40, 10, 0.25)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +54,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = read_dataset(place / "data", "camera")
     encoder = load_latent_encoder(write_latent_encoder(place / "encoder.onnx"))
     train(dataset, encoder, settings, place / "model")
-    export_bundle(load_model(place / "model"), dataset, place / "bundle", ExportSettings(name="small"))
+    write_pictures(place / "auxiliary" / "other", "other", 6, 900)
+    exported = ExportSettings(name="small", bandwidth=1.5, auxiliary=place / "auxiliary")
+    export_bundle(load_model(place / "model"), dataset, place / "bundle", exported)
     return place
 
 
@@ -65,7 +70,6 @@ def results(folder: Path) -> evaluate.Results:
     """Of the script, with everything."""
     options = ["--data", "data", "--unknown", "unknown", "--real", "real", "--model", "model", "--cache", "latents"]
     given = [str(folder / value) if index % 2 else value for index, value in enumerate(options)]
-    write_pictures(folder / "auxiliary" / "other", "other", 6, 900)
     more = [
         "--auxiliary",
         str(folder / "auxiliary"),
@@ -129,25 +133,39 @@ def embedded(seed: int, count: int) -> Embedded:
 @pytest.mark.parametrize("rule", RULES)
 def test_an_open_set_rule_gives_distant_images_less(rule: str) -> None:
     labels = np.arange(40) % 2
-    openness = RULES[rule](embedded(0, 40), labels, embedded(1, 20))
+    openness = RULES[rule](Fitted(embedded(0, 40), labels, embedded(1, 20), embedded(3, 10), DEPLOYED))
     near = embedded(2, 30)
     far = Embedded(near.embedding - 8.0, near.gate, near.class_score)
     assert np.median(openness(far)) < np.median(openness(near))
 
 
-def test_the_exact_rule_is_the_bundles_density() -> None:
+def test_the_default_rule_is_the_bundles_density() -> None:
     labels = np.arange(40) % 2
-    train_images, validation, images = embedded(0, 40), embedded(1, 20), embedded(2, 30)
+    train_images, validation, images, others = (embedded(seed, 40 - 5 * seed) for seed in range(4))
     expected = fit_density(
-        train_images.embedding, train_images.gate, labels, validation.embedding, validation.gate
+        *(train_images.embedding, train_images.gate, labels),
+        *(validation.embedding, validation.gate),
+        bandwidth=DEPLOYED.bandwidth_in_neighbour_distances,
+        auxiliary=(others.embedding, others.gate),
+        contrast=DEPLOYED.contrast,
     ).log_density(images.embedding, images.gate)
-    np.testing.assert_array_equal(RULES["exact density, whitened"](train_images, labels, validation)(images), expected)
+    fitted = Fitted(train_images, labels, validation, others, DEPLOYED)
+    np.testing.assert_array_equal(RULES[DEFAULT_RULE](fitted)(images), expected)
+
+
+def test_the_rules_of_exact_densities_all_differ() -> None:
+    fitted = Fitted(embedded(0, 40), np.arange(40) % 2, embedded(1, 20), embedded(3, 10), DEPLOYED)
+    found = [rule(fitted)(embedded(2, 30)) for name, rule in RULES.items() if name.startswith("exact")]
+    for index, one in enumerate(found):
+        assert not any(np.allclose(one, other) for other in found[:index])
 
 
 def test_in_few_dimensions_the_tree_and_the_exact_sum_agree() -> None:
     labels = np.arange(40) % 2
     names = ("exact density, gated, published bandwidths", "scikit-learn's tree, gated, published bandwidths")
-    one, other = (RULES[name](embedded(0, 40), labels, embedded(1, 20))(embedded(2, 30)) for name in names)
+    one, other = (
+        RULES[name](Fitted(embedded(0, 40), labels, embedded(1, 20), None, DEPLOYED))(embedded(2, 30)) for name in names
+    )
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
@@ -202,9 +220,9 @@ def test_the_results_name_machine_commit_seed_and_epochs(results: evaluate.Resul
 def test_each_variation_changes_one_thing() -> None:
     base = TrainingSettings()
     first, *others = variations(base, auxiliary=True)
-    assert (first.settings, first.network, first.auxiliary) == ({}, {}, False)
+    assert (first.settings, first.network, first.auxiliary) == ({}, {}, True)
     for variation in others:
-        assert len(variation.settings) + len(variation.network) + variation.auxiliary == 1
+        assert len(variation.settings) + len(variation.network) + (not variation.auxiliary) == 1
     assert len({(one.part, one.change) for one in others}) == len(others)
 
 
@@ -215,6 +233,12 @@ def test_ablations_without_a_model_are_refused(folder: Path) -> None:
     with pytest.raises(SystemExit, match="needs --model"):
         evaluate.run(arguments)
     assert "benchmarks.evaluate" in sys.modules
+
+
+def test_ablations_without_the_contrasted_generators_are_refused(folder: Path) -> None:
+    given = ["--data", str(folder / "data"), "--no-evaluation", "--model", str(folder / "model")]
+    with pytest.raises(SystemExit, match="needs --auxiliary"):
+        evaluate.run(evaluate.parse_arguments([str(folder / "bundle"), *given]))
 
 
 def test_another_model_than_the_bundles_is_refused(folder: Path, tmp_path: Path, model: TrainedModel) -> None:

@@ -159,6 +159,59 @@ def test_a_bandwidth_given_in_neighbour_distances_is_used(train: Embedded, valid
         _fit(train, validation, bandwidth=0.0)
 
 
+def test_a_contrast_takes_the_weighed_density_of_the_auxiliary_images_away(
+    train: Embedded, validation: Embedded
+) -> None:
+    others = make_embedded(5, 15)
+    model = _fit(train, validation, bandwidth=1.5, auxiliary=(others.embedding, others.gate), contrast=0.4)
+    plain = _fit(train, validation, bandwidth=1.5)
+    of_others = replace(plain, references=plain.vector(others.embedding, others.gate))
+    images = (validation.embedding, validation.gate)
+    np.testing.assert_allclose(
+        model.log_density(*images), plain.log_density(*images) - 0.4 * of_others.log_density(*images), rtol=1e-12
+    )
+    # whitening and bandwidth are those of the known images alone
+    assert model.bandwidth == plain.bandwidth
+    np.testing.assert_array_equal(model.whitening, plain.whitening)
+
+
+def test_with_a_contrast_an_image_of_an_auxiliary_generator_fits_less(train: Embedded, validation: Embedded) -> None:
+    # A generator between the known ones, which the density alone takes for one of them.
+    between = train.embedding - 0.5 * (train.embedding - train.embedding.mean(axis=0))
+    others, unseen = ((between[part], train.gate[part]) for part in (slice(0, None, 2), slice(1, None, 2)))
+
+    def gap(contrast: float) -> float:
+        model = _fit(train, validation, bandwidth=1.5, auxiliary=others, contrast=contrast)
+        known = model.log_density(validation.embedding, validation.gate)
+        return float(np.median(known) - np.median(model.log_density(*unseen)))
+
+    assert gap(1.0) > gap(0.5) > gap(0.0)
+
+
+def test_without_a_contrast_auxiliary_images_change_nothing(train: Embedded, validation: Embedded) -> None:
+    images = (validation.embedding, validation.gate)
+    model = _fit(train, validation, auxiliary=images, contrast=0.0)
+    assert model.auxiliary is None
+    np.testing.assert_array_equal(model.log_density(*images), _fit(train, validation).log_density(*images))
+
+
+@pytest.mark.parametrize(
+    ("contrast", "count", "words"),
+    [(-0.1, 5, "from 0"), (1.1, 5, "to 1"), (float("nan"), 5, "from 0"), (0.5, 0, "no image"), (0.5, None, "no image")],
+)
+def test_a_contrast_that_cannot_be_made_is_refused(
+    contrast: float, count: int | None, words: str, train: Embedded, validation: Embedded
+) -> None:
+    auxiliary = None if count is None else (train.embedding[:count], train.gate[:count])
+    with pytest.raises(CalibrationError, match=words):
+        _fit(train, validation, auxiliary=auxiliary, contrast=contrast)
+
+
+def test_auxiliary_images_that_are_not_finite_are_refused(train: Embedded, validation: Embedded) -> None:
+    with pytest.raises(CalibrationError, match="images of auxiliary generators: 180 of 180"):
+        _fit(train, validation, auxiliary=(train.embedding * np.inf, train.gate), contrast=0.5)
+
+
 def test_values_that_are_not_finite_are_refused_with_their_number(train: Embedded, validation: Embedded) -> None:
     embedding = train.embedding.copy()
     embedding[5, 0] = np.nan

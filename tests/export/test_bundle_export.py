@@ -20,6 +20,7 @@ from protoleak.errors import CalibrationError, DatasetError
 from protoleak.export.bundle_export import ExportResult, ExportSettings, export_bundle
 from protoleak.export.features import Features, network_features
 from protoleak.export.images import in_order_of, split
+from protoleak.export.settings import CONTRASTED_BANDWIDTH
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs
 from protoleak.runtime.preprocess import preprocess
 from tests.export.conftest import write_data
@@ -100,6 +101,52 @@ def test_the_density_space_that_was_asked_for_is_what_decides(
     expected = density_of(model, dataset, space=space).log_density(outputs["embedding"], outputs["gate"])
     assert_same([verdict.log_density for verdict in protoleak.load(path)(UNSEEN)], expected)
     assert Bundle.load(path).manifest.density.space == space
+
+
+def test_the_density_is_contrasted_with_the_auxiliary_generators(
+    model: TrainedModel, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index, kind in enumerate(("drawings", "paintings")):
+        write_pictures(tmp_path / "auxiliary" / kind, kind, 5, first_seed=800 + 50 * index)
+    (tmp_path / "auxiliary" / "paintings" / "empty.png").write_bytes(b"")
+    result = export(model, dataset, tmp_path / "bundle", auxiliary=tmp_path / "auxiliary", contrast=0.3)
+    paths = [path for kind in ("drawings", "paintings") for path in sorted((tmp_path / "auxiliary" / kind).iterdir())]
+    others = network_features(model, paths, np.zeros(len(paths), np.int64), None)
+    fitted = density_of(
+        model, dataset, bandwidth=CONTRASTED_BANDWIDTH, auxiliary=(others.embedding, others.gate), contrast=0.3
+    )
+    outputs = network_outputs(model)
+    expected = fitted.log_density(outputs["embedding"], outputs["gate"])
+    assert_same([verdict.log_density for verdict in protoleak.load(tmp_path / "bundle")(UNSEEN)], expected)
+    manifest = Bundle.load(tmp_path / "bundle").manifest
+    density = manifest.density
+    assert (density.contrast, density.auxiliary_images, density.reference_images) == (0.3, 10, len(dataset.train))
+    assert manifest.provenance["export"]["images"]["auxiliary"] == 10
+    assert [line.split(": ")[:2] for line in result.skipped] == [["auxiliary", "paintings/empty.png"]]
+    assert main(["inspect", str(tmp_path / "bundle"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["density"]["contrast"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("settings", "bandwidth"),
+    [
+        ({}, None),
+        ({"bandwidth": 2.0}, 2.0),
+        ({"auxiliary": Path("others")}, CONTRASTED_BANDWIDTH),
+        ({"auxiliary": Path("others"), "contrast": 0.0}, None),
+        ({"auxiliary": Path("others"), "bandwidth": 2.0}, 2.0),
+    ],
+    ids=str,
+)
+def test_the_bandwidth_is_fixed_where_it_is_given_or_contrasted(
+    settings: dict[str, Any], bandwidth: float | None
+) -> None:
+    assert ExportSettings(name="small", **settings).density_bandwidth == bandwidth
+
+
+def test_a_bundle_without_a_contrast_has_the_manifest_that_it_always_had(bundle: Path) -> None:
+    density = json.loads((bundle / "manifest.json").read_text())["density"]
+    assert set(density) == {"space", "bandwidth", "bandwidth_in_neighbour_distances", "reference_images"}
 
 
 def test_the_calibration_is_that_of_the_images_kept_for_it(model: TrainedModel, dataset: Dataset, bundle: Path) -> None:

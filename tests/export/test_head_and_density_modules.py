@@ -47,8 +47,13 @@ def _fit_head(kind: HeadKind, train: Embedded, validation: Embedded) -> Head:
     return fit_head(kind, train.embedding, train.gate, train.labels, *validated, GENERATORS)
 
 
-def _fit_density(space: DensitySpace, train: Embedded, validation: Embedded) -> DensityModel:
-    return fit_density(train.embedding, train.gate, train.labels, validation.embedding, validation.gate, space)
+def _fit_density(space: DensitySpace, train: Embedded, validation: Embedded, contrast: float = 0.0) -> DensityModel:
+    """Contrasted with every third training image at half its length: a generator nearer to the middle."""
+    others = (train.embedding[::3] * np.float32(0.5), train.gate[::3])
+    validated = (validation.embedding, validation.gate)
+    return fit_density(
+        train.embedding, train.gate, train.labels, *validated, space, auxiliary=others, contrast=contrast
+    )
 
 
 def _score(images: Embedded) -> npt.NDArray[np.float32]:
@@ -100,11 +105,12 @@ def test_a_head_module_equals_the_float64_head_on_published_embeddings(kind: Hea
     _assert_close(found.numpy(), head.scores(test.embedding, test.gate, score))
 
 
+@pytest.mark.parametrize("contrast", [0.0, 0.2, 1.0])
 @pytest.mark.parametrize("space", SPACES)
-def test_the_density_module_equals_the_float64_density(space: DensitySpace) -> None:
+def test_the_density_module_equals_the_float64_density(space: DensitySpace, contrast: float) -> None:
     train, validation, test = _made()
     images = _unseen(test)
-    model = _fit_density(space, train, validation)
+    model = _fit_density(space, train, validation, contrast)
     found = DensityModule(model)(torch.from_numpy(images.embedding), torch.from_numpy(images.gate))
     expected = model.log_density(images.embedding, images.gate)
     _assert_close(found.numpy(), expected)
@@ -131,7 +137,7 @@ def test_an_embedding_of_zeros_has_a_finite_density() -> None:
     _assert_close(found.numpy(), model.log_density(zeros, zeros))
 
 
-@pytest.mark.parametrize("name", [*HEAD_KINDS[1:], *SPACES])
+@pytest.mark.parametrize("name", [*HEAD_KINDS[1:], *SPACES, "contrasted"])
 def test_an_exported_graph_is_safe_right_and_bitwise_the_same_in_any_batch(name: str) -> None:
     train, validation, test = _made()
     inputs: Arrays = (test.embedding, test.gate)
@@ -140,7 +146,8 @@ def test_an_exported_graph_is_safe_right_and_bitwise_the_same_in_any_batch(name:
         inputs = (*inputs, _score(test))
         module, expected = HeadModule(head), head.scores(*inputs)
     else:
-        model = _fit_density(cast("DensitySpace", name), train, validation)
+        contrast, space = (0.2, "whitened") if name == "contrasted" else (0.0, name)
+        model = _fit_density(cast("DensitySpace", space), train, validation, contrast)
         module, expected = DensityModule(model), model.log_density(*inputs)
     graph = _export(module, inputs)
     assert inspect_onnx(graph).problems() == []
