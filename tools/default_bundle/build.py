@@ -1,4 +1,4 @@
-"""Rebuilds the default bundle from a zoo: latent encoder, attribution network, bundle, evaluation, examples.
+"""Rebuilds the default bundle from a zoo: encoder, network, open-set settings, bundle, evaluation, examples.
 
     pip install ".[dev]"
     python benchmarks/zoo/build.py … --out ZOO        # see there
@@ -57,6 +57,7 @@ NEVER_NAMED, NEVER_NAMED_FILE = "flux2_tae", "never_named.json"
 # Cameras and a large model give pictures of any size, and zoo crops of 256² are one: these classes get the published
 # files as well, or all that is larger than a crop looks strange to them.
 ORIGINALS = (REAL, "stable_diffusion_3")
+OPEN_SET_FILE = "open_set.json"
 DISTILL_OPTIONS = ("--student", "3g", "--views", "1", "--operator-share", "0.5", "--window", "128", "--epochs", "40")
 TRAIN_OPTIONS = ("--views", "2", "--epochs", "16", "--timesteps", "0,100,300")
 # int8 beside fp32 would take the bundle beyond the 8 MB that it may have in the package.
@@ -79,10 +80,17 @@ def main() -> None:
         options = ("--latent-encoder", work / "encoder", "--out", work / "model", "--negatives", work / "negatives")
         options += ("--auxiliary", work / "auxiliary")
         protoleak("train", work / "known", *options, "--real", REAL, *TRAIN_OPTIONS, "--resume")
+    if not (work / OPEN_SET_FILE).exists():
+        script = Path(__file__).with_name("open_set.py")
+        run(script, "--work", work, "--out", work / "open_set", "--json", work / OPEN_SET_FILE)
+    shutil.copyfile(work / OPEN_SET_FILE, arguments.results / OPEN_SET_FILE)
+    chosen = json.loads((work / OPEN_SET_FILE).read_text())["chosen"]
+    density = ("--density-bandwidth", chosen["bandwidth"], "--contrast", chosen["contrast"])
     real_faces = arguments.data / "real-faces"
     measured_on = ("--data", work / "known", "--unknown", work / "unknown")
     protoleak(
         *("export", work / "model", *measured_on, "--real-faces", real_faces),
+        *("--auxiliary", work / "auxiliary", *density),
         *("--out", arguments.out, "--name", "default", *EXPORT_OPTIONS),
     )
     protoleak(
@@ -103,8 +111,13 @@ def parse_arguments() -> argparse.Namespace:
 
 def protoleak(*arguments: object) -> None:
     """Runs one of the project's own commands and stops where it fails."""
-    command = [sys.executable, "-m", "protoleak", *map(str, arguments)]
-    print("+ " + " ".join(command[2:]), flush=True)
+    run("-m", "protoleak", *arguments)
+
+
+def run(*arguments: object) -> None:
+    """Runs Python and stops where it fails."""
+    command = [sys.executable, *map(str, arguments)]
+    print("+ " + " ".join(command[1:]), flush=True)
     subprocess.run(command, check=True)
 
 

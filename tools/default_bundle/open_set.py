@@ -1,11 +1,13 @@
 """Chooses the bandwidth and the contrast of the default bundle's open-set density without its unknown generators.
 
-    python tools/default_bundle/open_set.py --work WORK --out WORK/open_set --json benchmarks/results/open_set.json
+A step of build.py, with the WORK that it has made so far:
+
+    python tools/default_bundle/open_set.py --work WORK --out WORK/open_set --json WORK/open_set.json
 
 Known generators take turns as the unknown one: a network is trained as in build.py without one of them and its
-siblings, for fewer epochs, and every pair of settings is measured on what that network tells of the validation split:
-AUROC of the generators that it knows against the one left out. Neither the unknown generators nor the test split is
-looked at. The pair of the greatest mean is what build.py exports with.
+siblings, and every pair of settings is measured on what that network tells of the validation split: AUROC of the
+generators that it knows against the one left out. Neither the unknown generators nor the test split is looked at. The
+pair of the greatest mean is what build.py exports with.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from protoleak.model.checkpoint import load_model
 from protoleak.model.latent_cache import default_cache
 from tools.default_bundle.build import TRAIN_OPTIONS, link_once, protoleak
 
-BANDWIDTHS = (None, 0.5, 1.0, 1.5, 2.0, 3.0)  # in median neighbour distances; None: of the greatest likelihood
+BANDWIDTHS = (0.125, 0.5, 1.0, 1.5, 2.0, 3.0)  # in median neighbour distances; the first is near the likeliest
 CONTRASTS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
 
 
@@ -61,7 +63,7 @@ def main() -> None:
         if not (place / "model" / "model.json").exists():
             options = ("--latent-encoder", arguments.work / "encoder", "--negatives", arguments.work / "negatives")
             options += ("--auxiliary", place / "auxiliary", "--out", place / "model", "--real", REAL)
-            protoleak("train", place / "known", *options, *TRAIN_OPTIONS, "--epochs", arguments.epochs, "--resume")
+            protoleak("train", place / "known", *options, *TRAIN_OPTIONS, "--resume")
         aurocs[known] = [list(row) for row in measured(features(place, arguments.work, known))]
         print(f"without {known}:\n{np.round(aurocs[known], 3)}", flush=True)
     mean = np.mean(list(aurocs.values()), axis=0)
@@ -70,7 +72,6 @@ def main() -> None:
     record: dict[str, Any] = {
         "what": "AUROC of known against the generator left out, on the validation split: a row per bandwidth, a column "
         "per contrast",
-        "epochs": arguments.epochs,
         "training": TRAIN_OPTIONS,
         "commit": describe_machine().commit,
         "bandwidths": BANDWIDTHS,
@@ -87,7 +88,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="that of build.py")
     parser.add_argument("--out", type=Path, required=True, help="links and models")
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=6)
     return parser.parse_args()
 
 
@@ -124,7 +124,7 @@ def measured(turn: Turn) -> Iterator[Iterator[float]]:
     known, unknown = turn.validation, turn.left_out
     truth = np.concatenate([np.ones(len(known.labels)), np.zeros(len(unknown.labels))])
 
-    def auroc(bandwidth: float | None, contrast: float) -> float:
+    def auroc(bandwidth: float, contrast: float) -> float:
         density = fit_density(
             *(turn.train.embedding, turn.train.gate, turn.train.labels),
             *(known.embedding, known.gate),
