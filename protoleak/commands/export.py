@@ -151,6 +151,9 @@ def export(
 
     print(f"the exported graphs against PyTorch on real images:\n{table(result.parity)}\n")
     print(_summary(result.report))
+    learnt = trained.config.provenance.get("auxiliary_images")
+    if learnt and auxiliary is None:
+        print(f"the model learnt {learnt} images of auxiliary generators: --auxiliary contrasts the density with them")
     for line in result.skipped[:SHOWN_SKIPPED]:
         print(f"skipped: {line}")
     if len(result.skipped) > SHOWN_SKIPPED:

@@ -82,7 +82,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         accusation_level: alpha/5, or 1/(n + 1) where n camera calibration images allow no less; None without them.
         alpha: significance level.
         calibration: what the p-value is a rank among.
-        log_density: Gaussian kernel log density under the training images, in nats.
+        log_density: Gaussian kernel log density under the training images, in nats; less a share of that under the
+            auxiliary generators' where the bundle is contrasted with them. Compare it within one bundle alone.
         scores: class → the head's own score, uncalibrated and not comparable between images.
         probabilities: class → calibrated softmax, only where the bundle has a fitted temperature.
         why: the reasons.

@@ -205,6 +205,12 @@ def made(bundle: Bundle) -> Iterator[str]:
     images = sum(trained["images"]["train"].values())
     yield f"Training saw {images} pictures of the classes, {trained['auxiliary_images']} of auxiliary generators"
     yield f"(siblings of the known ones) and {trained['negative_images']} negatives, photographs of other things."
+    density = bundle.manifest.density
+    if density.contrast > 0:
+        yield f"The open-set density has a bandwidth of {density.bandwidth_in_neighbour_distances:g} neighbour"
+        yield f"distances and is contrasted with {density.auxiliary_images} pictures of the auxiliary generators, weighed"
+        yield f"by {density.contrast:g}: settings chosen by leaving known generators out, not by the unknown ones"
+        yield "(docs/decisions/0012-contrast.md)."
     if "correlation_mean" in distilled:
         mean, lowest = distilled["correlation_mean"], distilled["correlation_lowest"]
         yield f"The latent encoder follows its teacher with a mean correlation of {mean:.3f}"
