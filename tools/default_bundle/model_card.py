@@ -209,8 +209,8 @@ def made(bundle: Bundle) -> Iterator[str]:
     if density.contrast > 0:
         yield f"The open-set density has a bandwidth of {density.bandwidth_in_neighbour_distances:g} neighbour"
         yield f"distances and is contrasted with {density.auxiliary_images} pictures of the auxiliary generators,"
-        yield f"weighed by {density.contrast:g}: settings chosen by leaving known generators out, not by the unknown ones"
-        yield "(docs/decisions/0012-contrast.md)."
+        yield f"weighed by {density.contrast:g}. Both were chosen by leaving known generators out, not by the unknown"
+        yield "ones (docs/decisions/0012-contrast.md)."
     if "correlation_mean" in distilled:
         mean, lowest = distilled["correlation_mean"], distilled["correlation_lowest"]
         yield f"The latent encoder follows its teacher with a mean correlation of {mean:.3f}"
