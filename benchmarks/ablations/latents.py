@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.calibration.dataset import Dataset, generator_folders, list_images
+from protoleak.calibration.dataset import Dataset, auxiliary_images
 from protoleak.diffusion import Float32Array
 from protoleak.evaluation.pictures import Picture
 from protoleak.model.latent_encoder import LatentEncoder
@@ -72,7 +72,7 @@ def encode(
     measured, kept = part("test", [one.path for one in pictures], [one.label for one in pictures])
     others = None
     if auxiliary is not None:
-        folders = enumerate(generator_folders(auxiliary, "--auxiliary"))
-        images = [(path, label) for label, folder in folders for path in list_images(folder)]
+        of_each = enumerate(auxiliary_images(auxiliary, dataset).values())
+        images = [(path, label) for label, paths in of_each for path in paths]
         others, _ = part("auxiliary", [path for path, _ in images], [label for _, label in images])
     return Encoded(splits, measured, tuple(pictures[index] for index in kept), others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from protoleak.bundle import Bundle
+from protoleak.commands.export import export
+from protoleak.export.settings import CONTRASTED_BANDWIDTH, DEFAULT_CONTRAST
 from protoleak.training.progress import Progress
 from tests.commands.conftest import SMALL, Run
 from tests.training.pictures import write_pictures
@@ -154,6 +157,12 @@ def test_resuming_a_finished_run_gives_it_back_and_other_settings_are_refused(
     # The bar of the encoding stands before it on a terminal; the message is still one line.
     assert "nothing to resume" in capsys.readouterr().err.splitlines()[-1]
     assert (model / "attributor.safetensors").read_bytes() == before
+
+
+def test_the_command_has_the_defaults_of_its_settings() -> None:
+    options = inspect.signature(export).parameters
+    assert options["contrast"].default == DEFAULT_CONTRAST
+    assert f"{CONTRASTED_BANDWIDTH:g} with --auxiliary" in str(options["density_bandwidth"])
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script,
 
 from benchmarks.zoo.generators import REAL, families
 from protoleak.benchmark.machine import describe_machine
-from protoleak.calibration.dataset import list_images, read_dataset
+from protoleak.calibration.dataset import read_dataset
 from protoleak.calibration.density import fit_density
 from protoleak.export.features import Features, network_features
+from protoleak.export.images import auxiliary_generators
 from protoleak.model.checkpoint import load_model
 from protoleak.model.latent_cache import default_cache
 from tools.default_bundle.build import TRAIN_OPTIONS, link_once, protoleak
@@ -104,6 +105,7 @@ def link_without(work: Path, known: str, siblings: tuple[str, ...], place: Path)
 
 
 def features(place: Path, work: Path, known: str) -> Turn:
+    """What the network in `place` gives; `known` is the generator that it was trained without."""
     model = load_model(place / "model")
     dataset = read_dataset(place / "known", REAL)
     split = json.loads((work / "known" / "Split.json").read_text())["val"]
@@ -114,7 +116,7 @@ def features(place: Path, work: Path, known: str) -> Turn:
     return Turn(
         of([sample.path for sample in dataset.train], [sample.label for sample in dataset.train]),
         of([sample.path for sample in dataset.validation], [sample.label for sample in dataset.validation]),
-        of([path for folder in sorted((place / "auxiliary").iterdir()) for path in list_images(folder)]),
+        of(list(auxiliary_generators(place / "auxiliary", dataset).paths)),
         of([work / "known" / known / name for name in split[known]]),
     )
 
