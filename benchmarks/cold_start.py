@@ -25,12 +25,12 @@ PACKAGES = ("numpy", "onnxruntime", "PIL", "rich", "typer", "msgspec", "concurre
 STAGES = """
 import sys, time
 clock = [time.perf_counter()]
-import protoleak.commands.screen_images
+import protoleak.cli.screen_images
 clock.append(time.perf_counter())
-from protoleak.bundle import Bundle
+from protoleak.bundle.bundle import Bundle
 bundle = Bundle.load(sys.argv[2] if len(sys.argv) > 2 else None)
 clock.append(time.perf_counter())
-screener = protoleak.commands.screen_images.Screener(bundle)
+screener = protoleak.cli.screen_images.Screener(bundle)
 clock.append(time.perf_counter())
 screener(sys.argv[1])
 clock.append(time.perf_counter())
@@ -93,7 +93,7 @@ def main() -> None:
     options = parser.parse_args()
 
     chosen = ["--bundle", options.bundle] if options.bundle else []
-    command = [sys.executable, "-m", "protoleak.cli", "screen", options.image, *chosen]
+    command = [sys.executable, "-m", "protoleak.cli.app", "screen", options.image, *chosen]
     first, _ = timed(command)
     bare = [timed([sys.executable, "-c", "pass"])[0] for _ in range(options.runs)]
     runs = sorted(timed(command)[0] for _ in range(options.runs))

@@ -7,8 +7,8 @@ from html import escape
 from typing import Any
 
 from benchmarks.encoder_targets import AUC_MARGIN, OPEN_SET_MARGIN, best_engine, judged
-from protoleak.html.lines import Axis, Rule, Series, line_plot
-from protoleak.html.page import bullets, facts_table, page, table
+from protoleak.reports.line_plot import Axis, Rule, Series, line_plot
+from protoleak.reports.page import bullets, facts_table, page, table
 
 HEADS = {"macro_auc": "macro AUC", "open_set_auroc": "open-set AUROC"}
 

@@ -36,20 +36,20 @@ from benchmarks.encoder_targets import (
     best_engine,
     judged,
 )
-from protoleak.benchmark import BenchmarkSettings, run_benchmark
-from protoleak.benchmark.machine import describe_machine
-from protoleak.benchmark.results import Report
-from protoleak.bundle import Bundle
-from protoleak.calibration.dataset import Dataset, Sample, read_dataset
-from protoleak.export.bundle_export import export_bundle
+from protoleak.bench import BenchmarkSettings, run_benchmark
+from protoleak.bench.results import Report
+from protoleak.bundle.bundle import Bundle
+from protoleak.dataset import Dataset, Sample, read_dataset
+from protoleak.environment.machine import describe_machine
+from protoleak.export.export import export_bundle
 from protoleak.export.settings import DEFAULT_CONTRAST, ExportSettings
 from protoleak.model.checkpoint import load_model
 from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.model.light_encoder import LightEncoder
 from protoleak.model.loading import usable_workers
+from protoleak.progress import Progress, progress_bar
 from protoleak.training.memory import keep_freed_memory
-from protoleak.training.progress import Progress, progress_bar
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import train
 

@@ -25,24 +25,24 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from protoleak import manifest as manifests
-from protoleak.benchmark import BenchmarkSettings, Report, Row, run_benchmark
-from protoleak.benchmark.pictures import drawn_pictures
-from protoleak.benchmark.tables import ROW_COLUMNS, STAGE_COLUMNS, facts, row_cells, stage_cells
-from protoleak.bundle import Bundle, Calibration, array_bytes, write_bundle
-from protoleak.bundle_files import NOISE_BANK, PROTOTYPES
+from protoleak.bench import BenchmarkSettings, Report, Row, run_benchmark
+from protoleak.bench.inputs import drawn_pictures
+from protoleak.bench.tables import ROW_COLUMNS, STAGE_COLUMNS, facts, row_cells, stage_cells
+from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, write_bundle
+from protoleak.bundle.bundle import manifest as manifests
+from protoleak.bundle.reader import NOISE_BANK, PROTOTYPES
 from protoleak.calibration.density import DensityModel
 from protoleak.calibration.heads import PrototypeHead
 from protoleak.export.density_module import DensityModule
 from protoleak.export.graphs import DeployedAttributor, export_attributor, export_latent_encoder
 from protoleak.export.head_modules import HeadModule
-from protoleak.export.quantise import Quantiser
+from protoleak.export.precisions.int8 import Quantiser
+from protoleak.images.decode import open_image
+from protoleak.images.preprocess import preprocess
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.backbones import BackboneKind
 from protoleak.model.checkpoint import LatentEncoderRecord, ModelConfig, TrainedModel, load_model, save_model
 from protoleak.model.latent_encoder import load_latent_encoder
-from protoleak.runtime.media import open_image
-from protoleak.runtime.preprocess import preprocess
 
 GENERATORS = 10
 EMBEDDING, PER_GENERATOR, COMPONENTS = 128, 6, 8

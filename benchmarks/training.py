@@ -22,12 +22,12 @@ from pathlib import Path
 import msgspec
 import torch
 
-from protoleak.benchmark.machine import describe_machine
-from protoleak.bundle import Bundle
+from protoleak.bundle.bundle import Bundle
+from protoleak.environment.machine import describe_machine
+from protoleak.progress import Progress
 from protoleak.training.fit import Latents, fit
 from protoleak.training.memory import keep_freed_memory
 from protoleak.training.noising import Noising
-from protoleak.training.progress import Progress
 from protoleak.training.settings import TrainingSettings
 
 TARGET_SECONDS = 600.0

@@ -25,15 +25,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 
 import protoleak
 from benchmarks.video_soak import Watch, soak
-from protoleak.benchmark.machine import describe_machine
-from protoleak.runtime.screener import Screener
+from protoleak.environment.machine import describe_machine
+from protoleak.faces.base import FaceDetector
+from protoleak.faces.open import open_detector
+from protoleak.runtime.pipeline import Screener
 from protoleak.video.events import FaceEvent, TrackEvent
-from protoleak.video.faces.base import FaceDetector
-from protoleak.video.faces.choose import open_detector
-from protoleak.video.pipeline import stream
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.file import FileSource
 from protoleak.video.statistics import Percentiles
+from protoleak.video.stream import stream
 
 TARGET_FPS = {(640, 360): 30.0, (1280, 720): 15.0}
 VERDICTS_PER_SECOND = 1.0

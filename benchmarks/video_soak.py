@@ -13,16 +13,16 @@ import av
 import msgspec
 import numpy as np
 
-from protoleak.runtime.media import UInt8Array
-from protoleak.runtime.screener import Screener
+from protoleak.arrays import UInt8Array
+from protoleak.faces.base import FaceDetector
+from protoleak.runtime.pipeline import Screener
 from protoleak.video.counters import resident_mib
 from protoleak.video.events import Event
-from protoleak.video.faces.base import FaceDetector
 from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.pipeline import stream
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics
+from protoleak.video.stream import stream
 
 SAMPLES = 40  # of the memory
 WARM_UP = 0.25  # share of the frames after which memory is expected to be level

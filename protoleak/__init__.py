@@ -16,7 +16,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from protoleak.bundle import Bundle
+    from protoleak.bundle.bundle import Bundle
     from protoleak.errors import (
         BundleError,
         CalibrationError,
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
         ProtoleakError,
     )
     from protoleak.runtime.engines.base import EngineOptions
-    from protoleak.runtime.screener import Screener
+    from protoleak.runtime.pipeline import Screener
     from protoleak.runtime.verdict import Verdict
 
-__version__ = "0.1.0"
+from protoleak.version import __version__
 
 __all__ = [
     "Bundle",
@@ -49,9 +49,9 @@ __all__ = [
 ]
 
 _HOME_OF = {
-    "Bundle": "protoleak.bundle",
+    "Bundle": "protoleak.bundle.bundle",
     "EngineOptions": "protoleak.runtime.engines.base",
-    "Screener": "protoleak.runtime.screener",
+    "Screener": "protoleak.runtime.pipeline",
     "Verdict": "protoleak.runtime.verdict",
 }
 
@@ -82,7 +82,7 @@ def load(
         EngineUnavailable: the engine is unknown or cannot run here; the message says what to install.
         EngineOutOfMemory: the bundle doesn't fit the GPU's memory.
     """
-    from protoleak.runtime.screener import Screener
+    from protoleak.runtime.pipeline import Screener
 
     return Screener(bundle, alpha=alpha, variant=variant, engine=engine, threads=threads, engine_options=engine_options)
 

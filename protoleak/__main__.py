@@ -2,6 +2,6 @@
 
 import sys
 
-from protoleak.cli import main
+from protoleak.cli.app import main
 
 sys.exit(main())

@@ -12,10 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
+from protoleak.arrays import Float32Array, Float64Array
 
 SIGMA_EPSILON = 1e-12  # the published code divides by σ_t + 1e-12
 

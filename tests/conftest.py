@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from protoleak.bundle import write_bundle
-from protoleak.manifest import Manifest
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from protoleak.bundle.bundle import write_bundle
+from protoleak.bundle.manifest import Manifest
+from tests.paths import SHARED
 
 
 @pytest.fixture(scope="session")

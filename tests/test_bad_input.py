@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from protoleak.cli import main
+from protoleak.cli.app import main
 from tests.tiny_bundle import picture
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from protoleak import bundle as bundles
-from protoleak import bundle_files
-from protoleak import manifest as manifests
+from protoleak.bundle.bundle import bundle as bundles
+from protoleak.bundle.bundle import manifest as manifests
+from protoleak.bundle.bundle import reader as bundle_files
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.runtime.conformal import real_margin
 from protoleak.runtime.engines import Graph, open_engine

@@ -12,14 +12,14 @@ from benchmarks.ablations.latents import Encoded
 from benchmarks.ablations.network import Embedded
 from benchmarks.ablations.openness import DEFAULT_RULE, RULES, Fitted
 from benchmarks.ablations.results import How, Row
-from protoleak.calibration.conformal import calibrate
+from protoleak.bundle.manifest import Manifest
+from protoleak.calibration.conformal_fit import calibrate
 from protoleak.calibration.heads import HeadKind, fit_head
 from protoleak.errors import CalibrationError
 from protoleak.evaluation import measures
 from protoleak.evaluation.bootstrap import Resamples
-from protoleak.evaluation.outputs import Outputs
-from protoleak.export.measure import VariantOutputs
-from protoleak.manifest import Manifest
+from protoleak.evaluation.predictions import Outputs
+from protoleak.export.report import VariantOutputs
 from protoleak.runtime.decision import Decision, answer
 
 # That a picture is unlike camera originals before a generator is named: at which level that is asked for.

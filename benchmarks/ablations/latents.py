@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.calibration.dataset import Dataset, auxiliary_images
-from protoleak.diffusion import Float32Array
-from protoleak.evaluation.pictures import Picture
+from protoleak.arrays import Float32Array
+from protoleak.dataset import Dataset, auxiliary_images
+from protoleak.evaluation.images import Picture
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.training.latents import encode_images
 

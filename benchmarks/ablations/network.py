@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.ablations.latents import Encoded, Part
-from protoleak.diffusion import Float32Array
+from protoleak.arrays import Float32Array
 from protoleak.model.attributor import Attributor
 from protoleak.training.noising import Noising
 

@@ -10,9 +10,9 @@ import torch
 
 from benchmarks.ablations.latents import Encoded, Part
 from protoleak.model.attributor import Attributor
+from protoleak.progress import Progress
 from protoleak.training.fit import Latents, fit
 from protoleak.training.noising import Noising
-from protoleak.training.progress import Progress
 from protoleak.training.settings import TrainingSettings
 
 NONE_AUXILIARY = "neither learnt nor contrasted"

@@ -12,8 +12,8 @@ from benchmarks.ablations.results import Row
 from benchmarks.ablations.retrain import train_variation, variations
 from protoleak.calibration.heads import HEAD_KINDS, HeadKind
 from protoleak.model.checkpoint import TrainedModel
+from protoleak.progress import Progress
 from protoleak.training.noising import Noising
-from protoleak.training.progress import Progress
 from protoleak.training.settings import TrainingSettings
 
 

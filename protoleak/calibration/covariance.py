@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.diffusion import Float64Array
+from protoleak.arrays import Float64Array
 from protoleak.errors import CalibrationError
 
 # Directions in which training images hardly vary are not trusted below this share of the mean variance. A graph

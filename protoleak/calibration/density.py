@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from protoleak.arrays import Float64Array
 from protoleak.calibration.covariance import within_class_eigen
 from protoleak.calibration.kernel import (
     SMALLEST_VALIDATION,
@@ -31,7 +32,6 @@ from protoleak.calibration.kernel import (
     log_kernel_density,
     median_neighbour_distance,
 )
-from protoleak.diffusion import Float64Array
 from protoleak.errors import CalibrationError
 
 DensitySpace = Literal["whitened", "gated"]

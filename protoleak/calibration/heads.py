@@ -13,6 +13,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
+from protoleak.arrays import Float64Array
 from protoleak.calibration.covariance import class_means, within_class_eigen
 from protoleak.calibration.kernel import (
     SMALLEST_VALIDATION,
@@ -24,7 +25,6 @@ from protoleak.calibration.kernel import (
 )
 from protoleak.calibration.mixture import fit_gaussian_mixture
 from protoleak.calibration.scaling import Standardisation, shrink_variances
-from protoleak.diffusion import Float64Array
 from protoleak.errors import CalibrationError
 
 HeadKind = Literal["prototype", "mahalanobis", "gaussian_mixture", "kernel_density", "tied_gaussian"]

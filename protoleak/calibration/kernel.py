@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.diffusion import Float64Array
+from protoleak.arrays import Float64Array
 from protoleak.errors import CalibrationError
 
 # Bandwidths tried, in multiples of the median nearest-neighbour distance: 25 from 0.1 to 4, 17 % apart.

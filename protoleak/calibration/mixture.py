@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.calibration.metrics import macro_auc_softmax
+from protoleak.arrays import Float64Array
 from protoleak.calibration.scaling import Standardisation, shrink_variances
-from protoleak.diffusion import Float64Array
 from protoleak.errors import CalibrationError
+from protoleak.metrics.scores import macro_auc_softmax
 
 COMPONENTS = (2, 3, 4, 6)
 VARIANCE_ADDED = 1e-3

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.diffusion import Float64Array
+from protoleak.arrays import Float64Array
 
 SMALLEST_DEVIATION = 1e-6
 SMALLEST_VARIANCE = 1e-3

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.calibration.metrics import softmax
-from protoleak.diffusion import Float64Array
+from protoleak.arrays import Float64Array
 from protoleak.errors import CalibrationError
+from protoleak.metrics.scores import softmax
 
 SMALLEST_DEVIATION = 1e-6
 ADAM_STEPS, ADAM_RATE, ADAM_DECAYS, ADAM_EPSILON = 200, 0.01, (0.9, 0.999), 1e-8  # as published

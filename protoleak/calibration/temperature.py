@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.calibration.metrics import softmax
-from protoleak.diffusion import Float64Array
+from protoleak.arrays import Float64Array
+from protoleak.metrics.scores import softmax
 
 IMAGES_PER_GENERATOR = 2  # fewer of one generator, and its probabilities would rest on a single picture
 LOG_RANGE = 16.0  # temperatures from e⁻¹⁶ to e¹⁶ times the scores' own spread

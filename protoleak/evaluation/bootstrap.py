@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from protoleak.calibration.metrics import wilson_interval
-from protoleak.diffusion import Float64Array
-from protoleak.evaluation.curves import BoolArray, weighted_share
+from protoleak.arrays import Float64Array
 from protoleak.evaluation.results import Estimate, Share
+from protoleak.metrics.ranking import BoolArray, weighted_share
+from protoleak.metrics.scores import wilson_interval
 
 CHUNK_ELEMENTS = 2**21  # 16 MB of weights at a time; a metric holds several arrays of that size
 LARGEST_UNDEFINED_SHARE = 0.05

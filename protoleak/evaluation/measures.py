@@ -6,11 +6,11 @@ from collections import Counter
 
 import numpy as np
 
-from protoleak.bundle import Calibration
-from protoleak.diffusion import Float64Array
+from protoleak.arrays import Float64Array
+from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.manifest import Manifest
 from protoleak.evaluation.bootstrap import Metric, Resamples
-from protoleak.evaluation.curves import BoolArray, Ranking, confusion_shares, weighted_share
-from protoleak.evaluation.outputs import Outputs
+from protoleak.evaluation.predictions import Outputs
 from protoleak.evaluation.results import (
     ClosedSet,
     Estimate,
@@ -23,8 +23,8 @@ from protoleak.evaluation.results import (
     Share,
     UnknownGenerator,
 )
-from protoleak.export.measure import promise
-from protoleak.manifest import Manifest
+from protoleak.export.report import promise
+from protoleak.metrics.ranking import BoolArray, Ranking, confusion_shares, weighted_share
 from protoleak.runtime import conformal
 
 RELIABILITY_BINS = 15  # of equal width, as Guo et al., 2017

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protoleak.evaluation.pictures import Pictures, per_folder
+from protoleak.bundle.manifest import Manifest
+from protoleak.evaluation.images import Pictures, per_folder
 from protoleak.evaluation.results import VariantReport
 from protoleak.evaluation.settings import EvaluationSettings
-from protoleak.manifest import Manifest
 
 FEW = 30  # pictures: below, an interval of a share near a half is wider than ± 18 points
 

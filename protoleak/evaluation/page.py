@@ -6,11 +6,11 @@ from collections.abc import Callable
 from html import escape
 
 from protoleak.evaluation import tables
-from protoleak.evaluation.matrix import matrix_plot
+from protoleak.evaluation.confusion_plot import matrix_plot
 from protoleak.evaluation.results import Histogram, Probabilities, Report, Robustness, RobustnessRow, VariantReport
 from protoleak.evaluation.robustness import AS_IT_IS, CHAIN
-from protoleak.html.lines import Axis, Series, line_plot
-from protoleak.html.page import Cell, Row, bullets, facts_table, page, table
+from protoleak.reports.line_plot import Axis, Series, line_plot
+from protoleak.reports.page import Cell, Row, bullets, facts_table, page, table
 
 
 def html_page(report: Report) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from protoleak.benchmark.results import Machine
+from protoleak.bench.results import Machine
 
 SCHEMA_VERSION = 1
 Interval = tuple[float, float]
@@ -166,7 +166,7 @@ class RobustnessRow(msgspec.Struct, frozen=True, kw_only=True):
     """Pictures after one operator at one severity, or after chains of one length, at the frozen threshold.
 
     Attributes:
-        operator: of `protoleak.operators`; "chain", or "none" for the same pictures as they are.
+        operator: of `protoleak.images.perturbations`; "chain", or "none" for the same pictures as they are.
         severity: 1 to 5; of a chain its length.
         level: what that severity is, with the unit.
         failed: pictures that gave no verdict; `error` is the first one's reason.

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from protoleak.arrays import UInt8Array
+from protoleak.bundle.manifest import Manifest
 from protoleak.errors import MediaError
 from protoleak.evaluation.bootstrap import Resamples
-from protoleak.evaluation.curves import Ranking
+from protoleak.evaluation.images import Picture, per_folder
 from protoleak.evaluation.measures import macro_auc
-from protoleak.evaluation.outputs import Answers, Outputs, ask
-from protoleak.evaluation.pictures import Picture, per_folder
+from protoleak.evaluation.predictions import Answers, Outputs, ask
 from protoleak.evaluation.results import Robustness, RobustnessRow
 from protoleak.evaluation.settings import EvaluationSettings
-from protoleak.manifest import Manifest
-from protoleak.operators import OPERATORS, SEVERITIES, apply, apply_chain, draw_chain
-from protoleak.runtime.media import UInt8Array, open_image
-from protoleak.runtime.screener import Screener
+from protoleak.images.decode import open_image
+from protoleak.images.perturbations import OPERATORS, SEVERITIES, apply, apply_chain, draw_chain
+from protoleak.metrics.ranking import Ranking
+from protoleak.runtime.pipeline import Screener
 
 AS_IT_IS, CHAIN = "none", "chain"
 CHAIN_LENGTHS = (1, 2, 3)

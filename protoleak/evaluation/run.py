@@ -5,21 +5,22 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 
-from protoleak.benchmark.machine import describe_machine
-from protoleak.bundle import Bundle
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.variants import choose_variant
+from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
-from protoleak.evaluation import measures, pictured
+from protoleak.evaluation import measures
+from protoleak.evaluation import plot_data as pictured
 from protoleak.evaluation.bootstrap import Resamples
+from protoleak.evaluation.images import Picture, Pictures, per_folder, read_pictures
 from protoleak.evaluation.notes import reading_notes
-from protoleak.evaluation.outputs import Outputs, ask
-from protoleak.evaluation.pictures import Picture, Pictures, per_folder, read_pictures
+from protoleak.evaluation.predictions import Outputs, ask
 from protoleak.evaluation.results import SCHEMA_VERSION, BundleFacts, Report, UnknownGenerator, VariantReport
 from protoleak.evaluation.robustness import measure_robustness
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.runtime.conformal import check_alpha
 from protoleak.runtime.engines import EngineOptions
-from protoleak.runtime.screener import Screener
-from protoleak.runtime.variants import choose_variant
+from protoleak.runtime.pipeline import Screener
 
 ALL_UNKNOWN = "(all unknown generators)"
 Progress = Callable[[str, int, int], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from protoleak.errors import ProtoleakError
-from protoleak.operators import OPERATORS
+from protoleak.images.perturbations import OPERATORS
 
 SplitChoice: TypeAlias = Literal["auto", "test", "all"]
 SPLIT_CHOICES: tuple[SplitChoice, ...] = get_args(SplitChoice)

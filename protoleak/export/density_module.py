@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from protoleak.arrays import Float64Array
 from protoleak.calibration.density import SMALLEST_NORM, DensityModel
-from protoleak.diffusion import Float64Array
 
 
 def per_image_product(matrix: Tensor, images: Tensor) -> Tensor:

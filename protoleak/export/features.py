@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.diffusion import Float32Array
+from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import DatasetError, MediaError
+from protoleak.images.decode import open_image, printable
+from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs
 from protoleak.model.latent_cache import DEPLOYED_VIEW, LatentItem, cached_latents, latent_key
-from protoleak.runtime.media import UInt8Array, open_image, printable
-from protoleak.runtime.preprocess import preprocess
 
 
 @dataclass(frozen=True)

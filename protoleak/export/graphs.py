@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.errors import CheckpointError, ParityError, ProtoleakError
 from protoleak.export.density_module import DensityModule
 from protoleak.export.head_modules import HeadModule
 from protoleak.model.attributor import Attributor
 from protoleak.model.latent_encoder import LatentEncoder, OnnxLatentEncoder, TorchLatentEncoder
-from protoleak.onnx_check import inspect_onnx
 
 # Opset 20 serves TensorRT 10.3 (JetPack 6.2), which predates opset 21; IR 10 serves ONNX Runtime from 1.18 on.
 DEFAULT_OPSET = 20

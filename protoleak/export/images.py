@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.calibration.dataset import Dataset, Sample, auxiliary_images, generator_folders, list_images
+from protoleak.dataset import Dataset, Sample, auxiliary_images, generator_folders, list_images
 from protoleak.errors import DatasetError
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from protoleak.arrays import Array
 from protoleak.export.onnx_graph import element_types
-from protoleak.runtime.engines.base import Array
 
 if TYPE_CHECKING:
     from onnx import ModelProto

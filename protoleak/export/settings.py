@@ -8,9 +8,9 @@ from typing import Literal, get_args
 
 from protoleak.calibration.density import DensitySpace
 from protoleak.calibration.heads import HeadKind
-from protoleak.export.gate import GateLimits
 from protoleak.export.graphs import DEFAULT_OPSET
-from protoleak.export.quantise import RangeMethod
+from protoleak.export.precisions.gate import GateLimits
+from protoleak.export.precisions.int8 import RangeMethod
 
 Precision = Literal["fp16", "int8"]
 # With auxiliary generators: benchmarks/results/open_set.json and docs/decisions/0012-contrast.md.

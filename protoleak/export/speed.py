@@ -8,13 +8,12 @@ from statistics import median
 
 import numpy as np
 
-from protoleak.diffusion import Float32Array
+from protoleak.arrays import Float32Array, UInt8Array
+from protoleak.bundle.manifest import Manifest
 from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
 from protoleak.export.onnx_graph import Stage
-from protoleak.manifest import Manifest
 from protoleak.runtime.engines import Engine, Graph, open_engine
 from protoleak.runtime.engines.availability import CPU_ENGINES, availability
-from protoleak.runtime.media import UInt8Array
 from protoleak.runtime.noising import Noising
 
 WARM_UP, RUNS = 2, 9

@@ -18,9 +18,10 @@ import msgspec
 import numpy as np
 import torch
 
-from protoleak.diffusion import Float32Array, NoiseSchedule, noise_bank, noised_latents
+from protoleak.arrays import Float32Array
+from protoleak.bundle.manifest import Schedule
+from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.errors import CheckpointError, MissingExtra
-from protoleak.manifest import Schedule
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 

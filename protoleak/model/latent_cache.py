@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.diffusion import Float32Array
+from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import CheckpointError, EngineError, MediaError
-from protoleak.model.loading import UInt8Array, loaded
+from protoleak.model.loading import loaded
 
 if TYPE_CHECKING:  # processes that only load pictures import this file, and have no use for PyTorch
     from protoleak.model.latent_encoder import LatentEncoder

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from torch import nn
 
-from protoleak.diffusion import Float32Array
+from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import CheckpointError
 from protoleak.model.diffusers_latent_encoder import CONFIG_FILE, VAE_FOLDER, load_diffusers, load_hub
 from protoleak.model.light_encoder import CLASS_NAME as LIGHT_CLASS_NAME
@@ -26,8 +24,6 @@ from protoleak.model.onnx_latent_encoder import ONNX_FILE, SETTINGS_FILE, OnnxLa
 from protoleak.model.torch_latent_encoder import EncoderModule, TorchLatentEncoder
 
 __all__ = ["LatentEncoder", "OnnxLatentEncoder", "OnnxSettings", "TorchLatentEncoder", "load_latent_encoder"]
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 class LatentEncoder(Protocol):

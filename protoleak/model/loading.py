@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-import numpy as np
-import numpy.typing as npt
-
+from protoleak.arrays import UInt8Array
 from protoleak.errors import EngineError, MediaError
 
-UInt8Array = npt.NDArray[np.uint8]
 Load = Callable[[], UInt8Array]
 THREADS = min(4, os.cpu_count() or 1)  # Pillow decodes, resizes and compresses without the interpreter's lock
 MOST_WORKERS = 8

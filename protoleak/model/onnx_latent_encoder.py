@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.diffusion import Float32Array
+from protoleak.arrays import Float32Array
+from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.errors import CheckpointError, EngineError
-from protoleak.onnx_check import inspect_onnx
 
 ONNX_FILE = "latent_encoder.onnx"
 SETTINGS_FILE = "settings.json"

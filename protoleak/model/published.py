@@ -15,8 +15,8 @@ from typing import Any, Final, Literal
 
 import torch
 
+from protoleak.bundle.manifest import Schedule
 from protoleak.errors import CheckpointError
-from protoleak.manifest import Schedule
 from protoleak.model.attributor import AttributorConfig
 from protoleak.model.backbones import IMAGE_CHANNELS, VIT_IMAGE_SIZE
 from protoleak.model.checkpoint import LatentEncoderRecord, ModelConfig, TrainedModel, attributor_from_state

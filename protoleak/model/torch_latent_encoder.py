@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from protoleak.diffusion import Float32Array
+from protoleak.arrays import Float32Array
 from protoleak.errors import CheckpointError, EngineError
 
 

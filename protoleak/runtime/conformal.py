@@ -15,8 +15,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.bundle import Calibration
-from protoleak.diffusion import Float64Array
+from protoleak.arrays import Float64Array
+from protoleak.bundle.bundle import Calibration
 from protoleak.errors import CalibrationError
 
 ACCUSATIONS_RARER = 5  # than α; see docs/decisions/0009-naming-a-generator.md

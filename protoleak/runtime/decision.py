@@ -8,11 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from protoleak.bundle import Calibration
-from protoleak.diffusion import Float32Array, Float64Array
-from protoleak.manifest import Manifest
+from protoleak.arrays import Array, Float32Array, Float64Array
+from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.manifest import Manifest
 from protoleak.runtime import conformal
-from protoleak.runtime.engines.base import Array
 from protoleak.runtime.verdict import CalibrationGroup, Feature, NearestPrototype, Why
 
 FEATURES_SHOWN = 5

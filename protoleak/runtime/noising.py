@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protoleak.diffusion import Float32Array, low_frequency, low_frequency_projection
-from protoleak.manifest import Manifest
+from protoleak.arrays import Float32Array
+from protoleak.bundle.manifest import Manifest
+from protoleak.diffusion import low_frequency, low_frequency_projection
 
 
 @dataclass(frozen=True)

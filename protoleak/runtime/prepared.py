@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
+from protoleak.images.decode import OpenedImage
 from protoleak.runtime.cuda.arrays import DeviceArray, packed_strides
-from protoleak.runtime.media import OpenedImage, UInt8Array
 from protoleak.runtime.verdict import InputRecord
 
 

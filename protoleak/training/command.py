@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from protoleak.calibration.dataset import read_dataset
+from protoleak.dataset import read_dataset
 from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import load_latent_encoder
+from protoleak.progress import progress_bar
 from protoleak.training.memory import keep_freed_memory
-from protoleak.training.progress import progress_bar
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import REPORT_FILE, train
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 import torch
 
-from protoleak.calibration.metrics import macro_auc_softmax
 from protoleak.errors import EngineError
+from protoleak.metrics.scores import macro_auc_softmax
 from protoleak.model.attributor import Attributor, AttributorConfig
+from protoleak.progress import Progress
 from protoleak.training.batches import balanced_order, batches, endless
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
-from protoleak.training.progress import Progress
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import TrainingState, load_state, save_state
 

@@ -10,9 +10,9 @@ import msgspec
 import torch
 
 from protoleak.errors import DatasetError, MediaError
+from protoleak.images.decode import printable
 from protoleak.model.latent_cache import LatentItem, cached_latents
 from protoleak.model.latent_encoder import LatentEncoder
-from protoleak.runtime.media import printable
 from protoleak.training.views import ViewSource, view_sources
 
 

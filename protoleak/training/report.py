@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 
 from protoleak.errors import MissingExtra
-from protoleak.html.lines import Axis, Band, Series, line_plot
-from protoleak.html.page import bullets, facts_table, page, table
+from protoleak.reports.line_plot import Axis, Band, Series, line_plot
+from protoleak.reports.page import bullets, facts_table, page, table
 
 PAGE_FILE = "training.html"
 CURVES_FILE = "training.png"

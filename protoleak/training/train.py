@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from protoleak.calibration.dataset import Dataset, auxiliary_images, list_images
+from protoleak.dataset import Dataset, auxiliary_images, list_images
 from protoleak.errors import CheckpointError
 from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
@@ -24,10 +24,10 @@ from protoleak.model.checkpoint import (
     save_model,
 )
 from protoleak.model.latent_encoder import LatentEncoder
+from protoleak.progress import Progress
 from protoleak.training.fit import FitResult, Latents, fit
 from protoleak.training.latents import EncodedImages, Skipped, encode_images, require_every_class
 from protoleak.training.noising import Noising
-from protoleak.training.progress import Progress
 from protoleak.training.provenance import content_hash, library_versions, run_hash, source_commit
 from protoleak.training.report import CURVES_FILE, PAGE_FILE, html_page, require_plots, write_curves
 from protoleak.training.settings import TrainingSettings

@@ -2,7 +2,7 @@
 
 Generators deliver pictures of one size, framing and file format each. A network that sees them only so learns these in
 place of the generator's trace; random crops, sizes and compressions take them away. Other views go through chains of
-operators (`protoleak.operators`), as WILD post-processes its pictures, so that the trace is learnt as far as it
+operators (`images.perturbations`), as WILD post-processes its pictures, so that the trace is learnt as far as it
 survives them. All happens before the latent encoder.
 """
 
@@ -19,12 +19,13 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
+from protoleak.images.decode import open_image, printable
+from protoleak.images.perturbations import Step, apply_chain, draw_chain
+from protoleak.images.preprocess import preprocess
 from protoleak.model.latent_cache import DEPLOYED_VIEW, latent_key
 from protoleak.model.loading import THREADS
-from protoleak.operators import Step, apply_chain, draw_chain
-from protoleak.runtime.media import UInt8Array, open_image, printable
-from protoleak.runtime.preprocess import preprocess
 
 Filter = Literal["bilinear", "bicubic", "lanczos", "box"]
 Codec = Literal["JPEG", "WEBP"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
-from protoleak.runtime.media import UInt8Array
+from protoleak.arrays import UInt8Array
 
 
 @dataclass(frozen=True)

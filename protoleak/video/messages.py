@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import EngineError, MediaError
-from protoleak.runtime.media import UInt8Array
+from protoleak.faces.base import Box, Face
 from protoleak.runtime.verdict import Verdict
-from protoleak.video.faces.base import Box, Face
 from protoleak.video.frames import Frame, Gap
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from protoleak.runtime.media import UInt8Array
+from protoleak.arrays import UInt8Array
+from protoleak.faces.base import Box
 from protoleak.video.events import Event, TrackVerdict
-from protoleak.video.faces.base import Box
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.statistics import Statistics
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from protoleak.video.channel import Stopped
 from protoleak.video.messages import DueFace
+from protoleak.video.queues import Stopped
 
 PATIENCE = 1.0  # seconds; a face that is still in view is replaced by its newest picture long before
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from protoleak.bundle import Calibration
-from protoleak.calibration.conformal import calibrate
+from protoleak.bundle.bundle import Calibration
+from protoleak.calibration.conformal_fit import calibrate
 from protoleak.calibration.temperature import fit_temperature, probabilities
 from protoleak.errors import CalibrationError
 from protoleak.runtime.conformal import real_margin

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from protoleak.bundle import Bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.evaluation import EvaluationSettings, Report, evaluate_bundle
 from tests.tiny_bundle import GENERATORS, picture
 

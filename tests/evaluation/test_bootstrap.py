@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from protoleak.evaluation.bootstrap import Resamples
-from protoleak.evaluation.curves import weighted_share
+from protoleak.metrics.ranking import weighted_share
 
 
 def names(count: int) -> list[str]:

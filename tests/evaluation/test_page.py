@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 from protoleak.evaluation import Report
-from protoleak.evaluation.matrix import matrix_plot
+from protoleak.evaluation.confusion_plot import matrix_plot
 from protoleak.evaluation.page import html_page
 from protoleak.evaluation.results import Confusion, Estimate, Share, VariantReport
 from protoleak.evaluation.tables import estimate, first_line, share

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import protoleak
-from protoleak.bundle import Bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.errors import BundleError, CalibrationError, ProtoleakError
 from protoleak.evaluation import EvaluationSettings, Report, evaluate_bundle
 from protoleak.evaluation.results import VariantReport
@@ -42,7 +42,7 @@ def test_real_faces_accused_stand_first_and_are_those_that_screening_accuses(
 
 
 def test_the_closed_set_is_that_of_the_verdicts_scores(variant: VariantReport, tiny_bundle: Path, known: Path) -> None:
-    from protoleak.calibration import metrics
+    from protoleak.metrics import scores as metrics
 
     screener = protoleak.load(tiny_bundle, engine="onnxruntime", threads=1)
     paths = [known / name / f"{number:03d}.png" for name in GENERATORS for number in TESTED]
@@ -191,7 +191,7 @@ def test_files_that_are_no_pictures_are_listed_and_counted_in_every_row(
 def test_a_variant_that_cannot_be_measured_is_an_error_in_its_place(
     tiny_files: tuple, known: Path, tmp_path: Path
 ) -> None:
-    from protoleak.bundle import write_bundle
+    from protoleak.bundle.bundle import write_bundle
 
     manifest, files = tiny_files
     twice = {name.replace("fp32", "fp16"): data for name, data in files.items() if name.startswith("variants/")}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from protoleak.calibration.dataset import Dataset, read_dataset
+from protoleak.dataset import Dataset, read_dataset
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.training.settings import TrainingSettings

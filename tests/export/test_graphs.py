@@ -28,11 +28,11 @@ from protoleak.export.graphs import (
     export_latent_encoder,
 )
 from protoleak.export.head_modules import HeadModule
+from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.model.latent_encoder import OnnxLatentEncoder, OnnxSettings, load_latent_encoder
 from protoleak.model.published import import_checkpoint
 from protoleak.model.torch_latent_encoder import EncoderModule, TorchLatentEncoder
-from protoleak.runtime.preprocess import preprocess
 
 TOLERANCE = 1e-4  # of an array's spread between images: what the issue asks for, in PyTorch and through the graphs
 Arrays = dict[str, npt.NDArray[Any]]

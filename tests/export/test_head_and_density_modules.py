@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.calibration.density import DensityModel, DensitySpace, fit_density
 from protoleak.calibration.heads import HEAD_KINDS, Head, HeadKind, fit_head
 from protoleak.export.density_module import DensityModule
 from protoleak.export.head_modules import HeadModule
-from protoleak.onnx_check import inspect_onnx
 from tests.calibration.conftest import Embedded, make_embedded
 
 GENERATORS = ("a", "b", "c")

@@ -10,18 +10,18 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from protoleak.calibration.dataset import Dataset
 from protoleak.calibration.density import fit_density
 from protoleak.calibration.heads import PrototypeHead
+from protoleak.dataset import Dataset
 from protoleak.errors import BundleError, DatasetError, ParityError
-from protoleak.export import bundle_export
-from protoleak.export.bundle_export import ExportSettings, export_bundle, prove_parity
+from protoleak.export import export as bundle_export
 from protoleak.export.density_module import DensityModule
-from protoleak.export.describe import describe
+from protoleak.export.export import ExportSettings, export_bundle, prove_parity
 from protoleak.export.graphs import DeployedAttributor, export_attributor, export_latent_encoder
 from protoleak.export.head_modules import HeadModule
+from protoleak.export.manifest import describe
 from protoleak.export.parity import compare_outputs
-from protoleak.export.variant import VariantRunner
+from protoleak.export.runner import VariantRunner
 from protoleak.model.checkpoint import TrainedModel
 from tests.training.pictures import IMAGE_SIZE
 

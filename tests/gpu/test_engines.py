@@ -13,7 +13,7 @@ from protoleak.runtime.engines import EngineOptions, open_engine
 from protoleak.runtime.engines.availability import availability
 
 pytest.importorskip("onnx", reason="onnx makes the graphs")
-from tests.engines.graphs import images, network
+from tests.runtime.engines.graphs import images, network
 from tests.tiny_bundle import picture
 
 GPU_ENGINES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "onnxruntime-tensorrt")

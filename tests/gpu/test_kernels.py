@@ -14,8 +14,8 @@ from protoleak.runtime.cuda.crops import BgrFrame, ColourMatrix, CudaCrops, Nv12
 from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.cuda.graph import GraphPerBatchSize, Stage
 from protoleak.runtime.cuda.noising import CudaNoising
-from tests.cuda.crop_reference import crop_with_pillow, rgb_from_nv12
-from tests.cuda.test_noising_on_host import make_noising
+from tests.runtime.cuda.crop_reference import crop_with_pillow, rgb_from_nv12
+from tests.runtime.cuda.test_noising_on_host import make_noising
 
 Array = npt.NDArray[Any]
 ITERATIONS = 1000

@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
+from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs, load_model, save_model
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.model.published import import_checkpoint
-from protoleak.runtime.preprocess import preprocess
 
 TOLERANCE = 1e-4  # of the spread: what the reference's README asks of a faithful port
 STAGES = (

@@ -273,7 +273,7 @@ def test_an_encoder_of_grey_pictures_is_refused(tmp_path: Path) -> None:
 def test_the_module_exports_with_a_free_batch_and_without_random_operators(tmp_path: Path) -> None:
     import onnxruntime
 
-    from protoleak.onnx_check import inspect_onnx
+    from protoleak.bundle.graph_check import inspect_onnx
 
     _tiny_kl().save_pretrained(tmp_path)
     encoder = load_latent_encoder(tmp_path)

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import EngineError, MediaError
-from protoleak.model.loading import UInt8Array, loaded, usable_workers
+from protoleak.model.loading import loaded, usable_workers
 
 
 @dataclass(frozen=True)

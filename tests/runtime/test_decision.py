@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protoleak.bundle import Bundle, Calibration
+from protoleak.bundle.bundle import Bundle, Calibration
+from protoleak.bundle.manifest import Manifest
 from protoleak.errors import CalibrationError
-from protoleak.manifest import Manifest
 from protoleak.runtime.conformal import accusation_level
 from protoleak.runtime.decision import DecisionRule, explain, softmax
 

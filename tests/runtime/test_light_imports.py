@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 BLOCKED = ("torch", "torchvision", "diffusers", "onnx", "onnxscript", "sklearn", "scipy", "safetensors")
 
 SCREEN_WITHOUT_HEAVY_PACKAGES = """
@@ -24,7 +25,7 @@ sys.meta_path.insert(0, Block())
 import protoleak.runtime
 for module in pkgutil.walk_packages(protoleak.runtime.__path__, "protoleak.runtime."):
     importlib.import_module(module.name)
-from protoleak.cli import main
+from protoleak.cli.app import main
 sys.exit(main(["screen", *sys.argv[2:], "--bundle", sys.argv[1]]))
 """
 
@@ -59,7 +60,7 @@ def test_block_really_blocks() -> None:
 
 @pytest.mark.parametrize("module", ["numpy", "PIL", "onnxruntime", "cv2", "torch"])
 def test_importing_protoleak_and_its_command_line_is_light(module: str) -> None:
-    code = f"import sys, protoleak, protoleak.cli; sys.exit({module!r} in sys.modules)"
+    code = f"import sys, protoleak, protoleak.cli.app; sys.exit({module!r} in sys.modules)"
     assert python(code).returncode == 0
 
 
@@ -77,4 +78,4 @@ def test_public_names_are_found_on_the_package() -> None:
 def test_version_is_that_of_the_project_file() -> None:
     import protoleak
 
-    assert f'version = "{protoleak.__version__}"' in (ROOT / "pyproject.toml").read_text()
+    assert f'version = "{protoleak.version.__version__}"' in (ROOT / "pyproject.toml").read_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protoleak.bundle import Bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.diffusion import noised_latents
 from protoleak.runtime.noising import Noising
 

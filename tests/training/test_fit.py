@@ -8,9 +8,9 @@ import torch
 
 from protoleak.errors import CheckpointError, EngineError, ProtoleakError
 from protoleak.model.attributor import Attributor, AttributorConfig
+from protoleak.progress import Progress
 from protoleak.training.fit import FitResult, Latents, fit
 from protoleak.training.noising import Noising
-from protoleak.training.progress import Progress
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from protoleak.calibration.dataset import read_dataset
+from protoleak.dataset import read_dataset
 from protoleak.errors import CheckpointError, DatasetError
+from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
-from protoleak.runtime.preprocess import preprocess
+from protoleak.progress import Progress
 from protoleak.training.command import run
-from protoleak.training.progress import Progress
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
 from protoleak.training.train import REPORT_FILE, train

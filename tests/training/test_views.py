@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from protoleak.errors import MediaError
-from protoleak.operators import OPERATORS, SEVERITIES, Step, apply_chain
-from protoleak.runtime.preprocess import preprocess
+from protoleak.images.perturbations import OPERATORS, SEVERITIES, Step, apply_chain
+from protoleak.images.preprocess import preprocess
 from protoleak.training.views import View, draw_view, view_sources
 from tests.training.pictures import picture
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
-from protoleak.runtime.media import UInt8Array
-from protoleak.runtime.screener import Screener
+from protoleak.faces.base import Box, Face
+from protoleak.runtime.pipeline import Screener
 from protoleak.video.events import Event, FaceEvent
-from protoleak.video.faces.base import Box, Face
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics

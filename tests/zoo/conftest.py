@@ -15,11 +15,11 @@ pytest.importorskip("sklearn", reason="scikit-learn classifies formats")
 import torch
 from torch import nn
 
-from benchmarks.zoo.dcgan import new_generator
-from benchmarks.zoo.inputs import COLLECTIONS, Inputs
-from benchmarks.zoo.settings import ZooSettings
-from benchmarks.zoo.sources import SPLITS, split_of
-from benchmarks.zoo.zoo import build_zoo
+from zoo.dcgan import new_generator
+from zoo.inputs import COLLECTIONS, Inputs
+from zoo.settings import ZooSettings
+from zoo.sources import SPLITS, split_of
+from zoo.zoo import build_zoo
 
 CHANNELS = 4
 TINY = ZooSettings(

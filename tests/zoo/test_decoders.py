@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the zoo's networks are PyTorch's")
 
 from torch.nn import functional as F  # noqa: E402
 
-from benchmarks.zoo.decoders import Decoder, Upsample, Upsampling, ZeroInsertion  # noqa: E402
+from zoo.decoders import Decoder, Upsample, Upsampling, ZeroInsertion  # noqa: E402
 
 
 def test_zero_insertion_and_a_convolution_are_a_transposed_convolution() -> None:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from benchmarks.zoo.files import FILE_LENGTH, levelled, write_picture
-from benchmarks.zoo.format_check import check_format
 from protoleak.errors import DatasetError
+from zoo.files import FILE_LENGTH, levelled, write_picture
+from zoo.format_check import check_format
 
 pytest.importorskip("sklearn", reason="scikit-learn classifies formats")
 

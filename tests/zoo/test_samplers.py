@@ -8,9 +8,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from benchmarks.zoo.samplers import ddim_levels, karras_levels, sample
-from benchmarks.zoo.schedules import ScheduleName, alpha_bar, noise_levels
-from protoleak.diffusion import Float32Array, Float64Array
+from protoleak.arrays import Float32Array, Float64Array
+from zoo.samplers import ddim_levels, karras_levels, sample
+from zoo.schedules import ScheduleName, alpha_bar, noise_levels
 
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 Levels = Callable[[ScheduleName, float, int], Float64Array]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.zoo.inputs import Inputs
-from benchmarks.zoo.separability import SPLITS, class_scores, pairs, read_latents, read_zoo, train_on_all
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.training.settings import TrainingSettings
+from zoo.inputs import Inputs
+from zoo.separability import SPLITS, class_scores, pairs, read_latents, read_zoo, train_on_all
 
 
 def test_scores_that_tell_a_pair_apart_have_an_area_of_one_and_equal_ones_a_half() -> None:

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from benchmarks.zoo.generators import GENERATORS, Gan, Original
-from benchmarks.zoo.inputs import Inputs, read_sources
-from benchmarks.zoo.zoo import Split, build_zoo, folder_of
-from protoleak.calibration.dataset import list_images, read_dataset
+from protoleak.dataset import list_images, read_dataset
 from protoleak.errors import DatasetError
 from tests.zoo.conftest import TINY
+from zoo.generators import GENERATORS, Gan, Original
+from zoo.inputs import Inputs, read_sources
+from zoo.zoo import Split, build_zoo, folder_of
 
 Report = dict[str, object]
 

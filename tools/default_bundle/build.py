@@ -1,7 +1,7 @@
 """Rebuilds the default bundle from a zoo: encoder, network, open-set settings, bundle, evaluation, examples.
 
     pip install ".[dev]"
-    python benchmarks/zoo/build.py … --out ZOO        # see there
+    python zoo/build.py … --out ZOO        # see there
     pip download --no-deps scikit-image && unzip scikit_image-*.whl skimage/data/astronaut.png
     python tools/default_bundle/build.py --zoo ZOO --data DATA --teacher WEIGHTS/taef2_encoder.onnx --work WORK \
         --photograph skimage/data/astronaut.png --out protoleak/default_bundle --examples examples \
@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script,
 
 from PIL import Image
 
-from benchmarks.zoo.generators import REAL
-from benchmarks.zoo.inputs import read_sources
-from benchmarks.zoo.settings import ZooSettings
-from benchmarks.zoo.sources import Source
 from protoleak import load
+from zoo.generators import REAL
+from zoo.inputs import read_sources
+from zoo.settings import ZooSettings
+from zoo.sources import Source
 
 # Eight pictures that the project made itself: of generators that the bundle knows, and three of ones that it doesn't.
 # They are the first of the test split, unchosen, and none is made from a photograph of a person: the zoo's content is

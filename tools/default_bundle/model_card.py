@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instea
 from benchmarks.ablations.judge import AT_ALPHA, UNLIKE_CAMERAS  # noqa: E402
 from benchmarks.ablations.results import Row  # noqa: E402
 from benchmarks.evaluate import Results  # noqa: E402
-from benchmarks.zoo.generators import GENERATORS  # noqa: E402
 from tools.default_bundle.build import NEVER_NAMED, NEVER_NAMED_FILE  # noqa: E402
+from zoo.generators import GENERATORS  # noqa: E402
 
 CARD = ROOT / "docs" / "default_bundle.md"
 ABLATIONS = ROOT / "benchmarks" / "results" / "ablations.json"
@@ -99,7 +99,7 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
     closed, rejection = variant.closed_set, variant.false_rejection
     assert closed is not None
     assert rejection is not None
-    yield f"`protoleak evaluate`, on {closed.pictures} test pictures of the zoo ([benchmarks/zoo](../benchmarks/zoo)),"
+    yield f"`protoleak evaluate`, on {closed.pictures} test pictures of the zoo ([zoo](../zoo)),"
     yield f"whose content was in no other split. Intervals are 95 %, over {report.sources} source pictures."
     yield ""
     macro = closed.macro_auc_softmax
@@ -199,7 +199,7 @@ def limits(bundle: Bundle, never_named: dict[str, int], at_alpha: Row) -> Iterat
 
 def made(bundle: Bundle) -> Iterator[str]:
     distilled = bundle.manifest.provenance["latent_encoder"]
-    yield "`benchmarks/zoo/build.py` builds the zoo from seeds; `tools/default_bundle/build.py` then distils the latent"
+    yield "`zoo/build.py` builds the zoo from seeds; `tools/default_bundle/build.py` then distils the latent"
     yield "encoder, trains the attribution network, exports and evaluates, with the commands that users have."
     trained = bundle.manifest.provenance["model"]
     images = sum(trained["images"]["train"].values())

@@ -25,15 +25,15 @@ from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
-from benchmarks.zoo.generators import REAL, families
-from protoleak.benchmark.machine import describe_machine
-from protoleak.calibration.dataset import read_dataset
 from protoleak.calibration.density import fit_density
+from protoleak.dataset import read_dataset
+from protoleak.environment.machine import describe_machine
 from protoleak.export.features import Features, network_features
 from protoleak.export.images import auxiliary_generators
 from protoleak.model.checkpoint import load_model
 from protoleak.model.latent_cache import default_cache
 from tools.default_bundle.build import TRAIN_OPTIONS, link_once, protoleak
+from zoo.generators import REAL, families
 
 BANDWIDTHS = (0.125, 0.5, 1.0, 1.5, 2.0, 3.0)  # in median neighbour distances; the first is near the likeliest
 CONTRASTS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)

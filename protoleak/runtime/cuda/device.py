@@ -10,12 +10,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from protoleak.arrays import Array
 from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.runtime.cuda.arrays import DeviceArray, device_array, packed_strides
 from protoleak.runtime.cuda.compile import Source, compile_kernels
 from protoleak.runtime.cuda.library import cuda_core
-
-Array = npt.NDArray[Any]
 
 # A pointer is passed as a Python int or a DeviceArray; numbers carry their C type as NumPy scalars.
 KernelArgument = DeviceArray | np.int32 | np.int64 | np.float32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.diffusion import Float32Array
+from protoleak.arrays import Float32Array
 from protoleak.errors import EngineUnavailable
 from protoleak.runtime.cuda.arrays import DeviceArray, expect
 from protoleak.runtime.cuda.device import CudaWorker

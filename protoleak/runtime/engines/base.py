@@ -5,15 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from protoleak.arrays import Array
 from protoleak.errors import EngineError
-
-Array = npt.NDArray[Any]
 
 ONE_BY_ONE = "one image at a time"
 TOGETHER = "together; rows of other batches may differ by float rounding"

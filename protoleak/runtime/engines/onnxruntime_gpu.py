@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from protoleak.arrays import Array
 from protoleak.errors import EngineError, EngineUnavailable
+from protoleak.files import cache_folder
 from protoleak.runtime.engines.base import (
     TOGETHER,
-    Array,
     EngineDescription,
     EngineOptions,
     Graph,
     check_finite,
     check_outputs,
 )
-from protoleak.runtime.engines.cache import cache_folder
 from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.gpu import Gpu, find_gpu
 from protoleak.runtime.engines.onnxruntime import (

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from protoleak.arrays import Array
 from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.runtime.engines.base import (
     ONE_BY_ONE,
-    Array,
     EngineDescription,
     EngineOptions,
     Graph,

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import ProtoleakError
-from protoleak.runtime.media import UInt8Array
 from protoleak.video.events import Event
 from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.drawing import draw_faces
 from protoleak.video.outputs.encoder import VideoWriter
+from protoleak.video.outputs.overlay import draw_faces
 from protoleak.video.outputs.timeline import Timeline
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics

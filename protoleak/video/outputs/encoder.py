@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import MissingExtra
-from protoleak.runtime.media import UInt8Array
-from protoleak.video.outputs.files import refused
+from protoleak.files import refused
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

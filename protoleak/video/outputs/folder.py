@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import ProtoleakError
-from protoleak.runtime.media import UInt8Array
+from protoleak.files import refused
 from protoleak.video.events import Event, FailureEvent
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.annotate import AnnotatedVideo
 from protoleak.video.outputs.encoder import need_av
-from protoleak.video.outputs.files import refused
 from protoleak.video.outputs.records import TRACKS, VERDICTS, Records
 from protoleak.video.outputs.report import Report, ReportIndex
 from protoleak.video.outputs.run_record import RunRecord

@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from protoleak.runtime.media import UInt8Array
+from protoleak.arrays import UInt8Array
+from protoleak.files import LinesFile, refused, write_whole
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.files import LinesFile, refused, write_whole
 from protoleak.video.outputs.run_record import RunRecord
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from protoleak.runtime.media import UInt8Array
+from protoleak.arrays import UInt8Array
 from protoleak.video.events import TrackAnswer
-from protoleak.video.outputs.answers import LOOKS
-from protoleak.video.outputs.drawing import BLACK, WHITE, fitting, paste, text_size
+from protoleak.video.outputs.overlay import BLACK, WHITE, fitting, paste, text_size
+from protoleak.video.outputs.verdict_style import LOOKS
 
 CELLS = 600
 WINDOW = 60.0  # seconds that the bar spans where the source has no known end

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
-from protoleak.runtime.media import UInt8Array, printable
+from protoleak.images.decode import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
-from protoleak.video.sources.handover import Handover
-from protoleak.video.sources.names import without_secrets
+from protoleak.video.sources.prefetch import Handover
+from protoleak.video.sources.redaction import without_secrets
 
 if TYPE_CHECKING:
     import cv2

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protoleak.errors import MediaError, MissingExtra
-from protoleak.runtime.media import MAXIMUM_PIXELS, printable
+from protoleak.images.decode import MAXIMUM_PIXELS, printable
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from protoleak.errors import MediaError
-from protoleak.runtime.media import printable
+from protoleak.images.decode import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
-from protoleak.video.sources.clock import Clock
 from protoleak.video.sources.containers import MISSING_END, open_container, video_stream, why_unreadable
-from protoleak.video.sources.decoding import Decoder
-from protoleak.video.sources.picture import Upright
+from protoleak.video.sources.decoder import Decoder
+from protoleak.video.sources.rgb import Upright
+from protoleak.video.sources.timestamps import Clock
 
 if TYPE_CHECKING:
     from av import Packet

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from protoleak.errors import MediaError, MissingExtra
-from protoleak.runtime.media import printable
+from protoleak.images.decode import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
-from protoleak.video.sources.clock import Clock
 from protoleak.video.sources.containers import DEMUXERS, MISSING_END, open_container, video_stream
-from protoleak.video.sources.decoding import Decoder
-from protoleak.video.sources.handover import Handover
-from protoleak.video.sources.names import without_secrets
-from protoleak.video.sources.picture import Upright
+from protoleak.video.sources.decoder import Decoder
+from protoleak.video.sources.prefetch import Handover
+from protoleak.video.sources.redaction import without_secrets
+from protoleak.video.sources.rgb import Upright
+from protoleak.video.sources.timestamps import Clock
 
 if TYPE_CHECKING:
     from av import FFmpegError, Packet

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from protoleak.runtime.sources import IMAGE_SUFFIXES
+from protoleak.images.discover import IMAGE_SUFFIXES
 from protoleak.video.frames import FrameSource
 from protoleak.video.sources.containers import VIDEO_SUFFIXES, is_readable_video
 from protoleak.video.sources.network import NetworkSettings, NetworkSource
@@ -60,7 +60,7 @@ def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
     """Still pictures and moving ones apart.
 
     Returns:
-        stills: for `protoleak.runtime.sources.expand_sources`: everything that is no video, `-` and folders and
+        stills: for `protoleak.images.discover.expand_sources`: everything that is no video, `-` and folders and
             patterns included, as given; a folder or pattern that yields videos only is left out, so that
             nobody is told that there is no image in it.
         videos: for `open_source`, each once.

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from protoleak.faces.base import Box
 from protoleak.runtime.engines.base import EngineDescription
 from protoleak.runtime.verdict import (
     BundleRecord,
@@ -18,7 +19,6 @@ from protoleak.runtime.verdict import (
     Why,
 )
 from protoleak.video.events import BoxRecord, FaceEvent, TrackAnswer, TrackEvent, TrackVerdict
-from protoleak.video.faces.base import Box
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.run_record import RealFacesAccused, RunRecord
 from protoleak.video.sink import TrackedFace

@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.paths import ROOT
+
 av = pytest.importorskip("av", reason="PyAV reads what was written")
 
+from protoleak.faces.base import Box  # noqa: E402
 from protoleak.video.events import TrackAnswer  # noqa: E402
-from protoleak.video.faces.base import Box  # noqa: E402
 from protoleak.video.frames import SourceInfo  # noqa: E402
 from protoleak.video.outputs import encoder  # noqa: E402
 from protoleak.video.outputs.annotate import AnnotatedVideo  # noqa: E402
 from tests.video.outputs.made import frame, info, seen, statistics, track_verdict  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[3]
 TICK = 1e-7  # seconds: half a tick of the file's clock, which is finer than that of any container
 ON_A_SMALL_DISK = """
 import resource, sys

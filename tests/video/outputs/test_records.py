@@ -13,9 +13,9 @@ import pytest
 from protoleak.errors import ProtoleakError
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent
 from protoleak.video.outputs.records import TRACKS, VERDICTS, Records, TracksFile
+from tests.paths import ROOT
 from tests.video.outputs.made import RUN, crop, ended, face, info, statistics
 
-ROOT = Path(__file__).resolve().parents[3]
 # Files may not grow beyond a size, as on a full disk: writes come up short, then fail.
 ON_A_SMALL_DISK = """
 import resource, sys

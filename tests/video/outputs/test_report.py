@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protoleak.video.events import FailureEvent, GapEvent, TrackEvent
+from protoleak.video.outputs.report.collector import FACES_KEPT, POINTS_KEPT, TRACKS_KEPT, SourceStory, Thinned
 from protoleak.video.outputs.report.page import report_page
 from protoleak.video.outputs.report.report import Report
-from protoleak.video.outputs.report.story import FACES_KEPT, POINTS_KEPT, TRACKS_KEPT, SourceStory, Thinned
-from protoleak.video.outputs.report.words import verdict_words
+from protoleak.video.outputs.report.wording import verdict_words
 from protoleak.video.outputs.timeline import CELLS, Timeline, clock
 from tests.browser import check_plots, chromium, fits, opened
 from tests.video.outputs.made import RUN, crop, ended, face, info, statistics, track_verdict

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
-from protoleak.runtime.media import UInt8Array
 from protoleak.video.frames import Frame, Gap
 from protoleak.video.sources.open import open_source
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protoleak.video.sources.names import without_secrets
+from protoleak.video.sources.redaction import without_secrets
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from protoleak.runtime.engines.cache import cache_folder
+from protoleak.files import cache_folder
 from protoleak.runtime.engines.tensorrt.settings import PlanKey, identity_prefix
 
 HASH_BYTES = 32

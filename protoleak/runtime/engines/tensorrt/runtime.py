@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from protoleak.arrays import Array
 from protoleak.errors import EngineError
 from protoleak.runtime.cuda.arrays import DeviceArray
 from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.engines.base import (
     TOGETHER,
-    Array,
     EngineDescription,
     EngineOptions,
     Graph,

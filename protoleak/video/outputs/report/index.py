@@ -7,18 +7,18 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from protoleak.html.page import page
-from protoleak.runtime.media import UInt8Array
+from protoleak.arrays import UInt8Array
+from protoleak.files import write_whole
+from protoleak.reports.page import page
 from protoleak.video.events import Event, FailureEvent
 from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.answers import LOOKS
-from protoleak.video.outputs.files import write_whole
 from protoleak.video.outputs.report.page import READING, count_words
 from protoleak.video.outputs.report.report import Report
 from protoleak.video.outputs.report.style import STYLE
 from protoleak.video.outputs.report.track import time_words
-from protoleak.video.outputs.report.words import accusations
+from protoleak.video.outputs.report.wording import accusations
 from protoleak.video.outputs.run_record import RunRecord
+from protoleak.video.outputs.verdict_style import LOOKS
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from protoleak.html.lines import Band
-from protoleak.html.page import Cell, bullets, facts_table, page, table
-from protoleak.html.spans import Span, spans
+from protoleak.reports.line_plot import Band
+from protoleak.reports.page import Cell, bullets, facts_table, page, table
+from protoleak.reports.timeline_plot import Span, spans
 from protoleak.video.frames import SourceInfo
-from protoleak.video.outputs.answers import LOOKS, named
-from protoleak.video.outputs.report.story import MISHAPS_KEPT, SourceStory, TrackStory
+from protoleak.video.outputs.report.collector import MISHAPS_KEPT, SourceStory, TrackStory
 from protoleak.video.outputs.report.style import STYLE
 from protoleak.video.outputs.report.track import time_axis, time_words, track_section
-from protoleak.video.outputs.report.words import accusations
+from protoleak.video.outputs.report.wording import accusations
 from protoleak.video.outputs.run_record import RunRecord
+from protoleak.video.outputs.verdict_style import LOOKS, named
 from protoleak.video.statistics import Statistics
 
 READING = (

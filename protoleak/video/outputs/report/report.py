@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from protoleak.runtime.media import UInt8Array
+from protoleak.arrays import UInt8Array
+from protoleak.files import write_whole
 from protoleak.video.events import Event
 from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.files import write_whole
+from protoleak.video.outputs.report.collector import SourceStory
 from protoleak.video.outputs.report.page import report_page
-from protoleak.video.outputs.report.story import SourceStory
 from protoleak.video.outputs.run_record import RunRecord
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protoleak.video.outputs.answers import LOOKS
+from protoleak.video.outputs.verdict_style import LOOKS
 
 _LIGHT = " ".join(f"--{answer}: {look.light};" for answer, look in LOOKS.items())
 _DARK = " ".join(f"--{answer}: {look.dark};" for answer, look in LOOKS.items())

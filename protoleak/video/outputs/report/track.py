@@ -6,15 +6,15 @@ from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 
-from protoleak.html.bars import bars
-from protoleak.html.lines import Axis, Band, Rule, Series, line_plot
-from protoleak.html.page import Cell, table
+from protoleak.reports.bar_plot import bars
+from protoleak.reports.line_plot import Axis, Band, Rule, Series, line_plot
+from protoleak.reports.page import Cell, table
 from protoleak.video.events import TrackAnswer, TrackVerdict
-from protoleak.video.outputs.answers import LOOKS, named
-from protoleak.video.outputs.report.story import KeptFace, Point, TrackStory
-from protoleak.video.outputs.report.words import verdict_words, why_words
+from protoleak.video.outputs.report.collector import KeptFace, Point, TrackStory
+from protoleak.video.outputs.report.wording import verdict_words, why_words
 from protoleak.video.outputs.run_record import RunRecord
 from protoleak.video.outputs.timeline import clock
+from protoleak.video.outputs.verdict_style import LOOKS, named
 
 CLASSES_SHOWN = 6
 LOWEST_P_VALUE = 1e-4  # of an axis; a calibration of more pictures than 10,000 is rare

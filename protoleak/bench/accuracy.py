@@ -1,0 +1,90 @@
+"""How right the very artefact is that was timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from protoleak.bench.inputs import Kind, Labelled
+from protoleak.bench.results import Accuracy, Verdicts
+from protoleak.runtime.pipeline import Screener
+from protoleak.runtime.verdict import Verdict
+
+Answer = tuple[str, str | None]  # verdict and generator
+BATCH = 8
+
+
+def answers(
+    screener: Screener, pictures: Sequence[Labelled], progress: Callable[[int], None] = lambda _: None
+) -> list[Answer | None]:
+    """Verdict and generator of each picture, in order; None for one that gave none.
+
+    Args:
+        progress: told how many are done.
+    """
+    return list(_answers(screener, pictures, progress))
+
+
+def _answers(
+    screener: Screener, pictures: Sequence[Labelled], progress: Callable[[int], None]
+) -> Iterator[Answer | None]:
+    paths = [picture.path for picture in pictures]
+    for done, outcome in enumerate(screener.each(paths, batch_size=BATCH), start=1):
+        progress(done)
+        yield (outcome.verdict, outcome.generator) if isinstance(outcome, Verdict) else None
+
+
+def judge(
+    name: tuple[str, str, str],
+    pictures: Sequence[Labelled],
+    given: Sequence[Answer | None],
+    real_class: str | None,
+    reference: tuple[str, Sequence[Answer | None]] | None = None,
+) -> Accuracy:
+    """Compares verdicts with labels.
+
+    Right is: a camera original that is called real (by a bundle without a camera class: unknown), a known generator's
+    picture with its own name, and an unknown generator's that is called unknown.
+
+    Args:
+        name: engine, variant and precision.
+        given: one answer per picture.
+        real_class: the bundle's, or None.
+        reference: another's name and answers to the same pictures.
+    """
+    engine, variant, precision = name
+    pairs = [(picture, answer) for picture, answer in zip(pictures, given, strict=True) if answer is not None]
+    right = [_is_right(picture, answer, real_class) for picture, answer in pairs]
+
+    def verdicts(kind: Kind) -> Verdicts | None:
+        chosen = [
+            (answer[0], good) for (picture, answer), good in zip(pairs, right, strict=True) if picture.kind == kind
+        ]
+        if not chosen:
+            return None
+        counts = {name: sum(verdict == name for verdict, _ in chosen) for name in ("known", "real", "unknown")}
+        return Verdicts(len(chosen), sum(good for _, good in chosen), **counts)
+
+    same = None
+    if reference is not None:
+        same = sum(one == other for one, other in zip(given, reference[1], strict=True)) / len(given)
+    return Accuracy(
+        engine=engine,
+        variant=variant,
+        precision=precision,
+        camera=verdicts("camera"),
+        generators=verdicts("generator"),
+        others=verdicts("other"),
+        agreement=sum(right) / len(right) if right else None,
+        reference=None if reference is None else reference[0],
+        same_as_reference=same,
+        unreadable=len(given) - len(pairs),
+    )
+
+
+def _is_right(picture: Labelled, answer: Answer, real_class: str | None) -> bool:
+    verdict, generator = answer
+    if picture.kind == "camera":
+        return verdict == ("unknown" if real_class is None else "real")
+    if picture.kind == "generator":
+        return generator == picture.folder
+    return verdict == "unknown"

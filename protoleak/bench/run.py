@@ -1,0 +1,281 @@
+"""Runs a benchmark: every engine and variant that can run here, at each batch size. A failure is a row."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import msgspec
+
+from protoleak.bench.accuracy import Answer, answers, judge
+from protoleak.bench.inputs import Labelled, drawn_pictures, labelled_pictures
+from protoleak.bench.results import SCHEMA_VERSION, Accuracy, BundleFacts, Machine, Report, Row, configuration_name
+from protoleak.bench.settings import BenchmarkSettings, Precision
+from protoleak.bench.timing import Baseline, Line, Sample, compare, measure, screener_line, summarise
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.variants import choose_variant
+from protoleak.environment.machine import describe_machine
+from protoleak.environment.memory import forget_peak, peak_mib
+from protoleak.errors import ProtoleakError
+from protoleak.runtime.engines import EngineOptions, choose, survey
+from protoleak.runtime.engines.base import first_line, no_progress
+from protoleak.runtime.pipeline import Screener
+
+BASELINE = ("pytorch eager", "fp32", "variant")
+PICTURES = 16
+WHOLE_LINE, STAGE_RUNS = "gpu", 10
+BUSY_SHARE = 0.5
+ONLY_OPENVINO = "bf16"
+NOTES = [
+    "end to end: encoded pictures in memory to verdicts, one batch after the other; engines: latent encoder and "
+    "attributor alone (of a line that is one CUDA graph all of it); milliseconds",
+    "stages: decoding runs in threads ahead of the engines, so the stages of a batch may add up to more than the whole",
+    "peak memory: resident memory of this one process, with everything that it had loaded by then; not the GPU's",
+]
+
+
+@dataclass
+class _Measured:
+    """What has been measured so far."""
+
+    rows: list[Row]
+    accuracy: list[Accuracy]
+    baseline: dict[int, list[Sample]]
+    baseline_errors: dict[int, str]
+    reference: tuple[str, list[Answer | None]] | None = None
+
+
+def run_benchmark(
+    bundle: Bundle, settings: BenchmarkSettings, progress: Callable[[str, int, int], None] = no_progress
+) -> Report:
+    """Measures a bundle.
+
+    Args:
+        progress: told what is being measured, configurations done and configurations in all.
+
+    Raises:
+        BundleError: the bundle lacks a variant that was asked for.
+        EngineUnavailable: there is no engine of a name that was asked for. (One that is not installed is a failed row.)
+        DatasetError: the data set holds no images.
+    """
+    variants = [choose_variant(bundle.manifest, name)[0] for name in settings.variants or bundle.manifest.variants]
+    engines, not_here = _engines(settings)
+    judged = labelled_pictures(settings.data, bundle.manifest, settings.camera) if settings.data else []
+    machine = describe_machine(settings.device)
+    pictures, described = _timed_pictures(judged)
+    baseline, problem = _baseline(bundle, settings)
+    measured = _Measured([], [], {}, {} if problem is None else dict.fromkeys(settings.batch_sizes, problem))
+    todo = [
+        (engine, variant, precision)
+        for engine in dict.fromkeys(engines)
+        for variant in dict.fromkeys(variants)
+        for precision in settings.precisions
+        if precision != ONLY_OPENVINO or engine == "openvino"
+    ]
+    for index, (engine, variant, precision) in enumerate(todo):
+        progress(configuration_name(engine, variant, precision), index, len(todo))
+        _measure_configuration(bundle, settings, (engine, variant, precision), pictures, judged, baseline, measured)
+    progress("", len(todo), len(todo))
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        bundle=BundleFacts(bundle.manifest.name, bundle.sha256, _gates(bundle)),
+        machine=machine,
+        pictures=described,
+        data=f"{len(judged)} pictures of {settings.data}" if judged else None,
+        alpha=settings.alpha,
+        warm_up=settings.warm_up,
+        not_here=not_here,
+        rows=measured.rows + (_baseline_rows(measured, settings) if settings.baseline_model else []),
+        accuracy=measured.accuracy,
+        notes=NOTES + _busy(machine),
+    )
+
+
+def _engines(settings: BenchmarkSettings) -> tuple[list[str], dict[str, str]]:
+    if settings.engines is not None:
+        return [choose(name, settings.device)[0] for name in settings.engines], {}
+    found = survey(settings.device)
+    return [item.engine for item in found if item.runs], {item.engine: item.detail for item in found if not item.runs}
+
+
+def _timed_pictures(judged: Sequence[Labelled]) -> tuple[list[bytes], str]:
+    """Encoded pictures: from all over the data set where there is one."""
+    if not judged:
+        return drawn_pictures(PICTURES), f"{PICTURES} drawn JPEGs of 512×512"
+    chosen = judged[:: max(1, len(judged) // PICTURES)][:PICTURES]
+    return [picture.path.read_bytes() for picture in chosen], f"{len(chosen)} pictures of the data set"
+
+
+def _baseline(bundle: Bundle, settings: BenchmarkSettings) -> tuple[Line | None, str | None]:
+    """Eager PyTorch, or why there is none."""
+    if settings.baseline_model is None:
+        return None, None
+    try:
+        from protoleak.bench.baseline import eager_line
+
+        return eager_line(settings.baseline_model, bundle.manifest, settings.threads), None
+    except ModuleNotFoundError as error:
+        return None, f'{error.name} is not installed: pip install "protoleak[export]"'
+    except Exception as error:  # a failure is a row
+        return None, _one_line(error)
+
+
+def _measure_configuration(
+    bundle: Bundle,
+    settings: BenchmarkSettings,
+    name: tuple[str, str, Precision],
+    pictures: Sequence[bytes],
+    judged: Sequence[Labelled],
+    baseline: Line | None,
+    measured: _Measured,
+) -> None:
+    gc.collect()  # the last configuration's buffers
+    forget_peak()
+    try:
+        screener = _opened(bundle, settings, name)
+    except Exception as error:  # libraries raise errors of their own; a failure is a row and the others go on
+        measured.rows += [_failed(name, batch, error) for batch in settings.batch_sizes]
+        if judged:
+            measured.accuracy.append(_not_judged(name, error))
+        return
+    for batch in settings.batch_sizes:
+        try:
+            measured.rows.append(_row(bundle, settings, name, batch, screener, pictures, baseline, measured))
+        except Exception as error:  # see above
+            measured.rows.append(_failed(name, batch, error))
+    if judged:
+        try:
+            given = answers(screener, judged)
+        except Exception as error:  # see above
+            measured.accuracy.append(_not_judged(name, error))
+            return
+        measured.accuracy.append(judge(name, judged, given, bundle.manifest.real_class, measured.reference))
+        measured.reference = measured.reference or (configuration_name(*name), given)
+
+
+def _opened(
+    bundle: Bundle, settings: BenchmarkSettings, name: tuple[str, str, Precision], stage_times: bool = False
+) -> Screener:
+    engine, variant, precision = name
+    options = EngineOptions(
+        precision=precision,
+        device=settings.device,
+        batch_maximum=max(8, *settings.batch_sizes),
+        stage_times=stage_times,
+        notify=lambda _: None,  # what it would say is in the row's settings
+    )
+    return Screener(
+        bundle,
+        alpha=settings.alpha,
+        variant=variant,
+        engine=engine,
+        threads=settings.threads,
+        engine_options=options,
+    )
+
+
+def _row(
+    bundle: Bundle,
+    settings: BenchmarkSettings,
+    name: tuple[str, str, Precision],
+    batch: int,
+    screener: Screener,
+    pictures: Sequence[bytes],
+    baseline: Line | None,
+    measured: _Measured,
+) -> Row:
+    engine, variant, precision = name
+    line = screener_line(screener)
+    guarded = None if baseline is None else _guarded(baseline, batch, measured)
+    timing, theirs = measure(line, pictures, batch, settings.runs, settings.warm_up, guarded)
+    measured.baseline.setdefault(batch, []).extend(theirs)
+    if WHOLE_LINE in timing.stages:  # the parts of a CUDA graph can only be timed without it
+        apart = screener_line(_opened(bundle, settings, name, stage_times=True))
+        parts, _ = measure(apart, pictures, batch, min(settings.runs, STAGE_RUNS), settings.warm_up)
+        timing = msgspec.structs.replace(timing, stages=parts.stages)
+    graphs = bundle.variant(variant)
+    peak = peak_mib()
+    forget_peak()
+    return Row(
+        engine=engine,
+        variant=variant,
+        precision=precision,
+        batch=batch,
+        device=screener.engine.device,
+        settings=screener.engine.settings,
+        timing=timing,
+        peak_memory_mib=peak,
+        model_bytes=len(graphs.latent_encoder) + len(graphs.attributor),
+        baseline=compare(timing, theirs) if theirs else None,
+    )
+
+
+def _guarded(baseline: Line, batch: int, measured: _Measured) -> Baseline:
+    """The baseline at one batch size: once it has failed there it is left out, and the engines are timed without."""
+
+    def run(pictures: Sequence[bytes]) -> Sample | None:
+        if batch in measured.baseline_errors:
+            return None
+        try:
+            return baseline(pictures)
+        except Exception as error:  # see _measure_configuration
+            measured.baseline_errors[batch] = _one_line(error)
+            return None
+
+    return run
+
+
+def _baseline_rows(measured: _Measured, settings: BenchmarkSettings) -> list[Row]:
+    engine, variant, precision = BASELINE
+    rows = []
+    for batch in settings.batch_sizes:
+        samples = measured.baseline.get(batch)
+        error = measured.baseline_errors.get(batch) or (None if samples else "nothing ran that it could be timed with")
+        timing = summarise(samples) if samples and error is None else None
+        rows.append(
+            Row(
+                engine=engine,
+                variant=variant,
+                precision=precision,
+                batch=batch,
+                error=error,
+                device=None if error else "CPU",
+                timing=timing,
+            )
+        )
+    return rows
+
+
+def _failed(name: tuple[str, str, str], batch: int, error: Exception) -> Row:
+    engine, variant, precision = name
+    return Row(engine=engine, variant=variant, precision=precision, batch=batch, error=_one_line(error))
+
+
+def _not_judged(name: tuple[str, str, str], error: Exception) -> Accuracy:
+    engine, variant, precision = name
+    return Accuracy(engine=engine, variant=variant, precision=precision, error=_one_line(error))
+
+
+def _one_line(error: Exception) -> str:
+    kind = "" if isinstance(error, ProtoleakError) else f"{type(error).__name__}: "
+    return kind + first_line(error)
+
+
+def _busy(machine: Machine) -> list[str]:
+    load = machine.load_average
+    if load is None or load <= BUSY_SHARE * machine.cores:
+        return []
+    return [f"the machine was busy before the first row (load {load:.1f} on {machine.cores} cores): measure again idle"]
+
+
+def _gates(bundle: Bundle) -> dict[str, bool]:
+    """Variant → whether its gate passed, of those whose report says so."""
+    found = {}
+    for name in bundle.manifest.variants:
+        gate = bundle.variant(name).report.get("gate")
+        if isinstance(gate, dict) and isinstance(gate.get("failures"), list):
+            found[name] = not gate["failures"]
+    return found

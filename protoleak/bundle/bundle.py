@@ -1,0 +1,273 @@
+"""The bundle: everything that inference needs, in one directory or one .zip, with the SHA-256 of every file.
+
+Nothing in a bundle is a pickle, and nothing in it is executed before every check here has passed:
+
+    manifest.json                       what the bundle is, and the hash and size of every other file
+    noise_bank.npy                      float32 [T, C, h, w], the frozen ε
+    prototypes.npy                      float32 [K, M, D], for the reasons of a verdict
+    face_detector.onnx                  finds the faces in pictures and frames; only where one was put in
+    variants/<variant>/latent_encoder.onnx, attributor.onnx, calibration.npz, report.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from protoleak.arrays import Float32Array, Float64Array
+from protoleak.bundle.graph_check import inspect_onnx
+from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
+from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES, check_files, read_directory, read_zip
+from protoleak.errors import BundleError
+
+DEFAULT_BUNDLE = Path(__file__).resolve().parents[1] / "default_bundle"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What one variant's own outputs on the calibration images gave.
+
+    Attributes:
+        overall: float64 [n], sorted log densities of all calibration images.
+        per_generator: one sorted float64 array per generator: the log densities of the calibration images that this
+            variant attributed to that generator.
+        temperature: T of the calibrated softmax(class score / T), or None where none was fitted.
+        real_margins: float64 [m], sorted margins (`runtime.conformal.real_margin`) of the calibration images of the
+            class of camera originals; None in a bundle without one.
+    """
+
+    overall: Float64Array
+    per_generator: tuple[Float64Array, ...]
+    temperature: float | None
+    real_margins: Float64Array | None = None
+
+    def to_bytes(self) -> bytes:
+        """The .npz form (no pickle)."""
+        arrays: dict[str, npt.NDArray[Any]] = {"overall": self.overall}
+        arrays |= {f"generator_{index}": values for index, values in enumerate(self.per_generator)}
+        if self.temperature is not None:
+            arrays["temperature"] = np.float64(self.temperature)
+        if self.real_margins is not None:
+            arrays["real_margins"] = self.real_margins
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of the arrays
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, generators: int, where: str) -> Calibration:
+        """Reads the .npz form.
+
+        Raises:
+            BundleError: it is not such a file, or an array is missing, unsorted or not finite.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                arrays = {name: np.asarray(file[name], dtype=np.float64) for name in file.files}
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            raise BundleError(f"{where} is not a calibration file: {error}") from error
+        wanted = ["overall", *(f"generator_{index}" for index in range(generators))]
+        real_margins = arrays.get("real_margins")
+        for name in wanted if real_margins is None else [*wanted, "real_margins"]:
+            values = arrays.get(name)
+            if values is None or values.ndim != 1:
+                raise BundleError(f"{where} lacks the list {name!r}: export the bundle again")
+            if not np.isfinite(values).all() or (np.diff(values) < 0).any():
+                raise BundleError(f"{where}: the values of {name!r} are not finite and sorted; export again")
+        temperature = arrays.get("temperature")
+        if temperature is not None and not (temperature.shape == () and np.isfinite(temperature) and temperature > 0):
+            raise BundleError(f"{where}: the temperature {temperature} is not a positive number")
+        return cls(
+            overall=arrays["overall"],
+            per_generator=tuple(arrays[name] for name in wanted[1:]),
+            temperature=None if temperature is None else float(temperature),
+            real_margins=real_margins,
+        )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One precision of a bundle, read and checked.
+
+    Attributes:
+        latent_encoder, attributor: serialised ONNX models.
+        report: the parsed report.json: what was measured of this variant.
+    """
+
+    name: str
+    latent_encoder: bytes
+    attributor: bytes
+    calibration: Calibration
+    report: dict[str, Any]
+
+
+class Bundle:
+    """A checked bundle. Make one with `Bundle.load`.
+
+    Attributes:
+        path: where it was read from.
+        manifest: the parsed manifest.json.
+        sha256: SHA-256 of manifest.json; it covers every file, since the manifest holds their hashes.
+        noise_bank: float32 [T, C, h, w].
+        prototypes: float32 [K, M, D].
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, sha256: str, files: Mapping[str, bytes]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.sha256 = sha256
+        self._files = files
+        self.noise_bank = _read_array(files[NOISE_BANK], NOISE_BANK, (len(manifest.timesteps), *manifest.latent_shape))
+        self.prototypes = _read_array(
+            files[PROTOTYPES],
+            PROTOTYPES,
+            (len(manifest.generators), manifest.prototypes_per_generator, manifest.embedding_size),
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None) -> Bundle:
+        """Reads a bundle (a directory or a .zip; None for the one that comes with the package) and checks all of it.
+
+        Raises:
+            BundleError: a missing, changed or unlisted file, another schema, a path that leaves the bundle, more data
+                than declared, or a graph with NaN weights, random operators or data outside its file.
+        """
+        location = DEFAULT_BUNDLE if path is None else Path(path)
+        try:
+            if location.is_dir():
+                manifest, files = read_directory(location)
+            elif location.is_file():
+                manifest, files = read_zip(location)
+            else:
+                raise BundleError(
+                    f"no bundle at {location}: give a bundle directory or .zip, or make one with `protoleak export`"
+                )
+        except OSError as error:
+            raise BundleError(f"the bundle {location} cannot be read: {error.strerror or error}") from error
+        check_files(files, manifest, location)
+        bundle = cls(location, manifest, hashlib.sha256(files[MANIFEST]).hexdigest(), files)
+        for name in manifest.variants:
+            bundle._check_graph(f"variants/{name}/latent_encoder.onnx")
+            bundle._check_graph(f"variants/{name}/attributor.onnx")
+        if manifest.face_detector is not None:
+            bundle._check_graph(FACE_DETECTOR)
+        return bundle
+
+    @property
+    def face_detector(self) -> bytes | None:
+        """The serialised ONNX model that finds faces, of the kind that the manifest says; None where there is none."""
+        return None if self.manifest.face_detector is None else self._files[FACE_DETECTOR]
+
+    def variant(self, name: str) -> Variant:
+        """One variant's graphs and calibration.
+
+        Raises:
+            BundleError: the bundle has no such variant; the message lists those it has.
+        """
+        if name not in self.manifest.variants:
+            has = ", ".join(self.manifest.variants)
+            raise BundleError(f"{self.path} has no variant {name!r}, only {has}: choose one or export it")
+        folder = f"variants/{name}"
+        where = f"{self.path}/{folder}"
+        return Variant(
+            name=name,
+            latent_encoder=self._files[f"{folder}/latent_encoder.onnx"],
+            attributor=self._files[f"{folder}/attributor.onnx"],
+            calibration=Calibration.from_bytes(
+                self._files[f"{folder}/calibration.npz"],
+                len(self.manifest.generators),
+                f"{where}/calibration.npz",
+            ),
+            report=_parse_report(self._files[f"{folder}/report.json"], f"{where}/report.json"),
+        )
+
+    def _check_graph(self, name: str) -> None:
+        try:
+            problems = inspect_onnx(self._files[name]).problems()
+        except ValueError as error:
+            raise BundleError(f"{self.path}/{name}: {error}") from error
+        if problems:
+            raise BundleError(f"{self.path}/{name}: {'; '.join(problems)}: nothing was executed; export it again")
+
+
+def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
+    """Writes a bundle directory (or, where `path` ends in .zip, one file) and returns its SHA-256.
+
+    The manifest's `files` is filled in here. The bundle appears under its name only when it is complete: it is
+    written beside it and renamed. An existing bundle at that path is replaced; anything else there is left alone.
+
+    Raises:
+        BundleError: something that is not a bundle is at `path`, or the disk refused.
+    """
+    records = {name: FileRecord(hashlib.sha256(data).hexdigest(), len(data)) for name, data in sorted(files.items())}
+    encoded = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=records)), indent=2)
+    check_place(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            staged = Path(folder) / "bundle"
+            if path.suffix == ".zip":
+                with zipfile.ZipFile(staged, "w", zipfile.ZIP_DEFLATED) as archive:
+                    for name, data in [(MANIFEST, encoded), *sorted(files.items())]:
+                        archive.writestr(name, data)
+                staged.replace(path)
+            else:
+                for name, data in [(MANIFEST, encoded), *files.items()]:
+                    target = staged / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(data)
+                if path.exists():
+                    path.rename(Path(folder) / "replaced")
+                staged.rename(path)
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
+    return hashlib.sha256(encoded).hexdigest()
+
+
+def check_place(path: Path) -> None:
+    """Raises BundleError where something that is not a bundle is at `path`: it is never replaced."""
+    if path.exists() and not _looks_like_bundle(path):
+        raise BundleError(f"{path} exists and is not a bundle: choose another place, or move it away")
+
+
+def _looks_like_bundle(path: Path) -> bool:
+    if path.is_dir():
+        return (path / MANIFEST).is_file() or not any(path.iterdir())
+    return path.suffix == ".zip" and zipfile.is_zipfile(path)
+
+
+def _read_array(data: bytes, name: str, shape: tuple[int, ...]) -> Float32Array:
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise BundleError(f"{name} is not an array file: {error}") from error
+    if array.dtype != np.float32 or array.shape != shape:
+        raise BundleError(f"{name} is {array.dtype} {array.shape}, the manifest asks for float32 {shape}")
+    if not np.isfinite(array).all():
+        raise BundleError(f"{name} holds NaN or infinite values: nothing was executed; export the bundle again")
+    result: Float32Array = array
+    return result
+
+
+def _parse_report(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{where} is not a report: {error}") from error
+
+
+def array_bytes(array: npt.NDArray[Any]) -> bytes:
+    """An array in .npy form, as `write_bundle` takes it."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()

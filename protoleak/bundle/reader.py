@@ -1,0 +1,104 @@
+"""Reads a bundle's files, from a directory or a .zip, and believes nothing: names, sizes and hashes are all checked."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from protoleak.bundle.manifest import MANIFEST, Manifest, parse_manifest
+from protoleak.errors import BundleError
+
+NOISE_BANK = "noise_bank.npy"
+PROTOTYPES = "prototypes.npy"
+FACE_DETECTOR = "face_detector.onnx"
+VARIANT_FILES = ("latent_encoder.onnx", "attributor.onnx", "calibration.npz", "report.json")
+MAXIMUM_MANIFEST_BYTES = 16 * 2**20
+MAXIMUM_COMPRESSION_RATIO = 200  # weights hardly compress; JSON compresses about tenfold
+
+
+def _safe_name(name: str, location: Path) -> str:
+    """The name itself if it stays inside the bundle, else an error. Names use forward slashes."""
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or "\\" in name or ".." in parts or ":" in parts[0]:
+        raise BundleError(f"{location}: the path {name!r} leaves the bundle; nothing was read")
+    return name
+
+
+def read_directory(location: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest and every file that it lists. Links that lead out of the directory are refused."""
+    manifest_path = location / MANIFEST
+    if not manifest_path.is_file():
+        raise BundleError(f"{location} has no {MANIFEST}: it is not a bundle; make one with `protoleak export`")
+    if manifest_path.stat().st_size > MAXIMUM_MANIFEST_BYTES:
+        raise BundleError(f"{manifest_path} is larger than {MAXIMUM_MANIFEST_BYTES} bytes: not a bundle's manifest")
+    raw = manifest_path.read_bytes()
+    manifest = parse_manifest(raw, location)
+    root = location.resolve()
+    files = {MANIFEST: raw}
+    for name, record in manifest.files.items():
+        file = location / _safe_name(name, location)
+        if not file.is_file():
+            raise BundleError(f"{file} is missing: the bundle is incomplete; copy or export it again")
+        if not file.resolve().is_relative_to(root):
+            raise BundleError(f"{location}: {name!r} is a link that leaves the bundle; nothing was read")
+        size = file.stat().st_size
+        if size != record.size:
+            raise BundleError(f"{file} has {size} bytes, the manifest says {record.size}: copy or export it again")
+        files[name] = file.read_bytes()
+    return manifest, files
+
+
+def read_zip(location: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest and every file that it lists, never more bytes than declared, whatever the archive claims."""
+    try:
+        with zipfile.ZipFile(location) as archive:
+            raw = _read_member(archive, MANIFEST, MAXIMUM_MANIFEST_BYTES, location)
+            manifest = parse_manifest(raw, location)
+            for member in archive.namelist():
+                _safe_name(member, location)
+            files = {MANIFEST: raw}
+            for name, record in manifest.files.items():
+                files[name] = _read_member(archive, _safe_name(name, location), record.size, location)
+            return manifest, files
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BundleError(f"{location} is not a readable .zip bundle: {error}") from error
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, maximum: int, location: Path) -> bytes:
+    try:
+        entry = archive.getinfo(name)
+        if entry.file_size > MAXIMUM_COMPRESSION_RATIO * max(entry.compress_size, 1024):
+            raise BundleError(
+                f"{location}: {name} unpacks from {entry.compress_size} to {entry.file_size} bytes: a zip bomb, refused"
+            )
+        with archive.open(entry) as member:
+            data = member.read(maximum + 1)
+    except BundleError:
+        raise
+    except KeyError:
+        raise BundleError(f"{location} lacks {name}: the bundle is incomplete; copy or export it again") from None
+    except Exception as error:  # zlib.error and zipfile.BadZipFile share no base class
+        raise BundleError(f"{location}: {name} cannot be unpacked: {error}") from error
+    if len(data) > maximum:
+        raise BundleError(f"{location}: {name} unpacks to more than {maximum} bytes, the size allowed for it; refused")
+    return data
+
+
+def check_files(files: Mapping[str, bytes], manifest: Manifest, location: Path) -> None:
+    needed = {NOISE_BANK, PROTOTYPES}
+    needed |= {f"variants/{variant}/{name}" for variant in manifest.variants for name in VARIANT_FILES}
+    if manifest.face_detector is not None:
+        needed.add(FACE_DETECTOR)
+    unlisted = sorted(needed - manifest.files.keys())
+    if unlisted:
+        raise BundleError(f"{location}/{MANIFEST} does not list {', '.join(unlisted)}: export the bundle again")
+    for name, record in manifest.files.items():
+        data = files[name]
+        found = hashlib.sha256(data).hexdigest()
+        if len(data) != record.size or found != record.sha256:
+            raise BundleError(
+                f"{location}/{name} was changed: SHA-256 {found[:12]}…, the manifest says {record.sha256[:12]}…; "
+                "nothing was executed; copy or export the bundle again"
+            )

@@ -1,0 +1,65 @@
+"""The conformal calibration of one variant, from its own outputs on the calibration images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from protoleak.bundle.bundle import Calibration
+from protoleak.errors import CalibrationError
+from protoleak.runtime.conformal import real_margin
+
+
+def calibrate(
+    log_density: npt.NDArray[np.floating],
+    class_score: npt.NDArray[np.floating],
+    generators: Sequence[str],
+    temperature: float | None,
+    labels: npt.NDArray[np.int64],
+    real_class: str | None,
+) -> Calibration:
+    """Sorts the calibration images' log densities, over all and by the generator that each was attributed to, and the
+    margins of the camera originals among them.
+
+    Grouping goes by the predicted generator, since that is all that is known of a new image.
+
+    Args:
+        log_density: [n], of images that neither training, early stopping nor the density saw.
+        class_score: [n, K], of the same images and the same variant.
+        generators: K names.
+        temperature: of the calibrated softmax, or None.
+        labels: int64 [n], the generators that made the images.
+        real_class: the class of camera originals, or None.
+
+    Raises:
+        CalibrationError: no image, shapes that do not fit, or values that are not finite.
+    """
+    if log_density.ndim != 1 or class_score.shape != (len(log_density), len(generators)):
+        raise CalibrationError(
+            f"log densities {log_density.shape} and class scores {class_score.shape} do not belong to the same "
+            f"images and {len(generators)} generators"
+        )
+    if len(log_density) == 0:
+        raise CalibrationError("there is no calibration image: give a data set with more images per generator")
+    finite = np.isfinite(log_density) & np.isfinite(class_score).all(axis=1)
+    if not finite.all():
+        raise CalibrationError(
+            f"{int((~finite).sum())} of {len(finite)} calibration images gave NaN or infinity (the first is number "
+            f"{int(np.argmin(finite))}): this variant cannot be trusted; export it in higher precision"
+        )
+    densities = log_density.astype(np.float64)
+    attributed = class_score.argmax(axis=1)
+    return Calibration(
+        overall=np.sort(densities),
+        per_generator=tuple(np.sort(densities[attributed == index]) for index in range(len(generators))),
+        temperature=temperature,
+        real_margins=None if real_class is None else _real_margins(class_score, labels, generators.index(real_class)),
+    )
+
+
+def _real_margins(
+    class_score: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], real: int
+) -> npt.NDArray[np.float64]:
+    return np.sort(real_margin(class_score[labels == real], real))

@@ -1,0 +1,233 @@
+"""What `protoleak inspect` prints: a bundle, how it was made and what was measured of it, for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Literal, TypeGuard
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from protoleak.bundle.bundle import Bundle, Calibration
+from protoleak.bundle.manifest import Manifest
+from protoleak.errors import CalibrationError
+from protoleak.runtime import conformal
+
+CONFIDENCE = 0.95
+FIRST_IN_REPORT = ("real_faces_accused", "false_rejection", "withheld", "closed_set", "open_set")
+HEADINGS = {
+    "real_faces_accused": "Real faces accused (verdict known): the worst error this software can make",
+    "false_rejection": "False rejection, measured",
+    "withheld": "Withheld: nearest to a generator, but too like camera originals for an accusation",
+    "closed_set": "Closed set: telling the known generators apart",
+    "open_set": "Open set: known against unknown",
+    "parity": "Parity: the exported graphs against PyTorch, on real images",
+}
+PROPORTION = {"count", "of", "share", "interval_95"}
+NOT_SHOWN = ("calibration",)  # the bounds table says it, at the alpha that is asked for
+
+
+def run(path: str | None, alpha: float, as_json: bool) -> int:
+    """Prints the bundle and returns the exit status.
+
+    Raises:
+        BundleError: the bundle does not pass its checks.
+        CalibrationError: alpha is outside (0, 1).
+    """
+    summary = summarise(Bundle.load(path), alpha)
+    if as_json:
+        print(json.dumps(summary, indent=2))
+    else:
+        width = None if sys.stdout.isatty() else 120
+        _print(summary, Console(width=width, highlight=False))
+    return 0
+
+
+def summarise(bundle: Bundle, alpha: float) -> dict[str, Any]:
+    """Everything that `inspect` shows, as plain values. The bundle's hashes were checked by `Bundle.load`.
+
+    Raises:
+        CalibrationError: alpha is outside (0, 1).
+    """
+    conformal.check_alpha(alpha)
+    manifest = bundle.manifest
+    variants = {}
+    for name in manifest.variants:
+        variant = bundle.variant(name)
+        ordered = {key: variant.report[key] for key in FIRST_IN_REPORT if key in variant.report}
+        variants[name] = {
+            "report": ordered | variant.report,
+            "false_rejection_bounds": _bounds(manifest, variant.calibration, alpha),
+            "accusation_level": _accusation_level(variant.calibration, alpha),
+            "calibrated_softmax": variant.calibration.temperature is not None,
+        }
+    return {
+        "path": str(bundle.path),
+        "name": manifest.name,
+        "sha256": bundle.sha256,
+        "created": manifest.created,
+        "hashes": f"{len(manifest.files)} files, all as the manifest says",
+        "generators": manifest.generators,
+        "real_class": manifest.real_class,
+        "head": manifest.head,
+        "timesteps": manifest.timesteps,
+        "low_frequency_components": None if manifest.low_frequency is None else manifest.low_frequency.components,
+        "density": {
+            "space": manifest.density.space,
+            "bandwidth": manifest.density.bandwidth,
+            "bandwidth_in_neighbour_distances": manifest.density.bandwidth_in_neighbour_distances,
+            "reference_images": manifest.density.reference_images,
+            "auxiliary_images": manifest.density.auxiliary_images,
+            "contrast": manifest.density.contrast,
+        },
+        "face_detector": manifest.face_detector,
+        "alpha": alpha,
+        "variants": variants,
+        "provenance": manifest.provenance,
+        "files": {name: record.size for name, record in manifest.files.items()},
+    }
+
+
+def _accusation_level(calibration: Calibration, alpha: float) -> float | None:
+    """How often, at most, a camera original like those of the calibration is accused; None without a promise."""
+    margins = calibration.real_margins
+    return None if margins is None else conformal.accusation_level(len(margins), alpha)
+
+
+def _bounds(manifest: Manifest, calibration: Calibration, alpha: float) -> list[dict[str, Any]]:
+    """Per generator: which calibration images its p-values are ranks among, and what they promise."""
+    rows: list[dict[str, Any]] = []
+    for index, generator in enumerate(manifest.generators):
+        row: dict[str, Any] = {"generator": generator, "own_images": len(calibration.per_generator[index])}
+        try:
+            group, kind = conformal.group(calibration, index, alpha)
+        except CalibrationError as error:
+            rows.append(row | {"refused": str(error)})
+            continue
+        bound = conformal.false_rejection_bound(len(group), alpha, CONFIDENCE)
+        rows.append(row | {"calibration": kind, "n": len(group), "on_average": alpha, "bound_95": bound})
+    return rows
+
+
+def _print(summary: dict[str, Any], console: Console) -> None:
+    console.print(f"[bold]{escape(summary['name'])}[/bold]  {escape(summary['path'])}")
+    for name, variant in summary["variants"].items():
+        if len(summary["variants"]) > 1:
+            console.print(f"\n[bold]Variant {name}[/bold]")
+        report = dict(variant["report"])
+        if "real_faces_accused" not in report:
+            console.print(f"\n[bold]{HEADINGS['real_faces_accused']}[/bold]\n  not measured: treat every accusation so")
+        for key, value in report.items():
+            if key in NOT_SHOWN:
+                continue
+            console.print(f"\n[bold]{HEADINGS.get(key, key)}[/bold]")
+            if _is_table(value):
+                _print_table(value, console)
+            else:
+                _print_values(value, console)
+            if key == "real_faces_accused":
+                _print_bounds(variant["false_rejection_bounds"], summary["alpha"], console)
+        if "real_faces_accused" not in report:
+            _print_bounds(variant["false_rejection_bounds"], summary["alpha"], console)
+    for name, variant in summary["variants"].items():
+        if variant["accusation_level"] is not None:
+            console.print(
+                f"\n[bold]Accusation at alpha {summary['alpha']:g}[/bold], {escape(name)}: a generator is named for "
+                f"at most {variant['accusation_level']:.1%} of camera originals like those of the calibration"
+            )
+    console.print("\n[bold]What it is[/bold]")
+    shown = ("created", "sha256", "hashes", "head", "timesteps", "low_frequency_components", "density", "face_detector")
+    real = summary["real_class"]
+    classes = [f"{name} (real)" if name == real else name for name in summary["generators"]]
+    _print_values({"generators": ", ".join(classes)} | {key: summary[key] for key in shown}, console)
+    console.print("\n[bold]How it was made[/bold]")
+    _print_values(summary["provenance"], console)
+    console.print("\n[bold]Files[/bold]")
+    for file, size in summary["files"].items():
+        console.print(f"  {size:>12,} bytes  {escape(file)}")
+
+
+def _print_bounds(rows: list[dict[str, Any]], alpha: float, console: Console) -> None:
+    # Where some generators are compared with their own list and some with all, the promise doubles (runtime.conformal).
+    mixed = len({row["calibration"] for row in rows if "calibration" in row}) > 1
+    average = 2 * alpha if mixed else alpha
+    console.print(
+        f"\n[bold]False rejection at alpha {alpha:g}[/bold]: at most {average:.1%} of known images on average, and "
+        f"with {CONFIDENCE:.0%} confidence at most the bound"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2))
+    table.add_column("  generator", overflow="fold")
+    table.add_column("compared with")
+    table.add_column("n", justify="right")
+    table.add_column("bound", justify="right")
+    for row in rows:
+        if "refused" in row:
+            table.add_row(f"  {escape(row['generator'])}", "refused", str(row["own_images"]), "–")
+        else:
+            group = "its own images" if row["calibration"] == "generator" else "all images"
+            table.add_row(f"  {escape(row['generator'])}", group, str(row["n"]), f"{row['bound_95']:.1%}")
+    console.print(table)
+    refused = {row["refused"] for row in rows if "refused" in row}
+    for reason in sorted(refused):
+        console.print(f"  {escape(reason)}")
+
+
+def _is_table(value: object) -> TypeGuard[list[dict[str, object]]]:
+    """A list of records with the same fields."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(row, dict) and row.keys() == value[0].keys() for row in value)
+    )
+
+
+def _print_table(rows: list[dict[str, object]], console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2))
+    for index, (key, value) in enumerate(rows[0].items()):
+        justify: Literal["left", "right"] = "right" if isinstance(value, (int, float)) else "left"
+        table.add_column(("  " if index == 0 else "") + escape(key), justify=justify, overflow="fold")
+    for row in rows:
+        cells = [escape(_short(value)) for value in row.values()]
+        table.add_row("  " + cells[0], *cells[1:])
+    console.print(table)
+
+
+def _print_values(value: object, console: Console, indent: int = 2) -> None:
+    """Nested values as indented lines; reports and provenance are free in form."""
+    space = " " * indent
+    if isinstance(value, dict):
+        if value.keys() >= PROPORTION:
+            console.print(f"{space}{_proportion(value)}", soft_wrap=True)
+            value = {key: inner for key, inner in value.items() if key not in PROPORTION}
+        for key, inner in value.items():
+            if isinstance(inner, dict) and inner.keys() == PROPORTION:
+                console.print(f"{space}{escape(str(key))}: {_proportion(inner)}", soft_wrap=True)
+            elif isinstance(inner, dict) and inner:
+                console.print(f"{space}{escape(str(key))}:")
+                _print_values(inner, console, indent + 2)
+            else:
+                console.print(f"{space}{escape(str(key))}: {escape(_short(inner))}", soft_wrap=True)
+    else:
+        console.print(f"{space}{escape(_short(value))}", soft_wrap=True)
+
+
+def _proportion(value: dict[str, Any]) -> str:
+    """A count with its share and its 95 % interval, as the reports hold them."""
+    if not value["of"]:
+        return "0 of 0"
+    low, high = value["interval_95"]
+    return f"{value['count']} of {value['of']}, {value['share']:.1%} (95% interval {low:.1%} to {high:.1%})"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_short(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(item)}" for key, item in value.items()) or "none"
+    return "none" if value is None else str(value)

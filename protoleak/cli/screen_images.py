@@ -1,0 +1,190 @@
+"""`protoleak screen` of images: verdicts for files, folders, globs and lists of paths, whole or face by face."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from protoleak.cli.live_panel import coloured
+from protoleak.cli.results_file import STANDARD_OUTPUT, Identity, ResultsWriter, open_results
+from protoleak.cli.screen_options import ALL_WELL, INTERRUPTED, NOTHING_DONE, SOME_FAILED, ScreenOptions
+from protoleak.cli.screening import (
+    error_console,
+    open_screener,
+    output_console,
+    print_error,
+    print_note,
+)
+from protoleak.errors import MediaError, ProtoleakError
+from protoleak.images.decode import printable
+from protoleak.images.discover import expand_sources
+from protoleak.runtime.pipeline import Screener
+from protoleak.runtime.verdict import Verdict
+
+ROWS_SHOWN = 50
+
+
+@dataclass
+class _Tally:
+    """What has come of the images so far; only the rows to be shown are kept.
+
+    Attributes:
+        images: that have been gone through, whatever came of them.
+        failed: images that could not be read or hold no face, and faces that could not be judged.
+    """
+
+    rows: list[Verdict]
+    verdicts: Counter[str]
+    images: int = 0
+    failed: int = 0
+    interrupted: bool = False
+
+
+def run(options: ScreenOptions) -> int:
+    """Screens all sources and returns the exit status.
+
+    Raises:
+        ProtoleakError: nothing could be started: the bundle, engine, alpha or results file is not usable.
+    """
+    if options.resume and options.out is None:
+        raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
+    errors = error_console()
+    screener = open_screener(options, errors)
+    judge = _judge(options, screener, errors)
+    listed = expand_sources(options.sources, sys.stdin.buffer if "-" in options.sources else io.BytesIO())
+    tally = _Tally([], Counter())
+    with _writer(options, screener) as writer:
+        done = frozenset[str]() if writer is None else writer.done
+        todo = [item for item in listed if not (isinstance(item, str) and printable(item) in done)]
+        skipped = len(listed) - len(todo)
+        with _progress(len(todo), errors) as advance:
+            try:
+                for outcomes in judge(todo):
+                    for outcome in outcomes:
+                        _record(outcome, tally, writer, errors)
+                    tally.images += 1
+                    advance()
+            except KeyboardInterrupt:
+                tally.interrupted = True
+    to_standard_output = options.out == STANDARD_OUTPUT
+    if tally.rows and not to_standard_output:
+        _print_table(tally, faces=options.faces is not None)
+    _print_summary(tally, skipped, len(todo), errors if to_standard_output else output_console())
+    if tally.interrupted:
+        return INTERRUPTED
+    answered = sum(tally.verdicts.values()) + skipped
+    if not tally.failed:
+        return ALL_WELL
+    return SOME_FAILED if answered else NOTHING_DONE
+
+
+def _judge(
+    options: ScreenOptions, screener: Screener, errors: Console
+) -> Callable[[Sequence[str | MediaError]], Iterator[Sequence[Verdict | ProtoleakError]]]:
+    """What gives the outcomes of each image in turn: one for the whole, or one per face."""
+    settings, batch_size = options.faces, options.batch_size
+    if settings is None:
+        return lambda images: ([outcome] for outcome in screener.each(images, batch_size))
+    from protoleak.faces.open import open_detector
+    from protoleak.faces.still_images import screen_faces
+
+    detector = open_detector(settings, screener.bundle)
+    print_note(errors, f"faces are found by {detector.description}")
+    return lambda images: screen_faces(screener, detector, images, settings, batch_size)
+
+
+@contextlib.contextmanager
+def _writer(options: ScreenOptions, screener: Screener) -> Iterator[ResultsWriter | None]:
+    if options.out is None:
+        yield None
+        return
+    identity = Identity(screener.bundle.sha256, screener.variant, screener.alpha)
+    with open_results(options.out, identity, resume=options.resume, overwrite=options.overwrite) as writer:
+        yield writer
+
+
+def _record(outcome: Verdict | ProtoleakError, tally: _Tally, writer: ResultsWriter | None, errors: Console) -> None:
+    if isinstance(outcome, ProtoleakError):
+        tally.failed += 1
+        print_error(errors, str(outcome))
+        return
+    if writer is not None:
+        writer.write(outcome)
+    tally.verdicts[outcome.verdict] += 1
+    for note in outcome.notes:
+        print_note(errors, f"{outcome.source or 'image'}: {note}")
+    if len(tally.rows) < ROWS_SHOWN:
+        tally.rows.append(outcome)
+
+
+@contextlib.contextmanager
+def _progress(total: int, console: Console) -> Iterator[Callable[[], None]]:
+    """A bar on standard error where more than one image is to be screened and a person can see it."""
+    if total < 2 or not console.is_terminal:
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("screening"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("screening", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _print_table(tally: _Tally, *, faces: bool) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("image", overflow="fold")
+    if faces:
+        table.add_column("face")
+    table.add_column("verdict")
+    table.add_column("nearest", overflow="fold")
+    table.add_column("p-value", justify="right")
+    guarded = any(row.real_p_value is not None for row in tally.rows)
+    if guarded:
+        table.add_column("as real", justify="right")
+    for row in tally.rows:
+        table.add_row(
+            escape(row.source or "image"),
+            *([_place(row)] if faces else []),
+            coloured(row.verdict),
+            escape(row.nearest),
+            f"{row.p_value:.3f}",
+            *(["–" if row.real_p_value is None else f"{row.real_p_value:.3f}"] if guarded else []),
+        )
+    console = output_console()
+    console.print(table)
+    hidden = sum(tally.verdicts.values()) - len(tally.rows)
+    if hidden > 0:
+        console.print(f"… and {hidden} more; --out FILE.jsonl keeps them all")
+
+
+def _place(row: Verdict) -> str:
+    """Width, height and place of a face, as X11 writes them: 120×150+40+60."""
+    from protoleak.faces.still_images import FaceVerdict
+
+    if not isinstance(row, FaceVerdict):
+        return ""
+    return f"{row.box.width:.0f}×{row.box.height:.0f}{row.box.left:+.0f}{row.box.top:+.0f}"
+
+
+def _print_summary(tally: _Tally, skipped: int, asked: int, console: Console) -> None:
+    answered = sum(tally.verdicts.values())
+    parts = [f"{tally.verdicts[verdict]} {verdict}" for verdict in ("known", "real", "unknown")]
+    text = f"{answered} {'verdict' if answered == 1 else 'verdicts'}: {', '.join(parts)}"
+    if tally.failed:
+        text += f"; {tally.failed} failed"
+    if skipped:
+        text += f"; {skipped} already in the file"
+    if tally.interrupted:
+        text += f"; interrupted with {asked - tally.images} to go (--out FILE and --resume continue)"
+    console.print(text)

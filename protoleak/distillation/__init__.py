@@ -1,0 +1,1 @@
+"""A light latent encoder that learns from a heavy one."""

@@ -1,0 +1,1 @@
+"""What a record of a measurement names: the machine, a Jetson's clocks, memory."""

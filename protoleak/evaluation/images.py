@@ -1,0 +1,227 @@
+"""Which pictures a bundle is evaluated on, and which source picture each of them comes from.
+
+The source of a picture is its path below its generator's folder, without the suffix. Where generators were run over the
+same content (`known/nearest_decoder/0123.jpg`, `known/transposed_decoder/0123.jpg`), equal names are one source, over
+known and unknown generators alike. Where names are equal by chance, as with plain numbers, unrelated pictures are
+resampled together, which costs nothing but a little precision. Real photographs are sources of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from protoleak.bundle.manifest import Manifest
+from protoleak.dataset import SPLIT_FILE, Dataset, Sample, generator_folders, list_images, read_dataset
+from protoleak.errors import DatasetError
+from protoleak.evaluation.settings import EvaluationSettings, SplitChoice
+
+Kind = Literal["known", "unknown", "real"]
+SEEN_SPLITS = ("train", "validation", "calibration")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture.
+
+    Attributes:
+        kind: of a class that the bundle knows (its camera class among them), of a generator that it doesn't know, or a
+            photograph from a source that training never saw.
+        folder: the class or the unknown generator; empty for real photographs.
+        label: index of its class, -1 where it has none.
+        source: what it was made from.
+    """
+
+    path: Path
+    kind: Kind
+    folder: str
+    label: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All pictures of an evaluation, in a stable order, and in words which they are."""
+
+    all: tuple[Picture, ...]
+    facts: tuple[str, ...]
+
+    @property
+    def unknown_generators(self) -> list[str]:
+        return list(dict.fromkeys(picture.folder for picture in self.all if picture.kind == "unknown"))
+
+
+def read_pictures(manifest: Manifest, settings: EvaluationSettings) -> Pictures:
+    """Lists the pictures; it opens none but those whose bytes are compared.
+
+    `data` is divided as `train` and `export` divide it. With split "auto", the test split is taken where there is a
+    Split.json, or where the bundle's record of its training says that it was trained on this very folder; else every
+    picture is.
+
+    Unknown generators' pictures are left out where they share their source with a picture that training, validation or
+    calibration saw, if the generator's names are those of the data set, that is, where it has a source in common with
+    the test split.
+
+    Raises:
+        DatasetError: folders that don't fit the bundle, no picture, or test pictures that are also training pictures.
+    """
+    found, facts, dataset = _known(manifest, settings.data, settings.split)
+    if settings.unknown is not None:
+        unknown, more = _unknown(manifest, settings.unknown, dataset)
+        found, facts = found + unknown, facts + more
+    if settings.real is not None:
+        paths = list_images(settings.real)
+        found += [
+            Picture(path, "real", "", -1, "real photograph " + _source(path.relative_to(settings.real).as_posix()))
+            for path in paths
+        ]
+        facts.append(f"real photographs: {len(paths)} of {settings.real.resolve().name}")
+    return Pictures(tuple(found), tuple(facts))
+
+
+def _known(manifest: Manifest, folder: Path, choice: SplitChoice) -> tuple[list[Picture], list[str], Dataset | None]:
+    """Pictures of known classes, what they are in words, and the data set where its test split is taken."""
+    names = [entry.name for entry in generator_folders(folder, "--data")]
+    strange = [name for name in names if name not in manifest.generators]
+    if strange or not names:
+        holds = ", ".join(strange) or "no folder"
+        raise DatasetError(
+            f"--data {folder} holds {holds}, and the bundle knows {', '.join(manifest.generators)}: folders must have "
+            "these names; give generators that it doesn't know with --unknown"
+        )
+    here = folder.resolve().name
+    if choice == "all":
+        return _every(manifest, folder, names), [f"known classes: every picture of {here}, as asked for"], None
+    if choice == "auto" and not (folder / SPLIT_FILE).is_file() and not _trained_on(manifest, folder, names):
+        fact = (
+            f"known classes: every picture of {here}, which has no {SPLIT_FILE} and doesn't look like the data that "
+            "the bundle was trained on"
+        )
+        return _every(manifest, folder, names), [fact], None
+    dataset = read_dataset(folder)
+    if not dataset.test:
+        raise DatasetError(f"{folder} has no test picture: list some in {SPLIT_FILE}, or give --split all")
+    _check_disjoint(dataset)
+    by = SPLIT_FILE if (folder / SPLIT_FILE).is_file() else "name order, 70/15/15"
+    pictures = [
+        Picture(sample.path, "known", name, manifest.generators.index(name), _source(sample.name))
+        for sample in dataset.test
+        for name in [dataset.generators[sample.label]]
+    ]
+    facts = [f"known classes: the test split of {here} ({by})"]
+    seen = _seen_sources(dataset)
+    shared = sum(picture.source in seen for picture in pictures)
+    if shared:
+        facts.append(
+            f"{shared} of {len(pictures)} test pictures have the name of a picture in another split: unless names mean "
+            "nothing here, their content was seen in training"
+        )
+    return pictures, facts, dataset
+
+
+def _every(manifest: Manifest, folder: Path, names: Sequence[str]) -> list[Picture]:
+    return [
+        Picture(
+            path, "known", name, manifest.generators.index(name), _source(path.relative_to(folder / name).as_posix())
+        )
+        for name in names
+        for path in list_images(folder / name)
+    ]
+
+
+def _unknown(manifest: Manifest, folder: Path, dataset: Dataset | None) -> tuple[list[Picture], list[str]]:
+    folders = generator_folders(folder, "--unknown")
+    known = [path.name for path in folders if path.name in manifest.generators]
+    if known:
+        raise DatasetError(f"--unknown {folder} holds {', '.join(known)}, which the bundle knows: move it to --data")
+    tested = set() if dataset is None else {_source(sample.name) for sample in dataset.test}
+    seen = set() if dataset is None else _seen_sources(dataset)
+    found: list[Picture] = []
+    left_out: Counter[str] = Counter()
+    for place in folders or [folder]:
+        pictures = [
+            Picture(path, "unknown", place.name, -1, _source(path.relative_to(place).as_posix()))
+            for path in list_images(place)
+        ]
+        kept = pictures
+        if any(picture.source in tested for picture in pictures):
+            kept = [picture for picture in pictures if picture.source not in seen]
+            left_out[place.name] = len(pictures) - len(kept)
+        found += kept
+    facts = [f"unknown generators: {len(found)} pictures of {', '.join(path.name for path in folders or [folder])}"]
+    if left_out.total():
+        facts.append(
+            f"left out: {left_out.total()} pictures of unknown generators, since training, validation or calibration "
+            "saw their source picture through a known one"
+        )
+    return found, facts
+
+
+def _source(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _seen_sources(dataset: Dataset) -> set[str]:
+    return {_source(sample.name) for split in SEEN_SPLITS for sample in getattr(dataset, split)}
+
+
+def _trained_on(manifest: Manifest, folder: Path, names: Sequence[str]) -> bool:
+    """Whether the bundle's record of its training names this folder, or as many pictures per class and split as the
+    folder gives without a Split.json."""
+    record = manifest.provenance.get("model")
+    if not isinstance(record, dict):
+        return False
+    if record.get("data") == folder.resolve().name:
+        return True
+    images = record.get("images")
+    if len(names) < 2 or not isinstance(images, dict) or any(len(list_images(folder / name)) < 2 for name in names):
+        return False
+    dataset = read_dataset(folder)
+    counts = Counter(dataset.generators[sample.label] for sample in dataset.train)
+    return bool(images.get("train") == dict(counts))
+
+
+def _check_disjoint(dataset: Dataset) -> None:
+    """Raises DatasetError where a test picture has the very bytes of one in another split. Only files of equal size
+    are read."""
+    by_size: dict[int, list[Sample]] = defaultdict(list)
+    for split in SEEN_SPLITS:
+        for sample in getattr(dataset, split):
+            by_size[_size(sample.path)].append(sample)
+    copies = []
+    for sample in dataset.test:
+        rivals = by_size.get(_size(sample.path), [])
+        if rivals and _sha256(sample.path) in {_sha256(rival.path) for rival in rivals}:
+            copies.append(sample)
+    if copies:
+        first = copies[0].path.relative_to(dataset.folder).as_posix()
+        raise DatasetError(
+            f"{len(copies)} test pictures of {dataset.folder} are copies of pictures in its other splits, the first is "
+            f"{first}: take them out, or the bundle is tested on what it was made from"
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1  # it will be a file that gives no verdict
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return f"unreadable {path}"
+
+
+def per_folder(pictures: Iterable[Picture]) -> dict[tuple[Kind, str], list[int]]:
+    """Positions of the pictures of each kind and folder."""
+    found: dict[tuple[Kind, str], list[int]] = defaultdict(list)
+    for index, picture in enumerate(pictures):
+        found[picture.kind, picture.folder].append(index)
+    return dict(found)

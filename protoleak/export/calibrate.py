@@ -1,0 +1,121 @@
+"""One variant on all images that serve an export: its own calibration, and what it was measured to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.manifest import Manifest
+from protoleak.calibration.conformal_fit import calibrate
+from protoleak.calibration.temperature import fit_temperature
+from protoleak.errors import DatasetError
+from protoleak.export.images import ImageSet
+from protoleak.export.report import VariantOutputs, measure_variant
+from protoleak.export.runner import VariantRunner
+from protoleak.runtime import conformal
+
+StageProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class EvaluationImages:
+    """What every variant is run on: three splits, images of generators that the model doesn't know, and photographs of
+    people from sources that training never saw."""
+
+    validation: ImageSet
+    calibration: ImageSet
+    test: ImageSet
+    unknown: tuple[ImageSet, ...]
+    real_faces: ImageSet | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a variant gave.
+
+    Attributes:
+        calibration: from its own outputs: temperature from the validation split, ranks from the calibration split.
+        test, test_labels: of the readable test images.
+        unknown: by name of the set.
+        report: report.json, as `measure.measure_variant` makes it, with the thresholds.
+        used: readable images per split.
+        skipped: one line per file that is no readable image.
+    """
+
+    calibration: Calibration
+    test: VariantOutputs
+    test_labels: npt.NDArray[np.int64]
+    unknown: Mapping[str, VariantOutputs]
+    real_faces: VariantOutputs | None
+    report: dict[str, Any]
+    used: dict[str, int]
+    skipped: tuple[str, ...]
+
+
+def evaluate(
+    runner: VariantRunner, manifest: Manifest, images: EvaluationImages, alpha: float, progress: StageProgress
+) -> Evaluation:
+    """Runs a variant on every image, calibrates it and measures it at α.
+
+    Raises:
+        EngineError: an output is not finite.
+        DatasetError: a set of unknown images or real faces has no readable image.
+        CalibrationError: no calibration image can be read, or too few for α.
+    """
+    skipped: list[str] = []
+
+    def run(image_set: ImageSet) -> tuple[VariantOutputs, npt.NDArray[np.int64]]:
+        paths = image_set.paths
+        found = runner.run(paths, lambda done: progress(f"run on {image_set.name} images", done, len(paths)))
+        skipped.extend(image_set.lines(found.skipped))
+        return found.outputs, image_set.labels[list(found.kept)]
+
+    def run_others(image_set: ImageSet) -> VariantOutputs:
+        outputs, labels = run(image_set)
+        if not len(labels):
+            raise DatasetError(f"{image_set.folder} holds no readable image: give a folder of images, or leave it out")
+        return outputs
+
+    validation, validation_labels = run(images.validation)
+    held_out, calibration_labels = run(images.calibration)
+    test, test_labels = run(images.test)
+    unknown = {image_set.name: run_others(image_set) for image_set in images.unknown}
+    real_faces = None if images.real_faces is None else run_others(images.real_faces)
+    temperature = fit_temperature(validation.class_score, validation_labels)
+    calibration = calibrate(
+        held_out.log_density,
+        held_out.class_score,
+        manifest.generators,
+        temperature,
+        calibration_labels,
+        manifest.real_class,
+    )
+    report = measure_variant(
+        calibration, manifest.generators, manifest.real_class, alpha, test, test_labels, unknown, real_faces
+    )
+    report["thresholds"] = thresholds(calibration, manifest.generators, alpha)
+    used = {
+        "validation": len(validation_labels),
+        "calibration": len(calibration_labels),
+        "test": len(test_labels),
+    }
+    return Evaluation(calibration, test, test_labels, unknown, real_faces, report, used, tuple(skipped))
+
+
+def thresholds(calibration: Calibration, generators: Sequence[str], alpha: float) -> dict[str, float]:
+    """Per generator, the log density below which an image attributed to it is called unknown at α: the k-th smallest of
+    its n calibration log densities with k = floor(α (n + 1)), since p ≤ α then and only then.
+
+    Raises:
+        CalibrationError: α is too small for the calibration images.
+    """
+    found = {}
+    for index, name in enumerate(generators):
+        densities, _ = conformal.group(calibration, index, alpha)
+        found[name] = float(densities[conformal.rejecting_ranks(len(densities), alpha) - 1])
+    return found

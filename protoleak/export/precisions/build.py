@@ -1,0 +1,272 @@
+"""fp16 and int8 of a bundle's graphs, each held to the gate; int8 gives way layer by layer until it passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from protoleak.arrays import Array, Float32Array, UInt8Array
+from protoleak.bundle.manifest import Manifest
+from protoleak.errors import CalibrationError, DatasetError, EngineError, MediaError
+from protoleak.export.calibrate import Evaluation, EvaluationImages, StageProgress, evaluate
+from protoleak.export.features import deployed_pixels
+from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
+from protoleak.export.images import ImageSet
+from protoleak.export.magnitudes import largest_magnitudes
+from protoleak.export.onnx_graph import Stage, prepared
+from protoleak.export.precisions.fp16 import to_float16
+from protoleak.export.precisions.gate import GateResult, compare_variants
+from protoleak.export.precisions.int8 import Quantiser
+from protoleak.export.precisions.sensitivity import LayerNoise, rank_layers
+from protoleak.export.runner import VariantRunner
+from protoleak.export.settings import Precision, VariantSettings
+from protoleak.runtime.engines import Graph, open_engine
+
+T = TypeVar("T")
+STAGES: tuple[Stage, ...] = ("latent_encoder", "attributor")
+INPUTS: dict[Stage, str] = {"latent_encoder": "image", "attributor": "z_t"}
+MAGNITUDE_IMAGES = 16
+RANKING_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class BuiltVariant:
+    """A variant that passed the gate.
+
+    Attributes:
+        graphs: both graphs, serialised.
+        evaluation: its own calibration, and its report, complete.
+    """
+
+    graphs: dict[Stage, bytes]
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class RefusedVariant:
+    """A variant that didn't, and why, as a phrase."""
+
+    reason: str
+
+
+class VariantBuilder:
+    """Makes variants of one bundle's fp32 graphs, with its images."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        noise_bank: Float32Array,
+        graphs: dict[Stage, bytes],
+        reference: Evaluation,
+        images: EvaluationImages,
+        alpha: float,
+        settings: VariantSettings,
+        progress: StageProgress = lambda *_: None,
+    ) -> None:
+        """Takes fp32 `graphs`, and as `reference` what they gave on `images`."""
+        self._manifest = manifest
+        self._noise_bank = noise_bank
+        self._graphs = graphs
+        self._reference = reference
+        self._images = images
+        self._alpha = alpha
+        self._settings = settings
+        self._progress = progress
+        self._fp32 = self._runner(graphs)
+
+    def build(self, precision: Precision) -> BuiltVariant | RefusedVariant:
+        """Makes the variant and holds it to the gate.
+
+        Raises:
+            CalibrationError: int8 without a readable calibration image.
+            DatasetError: there is no test image to compare on.
+            CheckpointError: a graph cannot be given another precision.
+        """
+        return self._fp16() if precision == "fp16" else self._int8()
+
+    def _fp16(self) -> BuiltVariant | RefusedVariant:
+        graphs: dict[Stage, bytes] = {}
+        report: dict[str, Any] = {}
+        images = self._calibration_pixels(MAGNITUDE_IMAGES)
+        for stage in STAGES:
+            feeds = self._feeds(stage, images, "measure magnitudes")
+            largest = largest_magnitudes(prepared(self._graphs[stage]), feeds)
+            half = to_float16(self._graphs[stage], stage, largest)
+            graphs[stage] = half.model
+            report[stage] = {"fp16": list(half.layers), "fp32": list(half.out_of_range)}
+        found = self._gated(graphs)
+        if isinstance(found, RefusedVariant):
+            return found
+        return self._complete(graphs, *found, {"layers": report, "magnitude_images": len(images)})
+
+    def _int8(self) -> BuiltVariant | RefusedVariant:
+        images = self._calibration_pixels(self._settings.calibration_images)
+        quantisers = {
+            stage: Quantiser(
+                self._graphs[stage],
+                stage,
+                self._feeds(stage, images, f"measure ranges of the {stage.replace('_', ' ')}"),
+                self._settings.method,
+            )
+            for stage in STAGES
+        }
+        ranking: list[LayerNoise] = []
+        everything = sum(len(quantiser.layers) for quantiser in quantisers.values())
+        # `fewest` is known to pass when `passing` is set, and restoring everything leaves no int8; `too_few` fails.
+        too_few, fewest = -1, everything
+        passing: tuple[dict[Stage, bytes], Evaluation, GateResult] | None = None
+        reason = ""
+        restored = 0
+        while fewest - too_few > 1:
+            graphs = _without(quantisers, ranking[:restored])
+            found = self._gated(graphs)
+            if isinstance(found, RefusedVariant):
+                too_few, reason = restored, reason or found.reason
+                if not ranking:
+                    ranking = self._rank(quantisers, images)
+            else:
+                fewest, passing = restored, (graphs, *found)
+            restored = (too_few + fewest) // 2
+        if passing is None:
+            if not everything:
+                return RefusedVariant("neither graph has a layer that can be int8")
+            return RefusedVariant(f"{reason}; with a single layer left in int8 it still does not pass")
+        kept = {(item.stage, item.layer) for item in ranking[:fewest]}
+        layers = {
+            stage: {
+                "int8": [layer for layer in quantiser.layers if (stage, layer) not in kept],
+                "fp32": [layer for layer in quantiser.layers if (stage, layer) in kept],
+            }
+            for stage, quantiser in quantisers.items()
+        }
+        details = {
+            "layers": layers,
+            "returned_to_fp32": [msgspec.to_builtins(item) for item in ranking[:fewest]],
+            "range_images": len(images),
+            "range_method": self._settings.method,
+        }
+        return self._complete(*passing, details)
+
+    def _rank(self, quantisers: dict[Stage, Quantiser], images: Sequence[UInt8Array]) -> list[LayerNoise]:
+        pixels = np.stack(_spread(images, RANKING_IMAGES))
+        z_t = self._fp32.stages(pixels)["z_t"]
+
+        def embed(stage: Stage, model: bytes) -> Float32Array:
+            if stage == "latent_encoder":
+                return self._runner(self._graphs | {stage: model}).stages(pixels)["embedding"]
+            engine = open_engine("onnxruntime", Graph("attributor", model, ATTRIBUTOR_OUTPUTS))
+            return engine.run({"z_t": z_t})["embedding"]
+
+        count = sum(len(quantiser.layers) for quantiser in quantisers.values())
+        return rank_layers(quantisers, embed, lambda done: self._progress("rank layers", done, count))
+
+    def _gated(self, graphs: dict[Stage, bytes]) -> tuple[Evaluation, GateResult] | RefusedVariant:
+        try:
+            found = evaluate(self._runner(graphs), self._manifest, self._images, self._alpha, self._progress)
+        except EngineError as error:
+            return RefusedVariant(str(error))
+        manifest = self._manifest
+        gate = compare_variants(
+            self._reference, found, manifest.generators, manifest.real_class, self._alpha, self._settings.limits
+        )
+        return (found, gate) if gate.passes else RefusedVariant("; ".join(gate.failures))
+
+    def _complete(
+        self, graphs: dict[Stage, bytes], evaluation: Evaluation, gate: GateResult, details: dict[str, Any]
+    ) -> BuiltVariant:
+        report = evaluation.report | {"gate": msgspec.to_builtins(gate), "size": sizes(graphs), **details}
+        return BuiltVariant(graphs, replace(evaluation, report=report))
+
+    def _runner(self, graphs: dict[Stage, bytes]) -> VariantRunner:
+        return VariantRunner(self._manifest, self._noise_bank, graphs["latent_encoder"], graphs["attributor"])
+
+    def _feeds(self, stage: Stage, images: Sequence[UInt8Array], what: str) -> Iterator[dict[str, Array]]:
+        """What the runtime feeds a graph, image by image: pixels, or what fp32 encoder and noising make of them."""
+        for done, image in enumerate(images, 1):
+            pixels = image[None]
+            value: Array = pixels if stage == "latent_encoder" else self._fp32.stages(pixels)["z_t"]
+            yield {INPUTS[stage]: value}
+            self._progress(what, done, len(images))
+
+    def _calibration_pixels(self, count: int) -> list[UInt8Array]:
+        return calibration_pixels(self._images.calibration, count, self._manifest.preprocessing.image_size)
+
+
+def calibration_pixels(images: ImageSet, count: int, image_size: int) -> list[UInt8Array]:
+    """Up to `count` of the readable calibration images, spread over all generators: uint8 [S, S, 3] each.
+
+    Raises:
+        CalibrationError: no image can be read. Ranges are never measured on made-up data.
+    """
+    pixels: list[UInt8Array] = []
+    spread = _spread(images.paths, count)
+    for path in [*spread, *(path for path in images.paths if path not in set(spread))]:
+        if len(pixels) == count:
+            break
+        try:
+            pixels.append(deployed_pixels(path, image_size))
+        except MediaError:
+            continue  # named among the skipped files when the calibration images are run
+    if not pixels:
+        raise CalibrationError(
+            f"none of the {len(images.paths)} calibration images can be read: lower precisions need real images to "
+            "measure ranges on"
+        )
+    return pixels
+
+
+def sizes(graphs: dict[Stage, bytes]) -> dict[str, int]:
+    """Bytes of each graph."""
+    return {f"{stage}.onnx": len(model) for stage, model in graphs.items()}
+
+
+def variant_files(name: str, variant: BuiltVariant) -> dict[str, bytes]:
+    """A bundle's files of one variant, by path."""
+    folder = f"variants/{name}"
+    report = msgspec.json.format(msgspec.json.encode(variant.evaluation.report), indent=2)
+    return {
+        **{f"{folder}/{stage}.onnx": model for stage, model in variant.graphs.items()},
+        f"{folder}/calibration.npz": variant.evaluation.calibration.to_bytes(),
+        f"{folder}/report.json": report,
+    }
+
+
+def check_variants(
+    precisions: Sequence[Precision], calibration: ImageSet, test: ImageSet, settings: VariantSettings
+) -> None:
+    """Refuses, before any work, variants that these images cannot make or prove.
+
+    Raises:
+        CalibrationError: a count of calibration images below 1, or no image in that split.
+        DatasetError: no test image to hold a variant to the gate with.
+    """
+    if not precisions:
+        return
+    wanted = " and ".join(precisions)
+    if settings.calibration_images < 1 or not calibration.paths:
+        raise CalibrationError(
+            f"{min(settings.calibration_images, len(calibration.paths))} calibration images for {wanted}: ranges are "
+            "measured on real images, so at least one is needed"
+        )
+    if not test.paths:
+        raise DatasetError(
+            f"there are no test images, and {wanted} can only be written after a comparison with fp32 on some: give "
+            "the data set a test split, or ask for fp32 alone"
+        )
+
+
+def _without(quantisers: dict[Stage, Quantiser], restored: Sequence[LayerNoise]) -> dict[Stage, bytes]:
+    kept = {(item.stage, item.layer) for item in restored}
+    return {
+        stage: quantiser.quantised([layer for layer in quantiser.layers if (stage, layer) not in kept])
+        for stage, quantiser in quantisers.items()
+    }
+
+
+def _spread(items: Sequence[T], count: int) -> list[T]:
+    """Up to `count` of the items, at even distances."""
+    return [items[index * len(items) // count] for index in range(count)] if len(items) > count else list(items)

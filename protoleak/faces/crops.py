@@ -1,0 +1,60 @@
+"""From a box in a frame to the square picture that is attributed."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from protoleak.arrays import UInt8Array
+from protoleak.faces.base import Box
+
+
+def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
+    """The square around a face at the frame's own resolution; `preprocess` resizes it like any other image.
+
+    Where the square reaches over the border, the frame goes on as its own mirror image, as often as needed: black
+    bars would be edges and frequencies that no generator made.
+
+    Args:
+        image: uint8 [H, W, 3], at least one pixel.
+        box: of the face; it may lie partly or wholly outside, and be larger than the frame.
+        margin: what is shown around the face, as a share of the box's longer side on every side.
+
+    Returns:
+        uint8 [side, side, 3] with side = round((1 + 2·margin) · longer side), at least 1; a copy.
+    """
+    height, width = image.shape[:2]
+    left, top, side = crop_square(box, margin)
+    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
+        crop: UInt8Array = image[top : top + side, left : left + side].copy()
+    else:
+        crop = image[_mirrored(top, side, height)[:, None], _mirrored(left, side, width)]
+    return crop
+
+
+def crop_square(box: Box, margin: float) -> tuple[int, int, int]:
+    """Left, top and side in whole pixels of the square that `face_crop` cuts out."""
+    side = max(1, round(max(box.width, box.height) * (1 + 2 * margin)))
+    return round(box.left + (box.width - side) / 2), round(box.top + (box.height - side) / 2), side
+
+
+def sharpness(crop: UInt8Array, size: int) -> float:
+    """Variance of the Laplacian of the grey crop, resized to the network's size so that near and far faces compare.
+
+    Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy". Higher is sharper; noise counts too.
+
+    Args:
+        crop: uint8 [side, side, 3] in RGB order.
+        size: side of the network's input, in pixels.
+    """
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    smaller = size < grey.shape[0]
+    resized = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return float(cv2.Laplacian(resized, cv2.CV_32F).var(dtype=np.float64))
+
+
+def _mirrored(start: int, count: int, length: int) -> npt.NDArray[np.intp]:
+    """The pixel for each of `count` positions from `start` on an axis whose border pixels are repeated once."""
+    positions = np.arange(start, start + count) % (2 * length)
+    return np.where(positions < length, positions, 2 * length - 1 - positions)

@@ -1,0 +1,54 @@
+"""Which detector finds the faces, and why."""
+
+from __future__ import annotations
+
+import cv2
+
+from protoleak.bundle.bundle import Bundle
+from protoleak.errors import ProtoleakError
+from protoleak.faces.base import FaceDetector
+from protoleak.faces.haar import HaarDetector, cascade_file
+from protoleak.faces.whole import WholeFrame
+from protoleak.faces.yunet import YuNetDetector, read_yunet
+from protoleak.video.settings import StreamSettings
+
+
+def open_detector(settings: StreamSettings, bundle: Bundle | None) -> FaceDetector:
+    """The detector that the settings ask for; its `description` says which it is, and where "auto" took it from.
+
+    "auto" takes YuNet where there is a model (the file that was named, else the bundle's own), else OpenCV's cascade.
+    It never judges whole frames unasked: a verdict on a living room is none on a face.
+
+    Args:
+        bundle: that may hold a model.
+
+    Raises:
+        ProtoleakError: there is no such detector here, or its model file is not one.
+    """
+    if settings.faces in ("none", "haar") and settings.face_model is not None:
+        raise ProtoleakError(f"--face-model is a YuNet model and --faces {settings.faces} uses none: leave one out")
+    if settings.faces == "none":
+        return WholeFrame(settings.margin)
+    if settings.faces == "haar":
+        return HaarDetector(settings.minimum_face)
+    if settings.face_model is not None:
+        return _yunet(read_yunet(settings.face_model, "--face-model"), str(settings.face_model), settings)
+    if bundle is not None and bundle.face_detector is not None:
+        return _yunet(bundle.face_detector, f"the model in the bundle {bundle.manifest.name}", settings)
+    if settings.faces == "yunet":
+        raise ProtoleakError(
+            "--faces yunet needs a model and the bundle holds none: give --face-model FILE, or export the bundle with "
+            "--face-detector FILE"
+        )
+    if cascade_file() is None:
+        raise ProtoleakError(
+            f"no face detector: the bundle holds no YuNet model and OpenCV {cv2.__version__} no cascade: give "
+            "--face-model FILE (YuNet), or --faces none to judge whole frames"
+        )
+    detector = HaarDetector(settings.minimum_face)
+    detector.description += ": there is no YuNet model (--face-model FILE gives one)"
+    return detector
+
+
+def _yunet(model: bytes, name: str, settings: StreamSettings) -> YuNetDetector:
+    return YuNetDetector(model, name, score=settings.face_score, minimum_face=settings.minimum_face)

@@ -1,0 +1,153 @@
+"""YuNet (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector") through OpenCV's `FaceDetectorYN`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from protoleak.arrays import UInt8Array
+from protoleak.bundle.graph_check import inspect_onnx, output_names
+from protoleak.errors import MediaError, ProtoleakError
+from protoleak.faces.base import Box, Face
+from protoleak.faces.scaling import DETECTION_SIDE, reduced
+
+# What FaceDetectorYN reads of the network since OpenCV 4.8; it crashes or fails obscurely where one is missing.
+OUTPUTS = frozenset(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))
+OVERLAP = 0.3  # intersection over union above which two detections are one face; OpenCV's default
+CANDIDATES = 5000
+MAXIMUM_BYTES = 64 * 2**20  # YuNet has 0.2 MB; a wrong file need not be read to its end
+SCORE_COLUMN = 14  # after the box and five landmarks
+REMEDY = "give face_detection_yunet_2023mar.onnx or newer, from OpenCV's model zoo"
+
+
+def check_yunet(model: bytes, name: str) -> None:
+    """Refuses, before OpenCV sees it, what is no YuNet model.
+
+    Args:
+        model: serialised ONNX.
+        name: of the file, for messages.
+
+    Raises:
+        ProtoleakError: one line that says what it is instead.
+    """
+    try:
+        outputs, problems = set(output_names(model)), inspect_onnx(model).problems()
+    except ValueError as error:
+        raise ProtoleakError(f"{name} is no YuNet model: {error}: {REMEDY}") from error
+    if missing := sorted(OUTPUTS - outputs):
+        raise ProtoleakError(f"{name} is no YuNet model: it lacks the output {missing[0]!r}: {REMEDY}")
+    if problems:
+        raise ProtoleakError(f"{name}: {'; '.join(problems)}: nothing was executed; {REMEDY}")
+
+
+def read_yunet(file: Path, option: str) -> bytes:
+    """The content of a model file that somebody named.
+
+    Args:
+        option: that it was named with, for messages.
+
+    Raises:
+        ProtoleakError: it cannot be read, or is no YuNet model.
+    """
+    try:
+        if not file.is_file():
+            raise ProtoleakError(f"{option} {file}: there is no file at that path")
+        if (size := file.stat().st_size) > MAXIMUM_BYTES:
+            raise ProtoleakError(f"{option} {file} is no YuNet model: {size} bytes are too many for one: {REMEDY}")
+        model = file.read_bytes()
+    except OSError as error:
+        raise ProtoleakError(f"{option} {file} cannot be read: {error.strerror or error}") from error
+    check_yunet(model, f"{option} {file}")
+    return model
+
+
+class YuNetDetector:
+    """Faces with confidence, from about 10 pixels up in the picture that the network sees.
+
+    Attributes:
+        description: for people.
+    """
+
+    def __init__(
+        self, model: bytes, name: str, *, score: float, minimum_face: int, longest_side: int = DETECTION_SIDE
+    ) -> None:
+        """Opens the model and runs it once.
+
+        Args:
+            model: serialised ONNX; bundles may be .zip files, so it comes as bytes.
+            name: of the file, for messages.
+            score: confidence below which a face is left out, in [0, 1].
+            minimum_face: shorter side of a box below which it is left out, in pixels of the frame.
+            longest_side: larger frames are reduced to it for detection, in pixels.
+
+        Raises:
+            ProtoleakError: it is no YuNet model, or OpenCV cannot run it.
+        """
+        check_yunet(model, name)
+        self._model = np.frombuffer(model, np.uint8)
+        self._name = name
+        self._score = score
+        self._minimum_face = minimum_face
+        self._longest_side = longest_side
+        self._size = (0, 0)
+        self.description = f"YuNet, {name}, SHA-256 {hashlib.sha256(model).hexdigest()[:12]}…"
+        try:
+            self(np.zeros((longest_side, longest_side, 3), np.uint8))
+        except MediaError as error:
+            raise ProtoleakError(str(error)) from error
+
+    def __call__(self, image: UInt8Array) -> list[Face]:
+        """Faces in uint8 [H, W, 3] RGB, by falling score.
+
+        Raises:
+            MediaError: OpenCV failed on this frame.
+        """
+        small, scale = reduced(image, self._longest_side)
+        height, width = small.shape[:2]
+        try:
+            if self._size != (width, height):
+                self._open(width, height)
+            _, rows = self._detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        except cv2.error as error:
+            raise MediaError(
+                f"OpenCV {cv2.__version__} cannot run {self._name} on {width}×{height} pixels: "
+                f"{' '.join(str(error.err or error).split())}"
+            ) from error
+        found = np.empty((0, SCORE_COLUMN + 1)) if rows is None else rows  # None: no face
+        faces = [_face(row, scale) for row in found if np.isfinite(row).all()]
+        kept = [face for face in faces if min(face.box.width, face.box.height) >= self._minimum_face]
+        return sorted(kept, key=lambda face: face.score, reverse=True)
+
+    def _open(self, width: int, height: int) -> None:
+        """A new network for a new size: some of OpenCV's engines don't let an opened one change its input."""
+        nothing = np.empty(0, np.uint8)
+        with _quiet():
+            self._detector = cv2.FaceDetectorYN.create(
+                "onnx", self._model, nothing, (width, height), self._score, OVERLAP, CANDIDATES
+            )
+        self._size = (width, height)
+
+
+def _face(row: np.ndarray[tuple[int], np.dtype[np.float32]], scale: float) -> Face:
+    left, top, width, height = (float(value) / scale for value in row[:4])
+    return Face(Box(left, top, width, height), min(1.0, float(row[SCORE_COLUMN])))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """OpenCV 5 warns on standard error, at every network, about a target that nobody asked for."""
+    logging = getattr(cv2.utils, "logging", None)
+    if logging is None:  # OpenCV 4, which has nothing to say here
+        yield
+        return
+    before = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(before)

@@ -1,0 +1,1 @@
+"""Still images, from a file to uint8 pixels."""

@@ -1,0 +1,1 @@
+"""Two graphs and the noising between them."""

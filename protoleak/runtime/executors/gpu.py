@@ -1,0 +1,253 @@
+"""The whole line on the GPU: images go up, the attributor's outputs come down, and nothing else leaves it.
+
+    image ─► latent encoder ─ z0 ─► check ─► noising ─ z_t ─► attributor ─► outputs
+
+All on one stream, in one CUDA graph per batch size.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from itertools import pairwise
+from math import prod
+
+import msgspec
+import numpy as np
+
+from protoleak.arrays import UInt8Array
+from protoleak.errors import EngineError, MediaError, ProtoleakError
+from protoleak.runtime.cuda.arrays import DeviceArray, DeviceArrayError, GpuArray, expect, packed_strides
+from protoleak.runtime.cuda.device import CudaWorker
+from protoleak.runtime.cuda.finite import CudaFinite
+from protoleak.runtime.cuda.graph import CaptureRefused, GraphPerBatchSize, Stage
+from protoleak.runtime.cuda.noising import CudaNoising
+from protoleak.runtime.engines.base import EngineDescription, EngineOptions, Graph, check_finite, not_finite
+from protoleak.runtime.engines.failures import explain
+from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
+from protoleak.runtime.executors.base import ExpectedShapes, ImageOnGpu, LineResult, describe_both
+from protoleak.runtime.noising import Noising
+
+IMAGE, Z0, Z_T = "image", "z0", "z_t"
+BROKEN = "broken values of z0"
+ALIGNMENT = 256  # bytes; what cudaMalloc gives, so what every plan is tuned and tested with
+CAPTURED = "one per batch size, from its second run"
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """Everything of one batch size, made once."""
+
+    image: DeviceArray
+    z0: DeviceArray
+    broken: DeviceArray
+    z_t: DeviceArray
+    outputs: dict[str, DeviceArray]
+
+
+def open_worker_and_engines(
+    name: str, latent_encoder: Graph, attributor: Graph, options: EngineOptions
+) -> tuple[CudaWorker, TensorRtEngine, TensorRtEngine]:
+    """A stream and both plans on it. Raises what `TensorRtEngine` and `CudaWorker` raise."""
+    # Before the worker: without TensorRT or a GPU the engine's own message names what to install.
+    captured = options.cuda_graph and not options.stage_times
+    encoder = TensorRtEngine(name, latent_encoder, options, captured=captured)
+    return encoder.worker, encoder, TensorRtEngine(name, attributor, options, encoder.worker, captured=captured)
+
+
+def open_noising(worker: CudaWorker, noising: Noising) -> CudaNoising:
+    """The noising's constants on the GPU. Raises EngineUnavailable where the kernel cannot hold the planes."""
+    return CudaNoising(worker, noising)
+
+
+class CudaLine:
+    """Both TensorRT plans with the noising kernel between them; a `Line`.
+
+    One call at a time runs; others wait. Images on the host are uploaded from pinned memory. Images of a caller's on
+    the GPU are read where they lie, and copied on the GPU only where they don't begin at a multiple of 256 bytes, which
+    TensorRT isn't known to take.
+
+    Args:
+        options: `cuda_graph`, `stage_times` and `notify` are used.
+    """
+
+    def __init__(
+        self,
+        worker: CudaWorker,
+        latent_encoder: TensorRtEngine,
+        attributor: TensorRtEngine,
+        noising: CudaNoising,
+        shapes: ExpectedShapes,
+        options: EngineOptions,
+    ) -> None:
+        self.worker = worker
+        self.batch_maximum = min(latent_encoder.batch_maximum, attributor.batch_maximum)
+        self._latent_encoder, self._attributor = latent_encoder, attributor
+        self._noising, self._finite = noising, CudaFinite(worker)
+        self._shapes, self._notify, self._timed = shapes, options.notify, options.stage_times
+        side = shapes.manifest.preprocessing.image_size
+        self._image_shape = side, side, 3
+        self._lock = threading.Lock()
+        self._memory: dict[int, _Memory] = {}
+        self._image: DeviceArray | None = None  # where the latent encoder reads, set before each run
+        self._stages = (
+            Stage("latent encoder", self._enqueue_latent_encoder),
+            Stage("noising", self._enqueue_noising),
+            Stage("attributor", self._enqueue_attributor),
+        )
+        self._graph = GraphPerBatchSize(worker, self._stages, enabled=options.cuda_graph and not self._timed)
+        state = CAPTURED if self._graph.enabled else "no: " + ("stages are timed" if self._timed else "switched off")
+        described = describe_both(latent_encoder.describe(), attributor.describe())
+        self._description = msgspec.structs.replace(
+            described, settings=described.settings | {"noising": "on the GPU", "cuda_graph": state}
+        )
+
+    @property
+    def captured(self) -> tuple[int, ...]:
+        """The batch sizes that have a graph; one may occur again for another place of the input."""
+        return self._graph.captured
+
+    def run(self, images: UInt8Array | DeviceArray) -> LineResult:
+        """See `Line.run`. Batches larger than the plans' are run in parts.
+
+        The times are the GPU's for each stage with `stage_times`, uploading and downloading among them; otherwise there
+        is one, "gpu", from the host's clock.
+        """
+        with self._lock:
+            self.worker.enter_thread()
+            count = len(images) if isinstance(images, np.ndarray) else images.shape[0]
+            parts = [
+                self._run_part(_part(images, first, min(first + self.batch_maximum, count)))
+                for first in range(0, count, self.batch_maximum)
+            ]
+        outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
+        check_finite("attributor", outputs)
+        spent = {stage: sum(part.milliseconds[stage] for part in parts) for stage in parts[0].milliseconds}
+        return LineResult(outputs, spent)
+
+    def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
+        """See `Line.take`. Waits for the images, since their pixels are downloaded for the verdict's SHA-256."""
+        side = self._image_shape[0]
+        with self._lock:
+            self.worker.enter_thread()
+            try:
+                taken = self.worker.take(name, images)
+                if len(taken.shape) == 3:
+                    strides = (taken.shape[0] * taken.strides[0], *taken.strides)
+                    taken = replaced(taken, shape=(1, *taken.shape), strides=strides)
+                expect(name, taken, (None, *self._image_shape), (np.uint8,), device=self.worker.ordinal)
+            except DeviceArrayError as error:
+                raise MediaError(
+                    f"{error}. Images on the GPU must be uint8 [{side}, {side}, 3] in RGB order: make them so with "
+                    "protoleak.runtime.cuda.crops, or give a NumPy array of any size"
+                ) from error
+            singles = [_rows(taken, index, index + 1) for index in range(taken.shape[0])]
+            return [
+                ImageOnGpu(
+                    replaced(one, shape=one.shape[1:], strides=one.strides[1:]),
+                    self.worker.read(one)[0],
+                )
+                for one in singles
+            ]
+
+    def describe(self) -> EngineDescription:
+        """See `Engine.describe`. `settings["cuda_graph"]` says whether graphs are captured; if not, why."""
+        return self._description
+
+    def close(self) -> None:
+        """Destroys the graphs and gives the GPU's memory back. The line cannot be used after this."""
+        self._graph.close()
+        self._memory.clear()
+        self.worker.close()
+
+    def _run_part(self, images: UInt8Array | DeviceArray) -> LineResult:
+        batch = images.shape[0]
+        memory = self._memory_of(batch)
+        started = time.perf_counter()
+        try:
+            marks = [self.worker.mark()] if self._timed else []
+            self._image = self._placed(images, memory)
+            if self._timed:
+                marks.append(self.worker.mark())
+                for stage in self._stages:
+                    stage.enqueue(batch)
+                    marks.append(self.worker.mark())
+            else:
+                self._enqueue(batch, self._image.pointer)
+            outputs = self.worker.read_together({**memory.outputs, BROKEN: memory.broken})
+        except ProtoleakError:
+            raise
+        except Exception as error:  # cuda.core's and pybind11's own classes
+            raise explain(error, "line on the GPU", self._description.name) from error
+        finally:
+            self._image = None  # the caller's memory is the caller's again
+        broken = int(outputs.pop(BROKEN).sum())
+        if broken:
+            raise not_finite("latent encoder", Z0, broken, prod(memory.z0.shape))
+        if not self._timed:
+            return LineResult(outputs, {"gpu": 1000 * (time.perf_counter() - started)})
+        marks.append(self.worker.mark())
+        names = ("upload", "latent_encoder", "noising", "attributor", "download")
+        spent = [self.worker.milliseconds_between(*pair) for pair in pairwise(marks)]
+        return LineResult(outputs, dict(zip(names, spent, strict=True)))
+
+    def _enqueue(self, batch: int, address: int) -> None:
+        try:
+            self._graph.enqueue(batch, address)
+        except CaptureRefused as error:
+            self._graph.enabled = False
+            settings = self._description.settings | {"cuda_graph": f"no: {error}"}
+            self._description = msgspec.structs.replace(self._description, settings=settings)
+            self._notify(f"no CUDA graph from here on, which is slower: {error}")
+            self._graph.enqueue(batch, address)
+
+    def _placed(self, images: UInt8Array | DeviceArray, memory: _Memory) -> DeviceArray:
+        """The images where the latent encoder can read them."""
+        if isinstance(images, DeviceArray):
+            if images.pointer % ALIGNMENT == 0:
+                return images
+            self.worker.copy(images, memory.image)
+        elif images.dtype != memory.image.dtype or images.shape != memory.image.shape:
+            raise EngineError(
+                f"the latent encoder takes {memory.image.dtype} {list(memory.image.shape)}, not {images.dtype} "
+                f"{list(images.shape)}"
+            )
+        else:
+            self.worker.write(memory.image, images)
+        return memory.image
+
+    def _memory_of(self, batch: int) -> _Memory:
+        if batch not in self._memory:
+            encoder, attributor = self._latent_encoder.buffers(batch), self._attributor.buffers(batch)
+            self._shapes.check_z0(encoder[Z0].shape, batch)
+            outputs = {name: array for name, array in attributor.items() if name != Z_T}
+            self._shapes.check_outputs({name: array.shape for name, array in outputs.items()}, batch)
+            self._memory[batch] = _Memory(
+                encoder[IMAGE], encoder[Z0], self._finite.output(batch), attributor[Z_T], outputs
+            )
+        return self._memory[batch]
+
+    def _enqueue_latent_encoder(self, batch: int) -> None:
+        assert self._image is not None
+        self._latent_encoder.enqueue(batch, {IMAGE: self._image})
+
+    def _enqueue_noising(self, batch: int) -> None:
+        memory = self._memory[batch]
+        self._finite.enqueue(memory.z0, memory.broken)
+        self._noising.enqueue(memory.z0, memory.z_t)
+
+    def _enqueue_attributor(self, batch: int) -> None:
+        self._attributor.enqueue(batch)
+
+
+def _part(images: UInt8Array | DeviceArray, first: int, last: int) -> UInt8Array | DeviceArray:
+    return images[first:last] if isinstance(images, np.ndarray) else _rows(images, first, last)
+
+
+def _rows(array: DeviceArray, first: int, last: int) -> DeviceArray:
+    """Some rows of a contiguous array, where they are."""
+    shape = (last - first, *array.shape[1:])
+    strides = packed_strides(shape, array.dtype)
+    return replaced(array, pointer=array.pointer + first * strides[0], shape=shape, strides=strides)

@@ -1,0 +1,158 @@
+"""The last stage: keeps each track's evidence, makes the events, and tells the sinks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from protoleak.arrays import UInt8Array
+from protoleak.runtime.pipeline import Screener
+from protoleak.runtime.verdict import Verdict
+from protoleak.video.counters import Counters
+from protoleak.video.events import BoxRecord, Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
+from protoleak.video.frames import Frame, Gap, SourceInfo
+from protoleak.video.messages import Answered, Failed, Over, Shown
+from protoleak.video.sink import Sink, StatusSink, TrackedFace
+from protoleak.video.tracking.evidence import Evidence
+
+STATUS_SECONDS = 0.2  # between two looks at the numbers: more often nobody can read them
+
+
+@dataclass
+class _Record:
+    """What is known of a track."""
+
+    evidence: Evidence
+    first: Frame
+    last: Frame
+    frames: int = 0
+
+    def see(self, frame: Frame) -> None:
+        if self.frames == 0 or frame.index > self.last.index:
+            self.frames += 1
+            self.last = frame
+
+
+class Ledger:
+    """One source's events. Used by the thread that the caller iterates in.
+
+    Args:
+        minimum_evidence: see `StreamSettings`.
+    """
+
+    def __init__(
+        self, screener: Screener, minimum_evidence: int, info: SourceInfo, counters: Counters, sinks: Sequence[Sink]
+    ) -> None:
+        self._evidence = screener.alpha, minimum_evidence, screener.bundle.manifest.real_class
+        self._info, self._counters = info, counters
+        self._sinks = list(sinks)
+        self._started: list[Sink] = []
+        self._records: dict[int, _Record] = {}
+        self._status_at = 0.0
+
+    def start(self) -> None:
+        """Tells the sinks what they will see."""
+        for sink in self._sinks:
+            sink.start(self._info)
+            self._started.append(sink)
+
+    def take(self, message: Answered | Shown | Over | Gap | Failed) -> Iterator[Event]:
+        """The events that come of a message; the sinks have seen each when it is yielded."""
+        if isinstance(message, Shown):
+            self._show(message)
+        elif isinstance(message, Answered):
+            yield self._tell(self._answered(message), message.crop)
+        elif isinstance(message, Over):
+            yield from self.close(message.tracks)
+        elif isinstance(message, Gap):
+            self._counters.gaps += 1
+            gap = GapEvent(
+                source=self._info.name, timestamp=message.timestamp, seconds=message.seconds, reason=message.reason
+            )
+            yield self._tell(gap)
+        else:
+            yield self._tell(self._failure(message.message, message.timestamp))
+
+    def close(self, tracks: Iterable[int] | None = None) -> Iterator[TrackEvent]:
+        """The last event of these tracks, or of all that are open."""
+        for track in list(self._records if tracks is None else tracks):
+            record = self._records.pop(track)
+            event = TrackEvent(
+                source=self._info.name,
+                track=track,
+                first_frame=record.first.index,
+                last_frame=record.last.index,
+                first_timestamp=record.first.timestamp,
+                last_timestamp=record.last.timestamp,
+                frames=record.frames,
+                track_verdict=record.evidence.answer(),
+            )
+            self._tell(event)
+            yield event
+
+    def status(self) -> None:
+        """Shows the numbers to the sinks that want them, if it is time to."""
+        now = time.monotonic()
+        if now - self._status_at < STATUS_SECONDS:
+            return
+        self._status_at = now
+        if watching := [sink for sink in self._sinks if isinstance(sink, StatusSink)]:
+            statistics = self._counters.statistics()
+            for sink in watching:
+                sink.status(statistics)
+
+    def finish(self) -> None:
+        """Finishes every sink that was started, also when another one raises."""
+        statistics = self._counters.statistics()
+        with ExitStack() as stack:
+            for sink in reversed(self._started):
+                stack.callback(sink.finish, statistics)
+            self._started = []
+
+    def _show(self, shown: Shown) -> None:
+        for track, _ in shown.faces:
+            self._record(track, shown.frame).see(shown.frame)
+        if not self._sinks:
+            return
+        faces = [TrackedFace(track, box, self._records[track].evidence.answer()) for track, box in shown.faces]
+        for sink in self._sinks:
+            sink.frame(shown.frame, faces)
+
+    def _answered(self, answered: Answered) -> FaceEvent | FailureEvent:
+        due, outcome = answered.due, answered.outcome
+        if not isinstance(outcome, Verdict):
+            return self._failure(str(outcome), due.frame.timestamp)
+        record = self._record(due.track, due.frame)
+        record.see(due.frame)
+        record.evidence.add(outcome)
+        latency = time.monotonic() - due.frame.captured
+        self._counters.answered(latency)
+        box = due.face.box
+        return FaceEvent(
+            source=self._info.name,
+            frame=due.frame.index,
+            timestamp=due.frame.timestamp,
+            track=due.track,
+            box=BoxRecord(box.left, box.top, box.width, box.height),
+            face_score=due.face.score,
+            sharpness=due.sharpness,
+            verdict=outcome,
+            track_verdict=record.evidence.answer(),
+            latency=latency,
+        )
+
+    def _failure(self, message: str, timestamp: float | None) -> FailureEvent:
+        self._counters.failures += 1
+        return FailureEvent(source=self._info.name, message=message, timestamp=timestamp)
+
+    def _record(self, track: int, frame: Frame) -> _Record:
+        if track not in self._records:
+            self._records[track] = _Record(Evidence(*self._evidence), frame, frame)
+        return self._records[track]
+
+    def _tell(self, event: Event, crop: UInt8Array | None = None) -> Event:
+        for sink in self._sinks:
+            sink.event(event, crop if isinstance(event, FaceEvent) else None)
+        return event

@@ -1,0 +1,89 @@
+"""The benchmark of video counts what it says it counts, on small clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import protoleak
+
+pytest.importorskip("av", reason="PyAV reads and writes the videos: pip install 'protoleak[video]'")
+
+from benchmarks.video import Speed, measure, scaled_clip, targets
+from benchmarks.video_soak import repeated, slope, soak
+from protoleak.faces.whole import WholeFrame
+from protoleak.runtime.pipeline import Screener
+from protoleak.video.settings import StreamSettings
+from tests.video.sources.media import read, write
+
+FRAMES = 60  # of `write`
+WHOLE = StreamSettings(faces="none", every=0.5)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("benchmark") / "clip.mp4"
+    write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def screener(tiny_bundle: Path) -> Screener:
+    return protoleak.load(tiny_bundle, engine="onnxruntime", threads=1)
+
+
+def test_a_clip_is_measured_frame_by_frame(clip: Path, screener: Screener) -> None:
+    speed = measure(screener, WholeFrame(WHOLE.margin), WHOLE, clip)
+    assert (speed.width, speed.height, speed.frames) == (96, 64, FRAMES)
+    assert speed.face_seconds == pytest.approx(FRAMES / 25)  # the one face is in every frame
+    assert speed.verdicts >= 5  # every half second of 2.4
+    assert speed.fps > 0
+
+
+def test_a_clip_is_repeated_with_rising_times(clip: Path, tmp_path: Path) -> None:
+    frames, gaps, _ = read(repeated(clip, 150, tmp_path))
+    assert len(frames) == 3 * FRAMES  # whole rounds, at least 150
+    assert not gaps
+    times = [frame.timestamp for frame in frames]
+    assert np.diff(times) == pytest.approx(1 / 25, abs=1e-3)  # no jump where it begins anew
+
+
+def test_a_soak_counts_frames_threads_and_handles(clip: Path, screener: Screener) -> None:
+    found = soak(screener, WholeFrame(WHOLE.margin), WHOLE, clip, 130)
+    assert found.frames == 3 * FRAMES
+    assert [frames for frames, _ in found.resident_mib] == list(range(3, 181, 3))
+    assert found.slope is not None
+    before, after = found.handles
+    if before is not None and after is not None:
+        assert after <= before
+
+
+def test_slope_is_mib_per_thousand_frames() -> None:
+    assert slope([(1000 * step, 300.0 + 2 * step) for step in range(5)]) == pytest.approx(2.0)
+    assert slope([(10, 1.0)]) is None
+
+
+def test_a_clip_of_another_size_is_scaled_and_keeps_its_times(clip: Path, tmp_path: Path) -> None:
+    assert scaled_clip(clip, (96, 64), tmp_path) == clip
+    frames, _, _ = read(scaled_clip(clip, (192, 128), tmp_path))
+    assert frames[0].image.shape == (128, 192, 3)
+    original, _, _ = read(clip)
+    assert [frame.timestamp for frame in frames] == pytest.approx([frame.timestamp for frame in original], abs=1e-3)
+
+
+def test_a_target_that_is_missed_says_so() -> None:
+    speed = Speed(
+        width=640,
+        height=360,
+        frames=275,
+        seconds=10.0,
+        fps=27.5,
+        cpu_seconds={},
+        cpu_seconds_elsewhere=0.0,
+        latency=None,
+        verdicts=12,
+        face_seconds=10.0,
+    )
+    assert [(number, met) for _, number, _, met in targets([speed])] == [(27.5, False), (1.2, True)]

@@ -1,0 +1,261 @@
+"""The command line: screen and inspect."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import protoleak
+from protoleak.cli.app import main
+from tests.paths import ROOT
+from tests.tiny_bundle import picture
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two dawns, a camera picture and one that nobody made, as files."""
+    path = tmp_path_factory.mktemp("pictures")
+    for name, kind in (("dawn1", 0), ("dawn2", 0), ("camera", 2), ("other", None)):
+        Image.fromarray(picture(kind, len(name))).save(path / f"{name}.png")
+    return path
+
+
+@pytest.fixture
+def screen(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs `protoleak screen` with the tiny bundle and returns the exit status."""
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def run(*arguments: object) -> int:
+        return main(["screen", *map(str, arguments), "--bundle", str(tiny_bundle)])
+
+    return run
+
+
+def test_table_and_summary_say_what_was_found(screen, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert screen(folder) == 0
+    printed = capsys.readouterr()
+    rows = {Path(line.split()[0]).stem: line.split()[1:3] for line in printed.out.splitlines()[1:5]}
+    assert rows["camera"] == ["real", "camera"]
+    assert rows["dawn2"] == ["known", "dawn"]
+    assert rows["other"][0] == "unknown"
+    assert printed.out.splitlines()[-1] == "4 verdicts: 2 known, 1 real, 1 unknown"
+    assert printed.err == ""
+
+
+def test_results_equal_those_of_the_python_interface(screen, folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    assert screen(folder, "--out", tmp_path / "r.jsonl", "--batch-size", 3) == 0
+    lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    expected = [verdict.to_dict() for verdict in protoleak.load(tiny_bundle)(sorted(folder.iterdir()))]
+    for one in [*lines, *expected]:
+        del one["milliseconds"]
+    assert lines == expected
+
+
+def test_one_bad_file_is_one_line_and_the_others_go_on_with_status_1(
+    screen, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert screen(folder / "missing.png", folder / "camera.png", "no*match") == 1
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        f"error: {folder}/missing.png: no such file",
+        "error: no*match: no file matches this pattern",
+    ]
+    assert "1 verdict: 0 known, 1 real, 0 unknown; 2 failed" in printed.out
+
+
+def test_nothing_but_bad_files_is_status_2(screen, folder: Path) -> None:
+    assert screen(folder / "missing.png") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--alpha", "0"], "between 0 and 1"),
+        (["--alpha", "nan"], "between 0 and 1"),
+        (["--alpha", "1e-9"], "smallest possible alpha"),
+        (["--variant", "int8"], "only fp32"),
+        (["--engine", "warp"], "no engine 'warp'"),
+        (["--resume"], "--out"),
+        (["--out", "-", "--resume"], "--out FILE"),
+        (["--out", "verdicts.txt"], ".jsonl or .csv"),
+    ],
+)
+def test_option_that_cannot_be_honoured_is_one_line_and_status_2(
+    screen, folder: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert screen(folder, *options) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1
+    assert error[0].startswith("error: ")
+    assert words in error[0]
+
+
+def test_damaged_bundle_is_one_line_and_debug_shows_the_traceback(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(tiny_bundle, tmp_path / "copy")
+    (copy / "noise_bank.npy").unlink()
+    assert main(["inspect", str(copy)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(protoleak.BundleError):
+        main(["inspect", str(copy), "--debug"])
+
+
+def test_misspelt_option_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["screen", "--alhpa", "0.1", "x.png"]) == 2
+    assert "--alhpa" in capsys.readouterr().err
+
+
+def test_json_lines_on_standard_output_are_alone_there(
+    screen, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert screen(folder, "--out", "-") == 0
+    printed = capsys.readouterr()
+    assert [json.loads(line)["verdict"] for line in printed.out.splitlines()][:2] == ["real", "known"]
+    assert "4 verdicts" in printed.err
+
+
+def test_resume_does_only_what_is_missing(
+    screen, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "r.jsonl"
+    assert screen(folder / "camera.png", folder / "dawn1.png", "--out", out) == 0
+    out.write_bytes(out.read_bytes()[:-10])  # as if the power had gone
+    before = out.read_bytes()
+    assert screen(folder, "--out", out) == 2
+    assert out.read_bytes() == before
+    capsys.readouterr()
+    assert screen(folder, "--out", out, "--resume") == 0
+    assert "3 verdicts: 2 known, 0 real, 1 unknown; 1 already in the file" in capsys.readouterr().out
+    sources = [json.loads(line)["source"] for line in out.read_text().splitlines()]
+    assert sorted(sources) == sorted(str(path) for path in folder.iterdir())
+    assert screen(folder, "--out", out, "--resume") == 0
+    assert len(out.read_text().splitlines()) == 4
+
+
+def test_paths_on_standard_input_are_screened(
+    screen, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = f"{folder}/camera.png\n{folder}/other.png\n".encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(paths)))
+    assert screen("-") == 0
+    assert "2 verdicts" in capsys.readouterr().out
+
+
+def test_conversion_is_noted(screen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(picture(0, 1)).convert("L").save(tmp_path / "grey.png")
+    assert screen(tmp_path / "grey.png") == 0
+    assert capsys.readouterr().err == f"note: {tmp_path}/grey.png: grey is converted to RGB\n"
+
+
+def test_markup_in_a_file_name_is_printed_as_it_is(screen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(picture(0, 1)).save(tmp_path / "[red]x[bold].png")
+    assert screen(tmp_path / "[red]x[bold].png", tmp_path / "[bold]y.png") == 1
+    printed = capsys.readouterr()
+    assert "[red]x[bold].png" in printed.out
+    assert "[bold]y.png" in printed.err
+
+
+def test_interruption_keeps_what_is_written_and_says_how_to_go_on(
+    tiny_bundle: Path, folder: Path, tmp_path: Path
+) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for index in range(3000):
+        os.link(folder / "camera.png", many / f"{index:04}.png")
+    out = tmp_path / "r.jsonl"
+    command = [sys.executable, "-m", "protoleak.cli.app", "screen", str(many)]
+    process = subprocess.Popen(
+        [*command, "--bundle", str(tiny_bundle), "--out", str(out), "--threads", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    deadline = time.monotonic() + 60
+    while not (out.exists() and out.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted" in printed
+    assert "Traceback" not in errors
+    lines = out.read_text().splitlines()
+    assert 0 < len(lines) < 3000
+    assert all(json.loads(line)["verdict"] for line in lines)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_output_is_valid_whatever_the_terminal_can_show(tiny_bundle: Path, tmp_path: Path, encoding: str) -> None:
+    Image.fromarray(picture(0, 1)).save(tmp_path / "Łódź.png")
+    Image.new("RGB", (1, 1)).save(tmp_path / "małe.png")
+    command = [sys.executable, "-m", "protoleak.cli.app", "screen", str(tmp_path), "--bundle", str(tiny_bundle)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count(b"\n") == 1
+    done = subprocess.run([*command, "--out", "-"], capture_output=True, env=environment, check=False)
+    assert json.loads(done.stdout)["source"] == str(tmp_path / "Łódź.png")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tiny_bundle: Path, folder: Path) -> None:
+    command = f"{sys.executable} -m protoleak.cli.app screen {folder} --bundle {tiny_bundle} --out - | true"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+
+
+def test_inspect_puts_accused_real_faces_first(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tiny_bundle)]) == 0
+    text = capsys.readouterr().out
+    wanted = [
+        "Real faces accused",
+        "False rejection at alpha 0.05",
+        "macro_auc: 0.99",
+        "auroc: 0.9",
+        "made_by: the tests",
+    ]
+    positions = [text.index(words) for words in wanted]
+    assert positions == sorted(positions)
+    assert "dawn, moss, camera (real)" in text
+
+
+def test_inspect_says_when_real_faces_were_not_measured(
+    tiny_files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from protoleak.bundle.bundle import write_bundle
+
+    manifest, files = tiny_files
+    write_bundle(tmp_path / "b", manifest, files | {"variants/fp32/report.json": b"{}"})
+    assert main(["inspect", str(tmp_path / "b")]) == 0
+    assert "not measured" in capsys.readouterr().out
+
+
+def test_inspect_gives_the_bound_of_each_generator_as_json(
+    tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from protoleak.runtime.conformal import false_rejection_bound
+
+    assert main(["inspect", str(tiny_bundle), "--json", "--alpha", "0.1"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    for row in summary["variants"]["fp32"]["false_rejection_bounds"]:
+        assert row["bound_95"] == false_rejection_bound(row["n"], 0.1)
+    assert next(iter(summary["variants"]["fp32"]["report"])) == "real_faces_accused"
+
+
+def test_inspect_says_which_alpha_is_too_small(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tiny_bundle), "--alpha", "0.0001"]) == 0
+    assert "smallest possible alpha" in capsys.readouterr().out
+    assert main(["inspect", str(tiny_bundle), "--alpha", "2"]) == 2

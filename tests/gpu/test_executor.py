@@ -1,0 +1,160 @@
+"""The whole line on a GPU: against the processor, with its graph and without, and a thousand times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import protoleak
+from protoleak.bundle.bundle import Bundle
+from protoleak.runtime.engines import EngineOptions
+from protoleak.runtime.engines.availability import availability
+from protoleak.runtime.executors.base import ExpectedShapes, open_line
+from protoleak.runtime.noising import Noising
+from protoleak.runtime.pipeline import graphs_of
+
+pytest.importorskip("onnx", reason="onnx makes the graphs")
+from tests.tiny_bundle import IMAGE_SIZE, picture
+
+ENGINES = ("tensorrt", "tensorrt-rtx")
+ITERATIONS = 1000
+
+OpenLine = Callable[..., Any]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    found = availability(request.param)
+    if not found.runs:
+        pytest.skip(found.detail)
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Built once for all tests here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROTOLEAK_CACHE", str(tmp_path_factory.mktemp("plans")))
+        yield
+
+
+@pytest.fixture
+def opened(tiny_bundle: Path) -> Iterator[OpenLine]:
+    lines = []
+    bundle = Bundle.load(tiny_bundle)
+
+    def open_one(name: str, **options: Any) -> Any:
+        graphs = graphs_of(bundle.variant("fp32"))
+        noising, shapes = Noising.of(bundle.manifest, bundle.noise_bank), ExpectedShapes(bundle.path, bundle.manifest)
+        line = open_line(name, *graphs, noising, shapes, EngineOptions(**options))
+        lines.append(line)
+        return line
+
+    yield open_one
+    for line in lines:
+        if hasattr(line, "close"):
+            line.close()
+
+
+def pictures(count: int, first: int = 0) -> np.ndarray:
+    return np.stack([picture(seed % 3, first + seed, IMAGE_SIZE, IMAGE_SIZE) for seed in range(count)])
+
+
+def test_outputs_are_those_of_the_processor(engine: str, opened: OpenLine) -> None:
+    line, reference = opened(engine), opened("onnxruntime")
+    for run in range(3):  # plain, captured, replayed
+        for count in (1, 3, 8, 11):
+            images = pictures(count, 100 * run)
+            found, expected = line.run(images).outputs, reference.run(images).outputs
+            for name, values in expected.items():
+                # fp32 without TF32: float32 sums in another order, through 34 times the latent at timestep 0
+                np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-3, err_msg=name)
+    assert line.describe().settings["cuda_graph"].startswith("one per batch size"), "the capture was refused"
+    assert set(line.captured) == {1, 3, 8}
+
+
+def test_a_graph_gives_the_same_bits_as_no_graph(engine: str, opened: OpenLine) -> None:
+    line, plain = opened(engine), opened(engine, cuda_graph=False)
+    for run in range(4):
+        for count in (2, 5):  # in turns: a graph must not depend on what ran last
+            images = pictures(count, 50 * run)
+            found, expected = line.run(images).outputs, plain.run(images).outputs
+            for name, values in expected.items():
+                np.testing.assert_array_equal(found[name], values, err_msg=name)
+    assert set(line.captured) == {2, 5}
+    assert plain.captured == ()
+
+
+def test_stage_times_are_the_gpus_and_add_up_to_less_than_the_hosts(engine: str, opened: OpenLine) -> None:
+    import time
+
+    line = opened(engine, stage_times=True)
+    line.run(pictures(4))
+    started = time.perf_counter()
+    spent = line.run(pictures(4)).milliseconds
+    elapsed = 1000 * (time.perf_counter() - started)
+    assert [*spent] == ["upload", "latent_encoder", "noising", "attributor", "download"]
+    assert 0 < sum(spent.values()) <= elapsed
+
+
+def test_a_nan_latent_is_found_on_the_gpu(engine: str, opened: OpenLine) -> None:
+    from protoleak.runtime.cuda.finite import CudaFinite
+
+    line = opened(engine)
+    worker, finite = line.worker, CudaFinite(line.worker)
+    for dtype in (np.float32, np.float16):
+        values = np.random.default_rng(1).standard_normal((3, 4, 8, 8)).astype(dtype)
+        values[1, 2, 3, 4:6] = np.nan, -np.inf
+        array, counts = worker.buffer("values", values.shape, dtype), finite.output(3)
+        worker.write(array, values)
+        finite.enqueue(array, counts)
+        assert worker.read(counts).tolist() == [0, 2, 0]
+
+
+@pytest.mark.parametrize("library", ["torch", "cupy"])
+def test_arrays_of_other_libraries_come_in_without_a_copy(engine: str, tiny_bundle: Path, library: str) -> None:
+    module = pytest.importorskip(library, reason=f"{library} makes the array")
+    if library == "torch" and not module.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    screener = protoleak.load(tiny_bundle, engine=engine)
+    for run in range(3):
+        images = pictures(6, 20 * run)
+        theirs = module.from_numpy(images).cuda() if library == "torch" else module.asarray(images)
+        pointer = theirs.data_ptr() if library == "torch" else theirs.data.ptr
+        line: Any = screener._line
+        assert line.take("images", theirs)[0].array.pointer == pointer
+        for one, other in zip(screener(theirs), screener(images), strict=True):
+            assert (one.verdict, one.nearest, one.input) == (other.verdict, other.nearest, other.input)
+            assert one.log_density == pytest.approx(other.log_density, rel=1e-5)
+
+
+def test_a_line_opened_in_one_thread_runs_in_another(engine: str, opened: OpenLine) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    line = opened(engine)
+    expected = line.run(pictures(2)).outputs["log_density"]
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(line.run, [pictures(2)] * 20):
+            np.testing.assert_array_equal(result.outputs["log_density"], expected)
+
+
+def test_a_thousand_iterations_hold_no_more_memory_than_ten(engine: str, opened: OpenLine) -> None:
+    driver = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings tells the free memory")
+    line = opened(engine)
+    batches = [pictures(1 + number) for number in range(3)]
+
+    def free_memory() -> int:
+        line.worker.synchronize()
+        _, free, _ = driver.cuMemGetInfo()
+        return int(free)
+
+    for number in range(10):
+        line.run(batches[number % 3])
+    before = free_memory()
+    for number in range(ITERATIONS):
+        line.run(batches[number % 3])
+    assert before - free_memory() <= 0

@@ -1,0 +1,68 @@
+"""What a user names becomes a list of images; what names nothing says so in its place."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from protoleak.errors import MediaError
+from protoleak.images.discover import expand_sources
+
+pytestmark = pytest.mark.usefixtures("tree")
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("b.jpg", "a.PNG", "sub/c.webp", "sub/deep/d.jpeg", "sub/notes.txt", "e[1].png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def expand(*sources: str, standard_input: bytes = b"") -> list[str | MediaError]:
+    return expand_sources(sources, io.BytesIO(standard_input))
+
+
+def test_folder_is_searched_below_for_images_only_in_a_stable_order(tree: Path) -> None:
+    assert expand(str(tree)) == [
+        str(tree / name) for name in ("a.PNG", "b.jpg", "e[1].png", "sub/c.webp", "sub/deep/d.jpeg")
+    ]
+
+
+def test_named_file_is_taken_whatever_its_suffix() -> None:
+    assert expand("sub/notes.txt", "missing.jpg") == ["sub/notes.txt", "missing.jpg"]
+
+
+def test_patterns_match_files_also_through_folders() -> None:
+    assert expand("*.jpg") == ["b.jpg"]
+    assert expand("**/*.jpeg") == ["sub/deep/d.jpeg"]
+
+
+def test_file_whose_name_looks_like_a_pattern_is_a_file() -> None:
+    assert expand("e[1].png") == ["e[1].png"]
+
+
+def test_each_image_comes_once() -> None:
+    assert expand("b.jpg", "*.jpg", "b.jpg") == ["b.jpg"]
+
+
+def test_paths_come_from_standard_input() -> None:
+    assert expand("-", standard_input=b"b.jpg\r\n\nmissing\xe9.png\nsub\n") == [
+        "b.jpg",
+        os.fsdecode(b"missing\xe9.png"),
+        "sub/c.webp",
+        "sub/deep/d.jpeg",
+    ]
+
+
+@pytest.mark.parametrize("source", ["*.tiff", "bare", "-"])
+def test_source_that_names_nothing_is_an_error_in_its_place(tree: Path, source: str) -> None:
+    (tree / "bare").mkdir()
+    first, failure, last = expand("b.jpg", source, "a.PNG")
+    assert (first, last) == ("b.jpg", "a.PNG")
+    assert isinstance(failure, MediaError)
+    assert source in str(failure)

@@ -1,0 +1,235 @@
+"""A whole line on a played GPU: really built plans run by ONNX Runtime, kernels by their host build or NumPy.
+
+A capture is played too: what is enqueued meanwhile is kept with the addresses and shapes of that moment, as a CUDA
+graph keeps them, and is run by a launch. Copies, waits and allocations in a capture are refused, as CUDA refuses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from protoleak.bundle.bundle import Bundle
+from protoleak.runtime.cuda.arrays import DeviceArray
+from protoleak.runtime.engines import EngineOptions, Graph
+from protoleak.runtime.engines.gpu import Gpu
+from protoleak.runtime.engines.tensorrt import runtime as tensorrt_runtime
+from protoleak.runtime.engines.tensorrt.library import load_library
+from protoleak.runtime.executors.base import ExpectedShapes
+from protoleak.runtime.executors.gpu import CudaLine, open_noising
+from protoleak.runtime.noising import Noising
+from protoleak.runtime.pipeline import graphs_of
+from tests.runtime.engines import played_tensorrt
+from tests.runtime.engines.played_tensorrt import PlayedModule, PlayedWorker, view_of
+from tests.tiny_bundle import IMAGE_SIZE, picture
+
+ENGINE = "tensorrt-rtx"
+GPU = Gpu("NVIDIA GeForce RTX 4070", "8.9", 12 * 2**30, integrated=False)
+
+
+class LineWorker(PlayedWorker):
+    """A CudaWorker on host memory that keeps what happens in `log`."""
+
+    ordinal = 0
+
+    def __init__(self, noising: Noising) -> None:
+        super().__init__()
+        self.noising = noising
+        self.log: list[str] = []
+        self.recording: list[Callable[[], None]] | None = None
+        self.refuses_capture = False
+        self.stream.create_graph_builder = lambda: PlayedBuilder(self)
+        self.stream.wait = lambda _: self.log.append("wait")
+
+    def enqueue(self, what: str, work: Callable[[], None]) -> None:
+        if self.recording is None:
+            self.log.append(what)
+            work()
+            return
+        if self.refuses_capture:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        self.log.append(f"({what})")
+        self.recording.append(lambda: (self.log.append(what), work())[0])
+
+    def buffer(self, name: str, shape: Any, dtype: Any) -> DeviceArray:
+        before = len(self.made)
+        array = super().buffer(name, shape, dtype)
+        if len(self.made) > before:
+            self._host_only(f"make {name} {shape[0]}")
+        return array
+
+    def upload(self, values: np.ndarray) -> DeviceArray:
+        array = super().buffer(f"constant {len(self.made)}", values.shape, values.dtype)
+        view_of(array)[...] = values
+        return array
+
+    def kernel(self, source: str, name: str) -> str:
+        return f"{source}.{name}"
+
+    def launch(self, kernel: str, grid: tuple[int, ...], threads: int, *given: Any, shared_bytes: int = 0) -> None:
+        assert threads == 256
+        assert shared_bytes <= 48 * 1024
+        if kernel.startswith("finite."):
+            values, counts = given[:2]
+            assert grid == (values.shape[0],)
+            self.enqueue("check", lambda: self._count(values, counts))
+        else:
+            z0, z_t = given[0], given[5]
+            self.enqueue("noising", lambda: self._noise(z0, z_t))
+
+    def write(self, array: DeviceArray, values: np.ndarray) -> None:
+        self._host_only("upload")
+        super().write(array, values)
+
+    def read(self, array: DeviceArray) -> np.ndarray:
+        self._host_only("read")
+        return super().read(array)
+
+    def read_together(self, arrays: Mapping[str, DeviceArray]) -> dict[str, np.ndarray]:
+        self._host_only("download")
+        return {name: view_of(array).copy() for name, array in arrays.items()}
+
+    def copy(self, source: DeviceArray, to: DeviceArray) -> None:
+        self._host_only("copy")
+        view_of(to)[...] = view_of(source)
+
+    def take(self, name: str, array: Any) -> DeviceArray:
+        from protoleak.runtime.cuda.arrays import device_array
+
+        return device_array(name, array, self.stream)
+
+    def enter_thread(self) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        assert self.recording is None
+
+    def mark(self) -> float:
+        self._host_only("mark")
+        return float(len(self.log))
+
+    def milliseconds_between(self, start: float, end: float) -> float:
+        return end - start
+
+    def close(self) -> None:
+        self.log.append("close")
+
+    def since(self, before: int) -> str:
+        return " ".join(self.log[before:])
+
+    def _host_only(self, what: str) -> None:
+        assert self.recording is None, f"{what} in a capture"
+        self.log.append(what)
+
+    def _noise(self, z0: DeviceArray, z_t: DeviceArray) -> None:
+        view_of(z_t)[...] = self.noising(view_of(z0).astype(np.float32))
+
+    def _count(self, values: DeviceArray, counts: DeviceArray) -> None:
+        broken = ~np.isfinite(view_of(values))
+        view_of(counts)[...] = broken.reshape(len(broken), -1).sum(axis=1)
+
+
+class PlayedBuilder:
+    """cuda.core's GraphBuilder, and the graph that comes out of it."""
+
+    def __init__(self, worker: LineWorker) -> None:
+        self.worker, self.recorded = worker, list[Callable[[], None]]()
+
+    def begin_building(self, mode: str) -> PlayedBuilder:
+        assert mode == "thread_local"
+        self.worker.recording = self.recorded
+        self.worker.log.append("capture")
+        return self
+
+    def end_building(self) -> PlayedBuilder:
+        self.worker.recording = None
+        return self
+
+    def complete(self) -> PlayedBuilder:
+        return self
+
+    def launch(self, _: object) -> None:
+        self.worker.log.append("launch")
+        for work in self.recorded:
+            work()
+
+    def close(self) -> None:
+        pass
+
+
+def open_played_line(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, options: EngineOptions, encoder: bytes | None = None
+) -> tuple[CudaLine, LineWorker]:
+    """The bundle's fp32 variant on a played GPU.
+
+    Args:
+        encoder: another latent encoder.
+    """
+    noising = Noising.of(bundle.manifest, bundle.noise_bank)
+    worker, *plans = open_played_engines(monkeypatch, bundle, options, encoder)
+    shapes = ExpectedShapes(bundle.path, bundle.manifest)
+    return CudaLine(worker, *plans, open_noising(worker, noising), shapes, options), worker
+
+
+def open_played_engines(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, options: EngineOptions, encoder: bytes | None = None
+) -> tuple[Any, tensorrt_runtime.TensorRtEngine, tensorrt_runtime.TensorRtEngine]:
+    """What `open_worker_and_engines` opens, on a played GPU."""
+    latent_encoder, attributor = graphs_of(bundle.variant("fp32"))
+    if encoder is not None:
+        latent_encoder = replace(latent_encoder, model=encoder)
+    worker: Any = LineWorker(Noising.of(bundle.manifest, bundle.noise_bank))
+    return (
+        worker,
+        _open_plan(monkeypatch, worker, "z0", latent_encoder, options),
+        _open_plan(monkeypatch, worker, "outputs", attributor, options),
+    )
+
+
+def _open_plan(
+    monkeypatch: pytest.MonkeyPatch, worker: Any, name: str, graph: Graph, options: EngineOptions
+) -> tensorrt_runtime.TensorRtEngine:
+    """A plan whose runs are enqueued on the played worker under a name."""
+
+    class EnqueuedContext(played_tensorrt.PlayedContext):
+        def execute_async_v3(self, stream_handle: int) -> bool:
+            then = played_tensorrt.PlayedContext(self._session, self._fails)
+            then._shapes, then._addresses = dict(self._shapes), dict(self._addresses)
+            worker.enqueue(name, lambda: then.execute_async_v3(stream_handle))
+            return True
+
+    class EnqueuedEngine(played_tensorrt.PlayedEngine):
+        def create_execution_context(self) -> Any:
+            worker.log.append(f"context of {name}")
+            return EnqueuedContext(self._session, fails=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(played_tensorrt, "PlayedEngine", EnqueuedEngine)
+        patch.setattr(tensorrt_runtime, "find_gpu", lambda _: GPU)
+        played = PlayedModule(graph, options.batch_maximum)
+        library = replace(load_library(ENGINE), module=played)
+        patch.setattr(tensorrt_runtime, "load_library", lambda _: library)
+        return tensorrt_runtime.TensorRtEngine(ENGINE, graph, options, worker, captured=True)
+
+
+def opened(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, encoder: bytes | None = None, **options: Any
+) -> tuple[CudaLine, LineWorker]:
+    return open_played_line(monkeypatch, bundle, EngineOptions(batch_maximum=4, **options), encoder)
+
+
+def pictures(count: int, first: int = 0) -> np.ndarray:
+    return np.stack([picture(seed % 3, first + seed, IMAGE_SIZE, IMAGE_SIZE) for seed in range(count)])
+
+
+def aligned(images: np.ndarray, offset: int = 0) -> np.ndarray:
+    """A copy that begins `offset` bytes behind a multiple of 256, as memory from a GPU's allocator does with 0."""
+    raw = np.zeros(images.nbytes + 512, np.uint8)
+    start = -raw.ctypes.data % 256 + offset
+    view = raw[start : start + images.nbytes].reshape(images.shape)
+    view[...] = images
+    return view

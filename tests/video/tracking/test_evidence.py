@@ -1,0 +1,154 @@
+"""A track's answer: scores averaged, p-values merged so that alpha holds however dependent the frames are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import protoleak
+from protoleak.runtime.verdict import Verdict
+from protoleak.video.events import TrackVerdict
+from protoleak.video.tracking.evidence import Evidence, merged_p_value
+from tests.tiny_bundle import picture
+
+ALPHA, TRIALS = 0.05, 40_000
+SAMPLING = 4 * np.sqrt(ALPHA * (1 - ALPHA) / TRIALS)  # four standard deviations of a rate of alpha in so many trials
+
+
+@pytest.fixture(scope="module")
+def verdict(tiny_bundle: Path) -> Verdict:
+    return protoleak.load(tiny_bundle, threads=1)(picture(0, 1))[0]
+
+
+def answer_of(
+    verdict: Verdict,
+    faces: list[tuple[float, dict[str, float]]],
+    minimum: int = 1,
+    real: str | None = "camera",
+    real_p_value: float | None = 0.01,
+) -> TrackVerdict:
+    evidence = Evidence(ALPHA, minimum, real)
+    for p_value, scores in faces:
+        face = msgspec.structs.replace(
+            verdict, p_value=p_value, scores=scores, real_p_value=real_p_value, accusation_level=0.02
+        )
+        evidence.add(face)
+    return evidence.answer()
+
+
+def dependent_p_values(kind: str, faces: int) -> np.ndarray:
+    """float64 [TRIALS, faces]; each column is uniform on (0, 1)."""
+    generator = np.random.default_rng([5, faces])
+    if kind == "equal":
+        return np.repeat(generator.random((TRIALS, 1)), faces, axis=1)
+    if kind == "independent":
+        return generator.random((TRIALS, faces))
+    if kind == "nearly equal":  # neighbouring frames: a Gaussian copula with correlation 0.95
+        from math import erf, sqrt
+
+        common, own = generator.standard_normal((TRIALS, 1)), generator.standard_normal((TRIALS, faces))
+        normal = sqrt(0.95) * common + sqrt(0.05) * own
+        return 0.5 * (1 + np.vectorize(erf)(normal / sqrt(2)))
+    # Against the mean: mirrored below alpha, so that whenever one is small their mean is at its threshold.
+    first = generator.random((TRIALS, 1))
+    mirrored = np.where(first <= ALPHA, ALPHA - first, first)
+    return np.where(np.arange(faces) % 2 == 0, first, mirrored)
+
+
+@pytest.mark.parametrize("faces", [2, 10])
+@pytest.mark.parametrize("kind", ["equal", "nearly equal", "independent", "mirrored"])
+def test_known_tracks_are_called_unknown_at_most_at_rate_alpha(kind: str, faces: int) -> None:
+    p_values = dependent_p_values(kind, faces)
+    assert np.mean(p_values <= ALPHA, axis=0) == pytest.approx(ALPHA, abs=SAMPLING)  # each alone is a p-value
+    merged = np.array([merged_p_value(mean) for mean in p_values.mean(axis=1)])
+    assert np.mean(merged <= ALPHA) <= ALPHA + SAMPLING
+
+
+def test_the_plain_mean_would_break_the_promise_and_twice_it_does_not() -> None:
+    # Mirrored in [0, 2·alpha] the mean of two is alpha whenever either is below 2·alpha: the plain mean rejects 10 %.
+    first = np.random.default_rng(6).random(TRIALS)
+    second = np.where(first <= 2 * ALPHA, 2 * ALPHA - first, first)
+    mean = (first + second) / 2
+    assert np.mean(mean <= ALPHA + 1e-12) > 1.9 * ALPHA
+    assert np.mean(2 * mean <= ALPHA + 1e-12) <= ALPHA + SAMPLING
+
+
+@given(st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=30))
+def test_merged_p_value_is_twice_the_mean_at_most_one_and_never_below_the_smallest(p_values: list[float]) -> None:
+    merged = merged_p_value(float(np.mean(p_values)))
+    assert merged == pytest.approx(min(1.0, 2 * np.mean(p_values)))
+    assert min(p_values) * (1 - 1e-12) <= merged <= 1.0
+
+
+def test_nan_is_no_p_value() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        merged_p_value(float("nan"))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(1e-3, 1.0), st.fixed_dictionaries(dict.fromkeys(("dawn", "moss", "camera"), st.floats(-9, 9)))
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_the_answer_does_not_depend_on_the_order_of_the_faces_and_is_consistent(
+    verdict: Verdict, faces: list[tuple[float, dict[str, float]]], shuffler: object
+) -> None:
+    answer = answer_of(verdict, faces)
+    shuffled = list(faces)
+    shuffler.shuffle(shuffled)  # type: ignore[attr-defined]
+    other = answer_of(verdict, shuffled)
+    assert other.p_value == pytest.approx(answer.p_value)
+    assert other.scores == pytest.approx(answer.scores)
+    assert answer.evidence == len(faces)
+    assert (answer.verdict == "unknown") == (answer.p_value <= ALPHA)
+    assert (answer.generator is not None) == (answer.verdict == "known")
+    assert answer.nearest == max(answer.scores, key=lambda name: answer.scores[name])
+    for name, score in answer.scores.items():
+        assert score == pytest.approx(np.mean([scores[name] for _, scores in faces]))
+
+
+def test_one_face_with_a_minimum_of_one_differs_from_its_own_verdict_only_in_the_doubled_p_value(
+    verdict: Verdict,
+) -> None:
+    answer = answer_of(verdict, [(0.4, verdict.scores)])
+    assert (answer.verdict, answer.generator, answer.nearest) == ("known", verdict.nearest, verdict.nearest)
+    assert (answer.scores, answer.p_value) == (verdict.scores, 0.8)
+
+
+def test_real_is_said_of_the_real_class_only(verdict: Verdict) -> None:
+    faces = [(0.9, {"dawn": 1.0, "camera": 2.0}), (0.9, {"dawn": 1.5, "camera": 1.0})]
+    assert answer_of(verdict, faces).verdict == "real"
+    assert answer_of(verdict, faces).generator is None
+    assert answer_of(verdict, faces, real=None).generator == "camera"
+
+
+def test_nothing_is_decided_below_the_minimum_evidence(verdict: Verdict) -> None:
+    nothing = Evidence(ALPHA, 2, None).answer()
+    assert nothing == TrackVerdict(
+        verdict="undecided", generator=None, nearest=None, p_value=1.0, real_p_value=None, evidence=0, scores={}
+    )
+    one = answer_of(verdict, [(0.001, {"dawn": 1.0})], minimum=2)
+    assert (one.verdict, one.generator, one.nearest) == ("undecided", None, "dawn")
+    assert answer_of(verdict, [(0.001, {"dawn": 1.0})] * 2, minimum=2).verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("real_p_value", "merged", "answer"),
+    [(0.02, 0.04, "known"), (0.021, 0.042, "unknown"), (None, None, "known")],
+)
+def test_a_generator_is_named_only_for_a_track_that_is_unusual_among_camera_originals(
+    verdict: Verdict, real_p_value: float | None, merged: float | None, answer: str
+) -> None:
+    faces = [(0.4, {"dawn": 2.0, "camera": 1.0})] * 3
+    track = answer_of(verdict, faces, real_p_value=real_p_value)
+    assert (track.verdict, track.real_p_value) == (answer, merged if merged is None else pytest.approx(merged))
