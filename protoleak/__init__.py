@@ -4,7 +4,7 @@
 
     screener = protoleak.load()
     verdict = screener("face.jpg")[0]
-    print(verdict.verdict, verdict.nearest, verdict.p_value)
+    print(verdict.label, verdict.nearest, verdict.p_value)
 
 Importing the package is light: NumPy and the engines are imported by the first use of a name below.
 """

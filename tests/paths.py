@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.paths import ROOT
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 SHARED = ROOT.parent / "shared"

@@ -103,7 +103,7 @@ class Judge:
 
     def _verdict(self, decision: Decision, level: Level) -> str:
         if level == DEFAULT_LEVEL:
-            return decision.verdict
+            return decision.label
         nearest_is_real = decision.nearest == self.manifest.real_class
         asked = None if level == NOT_ASKED else self.alpha
         return answer(decision.p_value, decision.real_p_value, nearest_is_real, self.alpha, asked)

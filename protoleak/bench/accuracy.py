@@ -30,7 +30,7 @@ def _answers(
     paths = [picture.path for picture in pictures]
     for done, outcome in enumerate(screener.each(paths, batch_size=BATCH), start=1):
         progress(done)
-        yield (outcome.verdict, outcome.generator) if isinstance(outcome, Verdict) else None
+        yield (outcome.label, outcome.generator) if isinstance(outcome, Verdict) else None
 
 
 def judge(

@@ -74,7 +74,7 @@ class StatusPanel:
             answer = face.verdict
             generator = escape(answer.generator or "–")
             tracks.add_row(
-                str(face.track), coloured(answer.verdict), generator, f"{answer.p_value:.3f}", str(answer.evidence)
+                str(face.track), coloured(answer.label), generator, f"{answer.p_value:.3f}", str(answer.evidence)
             )
         return Group(numbers, tracks) if self._faces else Group(numbers)
 

@@ -120,7 +120,7 @@ def _record(outcome: Verdict | ProtoleakError, tally: _Tally, writer: ResultsWri
         return
     if writer is not None:
         writer.write(outcome)
-    tally.verdicts[outcome.verdict] += 1
+    tally.verdicts[outcome.label] += 1
     for note in outcome.notes:
         print_note(errors, f"{outcome.source or 'image'}: {note}")
     if len(tally.rows) < ROWS_SHOWN:
@@ -156,7 +156,7 @@ def _print_table(tally: _Tally, *, faces: bool) -> None:
         table.add_row(
             escape(row.source or "image"),
             *([_place(row)] if faces else []),
-            coloured(row.verdict),
+            coloured(row.label),
             escape(row.nearest),
             f"{row.p_value:.3f}",
             *(["–" if row.real_p_value is None else f"{row.real_p_value:.3f}"] if guarded else []),

@@ -156,7 +156,7 @@ def _print_summary(tally: VideoTally, out: str | None, console: Console) -> None
                 escape(row.source),
                 str(row.track),
                 f"{row.first_timestamp:.2f}–{row.last_timestamp:.2f}",
-                coloured(answer.verdict),
+                coloured(answer.label),
                 escape(answer.nearest or "–"),
                 f"{answer.p_value:.3f}",
                 "–" if answer.real_p_value is None else f"{answer.real_p_value:.3f}",

@@ -55,7 +55,7 @@ class VideoTally:
         if isinstance(event, FaceEvent):
             self.faces += 1
         elif isinstance(event, TrackEvent):
-            self.tracks[event.track_verdict.verdict] += 1
+            self.tracks[event.track_verdict.label] += 1
             if len(self.rows) < ROWS_SHOWN:
                 self.rows.append(event)
         elif isinstance(event, GapEvent):

@@ -52,7 +52,7 @@ class Outputs:
             probability=probability,
             log_density=np.array([verdict.log_density for verdict in verdicts], dtype=np.float64),
             rejected=np.array([verdict.p_value <= verdict.alpha for verdict in verdicts], dtype=np.bool_),
-            verdict=np.array([verdict.verdict for verdict in verdicts], dtype=np.str_),
+            verdict=np.array([verdict.label for verdict in verdicts], dtype=np.str_),
         )
 
     def __len__(self) -> int:

@@ -38,7 +38,7 @@ class VariantOutputs:
         self, calibration: Calibration, generators: Sequence[str], real: str | None, alpha: float
     ) -> list[str]:
         """ "known", "real" or "unknown" of each image, by the runtime's rule."""
-        return [decision.verdict for decision in self.decisions(calibration, generators, real, alpha)]
+        return [decision.label for decision in self.decisions(calibration, generators, real, alpha)]
 
     def decisions(
         self, calibration: Calibration, generators: Sequence[str], real: str | None, alpha: float
@@ -84,10 +84,10 @@ def measure_variant(
     if len(test_labels):
         decisions = test.decisions(calibration, generators, real, alpha)
         if real is not None:
-            camera = [d.verdict for d, label in zip(decisions, test_labels, strict=True) if generators[label] == real]
+            camera = [d.label for d, label in zip(decisions, test_labels, strict=True) if generators[label] == real]
             report["real_class_accused"] = _share(camera.count("known"), len(camera))
         rejected = sum(decision.p_value <= alpha for decision in decisions)
-        unnamed = sum(decision.verdict == "unknown" for decision in decisions)
+        unnamed = sum(decision.label == "unknown" for decision in decisions)
         report["withheld"] = _share(unnamed - rejected, len(decisions))
         report["false_rejection"] = {
             **_share(rejected, len(decisions)),

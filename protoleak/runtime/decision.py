@@ -1,10 +1,9 @@
-"""From the numbers of the attribution graph to an answer and its reasons. Pure functions of one image, in float64."""
+"""From the numbers of the attribution graph to a verdict and its reasons. Pure functions of one image, in float64."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -12,16 +11,16 @@ from protoleak.arrays import Array, Float32Array, Float64Array
 from protoleak.bundle.bundle import Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.runtime import conformal
-from protoleak.runtime.verdict import CalibrationGroup, Feature, NearestPrototype, Why
+from protoleak.runtime.verdict import CalibrationGroup, Feature, Label, NearestPrototype, Why
 
 FEATURES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer: see the fields of the same names in `Verdict`."""
+    """See the fields of the same names in `Verdict`."""
 
-    verdict: Literal["known", "real", "unknown"]
+    label: Label
     generator: str | None
     nearest: str
     p_value: float
@@ -62,7 +61,7 @@ class DecisionRule:
             self.accusation_level = conformal.accusation_level(len(self._real_margins), alpha)
 
     def decide(self, class_score: Array, log_density: float) -> Decision:
-        """The answer for one image.
+        """What is said of one image.
 
         Args:
             class_score: float [K], the higher the better.
@@ -76,10 +75,10 @@ class DecisionRule:
         if self._real is not None and self._real_margins is not None:
             margin = float(conformal.real_margin(class_score, self._real))
             real_p_value = conformal.p_value(self._real_margins, margin)
-        verdict = answer(p_value, real_p_value, best == self._real, self.alpha, self.accusation_level)
+        label = label_of(p_value, real_p_value, best == self._real, self.alpha, self.accusation_level)
         return Decision(
-            verdict=verdict,
-            generator=nearest if verdict == "known" else None,
+            label=label,
+            generator=nearest if label == "known" else None,
             nearest=nearest,
             p_value=p_value,
             real_p_value=real_p_value,
@@ -91,9 +90,9 @@ class DecisionRule:
         )
 
 
-def answer(
+def label_of(
     p_value: float, real_p_value: float | None, nearest_is_real: bool, alpha: float, accusation_level: float | None
-) -> Literal["known", "real", "unknown"]:
+) -> Label:
     """The verdict that p-values give, of one image or merged over a track.
 
     Args:

@@ -151,7 +151,7 @@ class Screener:
 
             for event in screener.stream("clip.mp4", faces="yunet", face_model="yunet.onnx"):
                 if isinstance(event, protoleak.video.events.TrackEvent):
-                    print(event.track, event.track_verdict.verdict)
+                    print(event.track, event.track_verdict.label)
 
         For the settings see `protoleak.video.settings.StreamSettings`; for the rest `protoleak.video.stream.stream`.
 
@@ -275,7 +275,7 @@ class Screener:
         spent = one.milliseconds | shared | {"decision": 1000 * (time.perf_counter() - started)}
         return Verdict(
             source=one.source,
-            verdict=decision.verdict,
+            label=decision.label,
             generator=decision.generator,
             nearest=decision.nearest,
             p_value=decision.p_value,

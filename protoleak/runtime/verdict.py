@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from protoleak.runtime.engines.base import EngineDescription
 
+
+Label: TypeAlias = Literal["known", "real", "unknown"]
 
 class NearestPrototype(msgspec.Struct, frozen=True):
     """A prototype and its gated squared distance Σ_j g_j (h_j − p_j)² to the image's embedding."""
@@ -68,11 +70,11 @@ class BundleRecord(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer for one face. All numbers are finite.
+    """What is said of one face. All numbers are finite. In JSON `label` is called "verdict".
 
     Attributes:
         source: the path as given; None for an image from memory.
-        verdict: "known" (made by `generator`), "real" (consistent with the camera pictures of the training) or
+        label: "known" (made by `generator`), "real" (consistent with the camera pictures of the training) or
             "unknown" (p_value ≤ alpha; or nearest to a generator, but not unlike enough to camera originals).
         generator: the generator that is named, only when known.
         nearest: the class with the highest score, whatever the verdict.
@@ -93,7 +95,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     source: str | None
-    verdict: Literal["known", "real", "unknown"]
+    label: Label = msgspec.field(name="verdict")
     generator: str | None
     nearest: str
     p_value: float

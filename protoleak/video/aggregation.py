@@ -87,7 +87,7 @@ class Ledger:
                 first_timestamp=record.first.timestamp,
                 last_timestamp=record.last.timestamp,
                 frames=record.frames,
-                track_verdict=record.evidence.answer(),
+                track_verdict=record.evidence.verdict(),
             )
             self._tell(event)
             yield event
@@ -116,7 +116,7 @@ class Ledger:
             self._record(track, shown.frame).see(shown.frame)
         if not self._sinks:
             return
-        faces = [TrackedFace(track, box, self._records[track].evidence.answer()) for track, box in shown.faces]
+        faces = [TrackedFace(track, box, self._records[track].evidence.verdict()) for track, box in shown.faces]
         for sink in self._sinks:
             sink.frame(shown.frame, faces)
 
@@ -139,7 +139,7 @@ class Ledger:
             face_score=due.face.score,
             sharpness=due.sharpness,
             verdict=outcome,
-            track_verdict=record.evidence.answer(),
+            track_verdict=record.evidence.verdict(),
             latency=latency,
         )
 

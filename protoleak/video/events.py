@@ -8,7 +8,7 @@ import msgspec
 
 from protoleak.runtime.verdict import Verdict
 
-TrackAnswer: TypeAlias = Literal["known", "real", "unknown", "undecided"]
+TrackLabel: TypeAlias = Literal["known", "real", "unknown", "undecided"]
 
 
 class BoxRecord(msgspec.Struct, frozen=True):
@@ -21,10 +21,10 @@ class BoxRecord(msgspec.Struct, frozen=True):
 
 
 class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer for a track so far.
+    """What is said of a track so far. In JSON `label` is called "verdict".
 
     Attributes:
-        verdict: "undecided" until `evidence` reaches the minimum that was asked for; then as for one image.
+        label: "undecided" until `evidence` reaches the minimum that was asked for; then as for one image.
         generator: named only when known.
         nearest: the class with the highest mean score; None before the first attributed face.
         p_value: min(1, 2 · mean of the faces' p-values): valid whatever the dependence between frames (Rüschendorf
@@ -36,7 +36,7 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
         scores: class → mean of the head's scores.
     """
 
-    verdict: TrackAnswer
+    label: TrackLabel = msgspec.field(name="verdict")
     generator: str | None
     nearest: str | None
     p_value: float

@@ -35,7 +35,7 @@ def test_real_faces_accused_stand_first_and_are_those_that_screening_accuses(
     assert faces is not None
     assert report.real_faces_accused == {"fp32": faces.accused}
     screener = protoleak.load(tiny_bundle, engine="onnxruntime", threads=1)
-    verdicts = [verdict.verdict for verdict in screener(sorted(real.iterdir()))]
+    verdicts = [verdict.label for verdict in screener(sorted(real.iterdir()))]
     assert faces.verdicts == {name: verdicts.count(name) for name in ("known", "real", "unknown")}
     assert (faces.accused.count, faces.accused.of) == (verdicts.count("known"), len(PHOTOGRAPHS))
     assert sum(faces.accused_of.values()) == faces.accused.count

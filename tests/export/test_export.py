@@ -161,14 +161,14 @@ def test_the_calibration_is_that_of_the_images_kept_for_it(model: TrainedModel, 
 def test_the_report_counts_what_the_screener_answers(bundle: Path, dataset: Dataset) -> None:
     report = Bundle.load(bundle).variant("fp32").report
     screener = protoleak.load(bundle, alpha=0.05)
-    faces = [verdict.verdict for verdict in screener(sorted((bundle.parent / "faces").iterdir()))]
+    faces = [verdict.label for verdict in screener(sorted((bundle.parent / "faces").iterdir()))]
     assert report["real_faces_accused"]["of"] == 7
     assert report["real_faces_accused"]["count"] == faces.count("known")
     for name, count in (("drawings", 6), ("paintings", 5)):
-        verdicts = [each.verdict for each in screener(sorted((bundle.parent / "unknown" / name).iterdir()))]
+        verdicts = [each.label for each in screener(sorted((bundle.parent / "unknown" / name).iterdir()))]
         assert report["open_set"][name]["rejected"]["of"] == count
         assert report["open_set"][name]["rejected"]["count"] == verdicts.count("unknown")
-    test = [verdict.verdict for verdict in screener([sample.path for sample in dataset.test])]
+    test = [verdict.label for verdict in screener([sample.path for sample in dataset.test])]
     assert report["false_rejection"]["count"] == test.count("unknown")
     assert report["closed_set"]["images"] == 12
 
@@ -206,7 +206,7 @@ def test_a_zip_is_a_bundle_and_nothing_is_left_beside_it(model: TrainedModel, da
     export(model, dataset, tmp_path / "out" / "small.zip")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small.zip"]
     assert zipfile.is_zipfile(tmp_path / "out" / "small.zip")
-    assert {verdict.verdict for verdict in protoleak.load(tmp_path / "out" / "small.zip")(UNSEEN)} <= {
+    assert {verdict.label for verdict in protoleak.load(tmp_path / "out" / "small.zip")(UNSEEN)} <= {
         *("known", "real", "unknown")
     }
 

@@ -50,7 +50,7 @@ def test_verdicts_are_those_of_the_runtime() -> None:
     )  # fmt: skip
     rule = DecisionRule(manifest.generators, manifest.real_class, calibration, 0.05)
     expected = [
-        rule.decide(score, float(density)).verdict
+        rule.decide(score, float(density)).label
         for score, density in zip(images.class_score, images.log_density, strict=True)
     ]
     assert set(expected) == {"known", "real", "unknown"}

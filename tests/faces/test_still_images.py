@@ -52,7 +52,7 @@ def test_every_face_gets_the_verdict_of_its_crop_whatever_goes_through_together(
         for box, face in zip((LEFT, RIGHT), faces, strict=True):
             assert isinstance(face, FaceVerdict)
             (alone,) = screener([preprocess(Image.fromarray(face_crop(image, box, SETTINGS.margin)), size)])
-            assert (face.verdict, face.input.sha256) == (alone.verdict, alone.input.sha256)
+            assert (face.label, face.input.sha256) == (alone.label, alone.input.sha256)
             assert face.log_density == pytest.approx(alone.log_density, rel=1e-4)  # batches round differently
             assert (face.box.left, face.box.width) == (box.left, box.width)
 

@@ -65,7 +65,7 @@ def test_verdicts_are_those_of_the_processor(engine: str, tiny_bundle: Path) -> 
     pictures = [picture(kind, seed) for kind in (0, 1, 2, None) for seed in (31, 32)]
     reference = protoleak.load(tiny_bundle, engine="onnxruntime")(pictures)
     for one, other in zip(protoleak.load(tiny_bundle, engine=engine)(pictures), reference, strict=True):
-        assert (one.verdict, one.nearest) == (other.verdict, other.nearest)
+        assert (one.label, one.nearest) == (other.label, other.nearest)
         assert one.log_density == pytest.approx(other.log_density, rel=1e-3, abs=1e-3)
 
 

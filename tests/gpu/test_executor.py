@@ -128,7 +128,7 @@ def test_arrays_of_other_libraries_come_in_without_a_copy(engine: str, tiny_bund
         line: Any = screener._line
         assert line.take("images", theirs)[0].array.pointer == pointer
         for one, other in zip(screener(theirs), screener(images), strict=True):
-            assert (one.verdict, one.nearest, one.input) == (other.verdict, other.nearest, other.input)
+            assert (one.label, one.nearest, one.input) == (other.label, other.nearest, other.input)
             assert one.log_density == pytest.approx(other.log_density, rel=1e-5)
 
 

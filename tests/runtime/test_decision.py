@@ -52,7 +52,7 @@ def test_verdict_follows_from_the_best_class_and_the_p_value(
     decision = DecisionRule(manifest.generators, manifest.real_class, CALIBRATION, 0.05).decide(
         np.float32(scores), log_density
     )
-    assert (decision.verdict, decision.generator, decision.nearest) == (verdict, generator, nearest)
+    assert (decision.label, decision.generator, decision.nearest) == (verdict, generator, nearest)
     assert (decision.calibration.group, decision.calibration.n) == (group, n)
     assert decision.scores == dict(zip(manifest.generators, scores, strict=True))
     assert decision.probabilities is None
@@ -64,7 +64,7 @@ def test_p_value_equal_to_alpha_is_unknown(manifest: Manifest) -> None:
         np.float32([0, 1, 0]), -1.0
     )
     assert decision.p_value == 0.05
-    assert decision.verdict == "unknown"
+    assert decision.label == "unknown"
 
 
 def test_a_generator_is_named_only_for_an_image_that_is_unusual_among_camera_originals(manifest: Manifest) -> None:
@@ -78,7 +78,7 @@ def test_a_generator_is_named_only_for_an_image_that_is_unusual_among_camera_ori
         ([1.0, 2.0, 3.0], "real", 5 / 200),  # above it: the camera class answers, however usual
     ]:
         decision = rule.decide(np.float32(scores), 130.0)
-        assert (decision.verdict, decision.real_p_value) == (verdict, pytest.approx(real_p_value))
+        assert (decision.label, decision.real_p_value) == (verdict, pytest.approx(real_p_value))
         assert (decision.generator is not None) == (verdict == "known")
 
 
@@ -98,7 +98,7 @@ def test_camera_originals_are_accused_at_most_at_the_level_whatever_the_classes_
         margins = random.standard_normal(originals + 1) - 1.5  # all alike, and most nearer to a generator
         calibration = replace(CALIBRATION, real_margins=np.sort(margins[1:]))
         rule = DecisionRule(manifest.generators, manifest.real_class, calibration, 0.05)
-        accused += rule.decide(np.array([-margins[0], -99.0, 0.0]), 130.0).verdict == "known"
+        accused += rule.decide(np.array([-margins[0], -99.0, 0.0]), 130.0).label == "known"
     level = accusation_level(originals, 0.05)
     assert accused <= trials * level + 4 * np.sqrt(trials * level)
 
@@ -110,7 +110,7 @@ def test_without_a_real_class_the_camera_class_is_a_generator(manifest: Manifest
     assert (
         DecisionRule(unmarked.generators, unmarked.real_class, CALIBRATION, 0.05)
         .decide(np.float32([0, 0, 1]), 50.0)
-        .verdict
+        .label
         == "known"
     )
 

@@ -43,7 +43,7 @@ def without_times(verdict: protoleak.Verdict) -> dict[str, Any]:
 def test_known_real_and_unknown_pictures_get_those_verdicts(screener: protoleak.Screener) -> None:
     # 40 pictures a kind; α = 0.05 allows 2 rejections on average and P(more than 8) < 0.1 %, and the seeds are fixed.
     def counts(kind: int | None, verdict: str) -> int:
-        return sum(v.verdict == verdict for v in screener([picture(kind, seed) for seed in range(40)]))
+        return sum(v.label == verdict for v in screener([picture(kind, seed) for seed in range(40)]))
 
     assert counts(0, "known") >= 32
     assert counts(2, "real") >= 32
@@ -52,9 +52,9 @@ def test_known_real_and_unknown_pictures_get_those_verdicts(screener: protoleak.
 
 def test_generator_is_named_only_when_known(screener: protoleak.Screener, pictures: list[np.ndarray]) -> None:
     for verdict in screener(pictures):
-        assert (verdict.generator is not None) == (verdict.verdict == "known")
+        assert (verdict.generator is not None) == (verdict.label == "known")
         assert verdict.generator in (None, verdict.nearest)
-        assert (verdict.verdict == "unknown") == (verdict.p_value <= verdict.alpha)
+        assert (verdict.label == "unknown") == (verdict.p_value <= verdict.alpha)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
@@ -95,7 +95,7 @@ def test_one_image_many_images_and_a_stack_are_all_taken(screener: protoleak.Scr
 def test_verdict_is_frozen_and_its_dictionary_is_its_json(screener: protoleak.Screener) -> None:
     verdict = screener(picture(1, 0))[0]
     with pytest.raises(AttributeError):
-        verdict.verdict = "real"  # type: ignore[misc]
+        verdict.label = "real"  # type: ignore[misc]
     assert json.loads(verdict.to_json()) == verdict.to_dict() == json.loads(json.dumps(verdict.to_dict()))
 
 

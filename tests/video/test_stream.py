@@ -87,7 +87,7 @@ def test_a_track_is_undecided_until_its_minimum_evidence_and_ends_with_all_of_it
     events = run(screener, ScriptedSource(range(4 * RATE)), sink, minimum_evidence=3)
     answers = [event.track_verdict for event in events if isinstance(event, FaceEvent)]
     assert [answer.evidence for answer in answers] == [1, 2, 3, 4]
-    assert [answer.verdict == "undecided" for answer in answers] == [True, True, False, False]
+    assert [answer.label == "undecided" for answer in answers] == [True, True, False, False]
     last = events[-1]
     assert isinstance(last, TrackEvent)
     assert last.track_verdict == answers[-1]

@@ -180,7 +180,7 @@ def screen_never_named(zoo: Path, bundle: Path, results: Path) -> None:
     """What the bundle says of the generator that it learnt and doesn't name: counts of verdicts on its test split."""
     split: dict[str, list[str]] = json.loads((zoo / "known" / "Split.json").read_text())["test"]
     verdicts = load(bundle)([zoo / "known" / NEVER_NAMED / name for name in split[NEVER_NAMED]])
-    counts = Counter(verdict.generator or verdict.verdict for verdict in verdicts)
+    counts = Counter(verdict.generator or verdict.label for verdict in verdicts)
     (results / NEVER_NAMED_FILE).write_text(json.dumps(dict(sorted(counts.items())), indent=1) + "\n")
 
 

@@ -58,7 +58,7 @@ class AnnotatedVideo:
                 self._note(f"{self.path.name}: a picture of odd size got one more row or column, which H.264 needs")
         if image.shape[:2] != self._size:
             image = _fitted(image, self._size)
-        self._timeline.add(frame.timestamp, [face.verdict.verdict for face in faces])
+        self._timeline.add(frame.timestamp, [face.verdict.label for face in faces])
         self._timeline.draw(image, frame.timestamp)
         try:
             self._writer.add(image, frame.timestamp)

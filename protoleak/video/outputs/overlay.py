@@ -31,10 +31,10 @@ def draw_faces(image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
     size = text_size(height, width)
     taken: list[tuple[int, int, int, int]] = []
     for face in faces:
-        look = LOOKS[face.verdict.verdict]
+        look = LOOKS[face.verdict.label]
         _box(image, face.box, look.rgb, look.dash, max(2, round(min(height, width) / 240)))
     for face in faces:
-        look = LOOKS[face.verdict.verdict]
+        look = LOOKS[face.verdict.label]
         label = fitting(label_texts(face.track, face.verdict), size, look.rgb, width)
         left, top = _free_place(face.box, label.shape[:2], (height, width), taken)
         paste(image, label, left, top)
@@ -44,10 +44,10 @@ def draw_faces(image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
 def label_texts(track: int, verdict: TrackVerdict) -> tuple[str, ...]:
     """What a label may say, the fullest first: the next is for where there is no room."""
     answer = named(verdict)
-    if verdict.verdict == "undecided":
+    if verdict.label == "undecided":
         return f"#{track} {answer}, faces: {verdict.evidence}", f"#{track} {answer}", f"#{track} ?"
     p_value = f"p {verdict.p_value:.3f}"
-    return f"#{track} {answer}  {p_value}", f"{answer} {p_value}", answer, verdict.verdict
+    return f"#{track} {answer}  {p_value}", f"{answer} {p_value}", answer, verdict.label
 
 
 def text_size(height: int, width: int) -> int:

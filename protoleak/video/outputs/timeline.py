@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from protoleak.arrays import UInt8Array
-from protoleak.video.events import TrackAnswer
+from protoleak.video.events import TrackLabel
 from protoleak.video.outputs.overlay import BLACK, WHITE, fitting, paste, text_size
 from protoleak.video.outputs.verdict_style import LOOKS
 
@@ -16,8 +16,8 @@ WINDOW = 60.0  # seconds that the bar spans where the source has no known end
 LONGEST_STEP = 1.0  # seconds between two frames; what is longer is a gap, and stays empty
 BACKGROUND, PLATE = (38, 40, 44), (24, 25, 28)
 # Besides its colour an answer has a height, so that the bar can be read without colours.
-GRAVEST_FIRST: tuple[TrackAnswer, ...] = ("known", "unknown", "real", "undecided")
-HEIGHTS: dict[TrackAnswer, float] = {"known": 1.0, "unknown": 0.75, "real": 0.5, "undecided": 0.25}
+GRAVEST_FIRST: tuple[TrackLabel, ...] = ("known", "unknown", "real", "undecided")
+HEIGHTS: dict[TrackLabel, float] = {"known": 1.0, "unknown": 0.75, "real": 0.5, "undecided": 0.25}
 
 
 def clock(seconds: float) -> str:
@@ -36,11 +36,11 @@ class Timeline:
 
     def __init__(self, duration: float | None) -> None:
         self._duration = duration if duration else None
-        self._cells: list[TrackAnswer | None] = [None] * CELLS
+        self._cells: list[TrackLabel | None] = [None] * CELLS
         self._newest = 0  # number of the newest cell since the start
         self._time = 0.0  # of the newest frame
 
-    def add(self, timestamp: float, answers: Iterable[TrackAnswer]) -> None:
+    def add(self, timestamp: float, answers: Iterable[TrackLabel]) -> None:
         """What was said of a frame. Timestamps never fall."""
         span = self._duration or WINDOW
         cell = int(timestamp / span * CELLS)
@@ -79,7 +79,7 @@ class Timeline:
         label = fitting([*times, clock(timestamp)], text_size(height, width), PLATE, width)
         paste(image, label, width - label.shape[1], max(height - tall - label.shape[0], 0))
 
-    def _in_order(self) -> list[TrackAnswer | None]:
+    def _in_order(self) -> list[TrackLabel | None]:
         """The cells from the oldest to the newest."""
         if self._duration:
             return self._cells

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protoleak.reports.line_plot import Shape
-from protoleak.video.events import TrackAnswer, TrackVerdict
+from protoleak.video.events import TrackLabel, TrackVerdict
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Look:
     weight: int
 
 
-LOOKS: dict[TrackAnswer, Look] = {
+LOOKS: dict[TrackLabel, Look] = {
     "known": Look((208, 44, 44), "#b42318", "#ff8a80", "▲", "triangle", None, 3),
     "unknown": Look((240, 196, 40), "#8a6100", "#e8b93c", "◆", "diamond", (9, 4), 2),
     "real": Look((36, 140, 72), "#1a7340", "#5fd38a", "■", "square", None, 1),
@@ -40,4 +40,4 @@ LOOKS: dict[TrackAnswer, Look] = {
 
 def named(verdict: TrackVerdict) -> str:
     """The generator where one is named, else the verdict itself."""
-    return verdict.generator or verdict.verdict
+    return verdict.generator or verdict.label

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 
-from protoleak.runtime.decision import answer
+from protoleak.runtime.decision import label_of
 from protoleak.runtime.verdict import Verdict
-from protoleak.video.events import TrackAnswer, TrackVerdict
+from protoleak.video.events import TrackLabel, TrackVerdict
 
 
 class Evidence:
@@ -45,7 +45,7 @@ class Evidence:
         for name, score in verdict.scores.items():
             self._scores[name] = self._scores.get(name, 0.0) + score
 
-    def answer(self) -> TrackVerdict:
+    def verdict(self) -> TrackVerdict:
         """The track's verdict with the faces that there are: that of `DecisionRule` on mean scores and the merged
         p-value. "undecided" names no generator."""
         scores = {name: total / self._faces for name, total in self._scores.items()}
@@ -54,14 +54,14 @@ class Evidence:
         real_p_value = None
         if self._real_p_values is not None and self._faces:
             real_p_value = merged_p_value(self._real_p_values / self._faces)
-        verdict: TrackAnswer = "undecided"
+        label: TrackLabel = "undecided"
         if nearest is not None and self._faces >= self._minimum:
             # Merged p-values are twice their mean: so the mean must not exceed the level, as for one face.
             level = None if self._accusation_level is None else 2 * self._accusation_level
-            verdict = answer(p_value, real_p_value, nearest == self._real_class, self._alpha, level)
+            label = label_of(p_value, real_p_value, nearest == self._real_class, self._alpha, level)
         return TrackVerdict(
-            verdict=verdict,
-            generator=nearest if verdict == "known" else None,
+            label=label,
+            generator=nearest if label == "known" else None,
             nearest=nearest,
             p_value=p_value,
             real_p_value=real_p_value,

@@ -117,7 +117,7 @@ def test_verdicts_are_those_of_onnxruntime(tiny_bundle: Path) -> None:
     ours = protoleak.load(tiny_bundle, engine="openvino", threads=1)(pictures)
     reference = protoleak.load(tiny_bundle, engine="onnxruntime", threads=1)(pictures)
     for one, other in zip(ours, reference, strict=True):
-        assert (one.verdict, one.nearest) == (other.verdict, other.nearest)
+        assert (one.label, one.nearest) == (other.label, other.nearest)
         assert one.log_density == pytest.approx(other.log_density, rel=1e-4, abs=1e-4)
         assert one.engine.name == "openvino"
 

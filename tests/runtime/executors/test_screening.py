@@ -45,7 +45,7 @@ def test_verdicts_on_arrays_on_the_gpu_are_those_on_the_same_pixels_on_the_host(
     assert worker.log[before:].count("read") == 6  # for the SHA-256, and nothing else goes between host and GPU
     assert "upload" not in worker.since(before)
     for one, other, pixels in zip(on_device, host, images, strict=True):
-        assert (one.verdict, one.nearest, one.input) == (other.verdict, other.nearest, other.input)
+        assert (one.label, one.nearest, one.input) == (other.label, other.nearest, other.input)
         assert one.log_density == pytest.approx(other.log_density, rel=1e-4)
         assert one.input.sha256 == hashlib.sha256(pixels.tobytes()).hexdigest()
         assert one.engine.settings["noising"] == "on the GPU"
@@ -109,7 +109,7 @@ def test_tensorrt_takes_the_line_on_the_gpu_unless_the_kernel_cannot_hold_the_pl
     screener = protoleak.load(tiny_bundle, engine="tensorrt-rtx", engine_options=options)
     pictures = [picture(kind, 3) for kind in (0, 1, 2, None)]
     for one, other in zip(screener(pictures), protoleak.load(tiny_bundle, engine="onnxruntime")(pictures), strict=True):
-        assert (one.verdict, one.nearest) == (other.verdict, other.nearest)
+        assert (one.label, one.nearest) == (other.label, other.nearest)
         assert one.log_density == pytest.approx(other.log_density, rel=1e-4)
     settings = screener.engine.settings
     if fits:

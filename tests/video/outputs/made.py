@@ -18,7 +18,7 @@ from protoleak.runtime.verdict import (
     Verdict,
     Why,
 )
-from protoleak.video.events import BoxRecord, FaceEvent, TrackAnswer, TrackEvent, TrackVerdict
+from protoleak.video.events import BoxRecord, FaceEvent, TrackLabel, TrackEvent, TrackVerdict
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.run_record import RealFacesAccused, RunRecord
 from protoleak.video.sink import TrackedFace
@@ -53,7 +53,7 @@ def frame(index: int, timestamp: float, height: int = 48, width: int = 64) -> Fr
 
 
 def track_verdict(
-    verdict: TrackAnswer = "known", evidence: int = 3, p_value: float = 0.4, real_p_value: float = 0.02
+    verdict: TrackLabel = "known", evidence: int = 3, p_value: float = 0.4, real_p_value: float = 0.02
 ) -> TrackVerdict:
     return TrackVerdict(
         verdict=verdict,

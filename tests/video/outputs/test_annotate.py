@@ -18,7 +18,7 @@ from tests.paths import ROOT
 av = pytest.importorskip("av", reason="PyAV reads what was written")
 
 from protoleak.faces.base import Box  # noqa: E402
-from protoleak.video.events import TrackAnswer  # noqa: E402
+from protoleak.video.events import TrackLabel  # noqa: E402
 from protoleak.video.frames import SourceInfo  # noqa: E402
 from protoleak.video.outputs import encoder  # noqa: E402
 from protoleak.video.outputs.annotate import AnnotatedVideo  # noqa: E402
@@ -156,7 +156,7 @@ def test_a_source_without_a_frame_leaves_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", ["known", "real", "unknown", "undecided"])
-def test_the_box_is_where_the_face_is_in_the_colour_of_the_answer(tmp_path: Path, answer: TrackAnswer) -> None:
+def test_the_box_is_where_the_face_is_in_the_colour_of_the_answer(tmp_path: Path, answer: TrackLabel) -> None:
     path = tmp_path / "a.mp4"
     video = AnnotatedVideo(path, print)
     video.start(info())

@@ -129,7 +129,7 @@ def test_of_many_tracks_the_gravest_are_kept_and_the_others_counted() -> None:
         story.add(ended(number, track_verdict(answer)), None)
     assert len(story.tracks) == TRACKS_KEPT
     assert story.left_out == many - TRACKS_KEPT
-    assert sum(one.verdict.verdict == "known" for one in story.tracks.values()) == many // 10
+    assert sum(one.verdict.label == "known" for one in story.tracks.values()) == many // 10
     assert sum(story.answers.values()) == many
     assert f"{many - TRACKS_KEPT} further tracks" in page(story)
 

@@ -110,8 +110,8 @@ def test_the_answer_does_not_depend_on_the_order_of_the_faces_and_is_consistent(
     assert other.p_value == pytest.approx(answer.p_value)
     assert other.scores == pytest.approx(answer.scores)
     assert answer.evidence == len(faces)
-    assert (answer.verdict == "unknown") == (answer.p_value <= ALPHA)
-    assert (answer.generator is not None) == (answer.verdict == "known")
+    assert (answer.label == "unknown") == (answer.p_value <= ALPHA)
+    assert (answer.generator is not None) == (answer.label == "known")
     assert answer.nearest == max(answer.scores, key=lambda name: answer.scores[name])
     for name, score in answer.scores.items():
         assert score == pytest.approx(np.mean([scores[name] for _, scores in faces]))
@@ -121,13 +121,13 @@ def test_one_face_with_a_minimum_of_one_differs_from_its_own_verdict_only_in_the
     verdict: Verdict,
 ) -> None:
     answer = answer_of(verdict, [(0.4, verdict.scores)])
-    assert (answer.verdict, answer.generator, answer.nearest) == ("known", verdict.nearest, verdict.nearest)
+    assert (answer.label, answer.generator, answer.nearest) == ("known", verdict.nearest, verdict.nearest)
     assert (answer.scores, answer.p_value) == (verdict.scores, 0.8)
 
 
 def test_real_is_said_of_the_real_class_only(verdict: Verdict) -> None:
     faces = [(0.9, {"dawn": 1.0, "camera": 2.0}), (0.9, {"dawn": 1.5, "camera": 1.0})]
-    assert answer_of(verdict, faces).verdict == "real"
+    assert answer_of(verdict, faces).label == "real"
     assert answer_of(verdict, faces).generator is None
     assert answer_of(verdict, faces, real=None).generator == "camera"
 
@@ -138,8 +138,8 @@ def test_nothing_is_decided_below_the_minimum_evidence(verdict: Verdict) -> None
         verdict="undecided", generator=None, nearest=None, p_value=1.0, real_p_value=None, evidence=0, scores={}
     )
     one = answer_of(verdict, [(0.001, {"dawn": 1.0})], minimum=2)
-    assert (one.verdict, one.generator, one.nearest) == ("undecided", None, "dawn")
-    assert answer_of(verdict, [(0.001, {"dawn": 1.0})] * 2, minimum=2).verdict == "unknown"
+    assert (one.label, one.generator, one.nearest) == ("undecided", None, "dawn")
+    assert answer_of(verdict, [(0.001, {"dawn": 1.0})] * 2, minimum=2).label == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_a_generator_is_named_only_for_a_track_that_is_unusual_among_camera_orig
 ) -> None:
     faces = [(0.4, {"dawn": 2.0, "camera": 1.0})] * 3
     track = answer_of(verdict, faces, real_p_value=real_p_value)
-    assert (track.verdict, track.real_p_value) == (answer, merged if merged is None else pytest.approx(merged))
+    assert (track.label, track.real_p_value) == (answer, merged if merged is None else pytest.approx(merged))

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import cv2
 
 from protoleak.arrays import UInt8Array
-from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackAnswer, TrackEvent, TrackVerdict
+from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackLabel, TrackEvent, TrackVerdict
 from protoleak.video.outputs.verdict_style import LOOKS
 
 FACES_KEPT = 4  # of a track
@@ -50,7 +50,7 @@ class Point:
     """What one attributed face adds to the plots of its track: its own answer, and its track's with it."""
 
     timestamp: float
-    answer: TrackAnswer
+    answer: TrackLabel
     p_value: float
     track_p_value: float
     track_scores: dict[str, float]
@@ -91,20 +91,20 @@ class TrackStory:
     @property
     def rank(self) -> tuple[int, int]:
         """By which it is decided what to show in full: graver answers first, then those with more evidence."""
-        return LOOKS[self.verdict.verdict].weight, self.verdict.evidence
+        return LOOKS[self.verdict.label].weight, self.verdict.evidence
 
     @property
     def telling_face(self) -> KeptFace | None:
         """The best face whose own answer is the track's; the best of all where no kept one's is."""
         same = [face for face in self.faces if face.event.verdict.nearest == self.verdict.nearest]
-        agreeing = [face for face in same if face.event.verdict.verdict == self.verdict.verdict]
+        agreeing = [face for face in same if face.event.verdict.label == self.verdict.label]
         return next(iter([*agreeing, *same, *self.faces]), None)
 
     def add(self, event: FaceEvent, crop: UInt8Array | None) -> None:
         """An attributed face."""
         self.last, self.verdict = max(self.last, event.timestamp), event.track_verdict
         own, track = event.verdict, event.track_verdict
-        self.points.add(Point(event.timestamp, own.verdict, own.p_value, track.p_value, track.scores))
+        self.points.add(Point(event.timestamp, own.label, own.p_value, track.p_value, track.scores))
         worth = event.box.width * event.box.height * event.sharpness
         if crop is None or (len(self.faces) == FACES_KEPT and worth <= self.faces[-1].worth):
             return
@@ -154,7 +154,7 @@ class SourceStory:
 
     def _end(self, event: TrackEvent) -> None:
         verdict = event.track_verdict
-        self.answers[verdict.verdict] += 1
+        self.answers[verdict.label] += 1
         if verdict.generator is not None:
             self.generators[verdict.generator] += 1
         story = self.tracks.setdefault(

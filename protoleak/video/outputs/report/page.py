@@ -115,10 +115,10 @@ def _overview(tracks: Sequence[TrackStory], bands: Sequence[Band], end: float) -
         return '<p class="weak">There is none.</p>'
     rows = [
         Span(
-            f"track {story.track} {LOOKS[story.verdict.verdict].symbol}",
+            f"track {story.track} {LOOKS[story.verdict.label].symbol}",
             story.first,
             story.last,
-            f"var(--{story.verdict.verdict})",
+            f"var(--{story.verdict.label})",
             named(story.verdict),
         )
         for story in tracks

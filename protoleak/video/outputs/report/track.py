@@ -9,7 +9,7 @@ from html import escape
 from protoleak.reports.bar_plot import bars
 from protoleak.reports.line_plot import Axis, Band, Rule, Series, line_plot
 from protoleak.reports.page import Cell, table
-from protoleak.video.events import TrackAnswer, TrackVerdict
+from protoleak.video.events import TrackLabel, TrackVerdict
 from protoleak.video.outputs.report.collector import KeptFace, Point, TrackStory
 from protoleak.video.outputs.report.wording import verdict_words, why_words
 from protoleak.video.outputs.run_record import RunRecord
@@ -33,7 +33,7 @@ def track_section(story: TrackStory, run: RunRecord, bands: Sequence[Band]) -> s
     frames = "" if story.frames is None else f", in {story.frames:,} frames"
     seen = f"Seen from {time_words(story.first)} to {time_words(story.last)}{frames}."
     # Reasons and curves of an undecided track would look like an answer.
-    decided = verdict.verdict != "undecided"
+    decided = verdict.label != "undecided"
     reasons = f"{_why(telling)}{_plots(story, run, bands)}" if decided and telling else ""
     return (
         f'<section class="track" id="track-{story.track}"><h3>Track {story.track} {badge(verdict)}</h3>'
@@ -44,9 +44,9 @@ def track_section(story: TrackStory, run: RunRecord, bands: Sequence[Band]) -> s
 
 def badge(verdict: TrackVerdict) -> str:
     """The answer as a coloured plate, with a shape for those who don't see colours."""
-    look, answer = LOOKS[verdict.verdict], named(verdict)
-    text = f"known: {answer}" if verdict.verdict == "known" else answer
-    return f'<span class="badge {verdict.verdict}"><span aria-hidden="true">{look.symbol}</span> {escape(text)}</span>'
+    look, answer = LOOKS[verdict.label], named(verdict)
+    text = f"known: {answer}" if verdict.label == "known" else answer
+    return f'<span class="badge {verdict.label}"><span aria-hidden="true">{look.symbol}</span> {escape(text)}</span>'
 
 
 def time_words(seconds: float) -> str:
@@ -82,7 +82,7 @@ def _faces(faces: Sequence[KeptFace]) -> str:
 def _face(face: KeptFace) -> str:
     event = face.event
     own = event.verdict
-    answer = own.generator or own.verdict
+    answer = own.generator or own.label
     at = time_words(event.timestamp)
     alternative = f"Face of track {event.track} at {at}, alone judged {answer}"
     data = b64encode(face.jpeg).decode()
@@ -90,7 +90,7 @@ def _face(face: KeptFace) -> str:
     return (
         f'<figure><img src="data:image/jpeg;base64,{data}" alt="{escape(alternative)}" width="160" height="160">'
         f"<figcaption>{at}, frame {event.frame:,}<br>{size}<br>"
-        f"alone: {LOOKS[own.verdict].symbol} {escape(answer)}<br>p-value {own.p_value:.3f}</figcaption></figure>"
+        f"alone: {LOOKS[own.label].symbol} {escape(answer)}<br>p-value {own.p_value:.3f}</figcaption></figure>"
     )
 
 
@@ -150,7 +150,7 @@ def _plots(story: TrackStory, run: RunRecord, bands: Sequence[Band]) -> str:
 
 def _p_value_series(points: Sequence[Point]) -> list[Series]:
     series = [Series("the track, merged", [(point.timestamp, _drawn(point.track_p_value)) for point in points])]
-    answers: tuple[TrackAnswer, ...] = ("known", "unknown", "real")
+    answers: tuple[TrackLabel, ...] = ("known", "unknown", "real")
     for answer in answers:
         places = [(point.timestamp, _drawn(point.p_value)) for point in points if point.answer == answer]
         if places:
@@ -204,7 +204,7 @@ def _table(story: TrackStory) -> str:
     rows: list[Sequence[str | Cell]] = [
         [
             f"{time_words(event.timestamp)}, frame {event.frame:,}",
-            event.verdict.verdict,
+            event.verdict.label,
             event.verdict.nearest,
             f"{event.verdict.p_value:.3f}",
             f"{event.verdict.log_density:.4g}",

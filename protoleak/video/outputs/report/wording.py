@@ -14,13 +14,13 @@ def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> lis
         group: whose calibration pictures the faces' p-values are ranks among; None without an attributed face.
     """
     faces = "1 attributed face" if track.evidence == 1 else f"{track.evidence} attributed faces"
-    if track.verdict == "undecided":
+    if track.label == "undecided":
         return [
             f"There is no answer yet: {faces}, and {run.settings.get('minimum_evidence')} are the least for a verdict. "
             "An undecided track says nothing about the face."
         ]
     p_value = p_value_words(track, run, group)
-    if track.verdict == "known":
+    if track.label == "known":
         return [
             f"By the mean scores of {faces}, these pictures resemble most those made by {track.generator}, and the "
             f"merged p-value of {track.p_value:.3f}, above α = {run.alpha:g}, gives no reason to doubt that the bundle "
@@ -31,7 +31,7 @@ def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> lis
             "named so by mistake, and a generator that the bundle doesn't know can resemble one that it knows. "
             + accusations(run),
         ]
-    if track.verdict == "real":
+    if track.label == "real":
         return [
             f"By the mean scores of {faces}, these pictures resemble most the camera pictures that the bundle was "
             f"trained on, and the merged p-value of {track.p_value:.3f}, above α = {run.alpha:g}, gives no reason to "
