@@ -158,7 +158,7 @@ def reduced(dataset: Dataset, per_class: int | None, seed: int) -> Dataset:
 
 
 def gflop(source: str) -> float | None:
-    """Thousands of millions of floating-point operations of a picture of 256×256; None for what is no light encoder."""
+    """Thousands of millions of floating-point operations of an image of 256×256; None for what is no light encoder."""
     if not (Path(source) / "weights.safetensors").is_file():
         return None
     return LightEncoder.load(Path(source)).config.flops(REFERENCE_FLOP_IMAGE) / 1e9
@@ -245,7 +245,7 @@ def main() -> None:
         "notes": [
             f"load average {machine.load_average}: a busy machine makes times worse",
             "open-set AUROC: mean over the generators that no network has seen",
-            "end to end: an encoded picture in memory to its verdict, one at a time",
+            "end to end: an encoded image in memory to its verdict, one at a time",
         ],
         "encoders": results,
     }

@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from protoleak.bench import BenchmarkSettings, Report, Row, run_benchmark
-from protoleak.bench.inputs import drawn_pictures
+from protoleak.bench.inputs import drawn_images
 from protoleak.bench.tables import ROW_COLUMNS, STAGE_COLUMNS, facts, row_cells, stage_cells
+from protoleak.bundle import manifest as manifests
 from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, write_bundle
-from protoleak.bundle.bundle import manifest as manifests
 from protoleak.bundle.reader import NOISE_BANK, PROTOTYPES
 from protoleak.calibration.density import DensityModel
 from protoleak.calibration.heads import PrototypeHead
@@ -109,7 +109,7 @@ def random_bundle(folder: Path, model: TrainedModel) -> Path:
     example = torch.zeros(2, len(TIMESTEPS), model.attributor.config.in_channels, *config.latent_shape[1:])
     encoder = export_latent_encoder(model.latent_encoder, config.image_size)
     attributor = export_attributor(deployed, example)
-    pixels = [preprocess(open_image(picture).picture, config.image_size) for picture in drawn_pictures(2)]
+    pixels = [preprocess(open_image(image).image, config.image_size) for image in drawn_images(2)]
     quantiser = Quantiser(encoder, "latent_encoder", ({"image": each[None]} for each in pixels), "minmax")
     calibration = Calibration(np.linspace(-500, 0, 100), tuple(np.zeros(0) for _ in range(GENERATORS)), 1.0).to_bytes()
     manifest = manifests.Manifest(

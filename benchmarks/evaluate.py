@@ -2,7 +2,7 @@
 
 The bundle is evaluated as `protoleak evaluate` does it. With --ablations the parts are then taken away one at a time:
 with "switched" from the trained network at test time (minutes), with "retrained" by short trainings of their own on
-the latents of the pictures as deployed, all with the same settings and seed: compare these with one another only.
+the latents of the images as deployed, all with the same settings and seed: compare these with one another only.
 
     python benchmarks/evaluate.py BUNDLE --model MODEL --data ZOO/known --unknown ZOO/unknown --real PHOTOGRAPHS \\
         --auxiliary ZOO/auxiliary --ablations switched,retrained --epochs 4 --json benchmarks/results/evaluation.json
@@ -31,7 +31,7 @@ from protoleak.environment.machine import describe_machine
 from protoleak.errors import CheckpointError, DatasetError, ProtoleakError
 from protoleak.evaluation import EvaluationSettings, Report, evaluate_bundle
 from protoleak.evaluation.bootstrap import Resamples
-from protoleak.evaluation.images import read_pictures
+from protoleak.evaluation.images import read_images
 from protoleak.evaluation.tables import brief, estimate, first_line
 from protoleak.export.images import in_order_of
 from protoleak.images.perturbations import OPERATORS
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
         engine=arguments.engine,
         alpha=arguments.alpha,
         operators=() if arguments.no_operators else tuple(OPERATORS),
-        pictures_per_class=arguments.pictures,
+        images_per_class=arguments.images,
         resamples=arguments.bootstrap,
         seed=arguments.seed,
     )
@@ -135,7 +135,7 @@ NOTES = [
     "with head, open-set rule and conformal thresholds fitted anew for each",
     "what is switched at test time was there in training, so the loss shows what the trained weights lean on, not what "
     "a network would be that never had it; rows that are trained again show that",
-    "short trainings see the pictures as deployed only, without views and without a folder of negatives: compare them "
+    "short trainings see the images as deployed only, without views and without a folder of negatives: compare them "
     "with one another, not with the trained model",
 ]
 
@@ -154,19 +154,19 @@ def ablate(
         raise SystemExit("--ablations needs --auxiliary, the generators that the bundle's density is contrasted with")
     head = known_head(manifest.head)
     dataset = in_order_of(manifest.generators, read_dataset(settings.data, manifest.real_class))
-    pictures = read_pictures(manifest, settings).all
+    images = read_images(manifest, settings).all
     encoded = encode(
         model.latent_encoder,
         dataset,
-        pictures,
+        images,
         model.config.image_size,
         arguments.cache,
         show,
         arguments.auxiliary,
     )
     if not len(encoded.splits["calibration"].labels):
-        raise DatasetError(f"{settings.data} has no calibration picture: thresholds cannot be fitted")
-    resamples = Resamples([picture.source for picture in encoded.pictures], settings.resamples, settings.seed)
+        raise DatasetError(f"{settings.data} has no calibration image: thresholds cannot be fitted")
+    resamples = Resamples([image.source for image in encoded.images], settings.resamples, settings.seed)
     judge = Judge(manifest, encoded, resamples, settings.alpha)
     if "switched" in wanted:
         for row in switched(model, judge, encoded, head):
@@ -233,7 +233,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--auxiliary", type=Path, help="generators that the model learnt and never names")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--alpha", type=float, default=0.05)
-    parser.add_argument("--pictures", type=int, default=20, help="per class, through every operator")
+    parser.add_argument("--images", type=int, default=20, help="per class, through every operator")
     parser.add_argument("--bootstrap", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-evaluation", action="store_true", help="ablations alone")

@@ -48,7 +48,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
         cpu_seconds_elsewhere: the process's total less their sum: threads of the codec, of OpenCV and of the engine.
         latency: decoded to verdict, in seconds; None where no face was attributed.
         verdicts: attributed faces.
-        face_seconds: how long faces were in the picture, added up over tracks.
+        face_seconds: how long faces were in the image, added up over tracks.
     """
 
     width: int

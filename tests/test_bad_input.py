@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from protoleak.cli.app import main
-from tests.tiny_bundle import picture
+from tests.tiny_bundle import make_image
 
 
 def header_only_png(width: int, height: int) -> bytes:
@@ -28,7 +28,7 @@ def header_only_png(width: int, height: int) -> bytes:
 
 
 def image() -> Image.Image:
-    return Image.fromarray(picture(0, 1))
+    return Image.fromarray(make_image(0, 1))
 
 
 def truncated(path: Path) -> None:

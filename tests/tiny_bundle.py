@@ -2,7 +2,7 @@
 
 The latent encoder is one strided convolution; the attributor has every stage of the real one (shared encoder, gate,
 temporal attention, prototypes, log-sum-exp, kernel density). Prototypes, density and calibration come from running the
-graph on seeded pictures of three kinds, so verdicts are real answers.
+graph on seeded images of three kinds, so verdicts are real answers.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from protoleak.bundle.bundle import bundle as bundles
-from protoleak.bundle.bundle import manifest as manifests
-from protoleak.bundle.bundle import reader as bundle_files
+from protoleak.bundle import bundle as bundles
+from protoleak.bundle import manifest as manifests
+from protoleak.bundle import reader as bundle_files
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.runtime.conformal import real_margin
 from protoleak.runtime.engines import Graph, open_engine
@@ -29,7 +29,7 @@ EMBEDDING, PROTOTYPES, CALIBRATION_IMAGES = 24, 2, 60
 NAMES = ["embedding", "gate", "timestep_weight", "prototype_distance", "class_score", "log_density"]
 
 
-def picture(kind: int | None, seed: int, height: int = 80, width: int = 72) -> np.ndarray:
+def make_image(kind: int | None, seed: int, height: int = 80, width: int = 72) -> np.ndarray:
     """uint8 [height, width, 3]: noise about the colour of one class; None for a kind that no class has."""
     generator = np.random.default_rng([seed, 99 if kind is None else kind])
     colour = (250, 250, 20) if kind is None else COLOURS[kind]
@@ -147,7 +147,7 @@ def tiny_bundle_files() -> tuple[manifests.Manifest, dict[str, bytes]]:
     encode = open_engine("onnxruntime", Graph("latent encoder", encoder, ("z0",)), threads=1)
 
     def outputs(model: bytes, kind: int, first: int, count: int) -> dict[str, np.ndarray]:
-        images = np.stack([picture(kind, first + i, IMAGE_SIZE, IMAGE_SIZE) for i in range(count)])
+        images = np.stack([make_image(kind, first + i, IMAGE_SIZE, IMAGE_SIZE) for i in range(count)])
         z_t = noised_latents(encode.run({"image": images})["z0"], noise, *factors, COMPONENTS)
         return open_engine("onnxruntime", Graph("attributor", model, tuple(NAMES)), threads=1).run({"z_t": z_t})
 

@@ -1,1 +1,1 @@
-"""Controlled generators: pipelines that re-make the same pictures, and nothing else tells their outputs apart."""
+"""Controlled generators: pipelines that re-make the same images, and nothing else tells their outputs apart."""

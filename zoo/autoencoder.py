@@ -14,19 +14,19 @@ BATCH = 8
 
 
 class Autoencoder:
-    """Encoder and decoder as ONNX: pictures uint8 [n, 256, 256, 3] ↔ latents float32 [n, C, 32, 32]."""
+    """Encoder and decoder as ONNX: images uint8 [n, 256, 256, 3] ↔ latents float32 [n, C, 32, 32]."""
 
     def __init__(self, encoder: Path, decoder: Path) -> None:
         providers = ["CPUExecutionProvider"]
         self._encoder = onnxruntime.InferenceSession(str(encoder), providers=providers)
         self._decoder = onnxruntime.InferenceSession(str(decoder), providers=providers)
 
-    def encode(self, pictures: UInt8Array, description: str) -> Float32Array:
+    def encode(self, images: UInt8Array, description: str) -> Float32Array:
         """In batches, with a progress bar of that description."""
         name = self._encoder.get_inputs()[0].name
         parts = []
-        for start in track(range(0, len(pictures), BATCH), description=description):
-            scaled = pictures[start : start + BATCH].transpose(0, 3, 1, 2).astype(np.float32) / 255
+        for start in track(range(0, len(images), BATCH), description=description):
+            scaled = images[start : start + BATCH].transpose(0, 3, 1, 2).astype(np.float32) / 255
             parts.append(self._encoder.run(None, {name: scaled})[0])
         return np.concatenate(parts)
 

@@ -18,7 +18,7 @@ WIDTHS = (512, 256, 128, 64)
 
 
 def new_generator() -> nn.Sequential:
-    """The untrained generator: noise float32 [N, 100, 1, 1] → picture float32 [N, 3, 64, 64] in [-1, 1]."""
+    """The untrained generator: noise float32 [N, 100, 1, 1] → image float32 [N, 3, 64, 64] in [-1, 1]."""
     layers: list[nn.Module] = []
     channels = LATENT_SIZE
     for index, width in enumerate(WIDTHS):
@@ -42,6 +42,6 @@ def faces(weights: Path, count: int, seed: int) -> npt.NDArray[np.uint8]:
     """`count` faces: uint8 [count, 64, 64, 3], RGB."""
     noise = torch.randn(count, LATENT_SIZE, 1, 1, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        pictures = (load_generator(weights)(noise) + 1) / 2
-    pixels: npt.NDArray[np.uint8] = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        images = (load_generator(weights)(noise) + 1) / 2
+    pixels: npt.NDArray[np.uint8] = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
     return pixels

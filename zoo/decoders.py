@@ -1,6 +1,6 @@
 """Small decoders of a diffusion latent space that differ only in how they up-sample.
 
-Each is trained to invert the same encoder on the same pictures. What tells their outputs apart is what the method looks
+Each is trained to invert the same encoder on the same images. What tells their outputs apart is what the method looks
 for: the trace of the pipeline, not the content.
 """
 
@@ -54,7 +54,7 @@ class Upsample(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latent float32 [N, C, 32, 32] → picture float32 [N, 3, 256, 256] in [0, 1]."""
+    """Latent float32 [N, C, 32, 32] → image float32 [N, 3, 256, 256] in [0, 1]."""
 
     def __init__(self, kind: Upsampling, latent_channels: int, widths: tuple[int, int, int] = (96, 64, 32)) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Decoder(nn.Module):
 def train_decoder(
     kind: Upsampling,
     latents: npt.NDArray[np.float16],
-    pictures: npt.NDArray[np.uint8],
+    images: npt.NDArray[np.uint8],
     steps: int,
     batch_size: int,
     seed: int,
@@ -90,7 +90,7 @@ def train_decoder(
     out: Path,
     start: Path | None = None,
 ) -> float:
-    """Trains one decoder on latents [n, C, 32, 32] and their pictures uint8 [n, 256, 256, 3].
+    """Trains one decoder on latents [n, C, 32, 32] and their images uint8 [n, 256, 256, 3].
 
     Args:
         start: weights of a trained decoder to start from, disturbed by noise of the seed; None for fresh weights.
@@ -114,10 +114,10 @@ def train_decoder(
         for step in range(steps):
             chosen = torch.randint(len(latents), (batch_size,), generator=generator).numpy()
             latent = torch.from_numpy(latents[chosen].astype(np.float32))
-            target = torch.from_numpy(pictures[chosen]).permute(0, 3, 1, 2).float() / 255
+            target = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).float() / 255
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                picture = decoder(latent.contiguous(memory_format=torch.channels_last))
-            error = picture.float() - target
+                image = decoder(latent.contiguous(memory_format=torch.channels_last))
+            error = image.float() - target
             # Pixels alone give blur; the differences between neighbours ask for the edges as well.
             edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
             loss = error.abs().mean() + edges

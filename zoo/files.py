@@ -1,4 +1,4 @@
-"""How the zoo's pictures are stored: alike in everything but the picture.
+"""How the zoo's images are stored: alike in everything but the image.
 
 Same codec, quality, chroma sampling, size, marker sequence and length for every file, so that nothing but pixels can
 tell one class from another. The length is levelled with two comment segments, which decoders skip.
@@ -20,10 +20,10 @@ SEGMENT_HEADER = 4  # marker and length
 LONGEST_SEGMENT = 2 + 0xFFFF
 
 
-def write_picture(picture: npt.NDArray[np.uint8], path: Path) -> None:
+def write_image(image: npt.NDArray[np.uint8], path: Path) -> None:
     """Writes uint8 [h, w, 3] as JPEG of `FILE_LENGTH` bytes without metadata."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
+    Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(levelled(buffer.getvalue(), FILE_LENGTH))
 

@@ -1,6 +1,6 @@
-"""Whether anything but the picture tells the classes apart: a classifier on what a file's format says.
+"""Whether anything but the image tells the classes apart: a classifier on what a file's format says.
 
-It sees each file's length, the picture's size, the quantisation and Huffman tables, the sampling factors and the order
+It sees each file's length, the image's size, the quantisation and Huffman tables, the sampling factors and the order
 of the markers, and no pixel. Where formats are alike it can do no better than chance.
 """
 
@@ -28,16 +28,16 @@ class FormatCheck(msgspec.Struct, frozen=True):
     """How well the classes are told apart by format.
 
     Attributes:
-        balanced_accuracy: mean recall over classes, of pictures that the classifier wasn't fitted on.
+        balanced_accuracy: mean recall over classes, of images that the classifier wasn't fitted on.
         chance: one over the number of classes.
-        classes, pictures: how many.
+        classes, images: how many.
         distinct_formats: how many different feature vectors there are.
     """
 
     balanced_accuracy: float
     chance: float
     classes: int
-    pictures: int
+    images: int
     distinct_formats: int
 
     @property
@@ -49,12 +49,12 @@ def check_format(classes: Mapping[str, Sequence[Path]]) -> FormatCheck:
     """Cross-validated balanced accuracy of a decision tree on format alone.
 
     Raises:
-        DatasetError: a file is no JPEG, or a class has fewer pictures than there are folds.
+        DatasetError: a file is no JPEG, or a class has fewer images than there are folds.
     """
     labels = np.concatenate([[index] * len(paths) for index, paths in enumerate(classes.values())])
     few = [name for name, paths in classes.items() if len(paths) < FOLDS]
     if few:
-        raise DatasetError(f"fewer than {FOLDS} pictures of {', '.join(few)}: the format check needs as many per class")
+        raise DatasetError(f"fewer than {FOLDS} images of {', '.join(few)}: the format check needs as many per class")
     features = np.array([format_features(path) for paths in classes.values() for path in paths])
     # Balanced weights: otherwise features without information give the largest class, and what differs may go unused.
     tree = DecisionTreeClassifier(class_weight="balanced", random_state=0)
@@ -69,15 +69,15 @@ def check_format(classes: Mapping[str, Sequence[Path]]) -> FormatCheck:
 def format_features(path: Path) -> list[float]:
     """What a JPEG file says besides its pixels: as many numbers for every file.
 
-    How much of a file is comment is left out. It says how long the picture's own data is, which is content: flat
-    pictures compress better.
+    How much of a file is comment is left out. It says how long the image's own data is, which is content: flat
+    images compress better.
 
     Raises:
         DatasetError: it is no JPEG.
     """
     content = path.read_bytes()
     if content[:2] != b"\xff\xd8":
-        raise DatasetError(f"{path} is no JPEG: the zoo's pictures all are")
+        raise DatasetError(f"{path} is no JPEG: the zoo's images all are")
     markers: list[int] = []
     tables: dict[int, int] = {QUANTISATION: 0, HUFFMAN: 0}
     frame, metadata, position = [0] * 15, 0, 2

@@ -60,7 +60,7 @@ class Gan:
 
 @dataclass(frozen=True)
 class Generator:
-    """One class of pictures.
+    """One class of images.
 
     Attributes:
         name: its folder.
@@ -80,7 +80,7 @@ REAL = "real"
 SIBLINGS_OF: tuple[Upsampling, ...] = ("nearest", "transposed")
 
 GENERATORS = (
-    Generator(REAL, "known", Original(synthetic=False), "crops of camera pictures"),
+    Generator(REAL, "known", Original(synthetic=False), "crops of camera images"),
     Generator("stable_diffusion_3", "known", Original(synthetic=True), "crops of Stable Diffusion 3 portraits"),
     Generator("dcgan_digiface", "known", Gan(), "faces of a DCGAN, 64×64 pixels, enlarged"),
     Generator("flux2_tae", "known", Reconstruction(), "the tiny FLUX.2 autoencoder's own decoder"),

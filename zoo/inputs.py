@@ -31,7 +31,7 @@ class Inputs:
 
 
 def read_sources(data: Path, settings: ZooSettings) -> list[Source]:
-    """The source pictures, collection by collection, in order of name.
+    """The source images, collection by collection, in order of name.
 
     Raises:
         DatasetError: a collection is missing or empty.

@@ -1,4 +1,4 @@
-"""Trains the zoo's networks on crops of the training split's pictures and of photographs. Results are files."""
+"""Trains the zoo's networks on crops of the training split's images and of photographs. Results are files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.settings import ZooSettings
 from zoo.sources import Source
 from zoo.steps import Measured
 
-SMALLEST_CROP = 0.3  # of a picture's short side
+SMALLEST_CROP = 0.3  # of an image's short side
 CROPS, LATENTS = "training_crops.npy", "training_latents.npy"
 
 
@@ -32,7 +32,7 @@ def make_training_latents(
     )
     np.save(work / CROPS, crops)
     np.save(work / LATENTS, autoencoder.encode(crops, "latents to train on").astype(np.float16))
-    return {"pictures": len(crops)}
+    return {"images": len(crops)}
 
 
 def make_decoder(kind: Upsampling, sibling: int, settings: ZooSettings, work: Path) -> Measured:

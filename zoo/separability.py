@@ -85,7 +85,7 @@ def class_scores(network: Attributor, noising: Noising, z0: torch.Tensor) -> Flo
 def pairs(
     scores: Float32Array, labels: npt.NDArray[np.int64], known: Sequence[str], unknown: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """AUROC of the difference of two classes' scores on the pictures of the two, of each unknown against each known.
+    """AUROC of the difference of two classes' scores on the images of the two, of each unknown against each known.
 
     Args:
         scores: float32 [n, K], of the known classes, then the unknown.

@@ -12,12 +12,12 @@ class ZooSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         seed: of crops, noise, initial weights and batches.
-        sources_per_collection: how many pictures of each collection are used, in order of name; None for all.
+        sources_per_collection: how many images of each collection are used, in order of name; None for all.
         crops_per_source, crops_per_photograph: random crops that decoders and denoiser are trained on.
         decoder_steps, denoiser_steps: optimiser steps of each decoder, and of the denoiser.
         sibling_steps: optimiser steps of a sibling, after its decoder's weights were disturbed.
         every_auxiliary: auxiliary generators re-make one in so many of the training sources.
-        negatives_per_photograph: pictures of no class that each photograph gives.
+        negatives_per_photograph: images of no class that each photograph gives.
         precision: of training arithmetic; "bf16" halves the time or better on processors with bfloat16 instructions
             and is slower on others.
     """

@@ -1,6 +1,6 @@
-"""The pictures that all generators start from, and which split each belongs to.
+"""The images that all generators start from, and which split each belongs to.
 
-A source picture belongs to one split, and so does everything that is made from it (crops, reconstructions), so that no
+A source image belongs to one split, and so does everything that is made from it (crops, reconstructions), so that no
 content is shared between training, calibration and test.
 """
 
@@ -23,7 +23,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 @dataclass(frozen=True)
 class Source:
-    """One picture, the collection it comes from, and its split."""
+    """One image, the collection it comes from, and its split."""
 
     path: Path
     collection: str
@@ -36,7 +36,7 @@ class Source:
 
 
 def split_of(name: str) -> str:
-    """The split of a picture: a fixed function of its name, uniform in [0, 1) cut at the shares."""
+    """The split of an image: a fixed function of its name, uniform in [0, 1) cut at the shares."""
     position = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
     for split, share in SPLIT_SHARES:
         if position < share:
@@ -46,14 +46,14 @@ def split_of(name: str) -> str:
 
 
 def read_collection(folder: Path, collection: str) -> list[Source]:
-    """All pictures of one folder, sorted by name.
+    """All images of one folder, sorted by name.
 
     Raises:
         DatasetError: there is none.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise DatasetError(f"{folder} holds no picture: give the folder that has the collection {folder.name}")
+        raise DatasetError(f"{folder} holds no image: give the folder that has the collection {folder.name}")
     return [Source(path, collection, split_of(f"{collection}/{path.name}")) for path in paths]
 
 
@@ -63,7 +63,7 @@ def photographs(folder: Path) -> Iterator[Path]:
     Backgrounds under free licences come as photographs and as vector art. Drawings are told apart by their few colours.
     """
     for path in sorted(folder.rglob("*.jpg")):
-        with Image.open(path) as picture:
-            small = np.asarray(picture.convert("RGB").resize((128, 128), Image.Resampling.BOX))
+        with Image.open(path) as image:
+            small = np.asarray(image.convert("RGB").resize((128, 128), Image.Resampling.BOX))
         if len(np.unique(small.reshape(-1, 3), axis=0)) > 4000:
             yield path

@@ -3,7 +3,7 @@
 OUT/known/<generator>/, OUT/known/Split.json        what a model is trained, calibrated and tested on
 OUT/unknown/<generator>/, OUT/unknown/Split.json    generators that no model may be trained on, split alike
 OUT/auxiliary/<generator>/                          generators to train with that are never named; training split only
-OUT/negatives/                                      pictures of no class
+OUT/negatives/                                      images of no class
 OUT/zoo.json                                        how it was made
 OUT/work/                                           networks, latents and the record of each step
 """
@@ -25,9 +25,9 @@ from zoo.autoencoder import Autoencoder
 from zoo.decoders import Upsampling
 from zoo.format_check import check_format
 from zoo.generators import GENERATORS, PARTS, REAL, DecoderOf, Gan, Generator
+from zoo.images import for_training, load_content, make_content, make_images, make_negatives
 from zoo.inputs import Inputs, read_sources
 from zoo.networks import make_decoder, make_denoiser, make_training_latents
-from zoo.pictures import for_training, load_content, make_content, make_negatives, make_pictures
 from zoo.settings import ZooSettings
 from zoo.sources import SPLITS, Source, photographs, split_of
 from zoo.steps import Measured, Steps, write_json
@@ -56,7 +56,7 @@ def build_zoo(inputs: Inputs, settings: ZooSettings, out: Path, generators: Sequ
 
     steps.run("training_latents", partial(make_training_latents, autoencoder, sources, backgrounds, settings, work))
     used = {(g.pipeline.upsampling, g.pipeline.sibling) for g in generators if isinstance(g.pipeline, DecoderOf)}
-    # A decoder before its siblings, which start from its weights, whether or not it has pictures of its own.
+    # A decoder before its siblings, which start from its weights, whether or not it has images of its own.
     for kind, sibling in sorted(used | {(kind, 0) for kind, _ in used}):
         steps.run(step_of(kind, sibling), partial(make_decoder, kind, sibling, settings, work))
     steps.run("denoiser", partial(make_denoiser, settings, work))
@@ -65,8 +65,8 @@ def build_zoo(inputs: Inputs, settings: ZooSettings, out: Path, generators: Sequ
     for generator in generators:
         folder = folder_of(generator, out)
         of = for_training(content, settings.every_auxiliary) if generator.part == AUXILIARY else content
-        make = partial(make_pictures, generator, of, autoencoder, inputs.dcgan, settings, work, folder)
-        steps.run(f"pictures_{generator.name}", make)
+        make = partial(make_images, generator, of, autoencoder, inputs.dcgan, settings, work, folder)
+        steps.run(f"images_{generator.name}", make)
     steps.run("negatives", partial(make_negatives, backgrounds, settings, out / NEGATIVES))
     for part in SPLIT_PARTS:
         names = [generator.name for generator in generators if generator.part == part]
@@ -76,7 +76,7 @@ def build_zoo(inputs: Inputs, settings: ZooSettings, out: Path, generators: Sequ
 
 
 def folder_of(generator: Generator, out: Path) -> Path:
-    """Where a generator's pictures lie."""
+    """Where a generator's images lie."""
     return out / generator.part / generator.name
 
 
@@ -86,7 +86,7 @@ def step_of(kind: Upsampling, sibling: int) -> str:
 
 
 def split_of_folders(folder: Path, names: Sequence[str], sources: Sequence[Source]) -> Split:
-    """Names of files per split and class: a picture's split is its source's, or its own where it has no source."""
+    """Names of files per split and class: an image's split is its source's, or its own where it has no source."""
     by_name = {source.name: source.split for source in sources}
     split: Split = {name: {generator: [] for generator in names} for name in SPLITS}
     for generator in names:
@@ -150,8 +150,8 @@ def _report(settings: ZooSettings, generators: Sequence[Generator], steps: Steps
             "settings": msgspec.to_builtins(settings),
             "machine": begun["machine"],
             "real": REAL,
-            "generators": [{**_described(g), "pictures": counts[g.name]} for g in generators],
-            "negatives": int(records["negatives"]["pictures"]),
+            "generators": [{**_described(g), "images": counts[g.name]} for g in generators],
+            "negatives": int(records["negatives"]["images"]),
             "decoders": {
                 name: record["mean_absolute_error"] for name, record in records.items() if name.startswith("decoder_")
             },

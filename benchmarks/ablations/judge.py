@@ -20,9 +20,9 @@ from protoleak.evaluation import measures
 from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.predictions import Outputs
 from protoleak.export.report import VariantOutputs
-from protoleak.runtime.decision import Decision, answer
+from protoleak.runtime.decision import Decision
 
-# That a picture is unlike camera originals before a generator is named: at which level that is asked for.
+# That an image is unlike camera originals before a generator is named: at which level that is asked for.
 UNLIKE_CAMERAS = "unlike camera originals"
 Level = Literal["as deployed", "at α", "not asked for"]
 DEFAULT_LEVEL: Level = "as deployed"
@@ -32,7 +32,7 @@ NOT_ASKED: Level = "not asked for"
 
 @dataclass(frozen=True)
 class Judge:
-    """Measures rows on the same pictures with the same resamples."""
+    """Measures rows on the same images with the same resamples."""
 
     manifest: Manifest
     encoded: Encoded
@@ -92,7 +92,7 @@ class Judge:
         found = score(measured)
         decisions = found.decisions(calibration, generators, real, self.alpha)
         outputs = Outputs(
-            self.encoded.pictures,
+            self.encoded.images,
             np.asarray(found.class_score, dtype=np.float64),
             None,
             np.asarray(found.log_density, dtype=np.float64),
@@ -106,7 +106,7 @@ class Judge:
             return decision.label
         nearest_is_real = decision.nearest == self.manifest.real_class
         asked = None if level == NOT_ASKED else self.alpha
-        return answer(decision.p_value, decision.real_p_value, nearest_is_real, self.alpha, asked)
+        return label_of(decision.p_value, decision.real_p_value, nearest_is_real, self.alpha, asked)
 
     def _measured(self, row: Row, outputs: Outputs) -> Row:
         known, unknown, real = (outputs.of_kind(kind) for kind in ("known", "unknown", "real"))
@@ -123,7 +123,7 @@ class Judge:
             changes["auroc_unknown"] = None if together.open_set is None else together.open_set.auroc
             changes["auroc_per_unknown"] = {
                 name: None if against.open_set is None else against.open_set.auroc.value
-                for name in dict.fromkeys(picture.folder for picture in unknown.pictures)
+                for name in dict.fromkeys(image.folder for image in unknown.images)
                 for against in [
                     measures.unknown_generator(
                         known, unknown.of_kind("unknown", name), self.manifest, Resamples(outputs.sources, 0, 0)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from protoleak.arrays import Float32Array
 from protoleak.dataset import Dataset, auxiliary_images
-from protoleak.evaluation.images import Picture
+from protoleak.evaluation.images import Image
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.training.latents import encode_images
 
@@ -20,7 +20,7 @@ SPLITS = ("train", "validation", "calibration")
 
 @dataclass(frozen=True)
 class Part:
-    """Latents float32 [n, C, h, w] of some pictures, as deployed, and their classes int64 [n] (-1 for none)."""
+    """Latents float32 [n, C, h, w] of some images, as deployed, and their classes int64 [n] (-1 for none)."""
 
     z0: Float32Array
     labels: npt.NDArray[np.int64]
@@ -32,27 +32,27 @@ class Encoded:
 
     Attributes:
         splits: of SPLITS.
-        measured: the pictures of the test, the unknown generators and the real photographs.
-        pictures: of `measured`, in its order.
+        measured: the images of the test, the unknown generators and the real photographs.
+        images: of `measured`, in its order.
         auxiliary: of generators that are learnt and never named; None without any.
     """
 
     splits: dict[str, Part]
     measured: Part
-    pictures: tuple[Picture, ...]
+    images: tuple[Image, ...]
     auxiliary: Part | None = None
 
 
 def encode(
     encoder: LatentEncoder,
     dataset: Dataset,
-    pictures: Sequence[Picture],
+    images: Sequence[Image],
     image_size: int,
     cache: Path | None,
     progress: Callable[[str, int, int], None],
     auxiliary: Path | None = None,
 ) -> Encoded:
-    """Encodes the splits of a data set and the pictures to measure on; unreadable files are left out.
+    """Encodes the splits of a data set and the images to measure on; unreadable files are left out.
 
     Args:
         auxiliary: a folder with a folder per auxiliary generator.
@@ -69,10 +69,10 @@ def encode(
     for name in SPLITS:
         samples = getattr(dataset, name)
         splits[name], _ = part(name, [sample.path for sample in samples], [sample.label for sample in samples])
-    measured, kept = part("test", [one.path for one in pictures], [one.label for one in pictures])
+    measured, kept = part("test", [one.path for one in images], [one.label for one in images])
     others = None
     if auxiliary is not None:
         of_each = enumerate(auxiliary_images(auxiliary, dataset).values())
         images = [(path, label) for label, paths in of_each for path in paths]
         others, _ = part("auxiliary", [path for path, _ in images], [label for _, label in images])
-    return Encoded(splits, measured, tuple(pictures[index] for index in kept), others)
+    return Encoded(splits, measured, tuple(images[index] for index in kept), others)

@@ -46,7 +46,7 @@ class Embedded:
 def embed_all(
     network: Attributor, noising: Noising, encoded: Encoded, switches: Switches
 ) -> tuple[dict[str, Embedded], Embedded]:
-    """Of every split (and of "auxiliary" where there are such generators), and of the pictures to measure on."""
+    """Of every split (and of "auxiliary" where there are such generators), and of the images to measure on."""
     parts = encoded.splits if encoded.auxiliary is None else encoded.splits | {"auxiliary": encoded.auxiliary}
     splits = {name: embed(network, noising, part, switches) for name, part in parts.items()}
     return splits, embed(network, noising, encoded.measured, switches)

@@ -21,9 +21,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
             "fitted again": only head or density are others; "trained again": a short training of its own, to be
             compared with the row "as it is" of that training alone. Head, density and thresholds always follow.
         error: why there are no numbers.
-        auroc_unknown: known test pictures against all unknown generators together.
+        auroc_unknown: known test images against all unknown generators together.
         auroc_per_unknown: against each.
-        auroc_real: known generators' pictures against the real photographs, by log density.
+        auroc_real: known generators' images against the real photographs, by log density.
         real_accused, unknown_rejected, false_rejection, withheld: at α, as `protoleak evaluate` has them.
     """
 

@@ -71,7 +71,7 @@ def train_variation(
     classes: int,
     progress: Callable[[Progress], None],
 ) -> tuple[Attributor, Noising]:
-    """Trains one on the latents of the pictures as deployed: no views and no negatives from a folder."""
+    """Trains one on the latents of the images as deployed: no views and no negatives from a folder."""
     settings = msgspec.structs.replace(base, **variation.settings)
     train, validation = encoded.splits["train"], encoded.splits["validation"]
     latent_shape = (train.z0.shape[1], train.z0.shape[2], train.z0.shape[3])

@@ -14,20 +14,20 @@ BATCH = 8
 
 
 def answers(
-    screener: Screener, pictures: Sequence[Labelled], progress: Callable[[int], None] = lambda _: None
+    screener: Screener, images: Sequence[Labelled], progress: Callable[[int], None] = lambda _: None
 ) -> list[Answer | None]:
-    """Verdict and generator of each picture, in order; None for one that gave none.
+    """Verdict and generator of each image, in order; None for one that gave none.
 
     Args:
         progress: told how many are done.
     """
-    return list(_answers(screener, pictures, progress))
+    return list(_answers(screener, images, progress))
 
 
 def _answers(
-    screener: Screener, pictures: Sequence[Labelled], progress: Callable[[int], None]
+    screener: Screener, images: Sequence[Labelled], progress: Callable[[int], None]
 ) -> Iterator[Answer | None]:
-    paths = [picture.path for picture in pictures]
+    paths = [image.path for image in images]
     for done, outcome in enumerate(screener.each(paths, batch_size=BATCH), start=1):
         progress(done)
         yield (outcome.label, outcome.generator) if isinstance(outcome, Verdict) else None
@@ -35,7 +35,7 @@ def _answers(
 
 def judge(
     name: tuple[str, str, str],
-    pictures: Sequence[Labelled],
+    images: Sequence[Labelled],
     given: Sequence[Answer | None],
     real_class: str | None,
     reference: tuple[str, Sequence[Answer | None]] | None = None,
@@ -43,22 +43,20 @@ def judge(
     """Compares verdicts with labels.
 
     Right is: a camera original that is called real (by a bundle without a camera class: unknown), a known generator's
-    picture with its own name, and an unknown generator's that is called unknown.
+    image with its own name, and an unknown generator's that is called unknown.
 
     Args:
         name: engine, variant and precision.
-        given: one answer per picture.
+        given: one answer per image.
         real_class: the bundle's, or None.
-        reference: another's name and answers to the same pictures.
+        reference: another's name and answers to the same images.
     """
     engine, variant, precision = name
-    pairs = [(picture, answer) for picture, answer in zip(pictures, given, strict=True) if answer is not None]
-    right = [_is_right(picture, answer, real_class) for picture, answer in pairs]
+    pairs = [(image, answer) for image, answer in zip(images, given, strict=True) if answer is not None]
+    right = [_is_right(image, answer, real_class) for image, answer in pairs]
 
     def verdicts(kind: Kind) -> Verdicts | None:
-        chosen = [
-            (answer[0], good) for (picture, answer), good in zip(pairs, right, strict=True) if picture.kind == kind
-        ]
+        chosen = [(answer[0], good) for (image, answer), good in zip(pairs, right, strict=True) if image.kind == kind]
         if not chosen:
             return None
         counts = {name: sum(verdict == name for verdict, _ in chosen) for name in ("known", "real", "unknown")}
@@ -81,10 +79,10 @@ def judge(
     )
 
 
-def _is_right(picture: Labelled, answer: Answer, real_class: str | None) -> bool:
+def _is_right(image: Labelled, answer: Answer, real_class: str | None) -> bool:
     verdict, generator = answer
-    if picture.kind == "camera":
+    if image.kind == "camera":
         return verdict == ("unknown" if real_class is None else "real")
-    if picture.kind == "generator":
-        return generator == picture.folder
+    if image.kind == "generator":
+        return generator == image.folder
     return verdict == "unknown"

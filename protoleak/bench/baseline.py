@@ -21,7 +21,7 @@ from protoleak.model.torch_latent_encoder import TorchLatentEncoder
 
 
 def eager_line(model_directory: Path, manifest: Manifest, threads: int | None = None) -> Line:
-    """Encoded pictures to the attribution network's outputs in eager PyTorch, float32, on the CPU.
+    """Encoded images to the attribution network's outputs in eager PyTorch, float32, on the CPU.
 
     It does the work of the research code: decode, preprocess, encode, add noise, attribute. The density and the
     decision, which a bundle has on top, are left out, in the baseline's favour.
@@ -41,11 +41,11 @@ def eager_line(model_directory: Path, manifest: Manifest, threads: int | None = 
         torch.set_num_threads(threads)
     noise = config.noise_bank()
 
-    def run(pictures: Sequence[bytes]) -> Sample:
+    def run(images: Sequence[bytes]) -> Sample:
         clock = [time.perf_counter()]
-        opened = [open_image(picture).picture for picture in pictures]
+        opened = [open_image(image).image for image in images]
         clock.append(time.perf_counter())
-        pixels = np.stack([preprocess(picture, config.image_size) for picture in opened])
+        pixels = np.stack([preprocess(image, config.image_size) for image in opened])
         clock.append(time.perf_counter())
         z0 = encoder.encode(pixels)
         clock.append(time.perf_counter())
@@ -56,7 +56,7 @@ def eager_line(model_directory: Path, manifest: Manifest, threads: int | None = 
         clock.append(time.perf_counter())
         names = ("decode", "preprocess", "latent_encoder", "noising", "attributor")
         spent = [1000 * (after - before) for before, after in pairwise(clock)]
-        return Sample(len(pictures), 1000 * (clock[-1] - clock[0]), dict(zip(names, spent, strict=True)))
+        return Sample(len(images), 1000 * (clock[-1] - clock[0]), dict(zip(names, spent, strict=True)))
 
     return run
 

@@ -1,4 +1,4 @@
-"""The pictures that are timed, and those whose labels are known."""
+"""The images that are timed, and those whose labels are known."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Kind = Literal["camera", "generator", "other"]
 
 @dataclass(frozen=True)
 class Labelled:
-    """One picture of a data set.
+    """One image of a data set.
 
     Attributes:
         kind: a camera original, by a generator of the bundle, or by another one.
@@ -32,9 +32,9 @@ class Labelled:
     folder: str
 
 
-def drawn_pictures(count: int) -> list[bytes]:
+def drawn_images(count: int) -> list[bytes]:
     """JPEGs of 512×512 with smooth shapes and some noise, always the same: as much work to decode as a photograph."""
-    pictures = []
+    images = []
     for index in range(count):
         generator = np.random.default_rng([7, index])
         coarse = Image.fromarray(generator.integers(0, 256, (COARSE, COARSE, 3), dtype=np.uint8))
@@ -42,19 +42,19 @@ def drawn_pictures(count: int) -> list[bytes]:
         pixels = np.clip(smooth + generator.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY)
-        pictures.append(buffer.getvalue())
-    return pictures
+        images.append(buffer.getvalue())
+    return images
 
 
-def labelled_pictures(folder: Path, manifest: Manifest, camera: str | None = None) -> list[Labelled]:
-    """The pictures of a data set with one folder per generator: its test split where it has a Split.json, else all.
+def labelled_images(folder: Path, manifest: Manifest, camera: str | None = None) -> list[Labelled]:
+    """The images of a data set with one folder per generator: its test split where it has a Split.json, else all.
 
     Args:
         manifest: says which folders are generators that the bundle knows, and which one is its camera class.
         camera: another folder of camera originals, such as one from a source that training never saw.
 
     Raises:
-        DatasetError: no folder with pictures, or no folder called `camera`.
+        DatasetError: no folder with images, or no folder called `camera`.
     """
     folders = generator_folders(folder, "--data")
     if (folder / SPLIT_FILE).is_file():

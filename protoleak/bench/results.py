@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 SCHEMA_VERSION = 1
-# In the order in which a picture goes through them. "upload" and "download" are there on a GPU alone, and so is "gpu":
+# In the order in which an image goes through them. "upload" and "download" are there on a GPU alone, and so is "gpu":
 # the whole line there, where it is one CUDA graph whose parts cannot be timed.
 STAGES = (
     *("decode", "preprocess", "upload", "latent_encoder", "noising", "attributor", "download", "gpu", "decision"),
@@ -38,7 +38,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         runs: timed batches.
-        end_to_end: of one batch: encoded pictures in memory in, verdicts out.
+        end_to_end: of one batch: encoded images in memory in, verdicts out.
         engines: of one batch: latent encoder and attributor alone; of a line that is one CUDA graph the whole of it,
             with noising, upload and download.
         stages: median milliseconds per face of each of STAGES that there was. Of a line that is one CUDA graph they
@@ -104,7 +104,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdicts(msgspec.Struct, frozen=True):
-    """What became of the pictures of one kind.
+    """What became of the images of one kind.
 
     Attributes:
         of: how many there are.
@@ -125,10 +125,10 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         camera: camera originals; `known` counts the real faces that were accused. None where there are none.
-        generators: pictures by generators that the bundle knows.
-        others: pictures by generators that it doesn't know.
-        agreement: share of all pictures whose verdict is their label's.
-        same_as_reference: share of all pictures with the verdict and generator of `reference`, the first engine and
+        generators: images by generators that the bundle knows.
+        others: images by generators that it doesn't know.
+        agreement: share of all images whose verdict is their label's.
+        same_as_reference: share of all images with the verdict and generator of `reference`, the first engine and
             variant that could be run; None for itself.
         unreadable: files without a verdict.
     """
@@ -184,7 +184,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         created: UTC, ISO 8601.
-        pictures: which ones were timed.
+        images: which ones were timed.
         data: which ones were judged, or None.
         not_here: engines that cannot run on this machine, with the reason.
         notes: how to read the numbers.
@@ -194,7 +194,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     created: str
     bundle: BundleFacts
     machine: Machine
-    pictures: str
+    images: str
     data: str | None
     alpha: float
     warm_up: int

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 import msgspec
 
 from protoleak.bench.accuracy import Answer, answers, judge
-from protoleak.bench.inputs import Labelled, drawn_pictures, labelled_pictures
+from protoleak.bench.inputs import Labelled, drawn_images, labelled_images
 from protoleak.bench.results import SCHEMA_VERSION, Accuracy, BundleFacts, Machine, Report, Row, configuration_name
 from protoleak.bench.settings import BenchmarkSettings, Precision
 from protoleak.bench.timing import Baseline, Line, Sample, compare, measure, screener_line, summarise
@@ -24,12 +24,12 @@ from protoleak.runtime.engines.base import first_line, no_progress
 from protoleak.runtime.pipeline import Screener
 
 BASELINE = ("pytorch eager", "fp32", "variant")
-PICTURES = 16
+IMAGES = 16
 WHOLE_LINE, STAGE_RUNS = "gpu", 10
 BUSY_SHARE = 0.5
 ONLY_OPENVINO = "bf16"
 NOTES = [
-    "end to end: encoded pictures in memory to verdicts, one batch after the other; engines: latent encoder and "
+    "end to end: encoded images in memory to verdicts, one batch after the other; engines: latent encoder and "
     "attributor alone (of a line that is one CUDA graph all of it); milliseconds",
     "stages: decoding runs in threads ahead of the engines, so the stages of a batch may add up to more than the whole",
     "peak memory: resident memory of this one process, with everything that it had loaded by then; not the GPU's",
@@ -62,9 +62,9 @@ def run_benchmark(
     """
     variants = [choose_variant(bundle.manifest, name)[0] for name in settings.variants or bundle.manifest.variants]
     engines, not_here = _engines(settings)
-    judged = labelled_pictures(settings.data, bundle.manifest, settings.camera) if settings.data else []
+    judged = labelled_images(settings.data, bundle.manifest, settings.camera) if settings.data else []
     machine = describe_machine(settings.device)
-    pictures, described = _timed_pictures(judged)
+    images, described = _timed_images(judged)
     baseline, problem = _baseline(bundle, settings)
     measured = _Measured([], [], {}, {} if problem is None else dict.fromkeys(settings.batch_sizes, problem))
     todo = [
@@ -76,15 +76,15 @@ def run_benchmark(
     ]
     for index, (engine, variant, precision) in enumerate(todo):
         progress(configuration_name(engine, variant, precision), index, len(todo))
-        _measure_configuration(bundle, settings, (engine, variant, precision), pictures, judged, baseline, measured)
+        _measure_configuration(bundle, settings, (engine, variant, precision), images, judged, baseline, measured)
     progress("", len(todo), len(todo))
     return Report(
         schema_version=SCHEMA_VERSION,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         bundle=BundleFacts(bundle.manifest.name, bundle.sha256, _gates(bundle)),
         machine=machine,
-        pictures=described,
-        data=f"{len(judged)} pictures of {settings.data}" if judged else None,
+        images=described,
+        data=f"{len(judged)} images of {settings.data}" if judged else None,
         alpha=settings.alpha,
         warm_up=settings.warm_up,
         not_here=not_here,
@@ -101,12 +101,12 @@ def _engines(settings: BenchmarkSettings) -> tuple[list[str], dict[str, str]]:
     return [item.engine for item in found if item.runs], {item.engine: item.detail for item in found if not item.runs}
 
 
-def _timed_pictures(judged: Sequence[Labelled]) -> tuple[list[bytes], str]:
-    """Encoded pictures: from all over the data set where there is one."""
+def _timed_images(judged: Sequence[Labelled]) -> tuple[list[bytes], str]:
+    """Encoded images: from all over the data set where there is one."""
     if not judged:
-        return drawn_pictures(PICTURES), f"{PICTURES} drawn JPEGs of 512×512"
-    chosen = judged[:: max(1, len(judged) // PICTURES)][:PICTURES]
-    return [picture.path.read_bytes() for picture in chosen], f"{len(chosen)} pictures of the data set"
+        return drawn_images(IMAGES), f"{IMAGES} drawn JPEGs of 512×512"
+    chosen = judged[:: max(1, len(judged) // IMAGES)][:IMAGES]
+    return [image.path.read_bytes() for image in chosen], f"{len(chosen)} images of the data set"
 
 
 def _baseline(bundle: Bundle, settings: BenchmarkSettings) -> tuple[Line | None, str | None]:
@@ -127,7 +127,7 @@ def _measure_configuration(
     bundle: Bundle,
     settings: BenchmarkSettings,
     name: tuple[str, str, Precision],
-    pictures: Sequence[bytes],
+    images: Sequence[bytes],
     judged: Sequence[Labelled],
     baseline: Line | None,
     measured: _Measured,
@@ -143,7 +143,7 @@ def _measure_configuration(
         return
     for batch in settings.batch_sizes:
         try:
-            measured.rows.append(_row(bundle, settings, name, batch, screener, pictures, baseline, measured))
+            measured.rows.append(_row(bundle, settings, name, batch, screener, images, baseline, measured))
         except Exception as error:  # see above
             measured.rows.append(_failed(name, batch, error))
     if judged:
@@ -183,18 +183,18 @@ def _row(
     name: tuple[str, str, Precision],
     batch: int,
     screener: Screener,
-    pictures: Sequence[bytes],
+    images: Sequence[bytes],
     baseline: Line | None,
     measured: _Measured,
 ) -> Row:
     engine, variant, precision = name
     line = screener_line(screener)
     guarded = None if baseline is None else _guarded(baseline, batch, measured)
-    timing, theirs = measure(line, pictures, batch, settings.runs, settings.warm_up, guarded)
+    timing, theirs = measure(line, images, batch, settings.runs, settings.warm_up, guarded)
     measured.baseline.setdefault(batch, []).extend(theirs)
     if WHOLE_LINE in timing.stages:  # the parts of a CUDA graph can only be timed without it
         apart = screener_line(_opened(bundle, settings, name, stage_times=True))
-        parts, _ = measure(apart, pictures, batch, min(settings.runs, STAGE_RUNS), settings.warm_up)
+        parts, _ = measure(apart, images, batch, min(settings.runs, STAGE_RUNS), settings.warm_up)
         timing = msgspec.structs.replace(timing, stages=parts.stages)
     graphs = bundle.variant(variant)
     peak = peak_mib()
@@ -216,11 +216,11 @@ def _row(
 def _guarded(baseline: Line, batch: int, measured: _Measured) -> Baseline:
     """The baseline at one batch size: once it has failed there it is left out, and the engines are timed without."""
 
-    def run(pictures: Sequence[bytes]) -> Sample | None:
+    def run(images: Sequence[bytes]) -> Sample | None:
         if batch in measured.baseline_errors:
             return None
         try:
-            return baseline(pictures)
+            return baseline(images)
         except Exception as error:  # see _measure_configuration
             measured.baseline_errors[batch] = _one_line(error)
             return None

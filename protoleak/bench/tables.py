@@ -27,7 +27,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("system", f"{machine.system}, Python {machine.python}"),
         ("libraries", ", ".join(f"{name} {version}" for name, version in machine.libraries.items())),
         ("commit", machine.commit or "not known"),
-        ("pictures", f"{report.pictures}, α = {report.alpha:g}, {report.warm_up} batches to warm up"),
+        ("images", f"{report.images}, α = {report.alpha:g}, {report.warm_up} batches to warm up"),
         ("measured", report.created),
     ]
     if report.bundle.gates:

@@ -41,11 +41,11 @@ Baseline = Callable[[Sequence[bytes]], "Sample | None"]  # None where it failed
 
 
 def screener_line(screener: Screener) -> Line:
-    """Encoded pictures to verdicts, as a user runs it. It raises what a picture or an engine raises."""
+    """Encoded images to verdicts, as a user runs it. It raises what an image or an engine raises."""
 
-    def run(pictures: Sequence[bytes]) -> Sample:
+    def run(images: Sequence[bytes]) -> Sample:
         started = time.perf_counter()
-        outcomes = list(screener.each(pictures, batch_size=len(pictures)))
+        outcomes = list(screener.each(images, batch_size=len(images)))
         elapsed = 1000 * (time.perf_counter() - started)
         stages: dict[str, float] = {}
         for outcome in outcomes:
@@ -53,18 +53,18 @@ def screener_line(screener: Screener) -> Line:
                 raise outcome
             for stage, spent in outcome.milliseconds.items():
                 stages[stage] = stages.get(stage, 0.0) + spent
-        return Sample(len(pictures), elapsed, stages)
+        return Sample(len(images), elapsed, stages)
 
     return run
 
 
 def measure(
-    line: Line, pictures: Sequence[bytes], batch: int, runs: int, warm_up: int, baseline: Baseline | None = None
+    line: Line, images: Sequence[bytes], batch: int, runs: int, warm_up: int, baseline: Baseline | None = None
 ) -> tuple[Timing, list[Sample]]:
     """Times batches of one size.
 
     Args:
-        pictures: encoded; each batch takes the next ones, from the beginning again after the last.
+        images: encoded; each batch takes the next ones, from the beginning again after the last.
         runs: timed batches.
         warm_up: batches before them that don't count.
         baseline: run in turns with the line, so that both meet the machine in the same state; up to BASELINE_RUNS
@@ -75,13 +75,13 @@ def measure(
     """
     turns = {int(turn) for turn in np.linspace(0, runs - 1, min(runs, BASELINE_RUNS))} if baseline else set()
     for index in range(warm_up):
-        line(_batch(pictures, batch, index))
+        line(_batch(images, batch, index))
     if baseline and warm_up:
-        baseline(_batch(pictures, batch, 0))
+        baseline(_batch(images, batch, 0))
     samples: list[Sample] = []
     theirs: list[Sample] = []
     for index in range(runs):
-        chosen = _batch(pictures, batch, index)
+        chosen = _batch(images, batch, index)
         if baseline and index in turns:
             time.sleep(SETTLE_SECONDS)
             sample = baseline(chosen)
@@ -123,5 +123,5 @@ def compare(timing: Timing, baseline: Sequence[Sample]) -> Comparison:
     )
 
 
-def _batch(pictures: Sequence[bytes], size: int, index: int) -> list[bytes]:
-    return [pictures[(index * size + offset) % len(pictures)] for offset in range(size)]
+def _batch(images: Sequence[bytes], size: int, index: int) -> list[bytes]:
+    return [images[(index * size + offset) % len(images)] for offset in range(size)]

@@ -5,7 +5,7 @@ Nothing in a bundle is a pickle, and nothing in it is executed before every chec
     manifest.json                       what the bundle is, and the hash and size of every other file
     noise_bank.npy                      float32 [T, C, h, w], the frozen ε
     prototypes.npy                      float32 [K, M, D], for the reasons of a verdict
-    face_detector.onnx                  finds the faces in pictures and frames; only where one was put in
+    face_detector.onnx                  finds the faces in images and frames; only where one was put in
     variants/<variant>/latent_encoder.onnx, attributor.onnx, calibration.npz, report.json
 """
 

@@ -71,7 +71,7 @@ def median_neighbour_distance(held_out: HeldOut) -> float:
     if unit == 0.0:
         raise CalibrationError(
             "half of the validation images have the embedding of a training image: no bandwidth can be chosen; "
-            "look for copies of the same picture in the data set"
+            "look for copies of the same image in the data set"
         )
     return unit
 

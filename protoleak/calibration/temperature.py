@@ -8,7 +8,7 @@ import numpy.typing as npt
 from protoleak.arrays import Float64Array
 from protoleak.metrics.scores import softmax
 
-IMAGES_PER_GENERATOR = 2  # fewer of one generator, and its probabilities would rest on a single picture
+IMAGES_PER_GENERATOR = 2  # fewer of one generator, and its probabilities would rest on a single image
 LOG_RANGE = 16.0  # temperatures from e⁻¹⁶ to e¹⁶ times the scores' own spread
 
 

@@ -26,7 +26,7 @@ Shape = tuple[tuple[int, int, int], tuple[int, int, int]]
 @needs_extra("export")
 def distill(
     teacher: Annotated[str, typer.Option("--teacher", help="The latent encoder to learn from; see train.")],
-    data: Annotated[Path, typer.Option("--data", help="Folder of pictures; no labels are needed.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder of images; no labels are needed.")],
     out: Annotated[
         Path, typer.Option("--out", help="Directory to write the student to; with several, one below it for each.")
     ],
@@ -47,7 +47,7 @@ def distill(
         Optional[str],  # noqa: UP045
         typer.Option("--blocks", help="With --widths: residual blocks at each of these sizes, as 0,2,3."),
     ] = None,
-    views: Annotated[int, typer.Option("--views", min=0, help="Altered ones per picture, besides the whole.")] = 3,
+    views: Annotated[int, typer.Option("--views", min=0, help="Altered ones per image, besides the whole.")] = 3,
     operator_share: Annotated[
         float,
         typer.Option(
@@ -82,7 +82,7 @@ def distill(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run in --out.")] = False,
 ) -> None:
-    """Distil light latent encoders, and report how closely they follow their teacher on pictures they never saw."""
+    """Distil light latent encoders, and report how closely they follow their teacher on images they never saw."""
     if precision not in ("auto", "fp32", "bf16"):
         raise ProtoleakError(f"--precision {precision}: choose auto, fp32 or bf16")
     shapes = _shapes(student, widths, blocks)
@@ -150,8 +150,8 @@ def _summary(report: dict[str, Any], out: Path) -> str:
     channels = " ".join(f"{value:.3f}" for value in report["correlation_per_channel"])
     return (
         f"{out}: {report['gflop']:.2f} GFLOP, {report['parameters']:,} parameters, from {report['training_images']} "
-        f"pictures in {report['seconds']:.0f} s\n"
-        f"correlation with the teacher on {report['held_out_images']} pictures not seen: "
+        f"images in {report['seconds']:.0f} s\n"
+        f"correlation with the teacher on {report['held_out_images']} images not seen: "
         f"mean {report['correlation_mean']:.3f}, lowest {report['correlation_lowest']:.3f}\n"
         f"per channel: {channels}\n"
         + (f"skipped {len(report['skipped'])} files that are no readable images\n" if report["skipped"] else "")

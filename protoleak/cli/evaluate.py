@@ -1,4 +1,4 @@
-"""`protoleak evaluate`: what a bundle is worth on pictures, real faces accused first."""
+"""`protoleak evaluate`: what a bundle is worth on images, real faces accused first."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def evaluate(
     data: Annotated[
         Path,
         typer.Option(
-            "--data", help="Folder with one folder of pictures per class of the bundle; its test split is taken."
+            "--data", help="Folder with one folder of images per class of the bundle; its test split is taken."
         ),
     ],
     unknown: Annotated[
         Optional[Path],  # noqa: UP045 Typer evaluates this on Python 3.10 too
-        typer.Option("--unknown", help="One folder of pictures per generator that the bundle doesn't know."),
+        typer.Option("--unknown", help="One folder of images per generator that the bundle doesn't know."),
     ] = None,
     real: Annotated[
         Optional[Path],  # noqa: UP045
@@ -63,8 +63,8 @@ def evaluate(
             "--operators", help="all, none, or some with commas between (jpeg,crop …); chain for chains of 1 to 3."
         ),
     ] = "all",
-    pictures: Annotated[
-        int, typer.Option("--pictures", min=1, help="At most so many per class go through the operators.")
+    images: Annotated[
+        int, typer.Option("--images", min=1, help="At most so many per class go through the operators.")
     ] = 20,
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", min=0, help="Resamples that the 95 % intervals are over; 0 for none.")
@@ -97,7 +97,7 @@ def evaluate(
         batch_size=batch_size,
         operators=chosen,
         chains=chains,
-        pictures_per_class=pictures,
+        images_per_class=images,
         resamples=bootstrap,
         seed=seed,
     )
@@ -165,7 +165,7 @@ def _print_variant(console: Console, one: VariantReport, alpha: float) -> None:
         print_table(console, tables.ROBUSTNESS_COLUMNS, [tables.robustness_cells(row) for row in one.robustness.rows])
         for row in one.robustness.rows:
             if row.error is not None:
-                what = f"{row.operator} {row.severity}, {row.failed} pictures: {row.error}"
+                what = f"{row.operator} {row.severity}, {row.failed} images: {row.error}"
                 console.print(f"[red]no verdict[/red]  {escape(what)}", soft_wrap=True)
     for line in one.unreadable:
         console.print(f"[red]no verdict[/red]  {escape(line)}", soft_wrap=True)

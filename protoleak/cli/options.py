@@ -34,7 +34,7 @@ DeviceOption = Annotated[int, typer.Option("--device", min=0, help="CUDA device 
 WorkersOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(
-        "--workers", min=0, help="Processes that prepare pictures; 0 for threads; left out, one per core up to 8."
+        "--workers", min=0, help="Processes that prepare images; 0 for threads; left out, one per core up to 8."
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""`protoleak screen`: verdicts on images (screen_images.py) and on moving pictures (screen_video.py)."""
+"""`protoleak screen`: verdicts on images (screen_images.py) and on videos (screen_video.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from protoleak.video.settings import StreamSettings
 
 RESULTS_SUFFIXES = (".jsonl", ".ndjson", ".csv")  # as in runtime.results, which imports too much for a help text
 FACES = "Faces of images too"
-MOVING = "Moving pictures"
+MOVING = "Videos"
 
 
 def screen(
@@ -35,7 +35,7 @@ def screen(
         typer.Option(
             "--out",
             help="Of images: FILE.jsonl or FILE.csv, written line by line; - for JSON Lines on standard output. Of "
-            "moving pictures: a folder.",
+            "videos: a folder.",
         ),
     ] = None,
     alpha: Annotated[
@@ -62,8 +62,8 @@ def screen(
         typer.Option(
             "--faces",
             rich_help_panel=FACES,
-            help="Who finds the faces: auto, yunet, haar, or none to judge whole pictures. Left out, none for images "
-            "and auto for moving pictures.",
+            help="Who finds the faces: auto, yunet, haar, or none to judge whole images. Left out, none for images "
+            "and auto for videos.",
         ),
     ] = None,
     face_model: Annotated[
@@ -153,7 +153,7 @@ def screen(
 
 
 def _check_moving(options: ScreenOptions, moving: VideoOptions) -> None:
-    """Raises ProtoleakError where options cannot be honoured with moving pictures among the sources."""
+    """Raises ProtoleakError where options cannot be honoured with videos among the sources."""
     if options.resume:
         raise ProtoleakError(
             "--resume is for images: a video is screened from its beginning, with --overwrite if need be"
@@ -163,11 +163,11 @@ def _check_moving(options: ScreenOptions, moving: VideoOptions) -> None:
             raise ProtoleakError("--annotate needs a folder to write the video into: give --out DIR")
     elif options.sources:
         raise ProtoleakError(
-            f"--out {options.out}: a file for images and a folder for moving pictures, and the sources hold both (such "
+            f"--out {options.out}: a file for images and a folder for videos, and the sources hold both (such "
             f"as {moving.sources[0]!r}): screen them one after the other"
         )
     elif options.out == "-" or Path(options.out).suffix.lower() in RESULTS_SUFFIXES:
-        raise ProtoleakError(f"--out {options.out}: moving pictures are written into a folder: give --out DIR")
+        raise ProtoleakError(f"--out {options.out}: videos are written into a folder: give --out DIR")
 
 
 def _check_still(moving: VideoOptions) -> None:
@@ -180,11 +180,11 @@ def _check_still(moving: VideoOptions) -> None:
     }
     for option, is_given in given.items():
         if is_given:
-            raise ProtoleakError(f"{option} is for moving pictures, and there are none among the sources: leave it out")
+            raise ProtoleakError(f"{option} is for videos, and there are none among the sources: leave it out")
 
 
 def _together(statuses: list[int]) -> int:
-    """The exit status of images and moving pictures that were screened one after the other."""
+    """The exit status of images and videos that were screened one after the other."""
     if INTERRUPTED in statuses:
         return INTERRUPTED
     same = set(statuses)

@@ -12,10 +12,10 @@ ALL_WELL, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 
 @dataclass(frozen=True)
 class ScreenOptions:
-    """The options that images and moving pictures share, by the names of the command's.
+    """The options that images and videos share, by the names of the command's.
 
     Attributes:
-        sources: images, folders, globs and "-"; no moving pictures.
+        sources: images, folders, globs and "-"; no videos.
         faces: how faces are looked for in images; None to judge images whole.
     """
 
@@ -36,7 +36,7 @@ class ScreenOptions:
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """The options of moving pictures alone.
+    """The options of videos alone.
 
     Attributes:
         sources: names for `open_source`, each once.

@@ -1,4 +1,4 @@
-"""`protoleak screen` of moving pictures: sources one after another, what is written of them, and the summary."""
+"""`protoleak screen` of videos: sources one after another, what is written of them, and the summary."""
 
 from __future__ import annotations
 

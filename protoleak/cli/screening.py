@@ -1,4 +1,4 @@
-"""What screening images and screening moving pictures have in common: the screener, and how things are printed."""
+"""What screening images and screening videos have in common: the screener, and how things are printed."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def train(
     ] = None,
     negatives: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--negatives", help="Pictures of no class, pushed away from every class."),
+        typer.Option("--negatives", help="Images of no class, pushed away from every class."),
     ] = None,
     auxiliary: Annotated[
         Optional[Path],  # noqa: UP045

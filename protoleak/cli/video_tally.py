@@ -1,4 +1,4 @@
-"""What has come of the moving pictures so far: counted, and said where somebody should know at once."""
+"""What has come of the videos so far: counted, and said where somebody should know at once."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class VideoTally:
                 self.rows.append(event)
         elif isinstance(event, GapEvent):
             lasted = "" if event.seconds is None else f" for {event.seconds:.1f} s"
-            print_note(self._errors, f"{event.source}, at {event.timestamp:.1f} s: no pictures{lasted}: {event.reason}")
+            print_note(self._errors, f"{event.source}, at {event.timestamp:.1f} s: no images{lasted}: {event.reason}")
         else:
             self.fail(event)
 

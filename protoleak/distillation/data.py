@@ -1,4 +1,4 @@
-"""What students learn from: views of pictures, and the teacher's latents of them."""
+"""What students learn from: views of images, and the teacher's latents of them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ViewSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is shown to teacher and students. The same settings give every student of a family the same views.
 
     Attributes:
-        views: of each picture, besides the whole picture as it is deployed.
-        operator_share: share of the views that are the whole picture after a chain of operators; the others are random
+        views: of each image, besides the whole image as it is deployed.
+        operator_share: share of the views that are the whole image after a chain of operators; the others are random
             crops, sizes and compressions (see `training.views`).
-        held_out: share of the pictures that only measure.
+        held_out: share of the images that only measure.
     """
 
     views: int = 3
@@ -44,26 +44,26 @@ class ViewSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Views:
-    """Views of some pictures, and what the teacher makes of them.
+    """Views of some images, and what the teacher makes of them.
 
     Attributes:
         images: uint8 [n, S, S, 3], in a file that is gone when they are.
         latents: float32 [n, C, h, w].
-        pictures: how many they are of.
+        sources: how many images they are of.
     """
 
     images: UInt8Array
     latents: Float32Array
-    pictures: int
+    sources: int
 
 
 @dataclass(frozen=True)
 class DistillationData:
-    """The views that students learn from, and those of other pictures that they are measured on.
+    """The views that students learn from, and those of other images that they are measured on.
 
     Attributes:
         teacher: its fingerprint.
-        data_hash: of the contents of all pictures that could be read.
+        data_hash: of the contents of all images that could be read.
         skipped: files that are no readable images, below the folder.
     """
 
@@ -83,14 +83,14 @@ def prepare(
     workers: int = 0,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> DistillationData:
-    """Makes the views of all pictures below `folder`, and asks the teacher where its latent isn't cached yet.
+    """Makes the views of all images below `folder`, and asks the teacher where its latent isn't cached yet.
 
     Args:
         cache: folder of cached latents, or None to keep none.
         workers: processes that make views; 0 for threads.
 
     Raises:
-        DatasetError: fewer than ten readable pictures.
+        DatasetError: fewer than ten readable images.
         EngineError: the teacher gives a latent that is not finite.
     """
     paths = list_images(folder)
@@ -141,7 +141,7 @@ def prepare(
 def _images(
     sources: Sequence[Sequence[ViewSource]], size: int, workers: int, report: Callable[[int], None]
 ) -> tuple[UInt8Array, list[int]]:
-    """The views uint8 [n, S, S, 3] of the pictures that can be read, and the positions of these.
+    """The views uint8 [n, S, S, 3] of the images that can be read, and the positions of these.
 
     They lie in a file without a name, since thousands of views fill the memory of a small machine.
     """
@@ -161,7 +161,7 @@ def _images(
                 images[index] = made
             index += 1
         report(index)
-    if broken:  # the pictures that can be read move together
+    if broken:  # the images that can be read move together
         kept = [at for at, position in enumerate(of) if position not in broken]
         for target, at in enumerate(kept):
             images[target] = images[at]

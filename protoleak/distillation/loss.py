@@ -3,7 +3,7 @@
 The plain squared error is spent where the teacher's latents vary most: channels that move together, which carry the
 content. The traces that tell generators apart lie in the directions in which little varies. So the error is weighed by
 the inverse of the channels' covariance (the Mahalanobis distance between latents), and besides at each position it is
-compared in the means of ever larger squares, up to the whole picture: what is left there is a constant leak.
+compared in the means of ever larger squares, up to the whole image: what is left there is a constant leak.
 docs/decisions/0011-distillation-loss.md has the measurements.
 """
 

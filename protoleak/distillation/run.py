@@ -2,7 +2,7 @@
 
 The loss compares latents of random crops at many scales, and in all directions of the latent space alike, so that the
 student keeps what is faint too (see `distillation_loss`). How well it does is reported as the correlation with the
-teacher, per channel, on pictures that it never saw. What a student is worth is another question:
+teacher, per channel, on images that it never saw. What a student is worth is another question:
 `benchmarks/encoders.py` asks how well generators are told apart by its latents, and in what time.
 """
 
@@ -27,7 +27,7 @@ from protoleak.training.settings import Precision, has_bfloat16
 from protoleak.training.state import STATE_FILE
 
 REPORT_FILE = "distillation.json"
-CELL = 8  # pixels of the picture per position of the latent, each way
+CELL = 8  # pixels of the image per position of the latent, each way
 
 
 class DistillationSettings(ViewSettings, frozen=True, kw_only=True):
@@ -114,8 +114,8 @@ def distil_student(
             "teacher": data.teacher,
             "settings": msgspec.to_builtins(settings),
             "data_hash": data.data_hash,
-            "training_images": data.seen.pictures,
-            "held_out_images": data.unseen.pictures,
+            "training_images": data.seen.sources,
+            "held_out_images": data.unseen.sources,
             "skipped": data.skipped,
             "parameters": sum(parameter.numel() for parameter in student.parameters()),
             "gflop": round(student.config.flops(settings.image_size) / 1e9, 3),
@@ -146,7 +146,7 @@ def check_place(out: Path) -> None:
 
 
 def channel_correlations(student: Float32Array, teacher: Float32Array) -> list[float]:
-    """Pearson correlation of two latents [n, C, h, w], channel by channel over all pictures and positions."""
+    """Pearson correlation of two latents [n, C, h, w], channel by channel over all images and positions."""
     first = student.astype(np.float64) - student.mean(axis=(0, 2, 3), keepdims=True)
     second = teacher.astype(np.float64) - teacher.mean(axis=(0, 2, 3), keepdims=True)
     covariance = (first * second).sum(axis=(0, 2, 3))

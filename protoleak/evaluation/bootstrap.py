@@ -1,7 +1,7 @@
-"""Intervals by resampling source pictures.
+"""Intervals by resampling source images.
 
-Pictures of different generators that were made from one source picture share its content, and what is hard about it:
-they are no independent evidence. So sources are drawn with replacement, and all their pictures come along (the cluster
+Images of different generators that were made from one source image share its content, and what is hard about it:
+they are no independent evidence. So sources are drawn with replacement, and all their images come along (the cluster
 bootstrap; Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). The intervals are the
 2.5 % and 97.5 % quantiles of the metric over the resamples.
 """
@@ -25,10 +25,10 @@ Metric = Callable[[Float64Array], Float64Array]  # weights [B, n] → [B]
 
 
 class Resamples:
-    """Weights of pictures in resamples of their sources; the same sources are drawn for every set of pictures.
+    """Weights of images in resamples of their sources; the same sources are drawn for every set of images.
 
     Args:
-        sources: of all pictures there are, in any order.
+        sources: of all images there are, in any order.
         count: of resamples; 0 for estimates without intervals.
         seed: of the draws.
     """
@@ -52,10 +52,10 @@ class Resamples:
         return len(self._weights)
 
     def estimate(self, sources: Sequence[str], metric: Metric, why_undefined: str) -> Estimate:
-        """A metric of all pictures, and its 95 % interval over the resamples.
+        """A metric of all images, and its 95 % interval over the resamples.
 
         Args:
-            sources: one per picture, in the order of the metric's weights.
+            sources: one per image, in the order of the metric's weights.
             metric: NaN where weights leave it undefined.
             why_undefined: what is missing then.
         """
@@ -72,10 +72,10 @@ class Resamples:
         return Estimate(value, (float(low), float(high)), None)
 
     def share(self, sources: Sequence[str], which: BoolArray) -> Share:
-        """How many pictures something holds of, with Wilson's interval for independent pictures and that over the
+        """How many images something holds of, with Wilson's interval for independent images and that over the
         resampled sources."""
         count, total = int(which.sum()), len(which)
-        over_sources = self.estimate(sources, lambda weights: weighted_share(which, weights), "no picture")
+        over_sources = self.estimate(sources, lambda weights: weighted_share(which, weights), "no image")
         return Share(
             count, total, count / total if total else None, wilson_interval(count, total), over_sources.interval_95
         )

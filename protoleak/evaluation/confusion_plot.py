@@ -12,7 +12,7 @@ DARK = 0.55  # share of a row from which on its number is written in white
 
 
 def matrix_plot(confusion: Confusion) -> str:
-    """One row per folder of pictures, one column per verdict; each cell has its count and is shaded by its share of the
+    """One row per folder of images, one column per verdict; each cell has its count and is shaded by its share of the
     row."""
     width = min(LARGEST, (WIDTH - LABEL) / len(confusion.columns))
     drawn = []
@@ -44,4 +44,4 @@ def matrix_plot(confusion: Confusion) -> str:
                     f'<text x="{x + width / 2 - 1:.1f}" y="{middle}" class="centre middle"{ink}>{count}</text>'
                 )
         y += ROW
-    return svg(y + 10, drawn, "Confusion matrix: folders of pictures by verdicts")
+    return svg(y + 10, drawn, "Confusion matrix: folders of images by verdicts")

@@ -1,8 +1,8 @@
-"""Which pictures a bundle is evaluated on, and which source picture each of them comes from.
+"""Which images a bundle is evaluated on, and which source image each of them comes from.
 
-The source of a picture is its path below its generator's folder, without the suffix. Where generators were run over the
+The source of an image is its path below its generator's folder, without the suffix. Where generators were run over the
 same content (`known/nearest_decoder/0123.jpg`, `known/transposed_decoder/0123.jpg`), equal names are one source, over
-known and unknown generators alike. Where names are equal by chance, as with plain numbers, unrelated pictures are
+known and unknown generators alike. Where names are equal by chance, as with plain numbers, unrelated images are
 resampled together, which costs nothing but a little precision. Real photographs are sources of their own.
 """
 
@@ -25,8 +25,8 @@ SEEN_SPLITS = ("train", "validation", "calibration")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture.
+class Image:
+    """One image.
 
     Attributes:
         kind: of a class that the bundle knows (its camera class among them), of a generator that it doesn't know, or a
@@ -44,30 +44,30 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """All pictures of an evaluation, in a stable order, and in words which they are."""
+class Images:
+    """All images of an evaluation, in a stable order, and in words which they are."""
 
-    all: tuple[Picture, ...]
+    all: tuple[Image, ...]
     facts: tuple[str, ...]
 
     @property
     def unknown_generators(self) -> list[str]:
-        return list(dict.fromkeys(picture.folder for picture in self.all if picture.kind == "unknown"))
+        return list(dict.fromkeys(image.folder for image in self.all if image.kind == "unknown"))
 
 
-def read_pictures(manifest: Manifest, settings: EvaluationSettings) -> Pictures:
-    """Lists the pictures; it opens none but those whose bytes are compared.
+def read_images(manifest: Manifest, settings: EvaluationSettings) -> Images:
+    """Lists the images; it opens none but those whose bytes are compared.
 
     `data` is divided as `train` and `export` divide it. With split "auto", the test split is taken where there is a
     Split.json, or where the bundle's record of its training says that it was trained on this very folder; else every
-    picture is.
+    image is.
 
-    Unknown generators' pictures are left out where they share their source with a picture that training, validation or
+    Unknown generators' images are left out where they share their source with an image that training, validation or
     calibration saw, if the generator's names are those of the data set, that is, where it has a source in common with
     the test split.
 
     Raises:
-        DatasetError: folders that don't fit the bundle, no picture, or test pictures that are also training pictures.
+        DatasetError: folders that don't fit the bundle, no image, or test images that are also training images.
     """
     found, facts, dataset = _known(manifest, settings.data, settings.split)
     if settings.unknown is not None:
@@ -76,15 +76,15 @@ def read_pictures(manifest: Manifest, settings: EvaluationSettings) -> Pictures:
     if settings.real is not None:
         paths = list_images(settings.real)
         found += [
-            Picture(path, "real", "", -1, "real photograph " + _source(path.relative_to(settings.real).as_posix()))
+            Image(path, "real", "", -1, "real photograph " + _source(path.relative_to(settings.real).as_posix()))
             for path in paths
         ]
         facts.append(f"real photographs: {len(paths)} of {settings.real.resolve().name}")
-    return Pictures(tuple(found), tuple(facts))
+    return Images(tuple(found), tuple(facts))
 
 
-def _known(manifest: Manifest, folder: Path, choice: SplitChoice) -> tuple[list[Picture], list[str], Dataset | None]:
-    """Pictures of known classes, what they are in words, and the data set where its test split is taken."""
+def _known(manifest: Manifest, folder: Path, choice: SplitChoice) -> tuple[list[Image], list[str], Dataset | None]:
+    """Images of known classes, what they are in words, and the data set where its test split is taken."""
     names = [entry.name for entry in generator_folders(folder, "--data")]
     strange = [name for name in names if name not in manifest.generators]
     if strange or not names:
@@ -95,68 +95,66 @@ def _known(manifest: Manifest, folder: Path, choice: SplitChoice) -> tuple[list[
         )
     here = folder.resolve().name
     if choice == "all":
-        return _every(manifest, folder, names), [f"known classes: every picture of {here}, as asked for"], None
+        return _every(manifest, folder, names), [f"known classes: every image of {here}, as asked for"], None
     if choice == "auto" and not (folder / SPLIT_FILE).is_file() and not _trained_on(manifest, folder, names):
         fact = (
-            f"known classes: every picture of {here}, which has no {SPLIT_FILE} and doesn't look like the data that "
+            f"known classes: every image of {here}, which has no {SPLIT_FILE} and doesn't look like the data that "
             "the bundle was trained on"
         )
         return _every(manifest, folder, names), [fact], None
     dataset = read_dataset(folder)
     if not dataset.test:
-        raise DatasetError(f"{folder} has no test picture: list some in {SPLIT_FILE}, or give --split all")
+        raise DatasetError(f"{folder} has no test image: list some in {SPLIT_FILE}, or give --split all")
     _check_disjoint(dataset)
     by = SPLIT_FILE if (folder / SPLIT_FILE).is_file() else "name order, 70/15/15"
-    pictures = [
-        Picture(sample.path, "known", name, manifest.generators.index(name), _source(sample.name))
+    images = [
+        Image(sample.path, "known", name, manifest.generators.index(name), _source(sample.name))
         for sample in dataset.test
         for name in [dataset.generators[sample.label]]
     ]
     facts = [f"known classes: the test split of {here} ({by})"]
     seen = _seen_sources(dataset)
-    shared = sum(picture.source in seen for picture in pictures)
+    shared = sum(image.source in seen for image in images)
     if shared:
         facts.append(
-            f"{shared} of {len(pictures)} test pictures have the name of a picture in another split: unless names mean "
+            f"{shared} of {len(images)} test images have the name of an image in another split: unless names mean "
             "nothing here, their content was seen in training"
         )
-    return pictures, facts, dataset
+    return images, facts, dataset
 
 
-def _every(manifest: Manifest, folder: Path, names: Sequence[str]) -> list[Picture]:
+def _every(manifest: Manifest, folder: Path, names: Sequence[str]) -> list[Image]:
     return [
-        Picture(
-            path, "known", name, manifest.generators.index(name), _source(path.relative_to(folder / name).as_posix())
-        )
+        Image(path, "known", name, manifest.generators.index(name), _source(path.relative_to(folder / name).as_posix()))
         for name in names
         for path in list_images(folder / name)
     ]
 
 
-def _unknown(manifest: Manifest, folder: Path, dataset: Dataset | None) -> tuple[list[Picture], list[str]]:
+def _unknown(manifest: Manifest, folder: Path, dataset: Dataset | None) -> tuple[list[Image], list[str]]:
     folders = generator_folders(folder, "--unknown")
     known = [path.name for path in folders if path.name in manifest.generators]
     if known:
         raise DatasetError(f"--unknown {folder} holds {', '.join(known)}, which the bundle knows: move it to --data")
     tested = set() if dataset is None else {_source(sample.name) for sample in dataset.test}
     seen = set() if dataset is None else _seen_sources(dataset)
-    found: list[Picture] = []
+    found: list[Image] = []
     left_out: Counter[str] = Counter()
     for place in folders or [folder]:
-        pictures = [
-            Picture(path, "unknown", place.name, -1, _source(path.relative_to(place).as_posix()))
+        images = [
+            Image(path, "unknown", place.name, -1, _source(path.relative_to(place).as_posix()))
             for path in list_images(place)
         ]
-        kept = pictures
-        if any(picture.source in tested for picture in pictures):
-            kept = [picture for picture in pictures if picture.source not in seen]
-            left_out[place.name] = len(pictures) - len(kept)
+        kept = images
+        if any(image.source in tested for image in images):
+            kept = [image for image in images if image.source not in seen]
+            left_out[place.name] = len(images) - len(kept)
         found += kept
-    facts = [f"unknown generators: {len(found)} pictures of {', '.join(path.name for path in folders or [folder])}"]
+    facts = [f"unknown generators: {len(found)} images of {', '.join(path.name for path in folders or [folder])}"]
     if left_out.total():
         facts.append(
-            f"left out: {left_out.total()} pictures of unknown generators, since training, validation or calibration "
-            "saw their source picture through a known one"
+            f"left out: {left_out.total()} images of unknown generators, since training, validation or calibration "
+            "saw their source image through a known one"
         )
     return found, facts
 
@@ -170,7 +168,7 @@ def _seen_sources(dataset: Dataset) -> set[str]:
 
 
 def _trained_on(manifest: Manifest, folder: Path, names: Sequence[str]) -> bool:
-    """Whether the bundle's record of its training names this folder, or as many pictures per class and split as the
+    """Whether the bundle's record of its training names this folder, or as many images per class and split as the
     folder gives without a Split.json."""
     record = manifest.provenance.get("model")
     if not isinstance(record, dict):
@@ -186,7 +184,7 @@ def _trained_on(manifest: Manifest, folder: Path, names: Sequence[str]) -> bool:
 
 
 def _check_disjoint(dataset: Dataset) -> None:
-    """Raises DatasetError where a test picture has the very bytes of one in another split. Only files of equal size
+    """Raises DatasetError where a test image has the very bytes of one in another split. Only files of equal size
     are read."""
     by_size: dict[int, list[Sample]] = defaultdict(list)
     for split in SEEN_SPLITS:
@@ -200,7 +198,7 @@ def _check_disjoint(dataset: Dataset) -> None:
     if copies:
         first = copies[0].path.relative_to(dataset.folder).as_posix()
         raise DatasetError(
-            f"{len(copies)} test pictures of {dataset.folder} are copies of pictures in its other splits, the first is "
+            f"{len(copies)} test images of {dataset.folder} are copies of images in its other splits, the first is "
             f"{first}: take them out, or the bundle is tested on what it was made from"
         )
 
@@ -219,9 +217,9 @@ def _sha256(path: Path) -> str:
         return f"unreadable {path}"
 
 
-def per_folder(pictures: Iterable[Picture]) -> dict[tuple[Kind, str], list[int]]:
-    """Positions of the pictures of each kind and folder."""
+def per_folder(images: Iterable[Image]) -> dict[tuple[Kind, str], list[int]]:
+    """Positions of the images of each kind and folder."""
     found: dict[tuple[Kind, str], list[int]] = defaultdict(list)
-    for index, picture in enumerate(pictures):
-        found[picture.kind, picture.folder].append(index)
+    for index, image in enumerate(images):
+        found[image.kind, image.folder].append(index)
     return dict(found)

@@ -1,4 +1,4 @@
-"""The numbers of one variant on pictures as they are, from its outputs."""
+"""The numbers of one variant on images as they are, from its outputs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def real_faces(real: Outputs, manifest: Manifest, resamples: Resamples) -> RealF
 
 
 def real_class(known: Outputs, manifest: Manifest, resamples: Resamples) -> Share | None:
-    """Pictures of the bundle's own camera class for which a generator was named; None without such a class."""
+    """Images of the bundle's own camera class for which a generator was named; None without such a class."""
     if manifest.real_class is None:
         return None
     camera = known.where(known.labels == manifest.generators.index(manifest.real_class))
@@ -48,16 +48,16 @@ def real_class(known: Outputs, manifest: Manifest, resamples: Resamples) -> Shar
 
 
 def closed_set(known: Outputs, manifest: Manifest, resamples: Resamples) -> ClosedSet:
-    """Attribution among the known classes. A class without a picture is a row that says so."""
+    """Attribution among the known classes. A class without an image is a row that says so."""
     labels, right = known.labels, known.attributed == known.labels
     classes = len(manifest.generators)
     counts = np.bincount(labels, minlength=classes)
     empty = [name for name, count in zip(manifest.generators, counts, strict=True) if count == 0]
-    why = f"no picture of {', '.join(empty)}" if empty else "a class without a picture, or none of another class"
+    why = f"no image of {', '.join(empty)}" if empty else "a class without an image, or none of another class"
     raw, comparable = known.class_score, known.comparable
 
     def auc(scores: Float64Array, label: int) -> Estimate:
-        reason = "no picture of it" if counts[label] == 0 else "no picture of another class"
+        reason = "no image of it" if counts[label] == 0 else "no image of another class"
         return resamples.estimate(
             known.sources, lambda weights: Ranking.of(scores[:, label], labels == label, weights).auroc(), reason
         )
@@ -66,11 +66,11 @@ def closed_set(known: Outputs, manifest: Manifest, resamples: Resamples) -> Clos
         return np.asarray(confusion_shares(labels, right, weights).mean(axis=1))
 
     return ClosedSet(
-        pictures=len(known),
+        images=len(known),
         macro_auc_softmax=resamples.estimate(known.sources, macro_auc(comparable, known), why),
         macro_auc_raw=resamples.estimate(known.sources, macro_auc(raw, known), why),
-        accuracy=resamples.estimate(known.sources, lambda weights: weighted_share(right, weights), "no picture"),
-        balanced_accuracy=resamples.estimate(known.sources, balanced, "no picture"),
+        accuracy=resamples.estimate(known.sources, lambda weights: weighted_share(right, weights), "no image"),
+        balanced_accuracy=resamples.estimate(known.sources, balanced, "no image"),
         per_generator={
             name: GeneratorResult(
                 auc(comparable, label),
@@ -83,7 +83,7 @@ def closed_set(known: Outputs, manifest: Manifest, resamples: Resamples) -> Clos
 
 
 def macro_auc(scores: Float64Array, known: Outputs) -> Metric:
-    """Mean over all classes of the one-vs-rest AUC; undefined where a class has no picture."""
+    """Mean over all classes of the one-vs-rest AUC; undefined where a class has no image."""
     labels = known.labels
 
     def metric(weights: Float64Array) -> Float64Array:
@@ -101,7 +101,7 @@ def open_set(
     score: str,
     resamples: Resamples,
 ) -> OpenSet:
-    """Known pictures against others.
+    """Known images against others.
 
     Args:
         known_score, others_score: float64 [n] of either side; the known should have more.
@@ -113,7 +113,7 @@ def open_set(
     sources = known.sources + others.sources
 
     def estimate(metric: Metric) -> Estimate:
-        return resamples.estimate(sources, metric, f"{len(known)} known pictures and {len(others)} others")
+        return resamples.estimate(sources, metric, f"{len(known)} known images and {len(others)} others")
 
     def ranking(weights: Float64Array) -> Ranking:
         return Ranking.of(both, is_known, weights, right)
@@ -132,7 +132,7 @@ def open_set(
 
 
 def unknown_generator(known: Outputs, others: Outputs, manifest: Manifest, resamples: Resamples) -> UnknownGenerator:
-    """Pictures of a generator that the bundle doesn't know: rejected, taken for whom, and told apart by log density."""
+    """Images of a generator that the bundle doesn't know: rejected, taken for whom, and told apart by log density."""
     taken = Counter(
         "real" if verdict == "real" else manifest.generators[index]
         for verdict, index in zip(others.verdict, others.attributed, strict=True)
@@ -146,7 +146,7 @@ def unknown_generator(known: Outputs, others: Outputs, manifest: Manifest, resam
 
 
 def against_real(known: Outputs, real: Outputs, manifest: Manifest, resamples: Resamples) -> list[OpenSet]:
-    """Known generators' pictures against photographs that training never saw.
+    """Known generators' images against photographs that training never saw.
 
     By log density, as an open set; with a camera class also by the softmax that any generator has, since photographs
     are then not unknown to the bundle and may well be as dense as its own.
@@ -171,7 +171,7 @@ def against_real(known: Outputs, real: Outputs, manifest: Manifest, resamples: R
 def false_rejection(
     known: Outputs, manifest: Manifest, calibration: Calibration, alpha: float, resamples: Resamples
 ) -> FalseRejection:
-    """Known pictures rejected at α, what is promised of them, and those withheld as too like a camera's."""
+    """Known images rejected at α, what is promised of them, and those withheld as too like a camera's."""
     rejected = known.rejected
     groups = [conformal.group(calibration, index, alpha) for index in range(len(manifest.generators))]
     promised = promise(groups, alpha)
@@ -195,7 +195,7 @@ def probabilities(known: Outputs, resamples: Resamples) -> Probabilities | None:
     """Whether calibrated probabilities are what they say; None where the bundle has none.
 
     The expected calibration error is Σ_b (n_b / n) |accuracy_b − confidence_b| over bins of equal width of the greatest
-    probability (Guo, Pleiss, Sun and Weinberger, 2017). It is biased upwards where bins hold few pictures.
+    probability (Guo, Pleiss, Sun and Weinberger, 2017). It is biased upwards where bins hold few images.
     """
     if known.probability is None:
         return None
@@ -216,13 +216,13 @@ def probabilities(known: Outputs, resamples: Resamples) -> Probabilities | None:
         return np.asarray(weights @ squared / weights.sum(axis=1))
 
     return Probabilities(
-        ece=resamples.estimate(known.sources, error, "no picture"),
-        brier=resamples.estimate(known.sources, brier, "no picture"),
+        ece=resamples.estimate(known.sources, error, "no image"),
+        brier=resamples.estimate(known.sources, brier, "no image"),
         bins=[
             ReliabilityBin(
                 low=float(edges[index]),
                 high=float(edges[index + 1]),
-                pictures=int(chosen.sum()),
+                images=int(chosen.sum()),
                 confidence=float(confidence[chosen].mean()),
                 accuracy=float(right[chosen].mean()),
             )

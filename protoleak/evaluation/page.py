@@ -42,7 +42,7 @@ def _variant(variant: VariantReport, alpha: float) -> list[str]:
     if variant.real_open_set:
         sections += ["<h3>Real photographs</h3>", table(tables.REAL_COLUMNS, tables.real_rows(variant))]
     if variant.confusion is not None:
-        sections += ["<h3>Verdicts by where the pictures come from</h3>", matrix_plot(variant.confusion)]
+        sections += ["<h3>Verdicts by where the images come from</h3>", matrix_plot(variant.confusion)]
     sections += ["<h3>ROC curves</h3>", _roc(variant)]
     if variant.densities is not None:
         sections += ["<h3>Log densities</h3>", _densities(variant.densities)]
@@ -76,13 +76,13 @@ def _densities(histogram: Histogram) -> str:
     across = Axis(
         "log density in nats; the outermost bins hold all beyond", start=histogram.edges[0], end=histogram.edges[-1]
     )
-    return line_plot(series, across, Axis("share of the pictures"), "Distribution of log densities")
+    return line_plot(series, across, Axis("share of the images"), "Distribution of log densities")
 
 
 def _reliability(probabilities: Probabilities) -> str:
     points = [(one.confidence, one.accuracy) for one in probabilities.bins]
     series = [
-        Series("known pictures", points, shape="circle"),
+        Series("known images", points, shape="circle"),
         Series("what it should be", [(0.0, 0.0), (1.0, 1.0)], dashed=True),
     ]
     return line_plot(
@@ -96,7 +96,7 @@ def _reliability(probabilities: Probabilities) -> str:
 def _robustness(robustness: Robustness) -> list[str]:
     sections = ["<h3>After operators, at the frozen threshold</h3>"]
     plots: list[tuple[str, Callable[[RobustnessRow], float | None]]] = [
-        ("share of known pictures answered rightly", lambda row: row.right.share),
+        ("share of known images answered rightly", lambda row: row.right.share),
         ("macro AUC (softmax)", lambda row: row.macro_auc_softmax.value),
         ("AUROC of known against unknown", lambda row: row.auroc.value),
         ("share of real faces accused", lambda row: None if row.real_accused is None else row.real_accused.share),
@@ -128,5 +128,5 @@ def _against_severity(robustness: Robustness, title: str, value: Callable[[Robus
             series.append(Series(shown, points, shape="circle"))
     if not series:
         return ""
-    across = Axis("severity; 0 is the picture as it is", start=0.0, end=5.0, ticks=(0, 1, 2, 3, 4, 5))
+    across = Axis("severity; 0 is the image as it is", start=0.0, end=5.0, ticks=(0, 1, 2, 3, 4, 5))
     return line_plot(series, across, Axis(title, start=0.0, end=1.0), f"{title} over severity")

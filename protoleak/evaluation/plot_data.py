@@ -13,13 +13,13 @@ from protoleak.metrics.ranking import BoolArray, Ranking
 POINTS = 101  # of a curve
 BINS = 40
 TAIL = 1.0  # per cent at either end that the histogram's range leaves out
-WIDTHS = 8.0  # how many times as wide as the middle 90 % of the known it may be: strange pictures lie very far out
+WIDTHS = 8.0  # how many times as wide as the middle 90 % of the known it may be: strange images lie very far out
 REAL_PHOTOGRAPHS = "real photographs"
 
 
 def roc_curves(known: Outputs, unknown: Outputs, real: Outputs, manifest: Manifest) -> list[Curve]:
     """One per known class against the others (softmax), and known against unknown generators and real photographs (log
-    density); those that have pictures on both sides."""
+    density); those that have images on both sides."""
     comparable, labels = known.comparable, known.labels
     candidates = [(name, comparable[:, label], labels == label) for label, name in enumerate(manifest.generators)]
     for name, others in (("unknown generators", unknown), (REAL_PHOTOGRAPHS, real)):
@@ -44,7 +44,7 @@ def _points(score: Float64Array, positive: BoolArray) -> list[tuple[float, float
 def confusion(known: Outputs, unknown: Outputs, real: Outputs, manifest: Manifest) -> Confusion:
     """Verdicts of every known class, unknown generator and the real photographs."""
     rows = {name: known.where(known.labels == label) for label, name in enumerate(manifest.generators)}
-    for folder in dict.fromkeys(picture.folder for picture in unknown.pictures):
+    for folder in dict.fromkeys(image.folder for image in unknown.images):
         rows[f"{folder} (unknown)"] = unknown.of_kind("unknown", folder)
     if len(real):
         rows[REAL_PHOTOGRAPHS] = real
@@ -58,9 +58,9 @@ def _counts(part: Outputs, manifest: Manifest) -> list[int]:
 
 
 def densities(known: Outputs, unknown: Outputs, real: Outputs) -> Histogram | None:
-    """Log densities of the known, of each unknown generator and of the real photographs; None without a picture."""
+    """Log densities of the known, of each unknown generator and of the real photographs; None without an image."""
     sets = {"known": known.log_density}
-    for folder in dict.fromkeys(picture.folder for picture in unknown.pictures):
+    for folder in dict.fromkeys(image.folder for image in unknown.images):
         sets[f"{folder} (unknown)"] = unknown.of_kind("unknown", folder).log_density
     sets[REAL_PHOTOGRAPHS] = real.log_density
     sets = {name: values for name, values in sets.items() if len(values)}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from protoleak.arrays import Float64Array
 from protoleak.errors import EngineError, MediaError
-from protoleak.evaluation.images import Picture
+from protoleak.evaluation.images import Image
 from protoleak.metrics.ranking import BoolArray
 from protoleak.metrics.scores import softmax
 from protoleak.runtime.pipeline import AnyImage, Screener
@@ -19,10 +19,10 @@ from protoleak.runtime.verdict import Verdict
 
 @dataclass(frozen=True)
 class Outputs:
-    """The verdicts on n pictures.
+    """The verdicts on n images.
 
     Attributes:
-        pictures: those that have a verdict.
+        images: those that have a verdict.
         class_score: float64 [n, K].
         probability: float64 [n, K], calibrated; None where the bundle has no temperature.
         log_density: float64 [n].
@@ -30,7 +30,7 @@ class Outputs:
         verdict: [n], "known", "real" or "unknown".
     """
 
-    pictures: tuple[Picture, ...]
+    images: tuple[Image, ...]
     class_score: Float64Array
     probability: Float64Array | None
     log_density: Float64Array
@@ -38,8 +38,8 @@ class Outputs:
     verdict: npt.NDArray[np.str_]
 
     @classmethod
-    def of(cls, pictures: Sequence[Picture], verdicts: Sequence[Verdict], generators: Sequence[str]) -> Outputs:
-        """From one verdict per picture."""
+    def of(cls, images: Sequence[Image], verdicts: Sequence[Verdict], generators: Sequence[str]) -> Outputs:
+        """From one verdict per image."""
         shape = (len(verdicts), len(generators))
         scores = np.array([[verdict.scores[name] for name in generators] for verdict in verdicts], dtype=np.float64)
         probabilities = [verdict.probabilities for verdict in verdicts if verdict.probabilities is not None]
@@ -47,7 +47,7 @@ class Outputs:
         if verdicts and len(probabilities) == len(verdicts):
             probability = np.array([[values[name] for name in generators] for values in probabilities])
         return cls(
-            pictures=tuple(pictures),
+            images=tuple(images),
             class_score=scores.reshape(shape),
             probability=probability,
             log_density=np.array([verdict.log_density for verdict in verdicts], dtype=np.float64),
@@ -56,7 +56,7 @@ class Outputs:
         )
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     @property
     def attributed(self) -> npt.NDArray[np.int64]:
@@ -65,12 +65,12 @@ class Outputs:
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """int64 [n], -1 for a picture of no known class."""
-        return np.array([picture.label for picture in self.pictures], dtype=np.int64)
+        """int64 [n], -1 for an image of no known class."""
+        return np.array([image.label for image in self.images], dtype=np.int64)
 
     @property
     def sources(self) -> list[str]:
-        return [picture.source for picture in self.pictures]
+        return [image.source for image in self.images]
 
     @property
     def comparable(self) -> Float64Array:
@@ -78,9 +78,9 @@ class Outputs:
         return softmax(self.class_score) if len(self) else self.class_score
 
     def where(self, which: BoolArray) -> Outputs:
-        """Those pictures of which it holds."""
+        """Those images of which it holds."""
         return Outputs(
-            tuple(picture for picture, kept in zip(self.pictures, which, strict=True) if kept),
+            tuple(image for image, kept in zip(self.images, which, strict=True) if kept),
             self.class_score[which],
             None if self.probability is None else self.probability[which],
             self.log_density[which],
@@ -89,11 +89,9 @@ class Outputs:
         )
 
     def of_kind(self, kind: str, folder: str | None = None) -> Outputs:
-        """Pictures of one kind, and of one folder where it is given."""
+        """Images of one kind, and of one folder where it is given."""
         return self.where(
-            np.array(
-                [picture.kind == kind and folder in (None, picture.folder) for picture in self.pictures], dtype=np.bool_
-            )
+            np.array([image.kind == kind and folder in (None, image.folder) for image in self.images], dtype=np.bool_)
         )
 
 

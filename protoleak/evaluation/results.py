@@ -12,7 +12,7 @@ Interval = tuple[float, float]
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """One number with its 95 % interval over resampled source pictures.
+    """One number with its 95 % interval over resampled source images.
 
     Attributes:
         value: None where it is undefined.
@@ -26,12 +26,12 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Share(msgspec.Struct, frozen=True):
-    """How many pictures out of how many.
+    """How many images out of how many.
 
     Attributes:
         share: None of none.
-        interval_95: Wilson's, which holds for independent pictures.
-        over_sources_95: over resampled source pictures; without width where all pictures agree. None as in Estimate.
+        interval_95: Wilson's, which holds for independent images.
+        over_sources_95: over resampled source images; without width where all images agree. None as in Estimate.
     """
 
     count: int
@@ -56,7 +56,7 @@ class RealFaces(msgspec.Struct, frozen=True):
 
 
 class GeneratorResult(msgspec.Struct, frozen=True):
-    """One known class against the other known ones. `recall`: those of its pictures that score highest for it."""
+    """One known class against the other known ones. `recall`: those of its images that score highest for it."""
 
     auc_softmax: Estimate
     auc_raw: Estimate
@@ -64,16 +64,16 @@ class GeneratorResult(msgspec.Struct, frozen=True):
 
 
 class ClosedSet(msgspec.Struct, frozen=True):
-    """Attribution among the known classes, whether or not a picture would be rejected.
+    """Attribution among the known classes, whether or not an image would be rejected.
 
     Attributes:
-        macro_auc_softmax: mean of one-vs-rest AUCs of the softmax over classes, which is comparable between pictures.
+        macro_auc_softmax: mean of one-vs-rest AUCs of the softmax over classes, which is comparable between images.
         macro_auc_raw: the same of class scores as they are, as published; they may not be comparable.
         accuracy: top-1.
-        per_generator: all known classes, those without a picture among them.
+        per_generator: all known classes, those without an image among them.
     """
 
-    pictures: int
+    images: int
     macro_auc_softmax: Estimate
     macro_auc_raw: Estimate
     accuracy: Estimate
@@ -82,11 +82,11 @@ class ClosedSet(msgspec.Struct, frozen=True):
 
 
 class OpenSet(msgspec.Struct, frozen=True, kw_only=True):
-    """Pictures that the bundle should recognise against others, by one score.
+    """Images that the bundle should recognise against others, by one score.
 
     Attributes:
         score: what ranks them; the known should have more of it.
-        known, others: how many pictures of each.
+        known, others: how many images of each.
         aupr_known, aupr_others: average precision with either side as the one that is looked for.
         fpr_at_95_tpr: share of the others that is taken where 95 % of the known are.
         oscr: area under (known taken and rightly attributed) over (others taken).
@@ -109,7 +109,7 @@ class UnknownGenerator(msgspec.Struct, frozen=True):
     Attributes:
         rejected: called unknown at α.
         taken_for: generator or "real" → how many of the others.
-        open_set: against the known test pictures; None where there are none.
+        open_set: against the known test images; None where there are none.
     """
 
     rejected: Share
@@ -118,15 +118,15 @@ class UnknownGenerator(msgspec.Struct, frozen=True):
 
 
 class FalseRejection(msgspec.Struct, frozen=True, kw_only=True):
-    """Known pictures whose density is unusual (p-value ≤ α), against what is promised of them.
+    """Known images whose density is unusual (p-value ≤ α), against what is promised of them.
 
     Attributes:
-        withheld: known pictures that are called unknown for the other reason: nearest to a generator, which is not
+        withheld: known images that are called unknown for the other reason: nearest to a generator, which is not
             named because they are not unusual enough among camera originals. Nothing is promised of it.
         promised_on_average: over calibrations.
         bound_95: what this calibration exceeds only with 5 % probability (a quantile of a Beta distribution).
         within_bound: whether the measured share is.
-        per_generator: by the class that made the picture; promised is only the whole.
+        per_generator: by the class that made the image; promised is only the whole.
     """
 
     rejected: Share
@@ -139,11 +139,11 @@ class FalseRejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReliabilityBin(msgspec.Struct, frozen=True):
-    """Known pictures whose greatest probability lies in (low, high]."""
+    """Known images whose greatest probability lies in (low, high]."""
 
     low: float
     high: float
-    pictures: int
+    images: int
     confidence: float
     accuracy: float
 
@@ -154,7 +154,7 @@ class Probabilities(msgspec.Struct, frozen=True):
     Attributes:
         ece: expected calibration error, the mean gap between confidence and accuracy over the bins.
         brier: mean squared distance between probabilities and the truth, 0 to 2.
-        bins: those with pictures.
+        bins: those with images.
     """
 
     ece: Estimate
@@ -163,18 +163,18 @@ class Probabilities(msgspec.Struct, frozen=True):
 
 
 class RobustnessRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Pictures after one operator at one severity, or after chains of one length, at the frozen threshold.
+    """Images after one operator at one severity, or after chains of one length, at the frozen threshold.
 
     Attributes:
-        operator: of `protoleak.images.perturbations`; "chain", or "none" for the same pictures as they are.
+        operator: of `protoleak.images.perturbations`; "chain", or "none" for the same images as they are.
         severity: 1 to 5; of a chain its length.
         level: what that severity is, with the unit.
-        failed: pictures that gave no verdict; `error` is the first one's reason.
+        failed: images that gave no verdict; `error` is the first one's reason.
         real_accused: real photographs for which a generator was named; None where none are measured.
-        right: known pictures with their own class's verdict.
-        rejected: known pictures called unknown.
-        wrong: known pictures with another class's verdict.
-        auroc: known against unknown pictures, both after the operator.
+        right: known images with their own class's verdict.
+        rejected: known images called unknown.
+        wrong: known images with another class's verdict.
+        auroc: known against unknown images, both after the operator.
     """
 
     operator: str
@@ -199,7 +199,7 @@ class Robustness(msgspec.Struct, frozen=True, kw_only=True):
         macro_auc: mean over the operators; chains apart.
     """
 
-    pictures_per_class: int
+    images_per_class: int
     rows: list[RobustnessRow]
     macro_auc_per_operator: dict[str, float | None]
     macro_auc: float | None
@@ -214,7 +214,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Confusion(msgspec.Struct, frozen=True):
-    """Verdicts by the folder that a picture came from.
+    """Verdicts by the folder that an image came from.
 
     Attributes:
         columns: the known classes and "unknown".
@@ -226,7 +226,7 @@ class Confusion(msgspec.Struct, frozen=True):
 
 
 class Histogram(msgspec.Struct, frozen=True):
-    """Log densities, as shares of each set of pictures.
+    """Log densities, as shares of each set of images.
 
     Attributes:
         edges: of the bins; what lies outside is counted in the outermost.
@@ -241,8 +241,8 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
     """One variant of the bundle, or the error in its place. Real faces come first.
 
     Attributes:
-        real_class: pictures of the bundle's own camera class in the test split for which a generator was named.
-        real_open_set: known generators' pictures against the real photographs, by score.
+        real_class: images of the bundle's own camera class in the test split for which a generator was named.
+        real_open_set: known generators' images against the real photographs, by score.
         unreadable: one line per file that gave no verdict.
     """
 
@@ -280,8 +280,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         real_faces_accused: variant → what stands first in every report; None where no real photographs were given or
             the variant failed.
         created: UTC, ISO 8601.
-        pictures: which pictures they are and how many, in words.
-        sources: different source pictures among them, which intervals are over.
+        images: which images they are and how many, in words.
+        sources: different source images among them, which intervals are over.
         notes: how to read the numbers.
     """
 
@@ -294,6 +294,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     resamples: int
     sources: int
-    pictures: list[str]
+    images: list[str]
     variants: list[VariantReport]
     notes: list[str]

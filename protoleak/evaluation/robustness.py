@@ -1,4 +1,4 @@
-"""How far answers hold when pictures are compressed, cropped, blurred and passed around, at the frozen threshold."""
+"""How far answers hold when images are compressed, cropped, blurred and passed around, at the frozen threshold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from protoleak.arrays import UInt8Array
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import MediaError
 from protoleak.evaluation.bootstrap import Resamples
-from protoleak.evaluation.images import Picture, per_folder
+from protoleak.evaluation.images import Image, per_folder
 from protoleak.evaluation.measures import macro_auc
 from protoleak.evaluation.predictions import Answers, Outputs, ask
 from protoleak.evaluation.results import Robustness, RobustnessRow
@@ -28,7 +28,7 @@ CHAIN_LENGTHS = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Condition:
-    """What is done to every picture: an operator at a severity, a chain of that length, or nothing."""
+    """What is done to every image: an operator at a severity, a chain of that length, or nothing."""
 
     operator: str
     severity: int
@@ -38,12 +38,12 @@ class Condition:
         if self.operator == AS_IT_IS:
             return "as they are"
         if self.operator == CHAIN:
-            return f"{self.severity} operator{'s' if self.severity > 1 else ''} drawn for each picture"
+            return f"{self.severity} operator{'s' if self.severity > 1 else ''} drawn for each image"
         operator = OPERATORS[self.operator]
         return f"{operator.unit} {operator.levels[self.severity - 1]:g}"
 
     def __call__(self, image: UInt8Array, seed: int, name: str) -> UInt8Array:
-        """The image after it. The same seed and name of a picture give the same image, whatever else is measured."""
+        """The image after it. The same seed and name of an image give the same image, whatever else is measured."""
         key = hashlib.sha256(f"{seed} {self.operator} {self.severity} {name}".encode()).digest()[:16]
         random = np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))
         if self.operator == AS_IT_IS:
@@ -54,7 +54,7 @@ class Condition:
 
 
 def conditions(settings: EvaluationSettings) -> list[Condition]:
-    """All of them, pictures as they are first."""
+    """All of them, images as they are first."""
     found = [Condition(AS_IT_IS, 0)]
     found += [Condition(name, severity) for name in settings.operators for severity in SEVERITIES]
     if settings.chains:
@@ -62,27 +62,27 @@ def conditions(settings: EvaluationSettings) -> list[Condition]:
     return found
 
 
-def choose_pictures(pictures: Sequence[Picture], per_class: int, seed: int) -> list[Picture]:
+def choose_images(images: Sequence[Image], per_class: int, seed: int) -> list[Image]:
     """At most `per_class` of every class, unknown generator and of the real photographs, drawn with the seed."""
     chosen: list[int] = []
-    for (kind, folder), positions in per_folder(pictures).items():
+    for (kind, folder), positions in per_folder(images).items():
         key = hashlib.sha256(f"{seed} {kind} {folder}".encode()).digest()[:16]
         random = np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))
         chosen += [int(index) for index in random.permutation(positions)[:per_class]]
-    return [pictures[index] for index in sorted(chosen)]
+    return [images[index] for index in sorted(chosen)]
 
 
 def measure_robustness(
     screener: Screener,
     manifest: Manifest,
-    pictures: Sequence[Picture],
+    images: Sequence[Image],
     settings: EvaluationSettings,
     resamples: Resamples,
     progress: Callable[[int, int], None],
 ) -> Robustness:
-    """Every operator at every severity, and chains, on some of the pictures. A picture that gives no verdict is counted
+    """Every operator at every severity, and chains, on some of the images. An image that gives no verdict is counted
     in its row."""
-    chosen = choose_pictures(pictures, settings.pictures_per_class, settings.seed)
+    chosen = choose_images(images, settings.images_per_class, settings.seed)
     wanted = conditions(settings)
     answers = ask(
         screener, _images(chosen, wanted, settings.seed), len(chosen) * len(wanted), settings.batch_size, progress
@@ -94,7 +94,7 @@ def measure_robustness(
     per_operator = {name: _mean([row for row in rows if row.operator == name]) for name in settings.operators}
     defined = [value for value in per_operator.values() if value is not None]
     return Robustness(
-        pictures_per_class=settings.pictures_per_class,
+        images_per_class=settings.images_per_class,
         rows=rows,
         macro_auc_per_operator=per_operator,
         macro_auc=float(np.mean(defined)) if defined and len(defined) == len(per_operator) else None,
@@ -102,24 +102,24 @@ def measure_robustness(
     )
 
 
-def _images(pictures: Sequence[Picture], wanted: Sequence[Condition], seed: int) -> Iterator[UInt8Array | MediaError]:
-    """Each picture under each condition, picture by picture, so that it is decoded once."""
-    for picture in pictures:
+def _images(images: Sequence[Image], wanted: Sequence[Condition], seed: int) -> Iterator[UInt8Array | MediaError]:
+    """Each image under each condition, image by image, so that it is decoded once."""
+    for image in images:
         try:
-            image = np.asarray(open_image(picture.path).picture)
+            pixels = np.asarray(open_image(image.path).image)
         except MediaError as error:
             yield from [error] * len(wanted)
             continue
         for condition in wanted:
             try:
-                yield condition(image, seed, f"{picture.folder}/{picture.source}")
+                yield condition(pixels, seed, f"{image.folder}/{image.source}")
             except Exception as error:  # libraries raise errors of their own; a failure is counted and shown
-                yield MediaError(f"{picture.path}: {condition.operator} {condition.severity} failed: {error}")
+                yield MediaError(f"{image.path}: {condition.operator} {condition.severity} failed: {error}")
 
 
 def _row(
     condition: Condition,
-    pictures: Sequence[Picture],
+    images: Sequence[Image],
     answers: Answers,
     positions: range,
     manifest: Manifest,
@@ -127,7 +127,7 @@ def _row(
 ) -> RobustnessRow:
     given = answers.verdicts(positions)
     errors = answers.errors(positions)
-    answered = [pictures[index // positions.step] for index, _ in given]
+    answered = [images[index // positions.step] for index, _ in given]
     outputs = Outputs.of(answered, [verdict for _, verdict in given], manifest.generators)
     known, unknown, real = (outputs.of_kind(kind) for kind in ("known", "unknown", "real"))
     right = (known.verdict != "unknown") & (known.attributed == known.labels)
@@ -141,18 +141,18 @@ def _row(
         failed=len(errors),
         error=errors[0][1] if errors else None,
         real_accused=resamples.share(real.sources, real.verdict == "known")
-        if any(picture.kind == "real" for picture in pictures)
+        if any(image.kind == "real" for image in images)
         else None,
         right=resamples.share(known.sources, right),
         rejected=resamples.share(known.sources, rejected),
         wrong=resamples.share(known.sources, ~right & ~rejected),
         macro_auc_softmax=resamples.estimate(
-            known.sources, macro_auc(known.comparable, known), "a class without a picture"
+            known.sources, macro_auc(known.comparable, known), "a class without an image"
         ),
         auroc=resamples.estimate(
             known.sources + unknown.sources,
             lambda weights: Ranking.of(density, is_known, weights).auroc(),
-            "no picture of an unknown generator" if len(known) else "no known picture",
+            "no image of an unknown generator" if len(known) else "no known image",
         ),
     )
 

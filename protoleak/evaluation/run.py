@@ -1,4 +1,4 @@
-"""Evaluates the variants of a bundle, one after another, on the same pictures and the same resamples."""
+"""Evaluates the variants of a bundle, one after another, on the same images and the same resamples."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from protoleak.bundle.variants import choose_variant
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
 from protoleak.evaluation import measures
-from protoleak.evaluation import plot_data as pictured
+from protoleak.evaluation import plot_data as imaged
 from protoleak.evaluation.bootstrap import Resamples
-from protoleak.evaluation.images import Picture, Pictures, per_folder, read_pictures
+from protoleak.evaluation.images import Image, Images, per_folder, read_images
 from protoleak.evaluation.notes import reading_notes
 from protoleak.evaluation.predictions import Outputs, ask
 from protoleak.evaluation.results import SCHEMA_VERSION, BundleFacts, Report, UnknownGenerator, VariantReport
@@ -33,7 +33,7 @@ def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Prog
         progress: told what is done, how much of it, and of how much.
 
     Raises:
-        DatasetError: the pictures don't fit the bundle; see `read_pictures`.
+        DatasetError: the images don't fit the bundle; see `read_images`.
         BundleError: no such variant.
         CalibrationError: α is no significance level.
     """
@@ -41,9 +41,9 @@ def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Prog
     variants = settings.variants or tuple(bundle.manifest.variants)
     for name in variants:
         choose_variant(bundle.manifest, name)
-    pictures = read_pictures(bundle.manifest, settings)
-    resamples = Resamples([picture.source for picture in pictures.all], settings.resamples, settings.seed)
-    reports = [_variant(bundle, name, pictures, settings, resamples, progress) for name in variants]
+    images = read_images(bundle.manifest, settings)
+    resamples = Resamples([image.source for image in images.all], settings.resamples, settings.seed)
+    reports = [_variant(bundle, name, images, settings, resamples, progress) for name in variants]
     accused = {one.variant: None if one.real_faces is None else one.real_faces.accused for one in reports}
     return Report(
         real_faces_accused=accused,
@@ -57,16 +57,16 @@ def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Prog
         seed=settings.seed,
         resamples=settings.resamples,
         sources=resamples.sources,
-        pictures=[*pictures.facts, *_counts(pictures)],
+        images=[*images.facts, *_counts(images)],
         variants=reports,
-        notes=reading_notes(bundle.manifest, settings, pictures, reports),
+        notes=reading_notes(bundle.manifest, settings, images, reports),
     )
 
 
 def _variant(
     bundle: Bundle,
     name: str,
-    pictures: Pictures,
+    images: Images,
     settings: EvaluationSettings,
     resamples: Resamples,
     progress: Progress,
@@ -83,7 +83,7 @@ def _variant(
             threads=settings.threads,
             engine_options=options,
         )
-        return _measured(bundle, name, screener, pictures, settings, resamples, progress)
+        return _measured(bundle, name, screener, images, settings, resamples, progress)
     except ProtoleakError as error:  # a failure is a row, and the other variants go on
         return VariantReport(variant=name, engine=settings.engine, error=str(error))
 
@@ -92,7 +92,7 @@ def _measured(
     bundle: Bundle,
     name: str,
     screener: Screener,
-    pictures: Pictures,
+    images: Images,
     settings: EvaluationSettings,
     resamples: Resamples,
     progress: Progress,
@@ -100,21 +100,21 @@ def _measured(
     manifest = bundle.manifest
 
     def show(done: int, of: int) -> None:
-        progress(f"{name}: pictures as they are", done, of)
+        progress(f"{name}: images as they are", done, of)
 
     def show_operators(done: int, of: int) -> None:
-        progress(f"{name}: pictures after operators", done, of)
+        progress(f"{name}: images after operators", done, of)
 
-    paths = [picture.path for picture in pictures.all]
+    paths = [image.path for image in images.all]
     answers = ask(screener, paths, len(paths), settings.batch_size, show)
     given = answers.verdicts(range(len(paths)))
     outputs = Outputs.of(
-        [pictures.all[index] for index, _ in given], [verdict for _, verdict in given], manifest.generators
+        [images.all[index] for index, _ in given], [verdict for _, verdict in given], manifest.generators
     )
     known, unknown, real = (outputs.of_kind(kind) for kind in ("known", "unknown", "real"))
     robustness = None
     if settings.operators:
-        robustness = measure_robustness(screener, manifest, pictures.all, settings, resamples, show_operators)
+        robustness = measure_robustness(screener, manifest, images.all, settings, resamples, show_operators)
     progress(f"{name}: intervals", 0, 1)
     report = VariantReport(
         variant=name,
@@ -126,38 +126,38 @@ def _measured(
         false_rejection=measures.false_rejection(
             known, manifest, bundle.variant(name).calibration, settings.alpha, resamples
         ),
-        unknown=_unknown(bundle, pictures, known, unknown, resamples),
+        unknown=_unknown(bundle, images, known, unknown, resamples),
         real_open_set=measures.against_real(known, real, manifest, resamples) if len(real) else [],
         probabilities=measures.probabilities(known, resamples) if len(known) else None,
         robustness=robustness,
-        roc=pictured.roc_curves(known, unknown, real, manifest),
-        confusion=pictured.confusion(known, unknown, real, manifest),
-        densities=pictured.densities(known, unknown, real),
-        unreadable=[f"{_shown(pictures.all[index])}: {text}" for index, text in answers.errors(range(len(paths)))],
+        roc=imaged.roc_curves(known, unknown, real, manifest),
+        confusion=imaged.confusion(known, unknown, real, manifest),
+        densities=imaged.densities(known, unknown, real),
+        unreadable=[f"{_shown(images.all[index])}: {text}" for index, text in answers.errors(range(len(paths)))],
     )
     progress(f"{name}: intervals", 1, 1)
     return report
 
 
 def _unknown(
-    bundle: Bundle, pictures: Pictures, known: Outputs, unknown: Outputs, resamples: Resamples
+    bundle: Bundle, images: Images, known: Outputs, unknown: Outputs, resamples: Resamples
 ) -> dict[str, UnknownGenerator]:
     found = {
         name: measures.unknown_generator(known, unknown.of_kind("unknown", name), bundle.manifest, resamples)
-        for name in pictures.unknown_generators
+        for name in images.unknown_generators
     }
     if len(found) > 1:
         found[ALL_UNKNOWN] = measures.unknown_generator(known, unknown, bundle.manifest, resamples)
     return found
 
 
-def _shown(picture: Picture) -> str:
-    return "/".join(part for part in (picture.folder or "real photographs", picture.path.name) if part)
+def _shown(image: Image) -> str:
+    return "/".join(part for part in (image.folder or "real photographs", image.path.name) if part)
 
 
-def _counts(pictures: Pictures) -> list[str]:
+def _counts(images: Images) -> list[str]:
     counts = {
         f"{folder or 'real photographs'}{' (unknown)' if kind == 'unknown' else ''}": len(positions)
-        for (kind, folder), positions in per_folder(pictures.all).items()
+        for (kind, folder), positions in per_folder(images.all).items()
     }
     return [", ".join(f"{name} {count}" for name, count in counts.items())]

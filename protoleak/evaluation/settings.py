@@ -18,18 +18,18 @@ class EvaluationSettings:
     """What to evaluate.
 
     Attributes:
-        data: one folder of pictures per class of the bundle.
-        unknown: one folder of pictures per generator that the bundle doesn't know, or None.
+        data: one folder of images per class of the bundle.
+        unknown: one folder of images per generator that the bundle doesn't know, or None.
         real: photographs of people from sources that training never saw, or None.
-        split: of `data`: "test", "all", or "auto" for the test split where the data set has one (see `pictures`).
+        split: of `data`: "test", "all", or "auto" for the test split where the data set has one (see `images`).
         variants: names; None for all of the bundle.
         engine: as everywhere.
         operators: names out of OPERATORS that robustness is measured for; none for no robustness.
         chains: whether chains of one to three operators are measured too; only with operators.
-        pictures_per_class: at most so many of each class, unknown generator and of the real photographs go through
+        images_per_class: at most so many of each class, unknown generator and of the real photographs go through
             every operator.
         resamples: of the bootstrap.
-        seed: of the bootstrap, of which pictures go through the operators, and of the operators.
+        seed: of the bootstrap, of which images go through the operators, and of the operators.
     """
 
     data: Path
@@ -44,7 +44,7 @@ class EvaluationSettings:
     batch_size: int = 8
     operators: tuple[str, ...] = tuple(OPERATORS)
     chains: bool = True
-    pictures_per_class: int = 20
+    images_per_class: int = 20
     resamples: int = 1000
     seed: int = 0
 
@@ -54,8 +54,8 @@ class EvaluationSettings:
         for name in self.operators:
             if name not in OPERATORS:
                 raise ProtoleakError(f"there is no operator {name!r}: choose from {', '.join(OPERATORS)}, or none")
-        if self.pictures_per_class < 1:
-            raise ProtoleakError(f"{self.pictures_per_class} pictures per class: give 1 or more, or no operators")
+        if self.images_per_class < 1:
+            raise ProtoleakError(f"{self.images_per_class} images per class: give 1 or more, or no operators")
         if self.resamples < 0 or self.seed < 0:
             raise ProtoleakError(f"{self.resamples} resamples with seed {self.seed}: give 0 or more of both")
         if self.batch_size < 1:

@@ -14,7 +14,7 @@ from protoleak.evaluation.results import (
 )
 
 NONE = "–"
-GENERATOR_COLUMNS = ("class", "pictures", "AUC (softmax)", "AUC (raw)", "scored highest", "rejected")
+GENERATOR_COLUMNS = ("class", "images", "AUC (softmax)", "AUC (raw)", "scored highest", "rejected")
 UNKNOWN_COLUMNS = (
     *("unknown generator", "rejected", "AUROC", "AUPR known", "AUPR unknown", "FPR at 95 % TPR", "EER", "OSCR"),
     "taken for",
@@ -42,8 +42,8 @@ def facts(report: Report) -> list[tuple[str, str]]:
     machine = report.machine
     return [
         ("bundle", f"{report.bundle.name}, SHA-256 {report.bundle.sha256}"),
-        *[("pictures", line) for line in report.pictures],
-        ("intervals", f"95 %, {report.resamples} resamples of {report.sources} source pictures, seed {report.seed}"),
+        *[("images", line) for line in report.images],
+        ("intervals", f"95 %, {report.resamples} resamples of {report.sources} source images, seed {report.seed}"),
         ("significance level", f"α = {report.alpha:g}"),
         ("machine", f"{machine.processor}, {machine.cores} cores; {machine.system}, Python {machine.python}"),
         ("libraries", ", ".join(f"{name} {version}" for name, version in machine.libraries.items())),
@@ -169,7 +169,7 @@ def estimate(value: Estimate) -> str:
 def share(value: Share) -> str:
     """ "3 of 40 (7.5 %, 95 % interval 2.6–19.9 %)"."""
     if value.share is None:
-        return "no picture"
+        return "no image"
     low, high = value.interval_95
     return f"{value.count} of {value.of} ({percent(value.share)}, 95 % interval {100 * low:.1f}–{percent(high)})"
 
@@ -177,7 +177,7 @@ def share(value: Share) -> str:
 def brief(value: Share) -> str:
     """ "3 of 40 (8 %, 3–20 %)"."""
     if value.share is None:
-        return "no picture"
+        return "no image"
     low, high = value.interval_95
     return f"{value.count} of {value.of} ({100 * value.share:.0f} %, {100 * low:.0f}–{100 * high:.0f} %)"
 

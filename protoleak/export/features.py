@@ -74,7 +74,7 @@ def network_features(
 
 def deployed_pixels(path: Path, image_size: int) -> UInt8Array:
     """One image as the latent encoder gets it: uint8 [S, S, 3]. Raises MediaError where it is no readable image."""
-    return preprocess(open_image(path).picture, image_size)
+    return preprocess(open_image(path).image, image_size)
 
 
 def reason(path: Path, error: MediaError) -> str:

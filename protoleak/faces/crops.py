@@ -1,4 +1,4 @@
-"""From a box in a frame to the square picture that is attributed."""
+"""From a box in a frame to the square image that is attributed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Still pictures face by face: the same detector, crops and screener as for frames of a video."""
+"""Still images face by face: the same detector, crops and screener as for frames of a video."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from protoleak.video.settings import StreamSettings
 
 
 class FaceVerdict(Verdict, frozen=True, kw_only=True):
-    """The answer for one face in a picture; its `input` is the crop's pixels.
+    """The answer for one face in an image; its `input` is the crop's pixels.
 
     Attributes:
-        image: the picture that the face is in.
+        image: the image that the face is in.
         box: the face in it, without margin.
         face_score: the detector's confidence.
     """
@@ -36,7 +36,7 @@ class FaceVerdict(Verdict, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class _Found:
-    """A picture's faces, or why there are none; the picture itself is let go."""
+    """An image's faces, or why there are none; the image itself is let go."""
 
     opened: OpenedImage | None
     faces: list[Face]
@@ -74,7 +74,7 @@ def _find(
         return _Found(None, [], [], image)
     try:
         opened = open_image(image, name)
-        pixels = np.asarray(opened.picture)
+        pixels = np.asarray(opened.image)
         faces = detector(pixels)
     except MediaError as error:
         return _Found(None, [], [], error)
@@ -105,7 +105,7 @@ def _of_face(
     box = face.box
     if not isinstance(outcome, Verdict):
         return type(outcome)(f"{opened.name}, face at {box.left:.0f},{box.top:.0f}: {outcome}")
-    width, height = opened.picture.size
+    width, height = opened.image.size
     fields = {name: getattr(outcome, name) for name in outcome.__struct_fields__}
     fields |= {
         "source": opened.source,

@@ -1,4 +1,4 @@
-"""No detector: the frame is taken for a picture of one face, as images are without `--faces`."""
+"""No detector: the frame is taken for an image of one face, as images are without `--faces`."""
 
 from __future__ import annotations
 

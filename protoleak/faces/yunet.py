@@ -67,7 +67,7 @@ def read_yunet(file: Path, option: str) -> bytes:
 
 
 class YuNetDetector:
-    """Faces with confidence, from about 10 pixels up in the picture that the network sees.
+    """Faces with confidence, from about 10 pixels up in the image that the network sees.
 
     Attributes:
         description: for people.

@@ -56,7 +56,7 @@ class OpenedImage:
     Attributes:
         name: what messages call it: the path, or what kind of object it was.
         source: the path as given, or None for an image that came from memory.
-        picture: Pillow image of mode RGB.
+        image: Pillow image of mode RGB.
         sha256: of the encoded file; of the RGB pixels (rows of 3 bytes) where there is no file.
         hashed: which of the two.
         size: how many bytes were hashed.
@@ -65,7 +65,7 @@ class OpenedImage:
 
     name: str
     source: str | None
-    picture: Image.Image
+    image: Image.Image
     sha256: str
     hashed: Literal["file", "pixels"]
     size: int
@@ -92,8 +92,8 @@ def open_image(source: ImageSource, name: str | None = None) -> OpenedImage:
         return _from_encoded(bytes(source), name or "image in memory", None)
     if isinstance(source, Image.Image):
         shown = name or "Pillow image"
-        picture, notes = _decoded(source, shown)
-        return _from_pixels(picture, shown, notes)
+        image, notes = _decoded(source, shown)
+        return _from_pixels(image, shown, notes)
     if isinstance(source, np.ndarray):
         shown = name or "array"
         return _from_pixels(_from_array(source, shown), shown, ())
@@ -131,13 +131,13 @@ def _read_file(path: str, shown: str) -> bytes:
 def _from_encoded(data: bytes, shown: str, source: str | None) -> OpenedImage:
     if not data:
         raise MediaError(f"{shown}: empty, 0 bytes")
-    picture, notes = _decoded(_opened(data, shown), shown)
-    return OpenedImage(shown, source, picture, hashlib.sha256(data).hexdigest(), "file", len(data), notes)
+    image, notes = _decoded(_opened(data, shown), shown)
+    return OpenedImage(shown, source, image, hashlib.sha256(data).hexdigest(), "file", len(data), notes)
 
 
-def _from_pixels(picture: Image.Image, shown: str, notes: tuple[str, ...]) -> OpenedImage:
-    pixels = picture.tobytes()
-    return OpenedImage(shown, None, picture, hashlib.sha256(pixels).hexdigest(), "pixels", len(pixels), notes)
+def _from_pixels(image: Image.Image, shown: str, notes: tuple[str, ...]) -> OpenedImage:
+    pixels = image.tobytes()
+    return OpenedImage(shown, None, image, hashlib.sha256(pixels).hexdigest(), "pixels", len(pixels), notes)
 
 
 def _from_array(array: npt.NDArray[np.generic], shown: str) -> Image.Image:
@@ -176,7 +176,7 @@ def _decoded(image: Image.Image, shown: str) -> tuple[Image.Image, tuple[str, ..
     sixteen_bit = _is_sixteen_bit(image)
     try:
         image.load()
-        picture, notes = _to_rgb(image, sixteen_bit, shown)
+        rgb, notes = _to_rgb(image, sixteen_bit, shown)
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
             notes.insert(0, f"the first of {frames} frames is used")
@@ -187,11 +187,9 @@ def _decoded(image: Image.Image, shown: str) -> tuple[Image.Image, tuple[str, ..
         raise
     except Exception as error:  # see _opened
         text = _one_line(error)
-        reason = (
-            "truncated: the file ends before the picture does" if "truncated" in text.lower() else f"damaged: {text}"
-        )
+        reason = "truncated: the file ends before the image does" if "truncated" in text.lower() else f"damaged: {text}"
         raise MediaError(f"{shown}: {reason}") from error
-    return picture, tuple(notes)
+    return rgb, tuple(notes)
 
 
 def _to_rgb(image: Image.Image, sixteen_bit: bool, shown: str) -> tuple[Image.Image, list[str]]:

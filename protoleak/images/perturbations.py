@@ -26,7 +26,7 @@ from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError, ProtoleakError
 
 SEVERITIES = (1, 2, 3, 4, 5)
-SMALLEST_SIDE = 32  # pixels: below it a picture is refused as no face, see runtime.media
+SMALLEST_SIDE = 32  # pixels: below it an image is refused as no face, see runtime.media
 
 
 def jpeg(image: UInt8Array, quality: float, random: np.random.Generator) -> UInt8Array:  # noqa: ARG001
@@ -40,7 +40,7 @@ def webp(image: UInt8Array, quality: float, random: np.random.Generator) -> UInt
 
 
 def crop(image: UInt8Array, share: float, random: np.random.Generator) -> UInt8Array:
-    """A part of the picture anywhere in it, with that share of each side; smaller than before."""
+    """A part of the image anywhere in it, with that share of each side; smaller than before."""
     height, width = (_kept(side, share) for side in image.shape[:2])
     top = int(random.integers(image.shape[0] - height + 1))
     left = int(random.integers(image.shape[1] - width + 1))
@@ -129,7 +129,7 @@ class Operator:
     function: Callable[[UInt8Array, float, np.random.Generator], UInt8Array]
 
 
-# WILD names its operators but not their strengths. These run from what nobody sees to what spoils the picture.
+# WILD names its operators but not their strengths. These run from what nobody sees to what spoils the image.
 OPERATORS = MappingProxyType(
     {
         operator.name: operator
@@ -202,7 +202,7 @@ def draw_chain(
         random: the same state gives the same chain.
         max_length: the length is drawn from 1 to this.
         length: to fix it.
-        severities: to draw from, such as (1, 2, 3) for training that is not to drown in spoilt pictures.
+        severities: to draw from, such as (1, 2, 3) for training that is not to drown in spoilt images.
 
     Raises:
         ProtoleakError: a length below 1 or above the number of operators, or a severity that there isn't.

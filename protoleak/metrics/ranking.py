@@ -1,8 +1,8 @@
-"""Ranking metrics of weighted pictures, for many weightings at once.
+"""Ranking metrics of weighted images, for many weightings at once.
 
-A bootstrap resample is a weighting: a picture that was drawn twice weighs two. The scores are sorted once, and every
+A bootstrap resample is a weighting: an image that was drawn twice weighs two. The scores are sorted once, and every
 metric is computed for B weightings together, float64 [B, n] → [B]. A metric that a weighting leaves undefined (no
-picture of one side was drawn) is NaN; `bootstrap.estimate` counts these and never lets one out.
+image of one side was drawn) is NaN; `bootstrap.estimate` counts these and never lets one out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Ranking:
         weights: Float64Array,
         correct: BoolArray | None = None,
     ) -> Ranking:
-        """Ranks pictures.
+        """Ranks images.
 
         Args:
             score: [n]; positives should have the greater ones. Infinities are allowed.
@@ -112,7 +112,7 @@ def confusion_shares(labels: npt.NDArray[np.int64], right: BoolArray, weights: F
 
 
 def weighted_share(which: BoolArray, weights: Float64Array) -> Float64Array:
-    """Share of the weight on pictures of which something holds, [B]; NaN without any weight."""
+    """Share of the weight on images of which something holds, [B]; NaN without any weight."""
     return _shares((weights * which).sum(axis=1), weights.sum(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""Latents on disk: the latent encoder is frozen, so every picture is encoded once.
+"""Latents on disk: the latent encoder is frozen, so every image is encoded once.
 
 One .npy file per latent, under the SHA-256 of the item's key, the encoder's fingerprint and preprocessing's version.
 Files appear under their name only when they are complete, so an interrupted run loses one batch and several runs can
@@ -22,21 +22,21 @@ from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import CheckpointError, EngineError, MediaError
 from protoleak.model.loading import loaded
 
-if TYPE_CHECKING:  # processes that only load pictures import this file, and have no use for PyTorch
+if TYPE_CHECKING:  # processes that only load images import this file, and have no use for PyTorch
     from protoleak.model.latent_encoder import LatentEncoder
 
 # Raise it when preprocessing gives other pixels for the same file, so that old latents go unused.
 PREPROCESSING_VERSION = 1
-DEPLOYED_VIEW = "deployed"  # the view of a picture that inference takes: preprocessing and nothing else
+DEPLOYED_VIEW = "deployed"  # the view of an image that inference takes: preprocessing and nothing else
 
 
 @dataclass(frozen=True)
 class LatentItem:
-    """One picture to be encoded.
+    """One image to be encoded.
 
     Attributes:
         key: whatever decides the pixels: make it with `latent_key`.
-        load: gives the picture as uint8 [S, S, 3]; called only where no latent is cached, and from several threads or,
+        load: gives the image as uint8 [S, S, 3]; called only where no latent is cached, and from several threads or,
             if workers are asked for, in another process. May raise MediaError.
     """
 
@@ -62,7 +62,7 @@ class CachedLatents:
 
 
 def latent_key(content_sha256: str, view: str, image_size: int) -> str:
-    """The key of a picture: SHA-256 of its file, the name of the view made of it, and the side S in pixels."""
+    """The key of an image: SHA-256 of its file, the name of the view made of it, and the side S in pixels."""
     return f"{content_sha256} {view} {image_size}"
 
 
@@ -84,9 +84,9 @@ def cached_latents(
 
     Args:
         cache: the directory, made if it isn't there; None to encode everything and keep nothing.
-        batch_size: pictures encoded together.
+        batch_size: images encoded together.
         progress: called with the number of items done so far.
-        workers: processes that load pictures while others are encoded; 0 for threads. The latents are the same.
+        workers: processes that load images while others are encoded; 0 for threads. The latents are the same.
 
     Raises:
         CheckpointError: the cache cannot be written, or items give latents of different shapes.
@@ -114,17 +114,17 @@ def cached_latents(
     hits = len(found)
     made = loaded([items[index].load for index in missing], batch_size, workers)
     for start, part in zip(range(0, len(missing), batch_size), made, strict=True):
-        pictures: list[tuple[int, UInt8Array]] = []
-        for index, picture in zip(missing[start : start + batch_size], part, strict=True):
-            if isinstance(picture, MediaError):
-                failures.append((index, picture))
+        images: list[tuple[int, UInt8Array]] = []
+        for index, image in zip(missing[start : start + batch_size], part, strict=True):
+            if isinstance(image, MediaError):
+                failures.append((index, image))
             else:
-                pictures.append((index, picture))
-        if pictures:
-            encoded = encoder.encode(np.stack([picture for _, picture in pictures]))
+                images.append((index, image))
+        if images:
+            encoded = encoder.encode(np.stack([image for _, image in images]))
             if not np.isfinite(encoded).all():  # nothing of the kind may get into the cache
                 raise EngineError("the latent encoder gave NaN or infinite latents: its weights are unusable")
-            for (index, _), latent in zip(pictures, encoded, strict=True):
+            for (index, _), latent in zip(images, encoded, strict=True):
                 found[index] = latent
                 file = files[index]
                 if file is not None:
@@ -133,7 +133,7 @@ def cached_latents(
     indices = np.array(sorted(found), dtype=np.int64)
     shapes = {latent.shape for latent in found.values()}
     if len(shapes) > 1:
-        raise CheckpointError(f"pictures gave latents of different shapes {sorted(shapes)}: make them all of one size")
+        raise CheckpointError(f"images gave latents of different shapes {sorted(shapes)}: make them all of one size")
     latents = np.stack([found[index] for index in indices]) if found else np.zeros((0, 0, 0, 0), dtype=np.float32)
     return CachedLatents(latents, indices, tuple(failures), hits)
 

@@ -23,7 +23,7 @@ CLASS_NAME = "LightEncoder"
 PATCH = 2  # pixels per direction that enter as channels
 
 
-# widths and blocks of the students that have names. The names are floating-point operations of a picture of 256×256
+# widths and blocks of the students that have names. The names are floating-point operations of an image of 256×256
 # (with 32 latent channels 1.00, 1.95, 2.66, 5.32 and 14.6 GFLOP), which on processors decide their time.
 STUDENTS = MappingProxyType(
     {
@@ -42,7 +42,7 @@ class LightEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     Attributes:
         latent_channels: C of the latent, the teacher's.
-        widths: channels at 1/2, 1/4 and 1/8 of the picture's size.
+        widths: channels at 1/2, 1/4 and 1/8 of the image's size.
         blocks: residual blocks at each of these sizes.
         provenance: how the encoder came to be.
     """
@@ -54,7 +54,7 @@ class LightEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     provenance: dict[str, object] = {}
 
     def flops(self, image_size: int) -> int:
-        """Floating-point operations of the convolutions of one picture, a multiplication and an addition being two."""
+        """Floating-point operations of the convolutions of one image, a multiplication and an addition being two."""
         operations, channels, side = 0, 3 * PATCH**2, image_size // PATCH
         for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True)):
             side //= 1 if stage == 0 else 2

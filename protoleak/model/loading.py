@@ -1,4 +1,4 @@
-"""Pictures made ready beside the encoder: in threads, or in processes of their own, always in the order asked for."""
+"""Images made ready beside the encoder: in threads, or in processes of their own, always in the order asked for."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def loaded(loads: Sequence[Load], size: int, workers: int) -> Iterator[list[UInt
                 yield pending.popleft().result()
         except BrokenProcessPool as error:
             raise EngineError(
-                f"one of {workers} processes that load pictures ended, for want of memory most likely: "
+                f"one of {workers} processes that load images ended, for want of memory most likely: "
                 "give fewer workers, or 0 for none"
             ) from error
         finally:

@@ -1,4 +1,4 @@
-"""What all plots share: the frame of an SVG picture, colours, and how numbers fall on an axis."""
+"""What all plots share: the frame of an SVG image, colours, and how numbers fall on an axis."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CHARACTER = 7  # pixels, of the usual letter at the plots' size of text
 
 
 def svg(height: float, parts: Sequence[str], description: str) -> str:
-    """A picture of WIDTH × height.
+    """An image of WIDTH × height.
 
     Args:
         parts: SVG elements, in the order of drawing.
-        description: plain text, read out where the picture cannot be seen.
+        description: plain text, read out where the image cannot be seen.
     """
     body = "\n".join(parts)
     return (

@@ -147,7 +147,7 @@ class Screener:
         sinks: Sequence[Sink] = (),
         detector: FaceDetector | None = None,
     ) -> Iterator[Event]:
-        """Moving pictures: what there is to say of a video, camera or network stream, while it is being read.
+        """Videos: what there is to say of a video, camera or network stream, while it is being read.
 
             for event in screener.stream("clip.mp4", faces="yunet", face_model="yunet.onnx"):
                 if isinstance(event, protoleak.video.events.TrackEvent):
@@ -216,7 +216,7 @@ class Screener:
         except MediaError as error:
             return error
         decoded = time.perf_counter()
-        pixels = preprocess(opened.picture, self.bundle.manifest.preprocessing.image_size)
+        pixels = preprocess(opened.image, self.bundle.manifest.preprocessing.image_size)
         finished = time.perf_counter()
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
         return PreparedImage(opened.name, opened.source, input_record(opened), opened.notes, pixels, spent)

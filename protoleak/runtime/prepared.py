@@ -17,7 +17,7 @@ from protoleak.runtime.verdict import InputRecord
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image ready for the latent encoder; the full picture is let go, so that few large ones are in memory."""
+    """An image ready for the latent encoder; the full image is let go, so that few large ones are in memory."""
 
     name: str
     source: str | None
@@ -51,5 +51,5 @@ def done(outcome: PreparedImage | MediaError) -> Future[PreparedImage | MediaErr
 
 
 def input_record(opened: OpenedImage) -> InputRecord:
-    width, height = opened.picture.size
+    width, height = opened.image.size
     return InputRecord(opened.sha256, opened.hashed, opened.size, width, height)

@@ -8,8 +8,8 @@ import msgspec
 
 from protoleak.runtime.engines.base import EngineDescription
 
-
 Label: TypeAlias = Literal["known", "real", "unknown"]
+
 
 class NearestPrototype(msgspec.Struct, frozen=True):
     """A prototype and its gated squared distance Σ_j g_j (h_j − p_j)² to the image's embedding."""
@@ -74,7 +74,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         source: the path as given; None for an image from memory.
-        label: "known" (made by `generator`), "real" (consistent with the camera pictures of the training) or
+        label: "known" (made by `generator`), "real" (consistent with the camera images of the training) or
             "unknown" (p_value ≤ alpha; or nearest to a generator, but not unlike enough to camera originals).
         generator: the generator that is named, only when known.
         nearest: the class with the highest score, whatever the verdict.

@@ -78,7 +78,7 @@ def run(
         latent_encoder: an .onnx file, a directory, or a hub id.
         input_range, scaling: of an .onnx file only.
         real: the folder of camera originals.
-        negatives: a folder of pictures of no class.
+        negatives: a folder of images of no class.
         auxiliary: a folder with a folder per generator that is learnt and never named.
         cache: folder of cached latents; None for the user's own.
         resume: go on from an interrupted run in `out`.

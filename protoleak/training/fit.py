@@ -68,7 +68,7 @@ def fit(
     Args:
         config: of the network; its class names are the labels of both sets.
         train, validation: latents of both sets; validation holds at least one of each class.
-        negatives: float32 [m, C, h, w], latents of pictures of no class, or None.
+        negatives: float32 [m, C, h, w], latents of images of no class, or None.
         run: hash that a state must carry to be gone on from.
         state_file: written after every epoch, and gone on from if it is there. None for no state.
         progress: called after every step.

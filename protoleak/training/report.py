@@ -1,4 +1,4 @@
-"""The training report: how loss and validation went from epoch to epoch, as one HTML file and as a picture."""
+"""The training report: how loss and validation went from epoch to epoch, as one HTML file and as an image."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         low_frequency_components: k lowest DCT-II vectors per axis whose projection is appended, or None for none.
         image_size: side in pixels of what the latent encoder gets.
         views: latents per training image besides that of the image as it is deployed (see `training.views`).
-        operator_share: share of the views that are the whole picture after a chain of operators, as WILD post-processes
-            pictures; the others are random crops, sizes and compressions.
+        operator_share: share of the views that are the whole image after a chain of operators, as WILD post-processes
+            images; the others are random crops, sizes and compressions.
         validation_views: the views of validation images; None for as many. They show what training is to achieve, and
             small validation sets tell epochs apart better with them.
         epochs: at most this many; one epoch is as many draws as there are training latents.
@@ -97,7 +97,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             )
         for name in ("embedding_size", "prototypes_per_generator", "epochs", "patience"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "give 1 or more")
-        _require(self.views >= 0, "views", self.views, "give 0 or more, besides the picture itself")
+        _require(self.views >= 0, "views", self.views, "give 0 or more, besides the image itself")
         _require(0 <= self.operator_share <= 1, "operator_share", self.operator_share, "give a share from 0 to 1")
         if self.validation_views is not None:
             _require(self.validation_views >= 0, "validation_views", self.validation_views, "give 0 or more")

@@ -57,7 +57,7 @@ def train(
         dataset: from `read_dataset`.
         latent_encoder: frozen.
         out: of the model directory; a model there is replaced.
-        negatives: folder of pictures of no class, pushed away from every class.
+        negatives: folder of images of no class, pushed away from every class.
         auxiliary: folder with a folder per generator that is learnt, so that the classes are told apart from it, and
             never named: siblings of the classes are worth most (docs/decisions/0010-auxiliary-generators.md).
         cache: folder of cached latents, or None to keep none.

@@ -1,8 +1,8 @@
-"""Views of a training image: the picture as it is deployed, and what may have happened to it on its way.
+"""Views of a training image: the image as it is deployed, and what may have happened to it on its way.
 
-Generators deliver pictures of one size, framing and file format each. A network that sees them only so learns these in
+Generators deliver images of one size, framing and file format each. A network that sees them only so learns these in
 place of the generator's trace; random crops, sizes and compressions take them away. Other views go through chains of
-operators (`images.perturbations`), as WILD post-processes its pictures, so that the trace is learnt as far as it
+operators (`images.perturbations`), as WILD post-processes its images, so that the trace is learnt as far as it
 survives them. All happens before the latent encoder.
 """
 
@@ -93,7 +93,7 @@ def draw_view(seed: int, sha256: str, index: int, operator_share: float) -> View
     """View number `index` of the image with that content; the same arguments give the same view. View 0 is plain.
 
     Args:
-        operator_share: probability that a view is one of the whole picture after one to three operators of any
+        operator_share: probability that a view is one of the whole image after one to three operators of any
             severity, and not one of a random crop, size and compression.
     """
     if index == 0:
@@ -132,7 +132,7 @@ class ViewSource:
 
     def __call__(self) -> UInt8Array:
         """uint8 [S, S, 3]. Raises MediaError where the file is no readable image, or is another one by now."""
-        return self.view.pixels(_picture(self.path, self.sha256), self.image_size)
+        return self.view.pixels(_image(self.path, self.sha256), self.image_size)
 
     @property
     def key(self) -> str:
@@ -141,7 +141,7 @@ class ViewSource:
 
 
 def view_sources(path: Path, views: int, seed: int, image_size: int, operator_share: float) -> list[ViewSource]:
-    """The picture of one image file as deployed, then `views` more views of it.
+    """The image of one image file as deployed, then `views` more views of it.
 
     Args:
         operator_share: see `draw_view`.
@@ -159,11 +159,11 @@ def view_sources(path: Path, views: int, seed: int, image_size: int, operator_sh
 
 # The views of an image are asked for one after another: it is decoded once for all of them, in each thread.
 @lru_cache(maxsize=2 * THREADS)
-def _picture(path: Path, sha256: str) -> Image.Image:
+def _image(path: Path, sha256: str) -> Image.Image:
     opened = open_image(path)
     if opened.sha256 != sha256:
         raise MediaError(f"{opened.name}: was changed while the images were read: run again")
-    return opened.picture
+    return opened.image
 
 
 def _square(image: Image.Image, side_share: float, left_share: float, top_share: float) -> Image.Image:

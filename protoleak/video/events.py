@@ -93,7 +93,7 @@ class TrackEvent(msgspec.Struct, frozen=True, kw_only=True, tag="track"):
 
 
 class GapEvent(msgspec.Struct, frozen=True, kw_only=True, tag="gap"):
-    """A stretch without usable pictures. See `frames.Gap`."""
+    """A stretch without usable images. See `frames.Gap`."""
 
     source: str
     timestamp: float

@@ -39,7 +39,7 @@ class SourceInfo:
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded picture.
+    """One decoded image.
 
     Attributes:
         index: counts the source's frames from 0, dropped and damaged ones included where they can be counted.
@@ -59,7 +59,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Gap:
-    """A stretch without usable pictures: a lost connection, a stall, damaged frames.
+    """A stretch without usable images: a lost connection, a stall, damaged frames.
 
     Attributes:
         timestamp: seconds since the source's first frame, at which it began.

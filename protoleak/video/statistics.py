@@ -26,7 +26,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         faces: detections that were kept.
         attributed: faces that went through the screener.
         tracks: begun so far.
-        gaps: stretches without pictures.
+        gaps: stretches without images.
         failures: faces or sources that could not be judged or read.
         seconds: wall time since the start.
         media_seconds: timestamp of the newest processed frame.

@@ -4,7 +4,7 @@ Reading decodes; looking finds and links faces; attributing runs the engines; te
 caller iterates in, and is where sinks are called. Between them stand bounded queues.
 
 - A file's frames pass all stages in order and none is lost: whoever is ahead waits.
-- Of a live source, only the newest frame that waits for the looker is kept, and only the newest picture of each face
+- Of a live source, only the newest frame that waits for the looker is kept, and only the newest image of each face
   that waits for the engines. So a verdict is never older than one look, one run of the engines and what the sinks take,
   however slow these are; what was given up is counted. Frames reach the sinks at once, with what is known by then: a
   FaceEvent may come after its frame.
@@ -59,7 +59,7 @@ def stream(
 
     Yields:
         A FaceEvent per attributed face, a TrackEvent per track when it has ended, a GapEvent per stretch without
-        pictures, a FailureEvent for a face that could not be judged or a source that could not be read further.
+        images, a FailureEvent for a face that could not be judged or a source that could not be read further.
 
     Raises:
         MediaError: the source cannot be opened.

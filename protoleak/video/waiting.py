@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from protoleak.video.messages import DueFace
 from protoleak.video.queues import Stopped
 
-PATIENCE = 1.0  # seconds; a face that is still in view is replaced by its newest picture long before
+PATIENCE = 1.0  # seconds; a face that is still in view is replaced by its newest image long before
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class WaitingFaces:
     """Between the thread that finds due faces and the one that attributes them. Nobody who puts ever waits."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, tuple[float, DueFace]] = {}  # with the time at which the picture came
+        self._waiting: dict[int, tuple[float, DueFace]] = {}  # with the time at which the image came
         self._ended: list[int] = []
         self._last = False
         self._stopped = False
@@ -40,7 +40,7 @@ class WaitingFaces:
         self.given_up = 0
 
     def __contains__(self, track: object) -> bool:
-        """Whether a face of this track waits: then its newest picture is worth having."""
+        """Whether a face of this track waits: then its newest image is worth having."""
         with self._changed:
             return track in self._waiting
 

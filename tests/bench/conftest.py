@@ -1,4 +1,4 @@
-"""A data set of the small bundle's own kinds of pictures."""
+"""A data set of the small bundle's own kinds of images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.tiny_bundle import GENERATORS, picture
+from tests.tiny_bundle import GENERATORS, make_image
 
 PER_FOLDER = 4
 
@@ -20,5 +20,5 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, kind in kinds.items():
         (folder / name).mkdir()
         for index in range(PER_FOLDER):
-            Image.fromarray(picture(kind, 5000 + index)).save(folder / name / f"{index}.png")
+            Image.fromarray(make_image(kind, 5000 + index)).save(folder / name / f"{index}.png")
     return folder

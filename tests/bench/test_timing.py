@@ -49,15 +49,15 @@ def test_a_baseline_twice_as_slow_makes_a_ratio_of_two() -> None:
     assert (found.end_to_end_ratio, found.engines_ratio) == (2, 3)
 
 
-def test_the_baseline_takes_turns_with_the_line_and_gets_the_same_pictures() -> None:
+def test_the_baseline_takes_turns_with_the_line_and_gets_the_same_images() -> None:
     calls: list[tuple[str, list[bytes]]] = []
 
-    def line(pictures: Sequence[bytes]) -> Sample:
-        calls.append(("line", list(pictures)))
+    def line(images: Sequence[bytes]) -> Sample:
+        calls.append(("line", list(images)))
         return sample(1, 1)
 
-    def baseline(pictures: Sequence[bytes]) -> Sample:
-        calls.append(("baseline", list(pictures)))
+    def baseline(images: Sequence[bytes]) -> Sample:
+        calls.append(("baseline", list(images)))
         return sample(2, 2)
 
     timing, theirs = measure(line, [b"a", b"b", b"c"], batch=2, runs=10, warm_up=0, baseline=baseline)
@@ -67,7 +67,7 @@ def test_the_baseline_takes_turns_with_the_line_and_gets_the_same_pictures() -> 
     assert places[0] == 0
     assert places[-1] == len(calls) - 2  # from the first run to the last
     assert all(calls[place][1] == calls[place + 1][1] for place in places)
-    assert [pictures for who, pictures in calls if who == "line"][:3] == [[b"a", b"b"], [b"c", b"a"], [b"b", b"c"]]
+    assert [images for who, images in calls if who == "line"][:3] == [[b"a", b"b"], [b"c", b"a"], [b"b", b"c"]]
 
 
 def test_warming_up_does_not_count() -> None:
@@ -76,7 +76,7 @@ def test_warming_up_does_not_count() -> None:
     assert timing.end_to_end.p99 == 1
 
 
-def test_a_picture_that_cannot_be_read_is_an_error_and_no_fast_run(tiny_bundle: object) -> None:
+def test_a_image_that_cannot_be_read_is_an_error_and_no_fast_run(tiny_bundle: object) -> None:
     line = screener_line(Screener(str(tiny_bundle), engine="onnxruntime", threads=1))
     with pytest.raises(MediaError, match="empty"):
         line([b""])

@@ -230,5 +230,5 @@ def test_embeddings_that_are_all_the_same_are_refused(validation: Embedded) -> N
     collapsed = Embedded(np.ones((9, 8), np.float32), np.ones((9, 8), np.float32), np.repeat([0, 1, 2], 3))
     with pytest.raises(CalibrationError, match="all have the same embedding"):
         _fit(collapsed, validation)
-    with pytest.raises(CalibrationError, match="copies of the same picture"):
+    with pytest.raises(CalibrationError, match="copies of the same image"):
         _fit(collapsed, collapsed, space="gated")

@@ -1,4 +1,4 @@
-"""A latent encoder, pictures and options for runs of the whole command line."""
+"""A latent encoder, images and options for runs of the whole command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from protoleak.cli.app import main
 from tests.export.conftest import write_data
-from tests.training.pictures import write_latent_encoder
+from tests.training.images import write_latent_encoder
 
 # As small as the network can be and still tell the two kinds apart.
 SMALL = [

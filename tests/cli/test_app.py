@@ -18,15 +18,15 @@ from PIL import Image
 import protoleak
 from protoleak.cli.app import main
 from tests.paths import ROOT
-from tests.tiny_bundle import picture
+from tests.tiny_bundle import make_image
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two dawns, a camera picture and one that nobody made, as files."""
-    path = tmp_path_factory.mktemp("pictures")
+    """Two dawns, a camera image and one that nobody made, as files."""
+    path = tmp_path_factory.mktemp("images")
     for name, kind in (("dawn1", 0), ("dawn2", 0), ("camera", 2), ("other", None)):
-        Image.fromarray(picture(kind, len(name))).save(path / f"{name}.png")
+        Image.fromarray(make_image(kind, len(name))).save(path / f"{name}.png")
     return path
 
 
@@ -153,13 +153,13 @@ def test_paths_on_standard_input_are_screened(
 
 
 def test_conversion_is_noted(screen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.fromarray(picture(0, 1)).convert("L").save(tmp_path / "grey.png")
+    Image.fromarray(make_image(0, 1)).convert("L").save(tmp_path / "grey.png")
     assert screen(tmp_path / "grey.png") == 0
     assert capsys.readouterr().err == f"note: {tmp_path}/grey.png: grey is converted to RGB\n"
 
 
 def test_markup_in_a_file_name_is_printed_as_it_is(screen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.fromarray(picture(0, 1)).save(tmp_path / "[red]x[bold].png")
+    Image.fromarray(make_image(0, 1)).save(tmp_path / "[red]x[bold].png")
     assert screen(tmp_path / "[red]x[bold].png", tmp_path / "[bold]y.png") == 1
     printed = capsys.readouterr()
     assert "[red]x[bold].png" in printed.out
@@ -197,7 +197,7 @@ def test_interruption_keeps_what_is_written_and_says_how_to_go_on(
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_output_is_valid_whatever_the_terminal_can_show(tiny_bundle: Path, tmp_path: Path, encoding: str) -> None:
-    Image.fromarray(picture(0, 1)).save(tmp_path / "Łódź.png")
+    Image.fromarray(make_image(0, 1)).save(tmp_path / "Łódź.png")
     Image.new("RGB", (1, 1)).save(tmp_path / "małe.png")
     command = [sys.executable, "-m", "protoleak.cli.app", "screen", str(tmp_path), "--bundle", str(tiny_bundle)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}

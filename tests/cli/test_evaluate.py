@@ -12,11 +12,11 @@ from tests.cli.conftest import Run
 from tests.evaluation.conftest import write
 from tests.tiny_bundle import GENERATORS
 
-QUICK = ("--engine", "onnxruntime", "--threads", 1, "--bootstrap", 50, "--pictures", 2)
+QUICK = ("--engine", "onnxruntime", "--threads", 1, "--bootstrap", 50, "--images", 2)
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders "known", "unknown" and "real"."""
     folder = tmp_path_factory.mktemp("evaluate")
     for kind, name in enumerate(GENERATORS):
@@ -27,16 +27,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_first_line_is_real_faces_accused_and_json_and_page_are_written(
-    run: Run, tiny_bundle: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, tiny_bundle: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     numbers, page = tmp_path / "evaluation.json", tmp_path / "evaluation.html"
-    given = ("--data", pictures / "known", "--unknown", pictures / "unknown", "--real", pictures / "real")
+    given = ("--data", images / "known", "--unknown", images / "unknown", "--real", images / "real")
     files = ("--json", numbers, "--html", page)
     assert run("evaluate", tiny_bundle, *given, *QUICK, "--operators", "noise,chain", *files) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("real faces accused (fp32)  ")
     assert "of 3 (" in printed.splitlines()[0]
-    for words in ("macro AUC (softmax)", "OSCR", "σ in grey levels 20", "3 operators drawn for each picture"):
+    for words in ("macro AUC (softmax)", "OSCR", "σ in grey levels 20", "3 operators drawn for each image"):
         assert words in printed
     report = json.loads(numbers.read_text())
     assert next(iter(report)) == "real_faces_accused"
@@ -45,19 +45,19 @@ def test_the_first_line_is_real_faces_accused_and_json_and_page_are_written(
 
 
 def test_without_operators_there_is_no_robustness(
-    run: Run, tiny_bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, tiny_bundle: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("evaluate", tiny_bundle, "--data", pictures / "known", *QUICK, "--operators", "none") == 0
+    assert run("evaluate", tiny_bundle, "--data", images / "known", *QUICK, "--operators", "none") == 0
     printed = capsys.readouterr().out
     assert printed.startswith("real faces accused (fp32)  not measured: no real photographs were given (--real)")
     assert "severity" not in printed
 
 
-def test_an_unreadable_picture_is_named_and_the_status_is_1(
-    run: Run, tiny_bundle: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_unreadable_image_is_named_and_the_status_is_1(
+    run: Run, tiny_bundle: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "broken.png").write_bytes(b"")
-    given = ("--data", pictures / "known", "--real", tmp_path, "--operators", "none")
+    given = ("--data", images / "known", "--real", tmp_path, "--operators", "none")
     assert run("evaluate", tiny_bundle, *given, *QUICK) == 1
     assert "real photographs/broken.png" in capsys.readouterr().out
 
@@ -75,15 +75,15 @@ def test_an_unreadable_picture_is_named_and_the_status_is_1(
     ],
 )
 def test_what_cannot_be_evaluated_is_one_line_before_anything_runs(
-    run: Run, tiny_bundle: Path, pictures: Path, one_line: Callable[[], str], arguments: tuple[str, ...], words: str
+    run: Run, tiny_bundle: Path, images: Path, one_line: Callable[[], str], arguments: tuple[str, ...], words: str
 ) -> None:
-    assert run("evaluate", tiny_bundle, "--data", pictures / "known", *QUICK, *arguments) == 2
+    assert run("evaluate", tiny_bundle, "--data", images / "known", *QUICK, *arguments) == 2
     assert words in one_line()
 
 
 def test_an_engine_that_is_not_there_is_a_failed_variant_and_the_status_is_2(
-    run: Run, tiny_bundle: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, tiny_bundle: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ("--data", pictures / "known", "--engine", "steam", "--operators", "none")
+    given = ("--data", images / "known", "--engine", "steam", "--operators", "none")
     assert run("evaluate", tiny_bundle, *given) == 2
     assert "no engine 'steam'" in capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 import protoleak
 from protoleak.cli.results_file import Identity, open_results
 from protoleak.errors import ProtoleakError
-from tests.tiny_bundle import picture
+from tests.tiny_bundle import make_image
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
 
@@ -31,7 +31,7 @@ def identity(screener: protoleak.Screener) -> Identity:
 def verdicts(screener: protoleak.Screener) -> list[protoleak.Verdict]:
     """Three verdicts whose sources are awkward to quote."""
     names = ["a.jpg", 'with "quotes", commas; and ünïcode.png', "c.jpg"]
-    found = screener([picture(kind, 1) for kind in (0, 2, None)])
+    found = screener([make_image(kind, 1) for kind in (0, 2, None)])
     return [msgspec.structs.replace(verdict, source=name) for verdict, name in zip(found, names, strict=True)]
 
 

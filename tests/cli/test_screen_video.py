@@ -1,4 +1,4 @@
-"""`protoleak screen` of moving pictures: what is written, what is said, and what it exits with."""
+"""`protoleak screen` of videos: what is written, what is said, and what it exits with."""
 
 from __future__ import annotations
 
@@ -166,14 +166,14 @@ def test_options_that_cannot_be_honoured_are_one_line(
     assert len(error.strip().splitlines()) == 1
 
 
-def test_options_of_moving_pictures_are_refused_for_images(
+def test_options_of_moving_images_are_refused_for_images(
     tiny_bundle: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from PIL import Image
 
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "image.png")
     assert run("screen", tmp_path / "image.png", "--bundle", tiny_bundle, "--live") == 2
-    assert "--live is for moving pictures" in capsys.readouterr().err
+    assert "--live is for videos" in capsys.readouterr().err
 
 
 def test_ctrl_c_finishes_what_is_written_and_prints_the_summary(video: Path, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -232,15 +232,15 @@ def test_faces_in_images_are_judged_one_by_one(
     shared: Path, tiny_bundle: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = shared / "weights" / "face_detection_yunet_2026may.onnx"
-    picture = next(iter(sorted((shared / "data" / "real-headshots").glob("*.jpg"))), None)
-    if picture is None or not model.is_file():
+    image = next(iter(sorted((shared / "data" / "real-headshots").glob("*.jpg"))), None)
+    if image is None or not model.is_file():
         pytest.skip("the photographs or the face detector are not there")
     out = tmp_path / "verdicts.jsonl"
     given = ("--bundle", tiny_bundle, "--out", out, "--face-model", model)
-    assert run("screen", picture, *given, "--engine", "onnxruntime", "--threads", 1) == 0
+    assert run("screen", image, *given, "--engine", "onnxruntime", "--threads", 1) == 0
     [face] = lines(out)
     assert face["box"]["width"] > 50
-    assert face["source"] == str(picture)
+    assert face["source"] == str(image)
     assert "YuNet" in capsys.readouterr().err
 
 

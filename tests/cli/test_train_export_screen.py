@@ -1,4 +1,4 @@
-"""From folders of pictures to verdicts, by commands alone."""
+"""From folders of images to verdicts, by commands alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from protoleak.cli.export import export
 from protoleak.export.settings import CONTRASTED_BANDWIDTH, DEFAULT_CONTRAST
 from protoleak.progress import Progress
 from tests.cli.conftest import SMALL, Run
-from tests.training.pictures import write_pictures
+from tests.training.images import write_images
 
 OneLine = Callable[[], str]
 
@@ -28,17 +28,17 @@ def bundle(model: Path, data: Path, run: Run, tmp_path_factory: pytest.TempPathF
     return out
 
 
-def test_a_bundle_names_the_generators_of_pictures_that_training_never_saw(
+def test_a_bundle_names_the_generators_of_images_that_training_never_saw(
     bundle: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for kind in ("columns", "rows"):
-        write_pictures(tmp_path / kind, kind, 10, first_seed=800)
+        write_images(tmp_path / kind, kind, 10, first_seed=800)
     out = tmp_path / "verdicts.jsonl"
     assert run("screen", tmp_path / "columns", tmp_path / "rows", "--bundle", bundle, "--out", out) == 0
     verdicts = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(verdicts) == 20
     right = [each["nearest"] == Path(each["source"]).parent.name for each in verdicts]
-    assert sum(right) >= 17  # chance would give 10; the kinds differ by stripes that fill the picture
+    assert sum(right) >= 17  # chance would give 10; the kinds differ by stripes that fill the image
     assert {each["bundle"]["sha256"] for each in verdicts} == {Bundle.load(bundle).sha256}
     assert "20 verdicts" in capsys.readouterr().out
 
@@ -69,8 +69,8 @@ def test_export_prints_parity_numbers_and_what_it_skipped(
 ) -> None:
     copy = shutil.copytree(data, tmp_path / "data")
     (copy / "rows" / "041.png").write_bytes(b"")
-    write_pictures(tmp_path / "unknown" / "drawings", "drawings", 3)
-    write_pictures(tmp_path / "faces", "none", 4)
+    write_images(tmp_path / "unknown" / "drawings", "drawings", 3)
+    write_images(tmp_path / "faces", "none", 4)
     others = ["--unknown", tmp_path / "unknown", "--real-faces", tmp_path / "faces"]
     assert run("export", model, "--data", copy, "--out", tmp_path / "b.zip", *others, "--head", "tied_gaussian") == 0
     out = capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import SMALL, Run
 from tests.paths import ROOT
-from tests.training.pictures import write_latent_encoder, write_pictures
+from tests.training.images import write_images, write_latent_encoder
 
 # In each class: train, val, test; half of val serves calibration, and α = 0.05 needs 19 of all classes together.
 PARTS = (14, 26, 6)
@@ -21,9 +21,9 @@ DOCUMENT = ROOT / "docs" / "wild.md"
 def write_wild(folder: Path, form: str) -> Path:
     """closed/ with two generators and a Split.json, open/ with one more, photographs/; names are the prompts'."""
     for name, kind, seed in (("sd_a", "columns", 0), ("sd_b", "rows", 0)):
-        write_pictures(folder / "closed" / name, kind, sum(PARTS), seed)
-    write_pictures(folder / "open" / "gan_c", "none", sum(PARTS), 500)
-    write_pictures(folder / "photographs", "none", 5, 900)
+        write_images(folder / "closed" / name, kind, sum(PARTS), seed)
+    write_images(folder / "open" / "gan_c", "none", sum(PARTS), 500)
+    write_images(folder / "photographs", "none", 5, 900)
     ends = [sum(PARTS[: index + 1]) for index in range(3)]
     parts: dict[str, object] = {
         name: [*range(end - size, end)] for name, end, size in zip(("train", "val", "test"), ends, PARTS, strict=True)
@@ -49,12 +49,12 @@ def test_train_export_and_evaluate_take_wild_as_it_lies(
     assert run("export", model, "--data", wild / "closed", "--out", bundle) == 0
     capsys.readouterr()
     given = ("--data", wild / "closed", "--unknown", wild / "open", "--real", wild / "photographs")
-    options = ("--engine", "onnxruntime", "--operators", "jpeg", "--pictures", 2, "--bootstrap", 50)
+    options = ("--engine", "onnxruntime", "--operators", "jpeg", "--images", 2, "--bootstrap", 50)
     assert run("evaluate", bundle, *given, *options, "--json", numbers) == 0
     assert capsys.readouterr().out.startswith("real faces accused (fp32)  ")
     report = json.loads(numbers.read_text())
     variant = report["variants"][0]
-    assert variant["closed_set"]["pictures"] == 2 * PARTS[2]
+    assert variant["closed_set"]["images"] == 2 * PARTS[2]
     # Prompts that training, validation or calibration saw are left out of the open set.
     assert variant["unknown"]["gan_c"]["rejected"]["of"] == PARTS[2]
     assert variant["real_faces"]["accused"]["of"] == 5

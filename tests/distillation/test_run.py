@@ -25,7 +25,7 @@ from protoleak.images.preprocess import preprocess
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 from protoleak.progress import Progress
 from protoleak.training.state import STATE_FILE
-from tests.training.pictures import IMAGE_SIZE, picture, write_latent_encoder, write_pictures
+from tests.training.images import IMAGE_SIZE, make_image, write_images, write_latent_encoder
 
 SMALL: dict[str, Any] = {
     "widths": (8, 8, 8),
@@ -39,7 +39,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    write_pictures(tmp_path / "data", "rows", 14)
+    write_images(tmp_path / "data", "rows", 14)
     return tmp_path / "data"
 
 
@@ -68,13 +68,13 @@ def weights(folder: Path) -> bytes:
     return (folder / "weights.safetensors").read_bytes()
 
 
-def test_the_student_follows_its_teacher_on_pictures_it_never_saw(
+def test_the_student_follows_its_teacher_on_images_it_never_saw(
     tmp_path: Path, data: Path, teacher: LatentEncoder
 ) -> None:
     settings = DistillationSettings(**{**SMALL, "epochs": 30, "learning_rate": 5e-3})
     report = distil(teacher, data, tmp_path / "student", settings)
     student = load_latent_encoder(tmp_path / "student")
-    images = np.stack([preprocess(picture("columns", 900 + index), IMAGE_SIZE) for index in range(6)])
+    images = np.stack([preprocess(make_image("columns", 900 + index), IMAGE_SIZE) for index in range(6)])
     found, wanted = student.encode(images), teacher.encode(images)
     assert found.shape == wanted.shape
     # Far above what an untrained student gives (about 0), and far below what this one reaches.
@@ -88,12 +88,12 @@ def test_the_student_follows_its_teacher_on_pictures_it_never_saw(
     assert np.abs(found.mean(axis=(0, 2, 3)) - wanted.mean(axis=(0, 2, 3))).max() < wanted.std()
 
 
-def test_the_correlation_is_that_of_the_held_out_pictures(tmp_path: Path, data: Path, teacher: LatentEncoder) -> None:
+def test_the_correlation_is_that_of_the_held_out_images(tmp_path: Path, data: Path, teacher: LatentEncoder) -> None:
     settings = DistillationSettings(**{**SMALL, "views": 0})
     report = distil(teacher, data, tmp_path / "student", settings)
     student = load_latent_encoder(tmp_path / "student")
     assert (report["training_images"], report["held_out_images"]) == (12, 2)
-    images = [preprocess(picture("rows", index), IMAGE_SIZE) for index in range(14)]
+    images = [preprocess(make_image("rows", index), IMAGE_SIZE) for index in range(14)]
     pairs = [
         channel_correlations(student.encode(both), teacher.encode(both))
         for first in range(14)
@@ -128,7 +128,7 @@ def test_distillation_leaves_the_caller_s_random_numbers_alone(
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_unreadable_pictures_are_skipped_counted_and_named(tmp_path: Path, data: Path, teacher: LatentEncoder) -> None:
+def test_unreadable_images_are_skipped_counted_and_named(tmp_path: Path, data: Path, teacher: LatentEncoder) -> None:
     (data / "001.png").write_bytes(b"")
     (data / "deep").mkdir()
     (data / "deep" / "letter.png").write_text("a text file")
@@ -142,7 +142,7 @@ def test_unreadable_pictures_are_skipped_counted_and_named(tmp_path: Path, data:
 
 
 @pytest.mark.parametrize("readable", [9, 0])
-def test_fewer_than_ten_readable_pictures_are_refused_with_their_number(
+def test_fewer_than_ten_readable_images_are_refused_with_their_number(
     readable: int, tmp_path: Path, data: Path, teacher: LatentEncoder
 ) -> None:
     for path in sorted(data.iterdir())[readable:]:
@@ -152,8 +152,8 @@ def test_fewer_than_ten_readable_pictures_are_refused_with_their_number(
     assert not (tmp_path / "student").exists()
 
 
-def test_a_folder_of_too_few_pictures_is_refused_before_any_work(tmp_path: Path, teacher: LatentEncoder) -> None:
-    write_pictures(tmp_path / "few", "rows", 9)
+def test_a_folder_of_too_few_images_is_refused_before_any_work(tmp_path: Path, teacher: LatentEncoder) -> None:
+    write_images(tmp_path / "few", "rows", 9)
     with pytest.raises(DatasetError, match="holds 9 images: distillation needs at least 10"):
         distil(teacher, tmp_path / "few", tmp_path / "student", DistillationSettings(**SMALL))
 
@@ -249,7 +249,7 @@ def test_progress_tells_stages_and_the_loss(tmp_path: Path, data: Path, teacher:
     settings = DistillationSettings(**{**SMALL, "epochs": 2})
     distil(teacher, data, tmp_path / "student", settings, progress=seen.append)
     assert list(dict.fromkeys(item.stage for item in seen)) == ["views", "teacher", "distil"]
-    assert seen[-1].done == seen[-1].total == 2 * 5  # 12 pictures in 3 views each, by 8
+    assert seen[-1].done == seen[-1].total == 2 * 5  # 12 images in 3 views each, by 8
     assert seen[-1].loss is not None
 
 

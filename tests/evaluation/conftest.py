@@ -1,4 +1,4 @@
-"""A data set of the small bundle's own kinds of pictures, made over shared names as generators over one content are."""
+"""A data set of the small bundle's own kinds of images, made over shared names as generators over one content are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.evaluation import EvaluationSettings, Report, evaluate_bundle
-from tests.tiny_bundle import GENERATORS, picture
+from tests.tiny_bundle import GENERATORS, make_image
 
 TRAINED, TESTED, STRANGE, PHOTOGRAPHS = range(4), range(4, 10), range(2, 8), range(5)
 
@@ -18,12 +18,12 @@ TRAINED, TESTED, STRANGE, PHOTOGRAPHS = range(4), range(4, 10), range(2, 8), ran
 def write(folder: Path, kind: int | None, numbers: range, seed: int = 5000) -> None:
     folder.mkdir(parents=True)
     for number in numbers:
-        Image.fromarray(picture(kind, seed + number)).save(folder / f"{number:03d}.png")
+        Image.fromarray(make_image(kind, seed + number)).save(folder / f"{number:03d}.png")
 
 
 @pytest.fixture(scope="session")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten pictures per class of the small bundle; a Split.json keeps six for the test. Not to be changed."""
+    """Ten images per class of the small bundle; a Split.json keeps six for the test. Not to be changed."""
     folder = tmp_path_factory.mktemp("evaluation") / "known"
     for kind, name in enumerate(GENERATORS):
         write(folder / name, kind, range(10))
@@ -42,7 +42,7 @@ def unknown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures like the small bundle's camera class."""
+    """Images like the small bundle's camera class."""
     folder = tmp_path_factory.mktemp("evaluation") / "photographs"
     write(folder, 2, PHOTOGRAPHS, seed=9000)
     return folder
@@ -51,7 +51,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def report(tiny_bundle: Path, known: Path, unknown: Path, real: Path) -> Report:
     settings = EvaluationSettings(
-        known, unknown, real, engine="onnxruntime", threads=1, operators=("jpeg", "crop"), pictures_per_class=3,
+        known, unknown, real, engine="onnxruntime", threads=1, operators=("jpeg", "crop"), images_per_class=3,
         resamples=200,
     )  # fmt: skip
     return evaluate_bundle(Bundle.load(tiny_bundle), settings)

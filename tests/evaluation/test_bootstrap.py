@@ -1,4 +1,4 @@
-"""Intervals over resampled source pictures."""
+"""Intervals over resampled source images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def names(count: int) -> list[str]:
     return [f"{index:04d}" for index in range(count)]
 
 
-def test_pictures_of_one_source_are_drawn_together() -> None:
+def test_images_of_one_source_are_drawn_together() -> None:
     sources = ["a", "b", "a", "c", "b", "a"]
     seen = []
     Resamples(sources, 50, 1).estimate(sources, lambda weights: (seen.append(weights), weights.sum(axis=1))[1], "")
@@ -38,7 +38,7 @@ def test_copies_of_a_source_do_not_narrow_the_interval() -> None:
     alone = Resamples(names(60), 500, 0).share(names(60), which)
     copied = Resamples(names(60) * 10, 500, 0).share(names(60) * 10, np.tile(which, 10))
     assert copied.over_sources_95 == pytest.approx(alone.over_sources_95)
-    # Wilson's interval takes them for independent pictures, and is narrower than it may be.
+    # Wilson's interval takes them for independent images, and is narrower than it may be.
     assert copied.interval_95[1] - copied.interval_95[0] < 0.5 * (alone.interval_95[1] - alone.interval_95[0])
 
 
@@ -54,14 +54,14 @@ def test_the_interval_of_a_mean_covers_the_truth_about_as_often_as_it_says() -> 
 
 def test_what_is_undefined_has_no_number_but_a_reason() -> None:
     resamples = Resamples(names(5), 100, 0)
-    nothing = resamples.estimate([], lambda weights: weighted_share(np.zeros(0, bool), weights), "no picture of it")
-    assert (nothing.value, nothing.interval_95, nothing.missing) == (None, None, "no picture of it")
+    nothing = resamples.estimate([], lambda weights: weighted_share(np.zeros(0, bool), weights), "no image of it")
+    assert (nothing.value, nothing.interval_95, nothing.missing) == (None, None, "no image of it")
     share = resamples.share([], np.zeros(0, dtype=bool))
     assert (share.count, share.of, share.share, share.interval_95) == (0, 0, None, (0.0, 1.0))
 
 
 def test_an_interval_that_resamples_leave_undefined_too_often_is_not_given() -> None:
-    sources, chosen = names(10), np.arange(10) == 0  # the one picture is missing from a third of the resamples
+    sources, chosen = names(10), np.arange(10) == 0  # the one image is missing from a third of the resamples
 
     def metric(weights: np.ndarray) -> np.ndarray:
         return np.where(weights[:, 0] > 0, 1.0, np.nan)
@@ -79,7 +79,7 @@ def test_without_resamples_there_is_a_value_and_no_interval() -> None:
     assert (found.count, found.of, found.share, found.over_sources_95) == (3, 10, 0.3, None)
 
 
-def test_many_pictures_are_taken_in_parts_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_images_are_taken_in_parts_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     which = np.arange(50) % 3 == 0
     whole = Resamples(names(50), 100, 0).share(names(50), which)
     monkeypatch.setattr("protoleak.evaluation.bootstrap.CHUNK_ELEMENTS", 170)

@@ -55,7 +55,7 @@ def test_names_with_markup_in_them_are_shown_and_not_obeyed() -> None:
 def test_numbers_are_written_with_their_intervals_and_reasons() -> None:
     assert estimate(Estimate(0.9731, (0.961, 0.982), None)) == "0.973 [0.961, 0.982]"
     assert estimate(Estimate(0.9731, None, "few")) == "0.973 (no interval)"
-    assert estimate(Estimate(None, None, "no picture")) == "– (no picture)"
+    assert estimate(Estimate(None, None, "no image")) == "– (no image)"
     assert share(Share(3, 40, 0.075, (0.0258, 0.1986), None)) == "3 of 40 (7.5 %, 95 % interval 2.6–19.9 %)"
-    assert share(Share(0, 0, None, (0.0, 1.0), None)) == "no picture"
+    assert share(Share(0, 0, None, (0.0, 1.0), None)) == "no image"
     assert first_line(VariantReport(variant="fp32", engine="auto")).startswith("not measured: no real photographs")

@@ -1,4 +1,4 @@
-"""A whole evaluation of the small bundle on pictures of its kinds."""
+"""A whole evaluation of the small bundle on images of its kinds."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_closed_set_is_that_of_the_verdicts_scores(variant: VariantReport, t
     expected = metrics.closed_set(labels, scores, GENERATORS)
     closed = variant.closed_set
     assert closed is not None
-    assert closed.pictures == expected["images"]
+    assert closed.images == expected["images"]
     assert closed.macro_auc_raw.value == pytest.approx(expected["macro_auc"])
     assert closed.macro_auc_softmax.value == pytest.approx(expected["macro_auc_softmax"])
     assert closed.accuracy.value == pytest.approx(expected["accuracy"])
@@ -84,14 +84,14 @@ def test_false_rejection_stands_beside_its_promise(variant: VariantReport, repor
     assert rejection.promised_on_average == report.alpha
     assert rejection.promised_on_average < rejection.bound_95
     assert rejection.rejected.count == sum(part.count for part in rejection.per_generator.values())
-    # A picture is rejected or withheld, not both: together they are what is called unknown.
+    # An image is rejected or withheld, not both: together they are what is called unknown.
     assert variant.confusion is not None
     unknown = sum(row[-1] for name, row in variant.confusion.rows.items() if name in GENERATORS)
     assert rejection.rejected.count + rejection.withheld.count == unknown
     assert rejection.within_bound == (rejection.rejected.count <= rejection.bound_95 * rejection.rejected.of)
 
 
-def test_the_confusion_matrix_counts_every_picture_once(variant: VariantReport) -> None:
+def test_the_confusion_matrix_counts_every_image_once(variant: VariantReport) -> None:
     assert variant.confusion is not None
     assert variant.confusion.columns == [*GENERATORS, "unknown"]
     counts = {name: sum(row) for name, row in variant.confusion.rows.items()}
@@ -107,8 +107,8 @@ def test_probabilities_have_their_calibration_error(variant: VariantReport) -> N
     found = variant.probabilities
     assert found is not None
     assert found.ece.value is not None
-    gaps = [one.pictures * abs(one.accuracy - one.confidence) for one in found.bins]
-    assert found.ece.value == pytest.approx(sum(gaps) / sum(one.pictures for one in found.bins))
+    gaps = [one.images * abs(one.accuracy - one.confidence) for one in found.bins]
+    assert found.ece.value == pytest.approx(sum(gaps) / sum(one.images for one in found.bins))
     assert found.brier.value is not None
     assert 0 <= found.brier.value <= 2
 
@@ -132,7 +132,7 @@ def test_the_same_seed_gives_the_same_report(
     report: Report, tiny_bundle: Path, known: Path, unknown: Path, real: Path
 ) -> None:
     settings = EvaluationSettings(
-        known, unknown, real, engine="onnxruntime", threads=1, operators=("crop",), pictures_per_class=3, resamples=200,
+        known, unknown, real, engine="onnxruntime", threads=1, operators=("crop",), images_per_class=3, resamples=200,
         batch_size=5,
     )  # fmt: skip
     again = evaluate_bundle(Bundle.load(tiny_bundle), settings).variants[0]
@@ -145,7 +145,7 @@ def test_the_same_seed_gives_the_same_report(
     assert [row for row in again.robustness.rows if row.operator == "crop"] == crops
 
 
-def test_a_class_without_a_picture_is_a_row_that_says_so_and_its_mean_is_left_empty(
+def test_a_class_without_a_image_is_a_row_that_says_so_and_its_mean_is_left_empty(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
     from tests.evaluation.conftest import write
@@ -158,24 +158,24 @@ def test_a_class_without_a_picture_is_a_row_that_says_so_and_its_mean_is_left_em
     )
     closed = report.variants[0].closed_set
     assert closed is not None
-    assert (closed.macro_auc_softmax.value, closed.macro_auc_softmax.missing) == (None, "no picture of camera")
-    assert closed.per_generator["camera"].auc_softmax.missing == "no picture of it"
+    assert (closed.macro_auc_softmax.value, closed.macro_auc_softmax.missing) == (None, "no image of camera")
+    assert closed.per_generator["camera"].auc_softmax.missing == "no image of it"
     assert closed.per_generator["camera"].recall.of == 0
     assert closed.accuracy.value is not None
-    assert any("no picture of camera" in note for note in report.notes)
+    assert any("no image of camera" in note for note in report.notes)
     assert "NaN" not in msgspec.json.encode(report).decode()
     assert report.real_faces_accused == {"fp32": None}
     assert "was not measured" in report.notes[0]
 
 
-def test_files_that_are_no_pictures_are_listed_and_counted_in_every_row(
+def test_files_that_are_no_images_are_listed_and_counted_in_every_row(
     tiny_bundle: Path, known: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
     Image.new("RGB", (64, 64)).save(tmp_path / "real" / "whole.png")
     settings = EvaluationSettings(
-        known, real=tmp_path / "real", engine="onnxruntime", threads=1, operators=("blur",), pictures_per_class=2,
+        known, real=tmp_path / "real", engine="onnxruntime", threads=1, operators=("blur",), images_per_class=2,
         resamples=20,
     )  # fmt: skip
     variant = evaluate_bundle(Bundle.load(tiny_bundle), settings).variants[0]
@@ -212,7 +212,7 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_runs(tiny_bundle: P
         evaluate_bundle(bundle, EvaluationSettings(known, variants=("int3",)))
     with pytest.raises(CalibrationError, match="alpha 1"):
         evaluate_bundle(bundle, EvaluationSettings(known, alpha=1.0))
-    for changes in ({"operators": ("sharpen",)}, {"split": "half"}, {"pictures_per_class": 0}, {"resamples": -1}):
+    for changes in ({"operators": ("sharpen",)}, {"split": "half"}, {"images_per_class": 0}, {"resamples": -1}):
         with pytest.raises(ProtoleakError):
             EvaluationSettings(known, **changes)  # type: ignore[arg-type]  # each is of its field's type but one
 

@@ -1,4 +1,4 @@
-"""A small model, trained once on synthetic pictures, and the data set that it is exported with."""
+"""A small model, trained once on synthetic images, and the data set that it is exported with."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from protoleak.model.checkpoint import TrainedModel
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import train
-from tests.training.pictures import IMAGE_SIZE, write_latent_encoder, write_pictures
+from tests.training.images import IMAGE_SIZE, write_images, write_latent_encoder
 
 PARTS = ("train", "val", "calibration", "test")
 
 
 def write_data(folder: Path, kinds: dict[str, str], sizes: tuple[int, int, int, int]) -> Path:
-    """A data set with Split.json: one folder per name with pictures of that kind, `sizes` of them in each of PARTS."""
+    """A data set with Split.json: one folder per name with images of that kind, `sizes` of them in each of PARTS."""
     for name, kind in kinds.items():
-        write_pictures(folder / name, kind, sum(sizes))
+        write_images(folder / name, kind, sum(sizes))
     ends = [sum(sizes[: index + 1]) for index in range(len(sizes))]
     parts = {name: [*range(end - size, end)] for name, end, size in zip(PARTS, ends, sizes, strict=True)}
     (folder / "Split.json").write_text(json.dumps(parts))

@@ -24,9 +24,9 @@ from protoleak.export.settings import CONTRASTED_BANDWIDTH
 from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs
 from tests.export.conftest import write_data
-from tests.training.pictures import IMAGE_SIZE, picture, write_pictures
+from tests.training.images import IMAGE_SIZE, make_image, write_images
 
-UNSEEN = [picture(kind, 700 + index) for kind in ("columns", "rows", "none") for index in range(4)]
+UNSEEN = [make_image(kind, 700 + index) for kind in ("columns", "rows", "none") for index in range(4)]
 
 
 def features(model: TrainedModel, dataset: Dataset, name: str) -> Features:
@@ -40,7 +40,7 @@ def density_of(model: TrainedModel, dataset: Dataset, **options: Any) -> Density
 
 
 def network_outputs(model: TrainedModel) -> dict[str, np.ndarray]:
-    """Of the unseen pictures, in PyTorch."""
+    """Of the unseen images, in PyTorch."""
     pixels = np.stack([preprocess(image, IMAGE_SIZE) for image in UNSEEN])
     return attributor_outputs(model, model.config.noised(model.latent_encoder.encode(pixels)))
 
@@ -58,9 +58,9 @@ def export(model: TrainedModel, dataset: Dataset, out: Path, **settings: Any) ->
 def bundle(model: TrainedModel, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With everything measured that can be."""
     folder = tmp_path_factory.mktemp("exported")
-    write_pictures(folder / "unknown" / "drawings", "drawings", 6, first_seed=300)
-    write_pictures(folder / "unknown" / "paintings", "paintings", 5, first_seed=400)
-    write_pictures(folder / "faces", "none", 7, first_seed=500)
+    write_images(folder / "unknown" / "drawings", "drawings", 6, first_seed=300)
+    write_images(folder / "unknown" / "paintings", "paintings", 5, first_seed=400)
+    write_images(folder / "faces", "none", 7, first_seed=500)
     export(model, dataset, folder / "bundle", unknown=folder / "unknown", real_faces=folder / "faces")
     return folder / "bundle"
 
@@ -107,7 +107,7 @@ def test_the_density_is_contrasted_with_the_auxiliary_generators(
     model: TrainedModel, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for index, kind in enumerate(("drawings", "paintings")):
-        write_pictures(tmp_path / "auxiliary" / kind, kind, 5, first_seed=800 + 50 * index)
+        write_images(tmp_path / "auxiliary" / kind, kind, 5, first_seed=800 + 50 * index)
     (tmp_path / "auxiliary" / "paintings" / "empty.png").write_bytes(b"")
     result = export(model, dataset, tmp_path / "bundle", auxiliary=tmp_path / "auxiliary", contrast=0.3)
     paths = [path for kind in ("drawings", "paintings") for path in sorted((tmp_path / "auxiliary" / kind).iterdir())]
@@ -215,9 +215,9 @@ def test_unreadable_images_are_skipped_counted_and_named(model: TrainedModel, da
     bad = {"train": 0, "validation": 10, "calibration": 14, "test": 26}  # the first file of each split
     for index in bad.values():
         (data_copy / "rows" / f"{index:03d}.png").write_bytes(b"")
-    write_pictures(tmp_path / "unknown" / "drawings", "drawings", 3)
+    write_images(tmp_path / "unknown" / "drawings", "drawings", 3)
     (tmp_path / "unknown" / "drawings" / "letter.png").write_text("a text file")
-    write_pictures(tmp_path / "faces", "none", 3)
+    write_images(tmp_path / "faces", "none", 3)
     (tmp_path / "faces" / "cut.png").write_bytes((tmp_path / "faces" / "000.png").read_bytes()[:300])
     result = export(
         model,

@@ -23,7 +23,7 @@ from protoleak.export.manifest import describe
 from protoleak.export.parity import compare_outputs
 from protoleak.export.runner import VariantRunner
 from protoleak.model.checkpoint import TrainedModel
-from tests.training.pictures import IMAGE_SIZE
+from tests.training.images import IMAGE_SIZE
 
 REFERENCE = {"embedding": np.array([[1.0, -2.0]], dtype=np.float32), "gate": np.array([[0.5, 0.25]], dtype=np.float32)}
 

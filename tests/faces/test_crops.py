@@ -18,7 +18,7 @@ MARGINS = st.floats(0, 1)
 
 
 def frame(height: int, width: int) -> np.ndarray:
-    """A picture in which no two pixels are alike."""
+    """An image in which no two pixels are alike."""
     return np.random.default_rng([height, width]).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -64,12 +64,12 @@ def test_face_that_is_larger_than_the_frame_gives_a_crop_without_a_black_pixel()
 
 def test_blurring_lowers_sharpness_and_size_alone_hardly_changes_it() -> None:
     generator = np.random.default_rng(3)
-    picture = cv2.resize(generator.integers(0, 256, (64, 64, 3), dtype=np.uint8), (512, 512))
-    sharp = sharpness(picture, 256)
-    assert sharpness(cv2.GaussianBlur(picture, (0, 0), 6), 256) < sharp / 3
-    halved = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(generator.integers(0, 256, (64, 64, 3), dtype=np.uint8), (512, 512))
+    sharp = sharpness(image, 256)
+    assert sharpness(cv2.GaussianBlur(image, (0, 0), 6), 256) < sharp / 3
+    halved = cv2.resize(image, (256, 256), interpolation=cv2.INTER_AREA)
     assert sharpness(halved, 256) == pytest.approx(sharp, rel=0.01)
 
 
-def test_a_flat_picture_has_no_sharpness() -> None:
+def test_a_flat_image_has_no_sharpness() -> None:
     assert sharpness(np.full((80, 80, 3), 90, np.uint8), 64) == 0

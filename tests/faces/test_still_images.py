@@ -1,4 +1,4 @@
-"""Still pictures face by face: as many verdicts as faces, in the order of the pictures, each with its place."""
+"""Still images face by face: as many verdicts as faces, in the order of the images, each with its place."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from protoleak.faces.still_images import FaceVerdict, screen_faces
 from protoleak.images.preprocess import preprocess
 from protoleak.runtime.pipeline import Screener
 from protoleak.video.settings import StreamSettings
-from tests.tiny_bundle import picture
+from tests.tiny_bundle import make_image
 
 SETTINGS = StreamSettings(margin=0.1)
 LEFT, RIGHT = Box(10, 12, 60, 64), Box(130, 30, 50, 40)
 
 
 class TwoFaces:
-    """Finds the same two faces in every picture that isn't black."""
+    """Finds the same two faces in every image that isn't black."""
 
     description = "two faces"
 
@@ -37,18 +37,18 @@ def screener(tiny_bundle: Path) -> Screener:
 
 
 @pytest.fixture
-def pictures() -> list[UInt8Array]:
-    return [picture(kind, seed, 120, 200) for seed, kind in enumerate((0, 1, 2))]
+def make_images() -> list[UInt8Array]:
+    return [make_image(kind, seed, 120, 200) for seed, kind in enumerate((0, 1, 2))]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_every_face_gets_the_verdict_of_its_crop_whatever_goes_through_together(
-    screener: Screener, pictures: list[UInt8Array], batch_size: int
+    screener: Screener, images: list[UInt8Array], batch_size: int
 ) -> None:
     size = screener.bundle.manifest.preprocessing.image_size
-    outcomes = list(screen_faces(screener, TwoFaces(), pictures, SETTINGS, batch_size))
+    outcomes = list(screen_faces(screener, TwoFaces(), images, SETTINGS, batch_size))
     assert [len(faces) for faces in outcomes] == [2, 2, 2]
-    for image, faces in zip(pictures, outcomes, strict=True):
+    for image, faces in zip(images, outcomes, strict=True):
         for box, face in zip((LEFT, RIGHT), faces, strict=True):
             assert isinstance(face, FaceVerdict)
             (alone,) = screener([preprocess(Image.fromarray(face_crop(image, box, SETTINGS.margin)), size)])
@@ -57,15 +57,15 @@ def test_every_face_gets_the_verdict_of_its_crop_whatever_goes_through_together(
             assert (face.box.left, face.box.width) == (box.left, box.width)
 
 
-def test_picture_without_a_face_keeps_its_place_as_an_error_with_its_notes(
-    screener: Screener, pictures: list[UInt8Array], tmp_path: Path
+def test_image_without_a_face_keeps_its_place_as_an_error_with_its_notes(
+    screener: Screener, images: list[UInt8Array], tmp_path: Path
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (90, 60)).save(tmp_path / "black.jpg", exif=exif)
     broken = MediaError("gone.png: no such file")
     outcomes = list(
-        screen_faces(screener, TwoFaces(), [pictures[0], tmp_path / "black.jpg", broken, pictures[1]], SETTINGS, 8)
+        screen_faces(screener, TwoFaces(), [images[0], tmp_path / "black.jpg", broken, images[1]], SETTINGS, 8)
     )
     assert [len(faces) for faces in outcomes] == [2, 1, 1, 2]
     assert "black.jpg: no face of 48 pixels or more" in str(outcomes[1][0])
@@ -73,9 +73,9 @@ def test_picture_without_a_face_keeps_its_place_as_an_error_with_its_notes(
     assert outcomes[2] == [broken]
 
 
-def test_verdict_names_the_picture_and_the_face_in_json(screener: Screener, tmp_path: Path) -> None:
+def test_verdict_names_the_image_and_the_face_in_json(screener: Screener, tmp_path: Path) -> None:
     file = tmp_path / "two.png"
-    Image.fromarray(np.asarray(picture(0, 1, 120, 200))).save(file)
+    Image.fromarray(np.asarray(make_image(0, 1, 120, 200))).save(file)
     ((first, _),) = screen_faces(screener, TwoFaces(), [str(file)], SETTINGS, 8)
     assert isinstance(first, FaceVerdict)
     plain = first.to_dict()

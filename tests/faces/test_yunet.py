@@ -28,7 +28,7 @@ def overlap(one: Box, other: Box) -> float:
 
 
 def on_canvas(face: np.ndarray, side: int, left: int, top: int) -> np.ndarray:
-    """The picture at `side`×`side` pixels in a grey frame of 1280×720."""
+    """The image at `side`×`side` pixels in a grey frame of 1280×720."""
     frame = np.full((720, 1280, 3), 110, np.uint8)
     frame[top : top + side, left : left + side] = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
     return frame
@@ -39,7 +39,7 @@ def test_a_face_is_found_in_nearly_every_photograph_of_one(yunet_file: Path, sha
     files = sorted((shared / "data" / "real-faces").glob("*.jpg"))
     if not files:
         pytest.skip("there are no photographs in the shared data folder")
-    found = [find(np.asarray(open_image(file).picture)) for file in files]
+    found = [find(np.asarray(open_image(file).image)) for file in files]
     assert sum(bool(faces) for faces in found) >= 0.95 * len(files)
 
 
@@ -68,10 +68,10 @@ def test_faces_of_the_minimum_size_in_a_frame_of_1280_by_720_are_found_as_in_the
         pytest.skip("there are no portraits in the shared data folder")
     find, find_in_all = detector(yunet_file, minimum_face=1), detector(yunet_file, minimum_face=1, longest_side=1280)
     for index, file in enumerate(files):
-        picture = cv2.resize(np.asarray(open_image(file).picture), (512, 512), interpolation=cv2.INTER_AREA)
-        box = find_in_all(picture)[0].box
+        image = cv2.resize(np.asarray(open_image(file).image), (512, 512), interpolation=cv2.INTER_AREA)
+        box = find_in_all(image)[0].box
         side = round(512 * 48 / min(box.width, box.height))
-        frame = on_canvas(picture, side, 40 + 90 * index, 30 + 40 * index)
+        frame = on_canvas(image, side, 40 + 90 * index, 30 + 40 * index)
         expected = find_in_all(frame)[0].box
         assert max(overlap(face.box, expected) for face in find(frame)) > 0.6, file.name
 

@@ -14,7 +14,7 @@ from protoleak.runtime.engines.availability import availability
 
 pytest.importorskip("onnx", reason="onnx makes the graphs")
 from tests.runtime.engines.graphs import images, network
-from tests.tiny_bundle import picture
+from tests.tiny_bundle import make_image
 
 GPU_ENGINES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "onnxruntime-tensorrt")
 TENSORRT = ("tensorrt", "tensorrt-rtx")
@@ -62,9 +62,9 @@ def test_inspector_shows_the_precision_of_the_variant(engine: str, precision: st
 @pytest.mark.parametrize("engine", GPU_ENGINES)
 def test_verdicts_are_those_of_the_processor(engine: str, tiny_bundle: Path) -> None:
     needs(engine)
-    pictures = [picture(kind, seed) for kind in (0, 1, 2, None) for seed in (31, 32)]
-    reference = protoleak.load(tiny_bundle, engine="onnxruntime")(pictures)
-    for one, other in zip(protoleak.load(tiny_bundle, engine=engine)(pictures), reference, strict=True):
+    images = [make_image(kind, seed) for kind in (0, 1, 2, None) for seed in (31, 32)]
+    reference = protoleak.load(tiny_bundle, engine="onnxruntime")(images)
+    for one, other in zip(protoleak.load(tiny_bundle, engine=engine)(images), reference, strict=True):
         assert (one.label, one.nearest) == (other.label, other.nearest)
         assert one.log_density == pytest.approx(other.log_density, rel=1e-3, abs=1e-3)
 

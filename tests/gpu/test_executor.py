@@ -18,7 +18,7 @@ from protoleak.runtime.noising import Noising
 from protoleak.runtime.pipeline import graphs_of
 
 pytest.importorskip("onnx", reason="onnx makes the graphs")
-from tests.tiny_bundle import IMAGE_SIZE, picture
+from tests.tiny_bundle import IMAGE_SIZE, make_image
 
 ENGINES = ("tensorrt", "tensorrt-rtx")
 ITERATIONS = 1000
@@ -60,15 +60,15 @@ def opened(tiny_bundle: Path) -> Iterator[OpenLine]:
             line.close()
 
 
-def pictures(count: int, first: int = 0) -> np.ndarray:
-    return np.stack([picture(seed % 3, first + seed, IMAGE_SIZE, IMAGE_SIZE) for seed in range(count)])
+def make_images(count: int, first: int = 0) -> np.ndarray:
+    return np.stack([make_image(seed % 3, first + seed, IMAGE_SIZE, IMAGE_SIZE) for seed in range(count)])
 
 
 def test_outputs_are_those_of_the_processor(engine: str, opened: OpenLine) -> None:
     line, reference = opened(engine), opened("onnxruntime")
     for run in range(3):  # plain, captured, replayed
         for count in (1, 3, 8, 11):
-            images = pictures(count, 100 * run)
+            images = make_images(count, 100 * run)
             found, expected = line.run(images).outputs, reference.run(images).outputs
             for name, values in expected.items():
                 # fp32 without TF32: float32 sums in another order, through 34 times the latent at timestep 0
@@ -81,7 +81,7 @@ def test_a_graph_gives_the_same_bits_as_no_graph(engine: str, opened: OpenLine) 
     line, plain = opened(engine), opened(engine, cuda_graph=False)
     for run in range(4):
         for count in (2, 5):  # in turns: a graph must not depend on what ran last
-            images = pictures(count, 50 * run)
+            images = make_images(count, 50 * run)
             found, expected = line.run(images).outputs, plain.run(images).outputs
             for name, values in expected.items():
                 np.testing.assert_array_equal(found[name], values, err_msg=name)
@@ -93,9 +93,9 @@ def test_stage_times_are_the_gpus_and_add_up_to_less_than_the_hosts(engine: str,
     import time
 
     line = opened(engine, stage_times=True)
-    line.run(pictures(4))
+    line.run(make_images(4))
     started = time.perf_counter()
-    spent = line.run(pictures(4)).milliseconds
+    spent = line.run(make_images(4)).milliseconds
     elapsed = 1000 * (time.perf_counter() - started)
     assert [*spent] == ["upload", "latent_encoder", "noising", "attributor", "download"]
     assert 0 < sum(spent.values()) <= elapsed
@@ -122,7 +122,7 @@ def test_arrays_of_other_libraries_come_in_without_a_copy(engine: str, tiny_bund
         pytest.skip("this PyTorch has no CUDA")
     screener = protoleak.load(tiny_bundle, engine=engine)
     for run in range(3):
-        images = pictures(6, 20 * run)
+        images = make_images(6, 20 * run)
         theirs = module.from_numpy(images).cuda() if library == "torch" else module.asarray(images)
         pointer = theirs.data_ptr() if library == "torch" else theirs.data.ptr
         line: Any = screener._line
@@ -136,16 +136,16 @@ def test_a_line_opened_in_one_thread_runs_in_another(engine: str, opened: OpenLi
     from concurrent.futures import ThreadPoolExecutor
 
     line = opened(engine)
-    expected = line.run(pictures(2)).outputs["log_density"]
+    expected = line.run(make_images(2)).outputs["log_density"]
     with ThreadPoolExecutor(4) as pool:
-        for result in pool.map(line.run, [pictures(2)] * 20):
+        for result in pool.map(line.run, [make_images(2)] * 20):
             np.testing.assert_array_equal(result.outputs["log_density"], expected)
 
 
 def test_a_thousand_iterations_hold_no_more_memory_than_ten(engine: str, opened: OpenLine) -> None:
     driver = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings tells the free memory")
     line = opened(engine)
-    batches = [pictures(1 + number) for number in range(3)]
+    batches = [make_images(1 + number) for number in range(3)]
 
     def free_memory() -> int:
         line.worker.synchronize()

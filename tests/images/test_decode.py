@@ -1,4 +1,4 @@
-"""Every kind of picture becomes RGB with a note of what was done; everything else is one line that says why not."""
+"""Every kind of image becomes RGB with a note of what was done; everything else is one line that says why not."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_plain_rgb_is_left_as_it_is_without_a_note(tmp_path: Path) -> None:
     path = tmp_path / "plain.png"
     path.write_bytes(encoded(Image.fromarray(COLOUR)))
     opened = open_image(path)
-    np.testing.assert_array_equal(np.asarray(opened.picture), COLOUR)
+    np.testing.assert_array_equal(np.asarray(opened.image), COLOUR)
     assert opened.notes == ()
     assert (opened.source, opened.hashed, opened.size) == (str(path), "file", path.stat().st_size)
 
@@ -58,7 +58,7 @@ def test_path_bytes_array_and_pillow_image_give_the_same_pixels(tmp_path: Path) 
     (tmp_path / "x.png").write_bytes(data)
     opened = [open_image(source) for source in (tmp_path / "x.png", data, Image.fromarray(COLOUR), COLOUR)]
     for one in opened:
-        np.testing.assert_array_equal(np.asarray(one.picture), COLOUR)
+        np.testing.assert_array_equal(np.asarray(one.image), COLOUR)
     assert opened[0].sha256 == opened[1].sha256
     assert opened[2].sha256 == opened[3].sha256
     assert opened[3].hashed == "pixels"
@@ -81,9 +81,9 @@ def test_path_bytes_array_and_pillow_image_give_the_same_pixels(tmp_path: Path) 
 def test_other_kinds_become_rgb_as_pillow_does_it_with_a_note(image: Image.Image, kind: str, note: str) -> None:
     data = encoded(image, kind)
     opened = open_image(data)
-    assert opened.picture.mode == "RGB"
+    assert opened.image.mode == "RGB"
     assert any(note in line for line in opened.notes)
-    np.testing.assert_array_equal(np.asarray(opened.picture), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    np.testing.assert_array_equal(np.asarray(opened.image), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
 @pytest.mark.filterwarnings("error")
@@ -91,13 +91,13 @@ def test_transparent_palette_is_converted_without_a_warning() -> None:
     image = Image.fromarray(COLOUR).quantize(16)
     opened = open_image(encoded(image, transparency=bytes([0, 128, 255])))
     assert opened.notes == ("a palette is converted to RGB", "the alpha channel is dropped")
-    np.testing.assert_array_equal(np.asarray(opened.picture), np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(np.asarray(opened.image), np.asarray(image.convert("RGB")))
 
 
 def test_sixteen_bit_grey_is_scaled_and_not_clipped() -> None:
     values = (GRADIENT.astype(np.uint16) * 257) + 1
     opened = open_image(encoded(Image.fromarray(values)))
-    np.testing.assert_array_equal(np.asarray(opened.picture), np.repeat(GRADIENT[..., None], 3, axis=-1))
+    np.testing.assert_array_equal(np.asarray(opened.image), np.repeat(GRADIENT[..., None], 3, axis=-1))
     assert opened.notes == ("16-bit values are scaled to 8 bits", "grey is converted to RGB")
 
 
@@ -107,7 +107,7 @@ def test_sixteen_bit_colour_is_scaled_with_a_note(colour_type: int, channels: in
     wide = pixels.astype(">u2") * 257
     rows = b"".join(b"\0" + row.tobytes() for row in wide.astype(">u2"))
     opened = open_image(png(48, 40, 16, colour_type, rows))
-    np.testing.assert_array_equal(np.asarray(opened.picture), COLOUR)
+    np.testing.assert_array_equal(np.asarray(opened.image), COLOUR)
     assert "16-bit values are scaled to 8 bits" in opened.notes
 
 
@@ -120,7 +120,7 @@ def test_exif_rotation_is_said_and_not_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     opened = open_image(encoded(Image.fromarray(COLOUR), exif=exif.tobytes()))
-    np.testing.assert_array_equal(np.asarray(opened.picture), COLOUR)
+    np.testing.assert_array_equal(np.asarray(opened.image), COLOUR)
     assert opened.notes == ("EXIF orientation 6 is present and not applied",)
 
 
@@ -129,7 +129,7 @@ def test_first_frame_of_an_animation_is_used_and_said(kind: str) -> None:
     frames = [Image.new("RGB", (48, 40), colour) for colour in ((200, 10, 10), (10, 200, 10), (10, 10, 200))]
     opened = open_image(encoded(frames[0], kind, save_all=True, append_images=frames[1:], lossless=True))
     assert opened.notes[0] == "the first of 3 frames is used"
-    assert np.abs(np.asarray(opened.picture).astype(int) - (200, 10, 10)).max() <= 2  # a GIF's palette rounds
+    assert np.abs(np.asarray(opened.image).astype(int) - (200, 10, 10)).max() <= 2  # a GIF's palette rounds
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
@@ -147,7 +147,7 @@ def test_truncated_jpeg_says_truncated() -> None:
 
 def test_every_refused_file_is_named_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
-    (tmp_path / "note.png").write_text("I am not a picture")
+    (tmp_path / "note.png").write_text("I am not an image")
     (tmp_path / "random.jpg").write_bytes(bytes(range(256)))
     (tmp_path / "tiny.png").write_bytes(encoded(Image.new("RGB", (1, 1))))
     (tmp_path / "narrow.png").write_bytes(encoded(Image.new("RGB", (31, 500))))

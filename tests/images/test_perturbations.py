@@ -1,4 +1,4 @@
-"""What the operators do to a picture."""
+"""What the operators do to an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from protoleak.errors import MediaError, ProtoleakError
 from protoleak.images.perturbations import OPERATORS, SEVERITIES, Step, apply, apply_chain, chain_name, draw_chain
 
 
-def picture(height: int = 96, width: int = 120) -> np.ndarray:
+def make_image(height: int = 96, width: int = 120) -> np.ndarray:
     """uint8 [height, width, 3]: smooth colours with some texture, like a photograph."""
     random = np.random.default_rng(5)
     coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
@@ -42,8 +42,8 @@ def test_there_are_the_operators_of_wild_that_need_no_network() -> None:
 
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_an_operator_gives_an_rgb_picture_and_leaves_the_original_alone(name: str, severity: int) -> None:
-    original = picture()
+def test_an_operator_gives_an_rgb_image_and_leaves_the_original_alone(name: str, severity: int) -> None:
+    original = make_image()
     kept = original.copy()
     result = apply(name, severity, original, generator())
     assert result.dtype == np.uint8
@@ -55,54 +55,54 @@ def test_an_operator_gives_an_rgb_picture_and_leaves_the_original_alone(name: st
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_the_same_random_state_gives_the_same_picture(name: str) -> None:
-    first, second = (apply(name, 4, picture(), generator(9)) for _ in range(2))
+def test_the_same_random_state_gives_the_same_image(name: str) -> None:
+    first, second = (apply(name, 4, make_image(), generator(9)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("name", sorted(set(OPERATORS) - {"crop"}))  # a crop is another picture, whatever its size
+@pytest.mark.parametrize("name", sorted(set(OPERATORS) - {"crop"}))  # a crop is another image, whatever its size
 def test_a_higher_severity_changes_more(name: str) -> None:
     # One state for all severities: darker stays darker, left stays left.
-    changes = [change(picture(), apply(name, severity, picture(), generator(3))) for severity in SEVERITIES]
+    changes = [change(make_image(), apply(name, severity, make_image(), generator(3))) for severity in SEVERITIES]
     assert changes == sorted(changes)
     assert changes[0] < changes[-1]
 
 
 def test_a_crop_keeps_its_share_of_each_side_and_lies_anywhere() -> None:
-    original = picture(200, 100)
+    original = make_image(200, 100)
     crops = [apply("crop", 5, original, generator(seed)) for seed in range(20)]
     assert {crop.shape for crop in crops} == {(100, 50, 3)}
     assert len({crop.tobytes() for crop in crops}) > 10
     assert any(np.array_equal(original[y : y + 100, x : x + 50], crops[0]) for y in range(101) for x in range(51))
 
 
-def test_a_resized_picture_has_its_share_of_each_side() -> None:
-    assert apply("resize", 5, picture(400, 200), generator()).shape == (100, 50, 3)
+def test_a_resized_image_has_its_share_of_each_side() -> None:
+    assert apply("resize", 5, make_image(400, 200), generator()).shape == (100, 50, 3)
 
 
 @pytest.mark.parametrize("name", ["crop", "resize"])
-def test_no_picture_gets_smaller_than_a_face_that_can_be_read(name: str) -> None:
-    assert apply(name, 5, picture(40, 50), generator()).shape == (32, 32, 3)
-    assert apply(name, 5, picture(20, 200), generator())[:, :, 0].shape[0] == 20
+def test_no_image_gets_smaller_than_a_face_that_can_be_read(name: str) -> None:
+    assert apply(name, 5, make_image(40, 50), generator()).shape == (32, 32, 3)
+    assert apply(name, 5, make_image(20, 200), generator())[:, :, 0].shape[0] == 20
 
 
 def test_full_greyscale_has_three_equal_channels() -> None:
-    grey = apply("greyscale", 5, picture(), generator())
+    grey = apply("greyscale", 5, make_image(), generator())
     assert np.ptp(grey.astype(int), axis=2).max() == 0
 
 
 @pytest.mark.parametrize("name", ["contrast", "brightness"])
 def test_a_factor_goes_either_way(name: str) -> None:
     measure = np.std if name == "contrast" else np.mean
-    before = float(measure(picture().astype(float)))
-    after = [float(measure(apply(name, 3, picture(), generator(seed)).astype(float))) for seed in range(12)]
+    before = float(measure(make_image().astype(float)))
+    after = [float(measure(apply(name, 3, make_image(), generator(seed)).astype(float))) for seed in range(12)]
     assert min(after) < before < max(after)
 
 
 def test_rotation_goes_either_way_and_leaves_no_black_corner() -> None:
     white = np.full((80, 80, 3), 255, dtype=np.uint8)
     assert apply("rotation", 5, white, generator()).min() == 255
-    turned = {apply("rotation", 5, picture(), generator(seed)).tobytes() for seed in range(12)}
+    turned = {apply("rotation", 5, make_image(), generator(seed)).tobytes() for seed in range(12)}
     assert len(turned) == 2
 
 
@@ -116,9 +116,9 @@ def test_noise_has_the_standard_deviation_that_it_says() -> None:
 @pytest.mark.parametrize(
     ("name", "severity", "image", "message"),
     [
-        ("sharpen", 1, picture(), "there is no operator 'sharpen': choose one of jpeg"),
-        ("jpeg", 0, picture(), "severity 0: give one from 1 to 5"),
-        ("jpeg", 6, picture(), "severity 6"),
+        ("sharpen", 1, make_image(), "there is no operator 'sharpen': choose one of jpeg"),
+        ("jpeg", 0, make_image(), "severity 0: give one from 1 to 5"),
+        ("jpeg", 6, make_image(), "severity 6"),
     ],
 )
 def test_what_there_is_not_is_refused(name: str, severity: int, image: np.ndarray, message: str) -> None:
@@ -127,7 +127,8 @@ def test_what_there_is_not_is_refused(name: str, severity: int, image: np.ndarra
 
 
 @pytest.mark.parametrize(
-    "image", [picture().astype(np.float32), picture()[..., 0], picture()[..., :2], np.zeros((0, 5, 3), np.uint8)]
+    "image",
+    [make_image().astype(np.float32), make_image()[..., 0], make_image()[..., :2], np.zeros((0, 5, 3), np.uint8)],
 )
 def test_anything_but_rgb_bytes_is_refused(image: np.ndarray) -> None:
     with pytest.raises(MediaError, match=r"takes uint8 \[H, W, 3\]"):
@@ -175,9 +176,9 @@ def test_a_severity_that_there_is_not_is_not_drawn() -> None:
 def test_a_chain_is_its_operators_in_order() -> None:
     chain = (Step("crop", 3), Step("jpeg", 4))
     random = generator(6)
-    expected = apply("jpeg", 4, apply("crop", 3, picture(), random), random)
-    np.testing.assert_array_equal(apply_chain(chain, picture(), generator(6)), expected)
-    np.testing.assert_array_equal(apply_chain((), picture(), generator(6)), picture())
+    expected = apply("jpeg", 4, apply("crop", 3, make_image(), random), random)
+    np.testing.assert_array_equal(apply_chain(chain, make_image(), generator(6)), expected)
+    np.testing.assert_array_equal(apply_chain((), make_image(), generator(6)), make_image())
     assert chain_name(chain) == "crop 3 → jpeg 4"
     assert chain_name(()) == "none"
 

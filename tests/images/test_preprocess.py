@@ -25,7 +25,7 @@ def test_preprocessing_equals_the_published_code_on_recorded_images(shared: Path
         recorded = np.rint((expected["forward/image"] * 0.5 + 0.5) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
     for name, reference in zip(names, recorded, strict=True):
         np.testing.assert_array_equal(
-            preprocess(open_image(folder / "images" / name).picture, 256), reference, err_msg=name
+            preprocess(open_image(folder / "images" / name).image, 256), reference, err_msg=name
         )
 
 
@@ -33,16 +33,16 @@ def test_preprocessing_equals_the_published_code_on_recorded_images(shared: Path
 @settings(max_examples=60, deadline=None)
 def test_preprocessing_equals_torchvision_for_any_size(width: int, height: int, size: int) -> None:
     transforms = pytest.importorskip("torchvision.transforms", reason="torchvision is the reference")
-    # From Pillow 13 on, one resize call filters the height first in tall pictures; the published code ran on older.
+    # From Pillow 13 on, one resize call filters the height first in tall images; the published code ran on older.
     assume(height <= 2 * width or int(PIL.__version__.split(".")[0]) < 13)
     pixels = np.random.default_rng([width, height]).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
     resize = transforms.Resize(size, transforms.InterpolationMode.BILINEAR, antialias=True)
-    reference = transforms.CenterCrop(size)(resize(picture))
-    np.testing.assert_array_equal(preprocess(picture, size), np.asarray(reference))
+    reference = transforms.CenterCrop(size)(resize(image))
+    np.testing.assert_array_equal(preprocess(image, size), np.asarray(reference))
 
 
-def test_a_tall_picture_gives_the_bytes_that_the_published_code_got_from_older_pillows() -> None:
+def test_a_tall_image_gives_the_bytes_that_the_published_code_got_from_older_pillows() -> None:
     pixels = np.random.Generator(np.random.Philox(7)).integers(0, 256, (400, 90, 3), dtype=np.uint8)
     result = preprocess(Image.fromarray(pixels), 64)
     recorded_with_pillow_12_3 = "8204db407aaacc4d029e9351c1e0da881b5cb4be45ba8b9666c8032768537324"

@@ -20,7 +20,7 @@ def ones(count: int) -> FloatArray:
 
 @st.composite
 def weighted(draw: st.DrawFn) -> tuple[FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Scores with many ties, both sides present, and how often each picture was drawn (both sides at least once)."""
+    """Scores with many ties, both sides present, and how often each image was drawn (both sides at least once)."""
     count = draw(st.integers(2, 40))
     score = np.array(draw(st.lists(st.integers(-4, 4), min_size=count, max_size=count)), dtype=np.float64)
     positive = np.array([True, False, *draw(st.lists(st.booleans(), min_size=count - 2, max_size=count - 2))])
@@ -85,7 +85,7 @@ def test_the_equal_error_rate_of_perfect_reversed_and_useless_scores(score: list
     assert Ranking.of(np.array(score), positive, ones(4)).equal_error_rate()[0] == pytest.approx(rate)
 
 
-def test_the_open_set_classification_rate_counts_only_known_pictures_that_are_attributed_rightly() -> None:
+def test_the_open_set_classification_rate_counts_only_known_images_that_are_attributed_rightly() -> None:
     score = np.array([4.0, 3.0, 2.0, 1.0])  # known above unknown, so the curve stands at the accuracy
     positive, right = np.array([True, True, False, False]), np.array([True, False, False, False])
     assert Ranking.of(score, positive, ones(4), right).oscr()[0] == pytest.approx(0.5)

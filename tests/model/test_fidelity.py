@@ -55,11 +55,11 @@ def expected(reference: Path) -> Arrays:
 
 @pytest.fixture(scope="module")
 def images(reference: Path, settings: dict[str, Any]) -> npt.NDArray[np.uint8]:
-    pictures = []
+    images = []
     for name in settings["images"]:
-        with Image.open(reference / "images" / name) as picture:
-            pictures.append(preprocess(picture.convert("RGB"), settings["image_size"]))
-    return np.stack(pictures)
+        with Image.open(reference / "images" / name) as image:
+            images.append(preprocess(image.convert("RGB"), settings["image_size"]))
+    return np.stack(images)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Latents are encoded once per picture, view and encoder, and a cache is never trusted blindly."""
+"""Latents are encoded once per image, view and encoder, and a cache is never trusted blindly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UInt8Array = npt.NDArray[np.uint8]
 
 
 class _Counted:
-    """Counts how often pictures are loaded."""
+    """Counts how often images are loaded."""
 
     def __init__(self) -> None:
         self.loads = 0
@@ -54,7 +54,7 @@ def test_new_items_are_encoded_among_cached_ones_in_their_own_places(
     mixed = cached_latents(light_encoder, [counted.item(number) for number in range(4)], tmp_path)
     assert (counted.loads, mixed.hits) == (4, 2)
     fresh = cached_latents(light_encoder, [counted.item(number) for number in range(4)], None)
-    # The pictures were encoded in batches of another size, which may sum in another order: float32 rounding.
+    # The images were encoded in batches of another size, which may sum in another order: float32 rounding.
     np.testing.assert_allclose(mixed.latents, fresh.latents, atol=1e-5)
 
 
@@ -100,7 +100,7 @@ def test_a_damaged_entry_is_encoded_again(
     assert cached_latents(light_encoder, [counted.item(1)], tmp_path).hits == 1  # and it was mended
 
 
-def test_an_unreadable_picture_is_reported_and_the_others_are_encoded(
+def test_an_unreadable_image_is_reported_and_the_others_are_encoded(
     light_encoder: LatentEncoder, tmp_path: Path
 ) -> None:
     counted = _Counted()
@@ -132,7 +132,7 @@ def test_progress_counts_every_item_once(light_encoder: LatentEncoder, tmp_path:
     assert seen[-1] == len(items)
 
 
-def test_no_pictures_give_no_latents(light_encoder: LatentEncoder) -> None:
+def test_no_images_give_no_latents(light_encoder: LatentEncoder) -> None:
     result = cached_latents(light_encoder, [LatentItem("broken", _broken)], None)
     assert (len(result.latents), len(result.failures)) == (0, 1)
 

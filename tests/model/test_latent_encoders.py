@@ -264,7 +264,7 @@ def test_an_autoencoder_that_lacks_weights_is_refused(tmp_path: Path) -> None:
         load_latent_encoder(tmp_path)
 
 
-def test_an_encoder_of_grey_pictures_is_refused(tmp_path: Path) -> None:
+def test_an_encoder_of_grey_images_is_refused(tmp_path: Path) -> None:
     _tiny_kl(in_channels=1).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="1 channels"):
         load_latent_encoder(tmp_path)

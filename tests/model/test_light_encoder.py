@@ -33,12 +33,12 @@ def test_students_are_named_after_their_floating_point_operations(name: str) -> 
 
 
 @pytest.mark.parametrize("size", [32, 64, 72])
-def test_a_latent_is_an_eighth_of_the_picture_in_each_direction(size: int, encoder: LightEncoder) -> None:
+def test_a_latent_is_an_eighth_of_the_image_in_each_direction(size: int, encoder: LightEncoder) -> None:
     with torch.no_grad():
         assert encoder(torch.zeros(2, 3, size, size)).shape == (2, 5, size // 8, size // 8)
 
 
-def test_a_pixel_anywhere_in_the_picture_changes_the_latent(encoder: LightEncoder) -> None:
+def test_a_pixel_anywhere_in_the_image_changes_the_latent(encoder: LightEncoder) -> None:
     """No detail is dropped before the first convolution, whose stride would otherwise pass over some pixels."""
     images = torch.zeros(1, 3, 16, 16, requires_grad=True)
     encoder(images).abs().sum().backward()

@@ -1,4 +1,4 @@
-"""Pictures from threads and from processes."""
+"""Images from threads and from processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from protoleak.model.loading import loaded, usable_workers
 
 @dataclass(frozen=True)
 class Number:
-    """A picture all of one value; 13 cannot be read, and 99 kills its process."""
+    """An image all of one value; 13 cannot be read, and 99 kills its process."""
 
     value: int
 
@@ -31,7 +31,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Left:
-    """A picture that leaves a file when it is made."""
+    """An image that leaves a file when it is made."""
 
     folder: Path
     value: int
@@ -42,7 +42,7 @@ class Left:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_pictures_come_in_order_whatever_makes_them_and_errors_in_their_places(workers: int) -> None:
+def test_images_come_in_order_whatever_makes_them_and_errors_in_their_places(workers: int) -> None:
     parts = list(loaded([Number(value) for value in (5, 13, 7, 8, 9, 1, 2)], 2, workers))
     assert [len(part) for part in parts] == [2, 2, 2, 1]
     found = [item for part in parts for item in part]
@@ -51,7 +51,7 @@ def test_pictures_come_in_order_whatever_makes_them_and_errors_in_their_places(w
     assert [int(item.max()) for item in found if not isinstance(item, MediaError)] == [5, 7, 8, 9, 1, 2]
 
 
-def test_no_more_pictures_are_made_ahead_than_the_workers_need(tmp_path: Path) -> None:
+def test_no_more_images_are_made_ahead_than_the_workers_need(tmp_path: Path) -> None:
     parts = loaded([Left(tmp_path, value) for value in range(40)], 2, 1)
     next(parts)
     next(parts)

@@ -41,7 +41,7 @@ def test_the_longest_bar_fits_and_the_others_are_in_proportion() -> None:
     assert widths[2] == pytest.approx(widths[1], rel=1e-3)
 
 
-def test_the_legend_of_many_parts_stays_in_the_picture_and_leaves_out_what_no_bar_has() -> None:
+def test_the_legend_of_many_parts_stays_in_the_image_and_leaves_out_what_no_bar_has() -> None:
     parts = [f"a_part_of_a_longer_name_{index}" for index in range(12)]
     plot = stacked_bars([("one", dict.fromkeys(parts, 1.0), "")], [*parts, "absent"], "ms", "")
     places = [float(x) for x in re.findall(r'<rect x="(\d+)" y="\d+" width="11"', plot)]

@@ -45,9 +45,9 @@ def test_every_module_of_the_runtime_imports_and_screens_where_heavy_packages_ar
 ) -> None:
     from PIL import Image
 
-    from tests.tiny_bundle import picture
+    from tests.tiny_bundle import make_image
 
-    Image.fromarray(picture(0, 1)).save(tmp_path / "x.png")
+    Image.fromarray(make_image(0, 1)).save(tmp_path / "x.png")
     done = python(SCREEN_WITHOUT_HEAVY_PACKAGES.format(blocked=BLOCKED), str(tiny_bundle), str(tmp_path / "x.png"))
     assert done.returncode == 0, done.stderr
     assert "1 verdict" in done.stdout

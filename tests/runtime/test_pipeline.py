@@ -20,7 +20,7 @@ from protoleak.bundle.bundle import Calibration, write_bundle
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import BundleError, CalibrationError, EngineError, EngineUnavailable, MediaError, ProtoleakError
 from protoleak.runtime.engines import choose
-from tests.tiny_bundle import picture
+from tests.tiny_bundle import make_image
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,9 @@ def screener(tiny_bundle: Path) -> protoleak.Screener:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[np.ndarray]:
+def make_images() -> list[np.ndarray]:
     """Two of each class and two of none, of different sizes."""
-    return [picture(kind, seed, 70 + 9 * seed, 81) for seed in (1, 2) for kind in (0, 1, 2, None)]
+    return [make_image(kind, seed, 70 + 9 * seed, 81) for seed in (1, 2) for kind in (0, 1, 2, None)]
 
 
 def without_times(verdict: protoleak.Verdict) -> dict[str, Any]:
@@ -40,18 +40,18 @@ def without_times(verdict: protoleak.Verdict) -> dict[str, Any]:
     return plain
 
 
-def test_known_real_and_unknown_pictures_get_those_verdicts(screener: protoleak.Screener) -> None:
-    # 40 pictures a kind; α = 0.05 allows 2 rejections on average and P(more than 8) < 0.1 %, and the seeds are fixed.
+def test_known_real_and_unknown_images_get_those_verdicts(screener: protoleak.Screener) -> None:
+    # 40 images a kind; α = 0.05 allows 2 rejections on average and P(more than 8) < 0.1 %, and the seeds are fixed.
     def counts(kind: int | None, verdict: str) -> int:
-        return sum(v.label == verdict for v in screener([picture(kind, seed) for seed in range(40)]))
+        return sum(v.label == verdict for v in screener([make_image(kind, seed) for seed in range(40)]))
 
     assert counts(0, "known") >= 32
     assert counts(2, "real") >= 32
     assert counts(None, "unknown") == 40
 
 
-def test_generator_is_named_only_when_known(screener: protoleak.Screener, pictures: list[np.ndarray]) -> None:
-    for verdict in screener(pictures):
+def test_generator_is_named_only_when_known(screener: protoleak.Screener, images: list[np.ndarray]) -> None:
+    for verdict in screener(images):
         assert (verdict.generator is not None) == (verdict.label == "known")
         assert verdict.generator in (None, verdict.nearest)
         assert (verdict.label == "unknown") == (verdict.p_value <= verdict.alpha)
@@ -59,24 +59,24 @@ def test_generator_is_named_only_when_known(screener: protoleak.Screener, pictur
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
 def test_same_image_gives_the_same_json_in_any_batch(
-    screener: protoleak.Screener, pictures: list[np.ndarray], batch_size: int
+    screener: protoleak.Screener, images: list[np.ndarray], batch_size: int
 ) -> None:
-    alone = [without_times(screener(one)[0]) for one in pictures]
-    batched = list(screener.each(pictures, batch_size))
+    alone = [without_times(screener(one)[0]) for one in images]
+    batched = list(screener.each(images, batch_size))
     assert [json.dumps(without_times(v)) for v in batched if isinstance(v, protoleak.Verdict)] == [
         json.dumps(one) for one in alone
     ]
 
 
 def test_same_image_gives_the_same_json_at_another_place_in_the_batch(
-    screener: protoleak.Screener, pictures: list[np.ndarray]
+    screener: protoleak.Screener, images: list[np.ndarray]
 ) -> None:
-    forward = [without_times(v) for v in screener(pictures)]
-    assert [without_times(v) for v in screener(pictures[::-1])][::-1] == forward
+    forward = [without_times(v) for v in screener(images)]
+    assert [without_times(v) for v in screener(images[::-1])][::-1] == forward
 
 
 def test_path_bytes_pillow_image_and_array_get_the_same_answer(screener: protoleak.Screener, tmp_path: Path) -> None:
-    pixels = picture(0, 5)
+    pixels = make_image(0, 5)
     path = tmp_path / "x.png"
     Image.fromarray(pixels).save(path)
     verdicts = screener([path, str(path), path.read_bytes(), Image.fromarray(pixels), pixels])
@@ -85,7 +85,7 @@ def test_path_bytes_pillow_image_and_array_get_the_same_answer(screener: protole
 
 
 def test_one_image_many_images_and_a_stack_are_all_taken(screener: protoleak.Screener) -> None:
-    pixels = picture(0, 5)
+    pixels = make_image(0, 5)
     assert len(screener(pixels)) == 1
     assert len(screener((pixels, pixels))) == 2
     assert len(screener(np.stack([pixels, pixels, pixels]))) == 3
@@ -93,14 +93,14 @@ def test_one_image_many_images_and_a_stack_are_all_taken(screener: protoleak.Scr
 
 
 def test_verdict_is_frozen_and_its_dictionary_is_its_json(screener: protoleak.Screener) -> None:
-    verdict = screener(picture(1, 0))[0]
+    verdict = screener(make_image(1, 0))[0]
     with pytest.raises(AttributeError):
         verdict.label = "real"  # type: ignore[misc]
     assert json.loads(verdict.to_json()) == verdict.to_dict() == json.loads(json.dumps(verdict.to_dict()))
 
 
 def test_every_number_in_a_verdict_is_a_finite_python_number(
-    screener: protoleak.Screener, pictures: list[np.ndarray]
+    screener: protoleak.Screener, images: list[np.ndarray]
 ) -> None:
     def numbers(value: object) -> Iterator[object]:
         if isinstance(value, dict):
@@ -112,7 +112,7 @@ def test_every_number_in_a_verdict_is_a_finite_python_number(
         elif value is not None and not isinstance(value, str):
             yield value
 
-    for verdict in screener(pictures):
+    for verdict in screener(images):
         found = list(numbers(verdict.to_dict()))
         assert {type(number) for number in found} == {int, float}
         assert all(math.isfinite(number) for number in found)  # type: ignore[arg-type]
@@ -121,7 +121,7 @@ def test_every_number_in_a_verdict_is_a_finite_python_number(
 def test_record_names_input_bundle_variant_and_engine(screener: protoleak.Screener, tiny_bundle: Path) -> None:
     import hashlib
 
-    pixels = picture(0, 1)
+    pixels = make_image(0, 1)
     verdict = screener(pixels)[0]
     assert verdict.input.sha256 == hashlib.sha256(pixels.tobytes()).hexdigest()
     assert (verdict.input.width, verdict.input.height, verdict.input.size) == (72, 80, pixels.nbytes)
@@ -138,8 +138,8 @@ def test_record_names_input_bundle_variant_and_engine(screener: protoleak.Screen
     }
 
 
-def test_reasons_agree_with_the_answer(screener: protoleak.Screener, pictures: list[np.ndarray]) -> None:
-    for verdict in screener(pictures):
+def test_reasons_agree_with_the_answer(screener: protoleak.Screener, images: list[np.ndarray]) -> None:
+    for verdict in screener(images):
         assert verdict.why.nearest_prototype.generator == verdict.nearest
         assert verdict.why.runner_up.generator != verdict.nearest
         assert sum(verdict.why.timestep_weights.values()) == pytest.approx(1)
@@ -156,11 +156,11 @@ def test_probabilities_are_left_out_without_a_fitted_temperature(
     calibration = Calibration.from_bytes(files[name], 3, name)
     plain = Calibration(calibration.overall, calibration.per_generator, None)
     write_bundle(tmp_path / "b", manifest, files | {name: plain.to_bytes()})
-    assert protoleak.load(tmp_path / "b")(picture(0, 1))[0].probabilities is None
+    assert protoleak.load(tmp_path / "b")(make_image(0, 1))[0].probabilities is None
 
 
 def test_call_raises_for_a_bad_image_and_each_goes_on(screener: protoleak.Screener, tmp_path: Path) -> None:
-    good, bad = picture(0, 1), tmp_path / "missing.jpg"
+    good, bad = make_image(0, 1), tmp_path / "missing.jpg"
     with pytest.raises(MediaError, match=r"missing\.jpg"):
         screener([good, bad])
     outcomes = list(screener.each([bad, good, b"", good, good], 2))
@@ -180,7 +180,7 @@ def test_each_takes_images_only_as_needed(screener: protoleak.Screener) -> None:
     def endless() -> Iterator[np.ndarray]:
         for seed in range(10**6):
             taken.append(seed)
-            yield picture(0, 1)
+            yield make_image(0, 1)
 
     each = screener.each(endless(), 2)
     next(each)
@@ -188,8 +188,8 @@ def test_each_takes_images_only_as_needed(screener: protoleak.Screener) -> None:
     assert len(taken) < 10
 
 
-def nan_for_bright_pictures(files: dict[str, bytes]) -> bytes:
-    """An encoder whose latent is NaN where a picture is white: √(0.9 − mean)."""
+def nan_for_bright_images(files: dict[str, bytes]) -> bytes:
+    """An encoder whose latent is NaN where an image is white: √(0.9 − mean)."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -214,11 +214,11 @@ def test_nan_is_an_error_naming_image_and_stage_and_the_rest_of_the_batch_goes_o
     tiny_files: tuple[Manifest, dict[str, bytes]], tmp_path: Path
 ) -> None:
     manifest, files = tiny_files
-    encoder = nan_for_bright_pictures(files)
+    encoder = nan_for_bright_images(files)
     write_bundle(tmp_path / "b", manifest, files | {"variants/fp32/latent_encoder.onnx": encoder})
     screener = protoleak.load(tmp_path / "b")
     white = np.full((64, 64, 3), 255, np.uint8)
-    first, failure, last = screener.each([picture(0, 1), white, picture(0, 2)])
+    first, failure, last = screener.each([make_image(0, 1), white, make_image(0, 2)])
     assert isinstance(first, protoleak.Verdict)
     assert isinstance(last, protoleak.Verdict)
     assert isinstance(failure, EngineError)
@@ -235,7 +235,7 @@ def test_graph_that_contradicts_the_manifest_is_a_bundle_error(
     model.graph.node[-1].attribute[0].i = 1  # log_density keeps its reduced axis: [N, 1]
     write_bundle(tmp_path / "b", manifest, files | {"variants/fp32/attributor.onnx": model.SerializeToString()})
     with pytest.raises(BundleError, match=r"'log_density' as \[1, 1\].*\[1\]"):
-        protoleak.load(tmp_path / "b")(picture(0, 1))
+        protoleak.load(tmp_path / "b")(make_image(0, 1))
 
 
 def test_zip_bundle_gives_the_same_verdict(
@@ -243,7 +243,7 @@ def test_zip_bundle_gives_the_same_verdict(
 ) -> None:
     write_bundle(tmp_path / "b.zip", *tiny_files)
     zipped = protoleak.load(tmp_path / "b.zip", threads=1)
-    assert without_times(zipped(picture(0, 1))[0]) == without_times(screener(picture(0, 1))[0])
+    assert without_times(zipped(make_image(0, 1))[0]) == without_times(screener(make_image(0, 1))[0])
 
 
 def test_options_that_cannot_be_honoured_are_refused_at_once(tiny_bundle: Path) -> None:
@@ -268,8 +268,8 @@ def test_damaged_bundle_is_refused_by_load(tiny_bundle: Path, tmp_path: Path) ->
 
 def test_pillow_image_opened_but_not_loaded_is_taken(screener: protoleak.Screener) -> None:
     buffer = io.BytesIO()
-    Image.fromarray(picture(0, 1)).save(buffer, "PNG")
-    assert screener(Image.open(buffer))[0].log_density == screener(picture(0, 1))[0].log_density
+    Image.fromarray(make_image(0, 1)).save(buffer, "PNG")
+    assert screener(Image.open(buffer))[0].log_density == screener(make_image(0, 1))[0].log_density
 
 
 def test_verdict_schema_holds_the_documented_fields() -> None:

@@ -66,12 +66,12 @@ def test_skipped_files_are_listed_up_to_a_number_and_counted_then() -> None:
     assert "and 3 more" in page
 
 
-def test_the_curves_are_a_picture(tmp_path: Path) -> None:
+def test_the_curves_are_a_image(tmp_path: Path) -> None:
     write_curves(tmp_path / "curves.png", EPOCHS, 2)
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.format == "PNG"
-        assert picture.size == (1200, 480)
-        colours = picture.convert("RGB").getcolors(maxcolors=2**20)
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.format == "PNG"
+        assert image.size == (1200, 480)
+        colours = image.convert("RGB").getcolors(maxcolors=2**20)
     assert colours is not None
     assert len(colours) > 50  # lines, text and grid, with their smoothed edges
 

@@ -18,7 +18,7 @@ from protoleak.training.command import run
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
 from protoleak.training.train import REPORT_FILE, train
-from tests.training.pictures import IMAGE_SIZE, picture, write_latent_encoder, write_pictures
+from tests.training.images import IMAGE_SIZE, make_image, write_images, write_latent_encoder
 
 SMALL: dict[str, Any] = {
     "embedding_size": 16,
@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     for kind in ("rows", "columns"):
-        write_pictures(tmp_path / "data" / kind, kind, 24)
+        write_images(tmp_path / "data" / kind, kind, 24)
     return tmp_path / "data"
 
 
@@ -58,12 +58,12 @@ def report_of(out: Path) -> dict[str, Any]:
     return dict(json.loads((out / REPORT_FILE).read_text()))
 
 
-def test_two_synthetic_generators_are_told_apart_on_pictures_training_never_saw(
+def test_two_synthetic_generators_are_told_apart_on_images_training_never_saw(
     tmp_path: Path, data: Path, encoder: LatentEncoder
 ) -> None:
     dataset = read_dataset(data)
     model = train(dataset, encoder, TrainingSettings(**SMALL, views=1), tmp_path / "model")
-    unseen = [picture(kind, 100 + index) for kind in ("columns", "rows") for index in range(20)]
+    unseen = [make_image(kind, 100 + index) for kind in ("columns", "rows") for index in range(20)]
     images = np.stack([preprocess(image, IMAGE_SIZE) for image in unseen])
     z_t = torch.from_numpy(model.config.noised(encoder.encode(images)))
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_resuming_with_other_settings_or_data_is_refused(tmp_path: Path, data: P
     train(read_dataset(data), encoder, settings, out)
     with pytest.raises(CheckpointError, match="nothing to resume"):
         train(read_dataset(data), encoder, TrainingSettings(**{**SMALL, "epochs": 2}), out, resume=True)
-    picture("rows", 999).save(data / "rows" / "000.png")
+    make_image("rows", 999).save(data / "rows" / "000.png")
     with pytest.raises(CheckpointError, match="nothing to resume"):
         train(read_dataset(data), encoder, settings, out, resume=True)
 
@@ -175,19 +175,19 @@ def test_a_class_without_a_readable_training_image_is_refused_by_name(
 
 
 def test_a_single_class_is_refused(tmp_path: Path, encoder_file: Path) -> None:
-    write_pictures(tmp_path / "data" / "only", "rows", 3)
+    write_images(tmp_path / "data" / "only", "rows", 3)
     with pytest.raises(DatasetError, match="at least two classes"):
         run(tmp_path / "data", str(encoder_file), tmp_path / "model", TrainingSettings(**SMALL), quiet=True)
 
 
-def test_pictures_of_no_class_take_part_and_are_counted(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
-    write_pictures(tmp_path / "negatives", "none", 12, first_seed=500)
+def test_images_of_no_class_take_part_and_are_counted(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
+    write_images(tmp_path / "negatives", "none", 12, first_seed=500)
     (tmp_path / "negatives" / "broken.png").write_bytes(b"")
     settings = TrainingSettings(**{**SMALL, "mixed_negatives": False})
     with_them = train(read_dataset(data), encoder, settings, tmp_path / "a", negatives=tmp_path / "negatives")
     without = train(read_dataset(data), encoder, settings, tmp_path / "b")
     assert with_them.config.provenance["negative_images"] == 12
-    images = np.stack([preprocess(picture("none", 900 + index), IMAGE_SIZE) for index in range(20)])
+    images = np.stack([preprocess(make_image("none", 900 + index), IMAGE_SIZE) for index in range(20)])
 
     def confidence(model: TrainedModel) -> float:
         z_t = torch.from_numpy(model.config.noised(encoder.encode(images)))
@@ -219,7 +219,7 @@ def test_progress_tells_stages_loss_and_validation_auc(tmp_path: Path, data: Pat
 def test_auxiliary_generators_change_the_network_and_are_counted_but_never_named(
     tmp_path: Path, data: Path, encoder: LatentEncoder
 ) -> None:
-    write_pictures(tmp_path / "auxiliary" / "blank", "none", 12, first_seed=700)
+    write_images(tmp_path / "auxiliary" / "blank", "none", 12, first_seed=700)
     settings = TrainingSettings(**{**SMALL, "epochs": 2})
     model = train(read_dataset(data), encoder, settings, tmp_path / "a", auxiliary=tmp_path / "auxiliary")
     assert model.config.generators == ["columns", "rows"]

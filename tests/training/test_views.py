@@ -14,11 +14,11 @@ from protoleak.errors import MediaError
 from protoleak.images.perturbations import OPERATORS, SEVERITIES, Step, apply_chain
 from protoleak.images.preprocess import preprocess
 from protoleak.training.views import View, draw_view, view_sources
-from tests.training.pictures import picture
+from tests.training.images import make_image
 
 
 def test_view_zero_is_the_deployed_preprocessing(tmp_path: Path) -> None:
-    image = picture("rows", 1, (90, 70))
+    image = make_image("rows", 1, (90, 70))
     image.save(tmp_path / "a.png")
     deployed = view_sources(tmp_path / "a.png", 2, seed=0, image_size=64, operator_share=0.5)[0]
     np.testing.assert_array_equal(deployed(), preprocess(image, 64))
@@ -27,8 +27,8 @@ def test_view_zero_is_the_deployed_preprocessing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("operator_share", [0.0, 1.0])
 def test_views_depend_on_content_seed_and_number_only(operator_share: float, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        picture("rows", 1).save(tmp_path / name)
-    picture("rows", 2).save(tmp_path / "c.png")
+        make_image("rows", 1).save(tmp_path / name)
+    make_image("rows", 2).save(tmp_path / "c.png")
     a, b, c = ([s.view for s in view_sources(tmp_path / f"{name}.png", 3, 0, 64, operator_share)] for name in "abc")
     assert a == b
     assert a[1:] != c[1:]
@@ -37,8 +37,8 @@ def test_views_depend_on_content_seed_and_number_only(operator_share: float, tmp
 
 
 def test_keys_differ_between_views_contents_and_sizes(tmp_path: Path) -> None:
-    picture("rows", 1).save(tmp_path / "a.png")
-    picture("rows", 2).save(tmp_path / "b.png")
+    make_image("rows", 1).save(tmp_path / "a.png")
+    make_image("rows", 2).save(tmp_path / "b.png")
     sources = [
         source
         for name in "ab"
@@ -81,13 +81,13 @@ def test_views_cover_crops_flips_sizes_and_both_codecs() -> None:
 
 
 def test_compression_and_cropping_change_the_pixels() -> None:
-    image = picture("rows", 1)
+    image = make_image("rows", 1)
     plain = View().pixels(image, 64)
     assert not np.array_equal(View(codec="JPEG", quality=50).pixels(image, 64), plain)
     assert not np.array_equal(View(crop=(0.5, 0.0, 0.0)).pixels(image, 64), plain)
     np.testing.assert_array_equal(
-        View(flip=True).pixels(picture("rows", 1, (64, 64)), 64)[:, ::-1],
-        View().pixels(picture("rows", 1, (64, 64)), 64),
+        View(flip=True).pixels(make_image("rows", 1, (64, 64)), 64)[:, ::-1],
+        View().pixels(make_image("rows", 1, (64, 64)), 64),
     )
 
 
@@ -102,8 +102,8 @@ def test_views_are_chains_of_operators_as_often_as_asked_and_nothing_else_then()
     assert not any(draw_view(0, f"{index:064d}", 1, 0.0).chain for index in range(50))
 
 
-def test_a_chain_of_operators_is_applied_to_the_whole_picture_before_the_deployed_preprocessing() -> None:
-    image = picture("rows", 1, (90, 70))
+def test_a_chain_of_operators_is_applied_to_the_whole_image_before_the_deployed_preprocessing() -> None:
+    image = make_image("rows", 1, (90, 70))
     chain = (Step("noise", 4), Step("crop", 3))
     expected = apply_chain(chain, np.asarray(image), np.random.Generator(np.random.Philox(key=7)))
     pixels = View(chain=chain, chain_seed=7).pixels(image, 64)
@@ -113,9 +113,9 @@ def test_a_chain_of_operators_is_applied_to_the_whole_picture_before_the_deploye
 
 
 def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path: Path) -> None:
-    picture("rows", 1).save(tmp_path / "a.png")
+    make_image("rows", 1).save(tmp_path / "a.png")
     source = view_sources(tmp_path / "a.png", 0, 0, 64, 0.5)[0]
-    picture("rows", 2).save(tmp_path / "a.png")
+    make_image("rows", 2).save(tmp_path / "a.png")
     with pytest.raises(MediaError, match="was changed"):
         source()
 

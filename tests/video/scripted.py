@@ -19,17 +19,17 @@ from protoleak.video.events import Event, FaceEvent
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics
-from tests.tiny_bundle import picture
+from tests.tiny_bundle import make_image
 
 HEIGHT, WIDTH, SIDE, RATE = 120, 160, 64, 25
 
 
 def marked_frame(index: int, faces: Sequence[Face] = (), kind: int = 0) -> UInt8Array:
-    """A grey frame with pictures of one generator where the faces are; its first pixel holds its index."""
+    """A grey frame with images of one generator where the faces are; its first pixel holds its index."""
     image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     for face in faces:
         left, top, side = round(face.box.left), round(face.box.top), round(face.box.width)
-        image[top : top + side, left : left + side] = picture(kind, index % 50, side, side)
+        image[top : top + side, left : left + side] = make_image(kind, index % 50, side, side)
     image[0, 0] = index % 256, index // 256 % 256, index // 65536
     return image
 

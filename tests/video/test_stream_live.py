@@ -61,7 +61,7 @@ def test_a_detector_slower_than_the_source_drops_the_older_frames_and_never_the_
     assert [index for index, _ in sink.frames] == detector.looked_at
 
 
-def test_many_faces_and_a_slow_engine_get_their_newest_pictures_in_turn(screener: SlowScreener) -> None:
+def test_many_faces_and_a_slow_engine_get_their_newest_images_in_turn(screener: SlowScreener) -> None:
     screener.seconds = 0.15
     source = ScriptedSource(range(60), three_faces, live_rate=30)
     detector = ScriptedDetector(three_faces)

@@ -1,4 +1,4 @@
-"""Material for a zoo of a few pictures: drawn sources, an untrained autoencoder and an untrained DCGAN."""
+"""Material for a zoo of a few images: drawn sources, an untrained autoencoder and an untrained DCGAN."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def names_of_every_split(collection: str) -> list[str]:
 def material(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     folder = tmp_path_factory.mktemp("material")
     for index, (name, directory) in enumerate(COLLECTIONS.items()):
-        for picture, file in enumerate([*names_of_every_split(name), "zz.jpg"]):  # one more than is used
-            draw(folder / "data" / directory / file, 100 * index + picture, 6, (96, 120))
+        for image, file in enumerate([*names_of_every_split(name), "zz.jpg"]):  # one more than is used
+            draw(folder / "data" / directory / file, 100 * index + image, 6, (96, 120))
     draw(folder / "photographs" / "meadow.jpg", 7, 128, (300, 200))
     torch.manual_seed(0)
-    # A latent is the picture made small and an empty channel, so that decoding gives a picture again.
+    # A latent is the image made small and an empty channel, so that decoding gives an image again.
     enter, leave = nn.Conv2d(3, CHANNELS, 1, bias=False), nn.Conv2d(CHANNELS, 3, 1, bias=False)
     nn.init.dirac_(enter.weight)
     nn.init.dirac_(leave.weight)

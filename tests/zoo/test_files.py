@@ -1,4 +1,4 @@
-"""How pictures are stored, and whether that is found out when it tells."""
+"""How images are stored, and whether that is found out when it tells."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from protoleak.errors import DatasetError
-from zoo.files import FILE_LENGTH, levelled, write_picture
+from zoo.files import FILE_LENGTH, levelled, write_image
 from zoo.format_check import check_format
 
 pytest.importorskip("sklearn", reason="scikit-learn classifies formats")
 
 
-def picture(seed: int) -> npt.NDArray[np.uint8]:
+def make_image(seed: int) -> npt.NDArray[np.uint8]:
     """Smooth or detailed, by seed, so that what it compresses to differs."""
     small = np.random.default_rng(seed).integers(0, 256, (8 + 8 * seed, 8 + 8 * seed, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(small).resize((256, 256)))
@@ -25,7 +25,7 @@ def picture(seed: int) -> npt.NDArray[np.uint8]:
 
 def jpeg(quality: int, subsampling: int = 0) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture(2)).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    Image.fromarray(make_image(2)).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
     return buffer.getvalue()
 
 
@@ -34,13 +34,13 @@ def two_classes(folder: Path) -> dict[str, list[Path]]:
     for name, paths in classes.items():
         for seed in range(6):
             paths.append(folder / name / f"{seed}.jpg")
-            write_picture(picture(seed), paths[-1])
+            write_image(make_image(seed), paths[-1])
     return classes
 
 
-def test_files_of_pictures_that_compress_differently_have_one_length(tmp_path: Path) -> None:
+def test_files_of_images_that_compress_differently_have_one_length(tmp_path: Path) -> None:
     for seed in (0, 5):
-        write_picture(picture(seed), tmp_path / f"{seed}.jpg")
+        write_image(make_image(seed), tmp_path / f"{seed}.jpg")
     assert {path.stat().st_size for path in tmp_path.iterdir()} == {FILE_LENGTH}
 
 
@@ -82,6 +82,6 @@ def test_a_class_of_another_format_is_found_out(tmp_path: Path, telling: bytes) 
 
 def test_a_file_that_is_no_jpeg_is_named(tmp_path: Path) -> None:
     classes = two_classes(tmp_path)
-    Image.fromarray(picture(0)).save(classes["first"][0], "PNG")
+    Image.fromarray(make_image(0)).save(classes["first"][0], "PNG")
     with pytest.raises(DatasetError, match=r"0\.jpg is no JPEG"):
         check_format(classes)

@@ -1,4 +1,4 @@
-"""A zoo of a few pictures, built by the real steps."""
+"""A zoo of a few images, built by the real steps."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_source_and_all_that_is_made_from_it_is_in_one_split(zoo: Path) -> Non
     assert all(len(names) == 1 for names in places.values())
 
 
-def test_every_picture_is_in_the_split_file(zoo: Path) -> None:
+def test_every_image_is_in_the_split_file(zoo: Path) -> None:
     for generator in GENERATORS:
         if generator.part == "auxiliary":
             continue
@@ -55,18 +55,18 @@ def test_every_picture_is_in_the_split_file(zoo: Path) -> None:
         assert sorted(names) == sorted(path.name for path in list_images(folder_of(generator, zoo)))
 
 
-def test_every_generator_makes_other_pictures_of_the_same_source(zoo: Path, material: Inputs) -> None:
+def test_every_generator_makes_other_images_of_the_same_source(zoo: Path, material: Inputs) -> None:
     source = next(source for source in read_sources(material.data, TINY) if source.collection == "portraits")
-    pictures = []
+    images = []
     for generator in GENERATORS:
         path = folder_of(generator, zoo) / f"{source.name}.jpg"
         if path.exists():
             with Image.open(path) as opened:
-                pictures.append(np.asarray(opened))
-    assert len(pictures) == len(GENERATORS) - 2  # neither the GAN nor Stable Diffusion 3 has it
-    for index, picture in enumerate(pictures):
-        assert picture.shape == (256, 256, 3)
-        assert not any(np.array_equal(picture, other) for other in pictures[:index])
+                images.append(np.asarray(opened))
+    assert len(images) == len(GENERATORS) - 2  # neither the GAN nor Stable Diffusion 3 has it
+    for index, image in enumerate(images):
+        assert image.shape == (256, 256, 3)
+        assert not any(np.array_equal(image, other) for other in images[:index])
 
 
 def test_format_alone_does_not_tell_the_classes_apart(zoo: Path) -> None:
@@ -76,10 +76,10 @@ def test_format_alone_does_not_tell_the_classes_apart(zoo: Path) -> None:
     assert check["balanced_accuracy"] <= check["chance"] + 0.02
 
 
-def test_the_report_counts_every_picture(zoo: Path) -> None:
+def test_the_report_counts_every_image(zoo: Path) -> None:
     rows = report(zoo)["generators"]
     assert isinstance(rows, list)
-    counts = {row["name"]: sum(row["pictures"].values()) for row in rows}
+    counts = {row["name"]: sum(row["images"].values()) for row in rows}
     assert counts == {g.name: len(list_images(folder_of(g, zoo))) for g in GENERATORS}
 
 
@@ -90,13 +90,13 @@ def test_an_interrupted_build_goes_on_and_repeats_nothing_that_was_done(
     shutil.copytree(zoo, out)
     nearest = out / "known" / "nearest_decoder"
     before = {path.name: path.read_bytes() for path in nearest.iterdir()}
-    (out / "work" / "steps" / "pictures_nearest_decoder.json").unlink()
+    (out / "work" / "steps" / "images_nearest_decoder.json").unlink()
     next(nearest.iterdir()).unlink()
     build_zoo(material, TINY, out)
     assert {path.name: path.read_bytes() for path in nearest.iterdir()} == before
     done = capsys.readouterr().out
     assert "denoiser: done before" in done
-    assert "pictures_nearest_decoder: done before" not in done
+    assert "images_nearest_decoder: done before" not in done
 
 
 def test_a_zoo_does_not_go_on_with_other_settings(zoo: Path, material: Inputs) -> None:

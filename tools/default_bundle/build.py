@@ -34,7 +34,7 @@ from zoo.inputs import read_sources
 from zoo.settings import ZooSettings
 from zoo.sources import Source
 
-# Eight pictures that the project made itself: of generators that the bundle knows, and three of ones that it doesn't.
+# Eight images that the project made itself: of generators that the bundle knows, and three of ones that it doesn't.
 # They are the first of the test split, unchosen, and none is made from a photograph of a person: the zoo's content is
 # also Stable Diffusion portraits, whose names begin with this. The ninth is a photograph: NASA's portrait of Eileen
 # Collins, in the public domain, which scikit-image brings along as astronaut.png.
@@ -54,7 +54,7 @@ GAN = "known/dcgan_digiface"
 # knew it named it for 30 of 40 real faces. A bundle must not name a generator that it can't tell from a camera: it is
 # learnt as an auxiliary, so that it is told apart as far as that goes.
 NEVER_NAMED, NEVER_NAMED_FILE = "flux2_tae", "never_named.json"
-# Cameras and a large model give pictures of any size, and zoo crops of 256² are one: these classes get the published
+# Cameras and a large model give images of any size, and zoo crops of 256² are one: these classes get the published
 # files as well, or all that is larger than a crop looks strange to them.
 ORIGINALS = (REAL, "stable_diffusion_3")
 OPEN_SET_FILE = "open_set.json"
@@ -72,7 +72,7 @@ def main() -> None:
     link_auxiliary(zoo, work / "auxiliary")
     link_unknown(zoo, work / "unknown")
     link_once(zoo / "negatives", work / "negatives")
-    link_pictures(distillation_pictures(work), work / "distillation")
+    link_images(distillation_images(work), work / "distillation")
     if not (work / "encoder" / "distillation.json").exists():
         options = ("--teacher", arguments.teacher, "--data", work / "distillation", "--out", work / "encoder")
         protoleak("distill", *options, *DISTILL_OPTIONS, "--resume")
@@ -121,18 +121,18 @@ def run(*arguments: object) -> None:
     subprocess.run(command, check=True)
 
 
-def distillation_pictures(work: Path) -> list[Path]:
+def distillation_images(work: Path) -> list[Path]:
     """All that training sees, with labels or without. No unknown generator is among it."""
     split: dict[str, list[str]] = json.loads((work / "known" / "Split.json").read_text())["train"]
     known = [work / "known" / generator / name for generator in sorted(split) for name in sorted(split[generator])]
     return known + sorted((work / "auxiliary").glob("*/*")) + sorted((work / "negatives").iterdir())
 
 
-def link_pictures(pictures: list[Path], folder: Path) -> None:
-    """A folder of links to the pictures, named by folder and file so that none hides another."""
+def link_images(images: list[Path], folder: Path) -> None:
+    """A folder of links to the images, named by folder and file so that none hides another."""
     folder.mkdir(parents=True, exist_ok=True)
-    for picture in pictures:
-        link_once(picture, folder / f"{picture.parent.name}_{picture.name}")
+    for image in images:
+        link_once(image, folder / f"{image.parent.name}_{image.name}")
 
 
 def link_known(zoo: Path, sources: Sequence[Source], folder: Path) -> None:
@@ -167,7 +167,7 @@ def link_auxiliary(zoo: Path, folder: Path) -> None:
 
 
 def link_unknown(zoo: Path, folder: Path) -> None:
-    """The test split of generators that the bundle doesn't know: the content of their other pictures was seen in
+    """The test split of generators that the bundle doesn't know: the content of their other images was seen in
     training, through those that it knows."""
     split: dict[str, list[str]] = json.loads((zoo / "unknown" / "Split.json").read_text())["test"]
     for generator, names in split.items():
@@ -191,7 +191,7 @@ def link_once(target: Path, link: Path) -> None:
 
 
 def copy_examples(zoo: Path, photograph: Path, examples: Path) -> None:
-    """Replaces the examples by pictures of the test split, and one photograph."""
+    """Replaces the examples by images of the test split, and one photograph."""
     shutil.rmtree(examples, ignore_errors=True)
     examples.mkdir(parents=True)
     for folder in EXAMPLES:

@@ -87,7 +87,7 @@ def known(bundle: Bundle, variant: VariantReport) -> Iterator[str]:
     described = {generator.name: generator.description for generator in GENERATORS}
     closed = variant.closed_set
     assert closed is not None
-    yield from ("| class | pictures | AUC (softmax) | AUC (raw score) | recall |", "|---|---|---|---|---|")
+    yield from ("| class | images | AUC (softmax) | AUC (raw score) | recall |", "|---|---|---|---|---|")
     for name in bundle.manifest.generators:
         row = closed.per_generator[name]
         camera = " (camera originals)" if name == bundle.manifest.real_class else ""
@@ -99,8 +99,8 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
     closed, rejection = variant.closed_set, variant.false_rejection
     assert closed is not None
     assert rejection is not None
-    yield f"`protoleak evaluate`, on {closed.pictures} test pictures of the zoo ([zoo](../zoo)),"
-    yield f"whose content was in no other split. Intervals are 95 %, over {report.sources} source pictures."
+    yield f"`protoleak evaluate`, on {closed.images} test images of the zoo ([zoo](../zoo)),"
+    yield f"whose content was in no other split. Intervals are 95 %, over {report.sources} source images."
     yield ""
     macro = closed.macro_auc_softmax
     yield f"- Macro AUC: {estimate(macro)} (softmax; {met(macro.value, MACRO_AUC, '≥')}), "
@@ -109,9 +109,9 @@ def measured(report: Report, variant: VariantReport) -> Iterator[str]:
     if variant.real_class is not None:
         yield f"- Camera originals of the test split accused: {share(variant.real_class)}."
     inside = "within" if rejection.within_bound else "outside"
-    yield f"- Known pictures rejected as unknown by density: {share(rejection.rejected)}, {inside} the bound. Promised"
+    yield f"- Known images rejected as unknown by density: {share(rejection.rejected)}, {inside} the bound. Promised"
     yield f"  on average: at most {rejection.promised_on_average:.0%}; with 95 % confidence: {rejection.bound_95:.1%}."
-    yield f"- Known pictures withheld (also called unknown), as too like a camera's: {share(rejection.withheld)}."
+    yield f"- Known images withheld (also called unknown), as too like a camera's: {share(rejection.withheld)}."
     whole = variant.unknown[ALL_UNKNOWN].open_set if ALL_UNKNOWN in variant.unknown else None
     if whole is not None:
         yield f"- AUROC of known against all unknown generators: {estimate(whole.auroc)}"
@@ -142,7 +142,7 @@ def edited(variant: VariantReport) -> Iterator[str]:
     yield "Macro AUC averaged over WILD's operators at five severities: "
     yield f"{number(mean)} ({met(mean, MACRO_AUC_EDITED, '≥')});"
     yield f"over chains of one to three: {number(robustness.macro_auc_of_chains)}. At the frozen threshold, with "
-    yield f"{robustness.pictures_per_class} pictures per class:"
+    yield f"{robustness.images_per_class} images per class:"
     yield ""
     yield "| operator | macro AUC | real faces accused | rightly named | called unknown | named wrongly |"
     yield "|---|---|---|---|---|---|"
@@ -177,24 +177,24 @@ def limits(bundle: Bundle, never_named: dict[str, int], at_alpha: Row) -> Iterat
         at_alpha: the ablation in which a generator is named at α itself.
     """
     assert at_alpha.real_accused is not None
-    yield "- It knows small pipelines, most of which were made for this project, and whose pictures are partly"
+    yield "- It knows small pipelines, most of which were made for this project, and whose images are partly"
     yield "  blurred or faulty. It is an example that works offline, not a detector of today's generators: most"
     yield "  synthetic faces on the web were made by something it has never seen. For those the right answer is"
     yield "  `unknown`, and how often it says so of new generators is not known beyond the table."
     yield "- A generator is named only at a fifth of α against camera originals: at α itself this bundle accuses"
     yield f"  {brief(at_alpha.real_accused)} of the same real faces. The share was set after an earlier bundle's"
     yield "  accusations of them had been seen (docs/decisions/0009-naming-a-generator.md), so the count above is"
-    yield "  optimistic by that choice, and its price is the pictures that are withheld."
-    yield "- `real` means: consistent with the camera pictures that it was trained on, official portraits. It does not"
+    yield "  optimistic by that choice, and its price is the images that are withheld."
+    yield "- `real` means: consistent with the camera images that it was trained on, official portraits. It does not"
     yield "  mean authentic."
     yield "- A new pipeline that resembles a known one is named after it: see the table of unknowns."
     counts = ", ".join(f"{count} `{name}`" for name, count in never_named.items())
     yield f"- `{NEVER_NAMED}`, the tiny FLUX.2 autoencoder, gives photographs back so well that a bundle which names it"
     yield "  accuses real faces. It was learnt as an auxiliary generator and is never named; so it is no unknown one"
-    yield f"  either. Verdicts on its test pictures: {counts}."
-    yield "- Its test pictures come from the same collections as its training pictures. Expect less elsewhere."
-    yield f"- The calibration set is small ({calibration_size(bundle)} pictures), so the 95 % bound is wide."
-    yield "  Calibrate on your own pictures first."
+    yield f"  either. Verdicts on its test images: {counts}."
+    yield "- Its test images come from the same collections as its training images. Expect less elsewhere."
+    yield f"- The calibration set is small ({calibration_size(bundle)} images), so the 95 % bound is wide."
+    yield "  Calibrate on your own images first."
 
 
 def made(bundle: Bundle) -> Iterator[str]:
@@ -203,18 +203,18 @@ def made(bundle: Bundle) -> Iterator[str]:
     yield "encoder, trains the attribution network, exports and evaluates, with the commands that users have."
     trained = bundle.manifest.provenance["model"]
     images = sum(trained["images"]["train"].values())
-    yield f"Training saw {images} pictures of the classes, {trained['auxiliary_images']} of auxiliary generators"
+    yield f"Training saw {images} images of the classes, {trained['auxiliary_images']} of auxiliary generators"
     yield f"(siblings of the known ones) and {trained['negative_images']} negatives, photographs of other things."
     density = bundle.manifest.density
     if density.contrast > 0:
         yield f"The open-set density has a bandwidth of {density.bandwidth_in_neighbour_distances:g} neighbour"
-        yield f"distances and is contrasted with {density.auxiliary_images} pictures of the auxiliary generators,"
+        yield f"distances and is contrasted with {density.auxiliary_images} images of the auxiliary generators,"
         yield f"weighed by {density.contrast:g}. Both were chosen by leaving known generators out, not by the unknown"
         yield "ones (docs/decisions/0012-contrast.md)."
     if "correlation_mean" in distilled:
         mean, lowest = distilled["correlation_mean"], distilled["correlation_lowest"]
         yield f"The latent encoder follows its teacher with a mean correlation of {mean:.3f}"
-        yield f"(lowest channel {lowest:.3f}) on pictures that it never saw."
+        yield f"(lowest channel {lowest:.3f}) on images that it never saw."
     yield f"Bundle SHA-256: `{bundle.sha256}`."
 
 

@@ -46,7 +46,7 @@ class Turn:
     Attributes:
         train, validation: of the generators that it knows.
         auxiliary: of the auxiliary generators that it learnt.
-        left_out: the validation pictures of the generator that it doesn't know.
+        left_out: the validation images of the generator that it doesn't know.
     """
 
     train: Features

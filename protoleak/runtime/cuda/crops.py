@@ -28,14 +28,14 @@ LUMA_WEIGHTS: dict[ColourMatrix, tuple[float, float]] = {  # of red and blue: IT
 
 @dataclass(frozen=True)
 class BgrFrame:
-    """A picture on the device: uint8 [H, W, 3], channels blue, green, red; rows may be padded."""
+    """An image on the device: uint8 [H, W, 3], channels blue, green, red; rows may be padded."""
 
     pixels: DeviceArray
 
 
 @dataclass(frozen=True)
 class Nv12Frame:
-    """A video decoder's picture on the device, limited range.
+    """A video decoder's image on the device, limited range.
 
     Attributes:
         luma: uint8 [H, W]; rows may be padded.

@@ -18,7 +18,7 @@ from protoleak.video.outputs.timeline import Timeline
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics
 
-USUAL_RATE = 25  # of a source that says nothing and shows one picture only
+USUAL_RATE = 25  # of a source that says nothing and shows one image only
 
 
 class AnnotatedVideo:
@@ -55,7 +55,7 @@ class AnnotatedVideo:
             self._size = (image.shape[0], image.shape[1])
             self._writer = VideoWriter(self.path, self._size, self._info.rate, self._info.live, self._note)
             if any(length % 2 for length in self._size):
-                self._note(f"{self.path.name}: a picture of odd size got one more row or column, which H.264 needs")
+                self._note(f"{self.path.name}: an image of odd size got one more row or column, which H.264 needs")
         if image.shape[:2] != self._size:
             image = _fitted(image, self._size)
         self._timeline.add(frame.timestamp, [face.verdict.label for face in faces])
@@ -91,7 +91,7 @@ class AnnotatedVideo:
 
 
 def _fitted(image: UInt8Array, size: tuple[int, int]) -> UInt8Array:
-    """A picture of another size, as after a reconnection, whole and undistorted in one of the first size."""
+    """An image of another size, as after a reconnection, whole and undistorted in one of the first size."""
     scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
     page = np.zeros((*size, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""Pictures with timestamps → an MP4 file in which every one of them is shown at just that time."""
+"""Images with timestamps → an MP4 file in which every one of them is shown at just that time."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 # 1/90000 s, so that a timestamp of any of them is a whole number of ticks; of any other it is off by 0.1 µs at most.
 FINE = 5_760_000  # ticks per second
 COARSE = 90_000  # for live sources: a lost connection may last for hours
-LONGEST_STEP = 2**31 - 2**20  # ticks between two pictures that MP4 takes; nearer to 2³¹ it loses them
+LONGEST_STEP = 2**31 - 2**20  # ticks between two images that MP4 takes; nearer to 2³¹ it loses them
 ENCODERS: dict[str, dict[str, str]] = {
     "libx264": {"preset": "veryfast", "crf": "20", "bf": "0", "g": "60"},  # without B-frames packets come in order
     "mpeg4": {"qmin": "2", "qmax": "6", "bf": "0", "g": "60"},
 }
 # The file can be played up to its newest fragment if the program dies, and is an ordinary one once it is closed.
 CONTAINER = {"movflags": "+hybrid_fragmented+frag_keyframe", "flush_packets": "1"}
-USUAL_PACE = Fraction(25)  # pictures per second, where the source doesn't say
+USUAL_PACE = Fraction(25)  # images per second, where the source doesn't say
 BITS_PER_PIXEL = 0.25  # for the encoder that has no constant quality
 
 
@@ -48,7 +48,7 @@ class VideoWriter:
 
     Args:
         path: made new.
-        size: height and width of the pictures; odd ones get one more row or column, as 4:2:0 colour needs even ones.
+        size: height and width of the images; odd ones get one more row or column, as 4:2:0 colour needs even ones.
         rate: average frames per second, for the encoder's own purposes.
         live: use the clock that allows long gaps.
         note: told, in one line, what differs from what was asked for.
@@ -67,7 +67,7 @@ class VideoWriter:
         self._path, self._note = path, note
         self._tick = Fraction(1, COARSE if live or (rate is not None and rate < 1) else FINE)
         self._padding = (size[0] % 2, size[1] % 2)
-        self._times: deque[int] = deque()  # ticks of pictures that the encoder still holds
+        self._times: deque[int] = deque()  # ticks of images that the encoder still holds
         self._last = -1
         self._taken_out = 0  # ticks by which gaps had to be shortened
         self._count = 0
@@ -93,11 +93,11 @@ class VideoWriter:
             self._file.start_encoding()  # else the file would be opened only when the encoder gives its first packet
 
     def add(self, image: UInt8Array, timestamp: float) -> None:
-        """Adds a picture.
+        """Adds an image.
 
         Args:
             image: uint8 [H, W, 3] RGB.
-            timestamp: seconds, later than that of the picture before.
+            timestamp: seconds, later than that of the image before.
 
         Raises:
             ProtoleakError: the disk refused.
@@ -105,21 +105,21 @@ class VideoWriter:
         import av
 
         padded = np.pad(image, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), mode="edge")
-        picture = av.VideoFrame.from_ndarray(padded, "rgb24").reformat(
+        frame = av.VideoFrame.from_ndarray(padded, "rgb24").reformat(
             format="yuv420p", dst_colorspace="ITU709" if self._high_definition else "ITU601", dst_color_range="MPEG"
         )
         # The encoder is given numbers and not times: not every encoder knows clocks as fine as this one.
-        picture.pts, picture.time_base = self._count, 1 / self._pace
+        frame.pts, frame.time_base = self._count, 1 / self._pace
         self._count += 1
         self._times.append(self._placed(timestamp))
         with self._errors():
-            self._write(self._stream.encode(picture))
+            self._write(self._stream.encode(frame))
 
     def close(self, last_shown: float) -> None:
         """Completes the file.
 
         Args:
-            last_shown: seconds for which the last picture is seen.
+            last_shown: seconds for which the last image is seen.
 
         Raises:
             ProtoleakError: the disk refused.
@@ -138,14 +138,14 @@ class VideoWriter:
             self._file.close()
 
     def _placed(self, timestamp: float) -> int:
-        """Ticks at which a picture is shown."""
+        """Ticks at which an image is shown."""
         ticks = round(timestamp / self._tick) - self._taken_out
         too_long = ticks - max(self._last, 0) - LONGEST_STEP
         if too_long > 0:
             self._taken_out += too_long
             ticks -= too_long
             self._note(
-                f"{self._path.name}: the stretch without pictures before {timestamp:.1f} s is shown shorter by "
+                f"{self._path.name}: the stretch without images before {timestamp:.1f} s is shown shorter by "
                 f"{float(too_long * self._tick):.1f} s, the longest that MP4 takes"
             )
         self._last = max(ticks, self._last + 1)
@@ -170,7 +170,7 @@ class VideoWriter:
 
 
 def _pace(rate: Fraction | None) -> Fraction:
-    """Pictures per second as encoders take it; it bears on their rate control alone."""
+    """Images per second as encoders take it; it bears on their rate control alone."""
     return min(max((rate or USUAL_PACE).limit_denominator(1001), Fraction(1, 1001)), Fraction(60))
 
 

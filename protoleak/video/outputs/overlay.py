@@ -1,4 +1,4 @@
-"""Boxes and labels on a frame, readable at any size of picture."""
+"""Boxes and labels on a frame, readable at any size of image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOO_BRIGHT_FOR_WHITE = 140  # of a plate's luma, 0 to 255
 
 
 def draw_faces(image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
-    """Draws the box of every face, in the line of its answer, and a label that stays in the picture.
+    """Draws the box of every face, in the line of its answer, and a label that stays in the image.
 
     Args:
         image: uint8 [H, W, 3] RGB, drawn into.
@@ -51,7 +51,7 @@ def label_texts(track: int, verdict: TrackVerdict) -> tuple[str, ...]:
 
 
 def text_size(height: int, width: int) -> int:
-    """Pixels, for a picture of that size."""
+    """Pixels, for an image of that size."""
     return max(SMALLEST_TEXT, round(min(height, width) / 32))
 
 
@@ -74,16 +74,16 @@ def text_label(text: str, size: int, plate: RGB) -> UInt8Array:
     _, top, _, bottom = font.getbbox("Ápg#_")
     box = (int(right - left) + 2 * margin, int(bottom - top) + margin)
     luma = 0.299 * plate[0] + 0.587 * plate[1] + 0.114 * plate[2]
-    picture = Image.new("RGB", box, plate)
+    image = Image.new("RGB", box, plate)
     ink = BLACK if luma > TOO_BRIGHT_FOR_WHITE else WHITE
-    ImageDraw.Draw(picture).text((margin - left, margin // 2 - top), text, font=font, fill=ink)
-    label = np.asarray(picture)
+    ImageDraw.Draw(image).text((margin - left, margin // 2 - top), text, font=font, fill=ink)
+    label = np.asarray(image)
     label.flags.writeable = False
     return label
 
 
 def paste(image: UInt8Array, patch: UInt8Array, left: int, top: int) -> None:
-    """Copies a patch into a picture; what reaches over the border is cut off. `left` and `top` are not negative."""
+    """Copies a patch into an image; what reaches over the border is cut off. `left` and `top` are not negative."""
     height, width = image.shape[:2]
     seen = patch[: max(height - top, 0), : max(width - left, 0)]
     image[top : top + seen.shape[0], left : left + seen.shape[1]] = seen
@@ -92,7 +92,7 @@ def paste(image: UInt8Array, patch: UInt8Array, left: int, top: int) -> None:
 def _free_place(
     box: Box, label: tuple[int, ...], frame: tuple[int, int], taken: Sequence[tuple[int, int, int, int]]
 ) -> tuple[int, int]:
-    """Left and top of a label: above the box, below it or in it, in the picture, over no other label if that can be."""
+    """Left and top of a label: above the box, below it or in it, in the image, over no other label if that can be."""
     height, width = label[:2]
     left = min(max(round(box.left), 0), max(frame[1] - width, 0))
     tops = [round(box.top) - height, round(box.top + box.height), round(box.top), round(box.top) + height]
@@ -134,7 +134,7 @@ def _stroke(
     dash: tuple[int, int] | None,
     thickness: int,
 ) -> None:
-    """Paints rows [first_row, first_row + rows) from column `start` to `end`, as far as they are in the picture."""
+    """Paints rows [first_row, first_row + rows) from column `start` to `end`, as far as they are in the image."""
     begin, stop = max(start, 0), min(end, image.shape[1])
     above, below = max(first_row, 0), min(first_row + rows, image.shape[0])
     if begin >= stop or above >= below:

@@ -13,7 +13,7 @@ class Look:
     """How one answer looks.
 
     Attributes:
-        rgb: on a picture; red, green, yellow and grey as on the command line.
+        rgb: on an image; red, green, yellow and grey as on the command line.
         light, dark: the same on light and dark paper, as CSS, with enough contrast for text.
         symbol: the same shape as a character.
         shape: of points in a plot.

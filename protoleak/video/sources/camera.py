@@ -91,12 +91,12 @@ class CameraSource:
         first, index = 0.0, 0
         try:
             while not self._handover.closing.is_set():
-                there, picture = self._capture.read()
+                there, captured_bgr = self._capture.read()
                 if not there:
                     break
                 captured = time.monotonic()
                 first = captured if index == 0 else first
-                image: UInt8Array = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+                image: UInt8Array = cv2.cvtColor(captured_bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
                 image.flags.writeable = False
                 yield Frame(index, captured - first, image, captured, key=True)
                 index += 1

@@ -1,4 +1,4 @@
-"""Opens what FFmpeg's libraries read, through PyAV: only containers of moving pictures, only the protocols asked for.
+"""Opens what FFmpeg's libraries read, through PyAV: only containers of videos, only the protocols asked for.
 
 A container may name other files or addresses (playlists, concat scripts, SDP), and FFmpeg would follow. None of those
 is on the list of demuxers, and the list of protocols holds what the user's own name needs and nothing else.
@@ -24,7 +24,7 @@ VIDEO_SUFFIXES = frozenset({
     ".mxf", ".nut", ".obu", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 })
 # fmt: on
-# FFmpeg's names of demuxers that read pictures from their own bytes alone.
+# FFmpeg's names of demuxers that read images from their own bytes alone.
 DEMUXERS = (
     "asf,av1,avi,dv,evc,flv,h261,h263,h264,hevc,ivf,live_flv,m4v,matroska,webm,mjpeg,mov,mp4,m4a,3gp,3g2,mj2,mpeg,"
     "mpegts,mpegvideo,mpjpeg,mxf,nut,obu,ogg,rm,vc1,vvc,yuv4mpegpipe"
@@ -74,7 +74,7 @@ def video_stream(container: InputContainer, shown: str) -> VideoStream:
     (measured, see docs/decisions/0008), and frame threads would add their number to the latency of live sources.
 
     Raises:
-        MediaError: there is no moving picture in it, no decoder for it, or it has more pixels than are allowed.
+        MediaError: there is no video in it, no decoder for it, or it has more pixels than are allowed.
     """
     from av.codec.context import Flags
     from av.stream import Disposition
@@ -82,8 +82,8 @@ def video_stream(container: InputContainer, shown: str) -> VideoStream:
     moving = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
     if not moving:
         others = " and ".join(sorted({one.type for one in container.streams if one.type != "video"})) or "nothing else"
-        only = f"a cover picture and {others}" if container.streams.video else f"only {others}"
-        raise MediaError(f"{shown}: no moving picture in it, {only}: nothing to screen")
+        only = f"a cover image and {others}" if container.streams.video else f"only {others}"
+        raise MediaError(f"{shown}: no video in it, {only}: nothing to screen")
     stream = max(moving, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height))
     if stream.codec_context is None:
         raise MediaError(f"{shown}: this FFmpeg has no decoder for its video: convert it to H.264")
@@ -134,7 +134,7 @@ def _has_box(path: Path, wanted: bytes) -> bool:
 
 
 def is_readable_video(path: str) -> bool:
-    """Whether a file without a telling suffix holds a moving picture; False where PyAV is not installed."""
+    """Whether a file without a telling suffix holds a video; False where PyAV is not installed."""
     try:
         import av
     except ImportError:

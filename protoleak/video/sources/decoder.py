@@ -102,7 +102,7 @@ class Decoder:
                 self._waiting.pop(packet.dts, None)
             stamp = None if packet.pts is None else packet.pts * packet.time_base
             self._take(_Decoded(None, stamp, turn, True))
-        # A packet can give no picture at all, such as a reference that is never shown.
+        # A packet can give no image at all, such as a reference that is never shown.
         while self._waiting and next(iter(self._waiting.values()))[0] < turn - REORDERED:
             self._waiting.popitem(last=False)
         yield from self._release(captured, everything=last)

@@ -31,7 +31,7 @@ class FileSource:
     """A regular file. Opening it reads it once for its hash, and decodes its first frame.
 
     Raises:
-        MediaError: it isn't there, is empty, holds no moving picture, is a playlist, or no frame of it can be decoded.
+        MediaError: it isn't there, is empty, holds no video, is a playlist, or no frame of it can be decoded.
         MissingExtra: PyAV is not installed.
     """
 

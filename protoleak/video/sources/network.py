@@ -202,7 +202,7 @@ class NetworkSource:
         self._clock.restart()
         waiting_since = time.monotonic()
         try:
-            # All streams, because sound that goes on while the pictures stand still is a stall too.
+            # All streams, because sound that goes on while the images stand still is a stall too.
             for packet in container.demux():
                 if packet.stream_index == stream.index:
                     for item in decoder.decode(cast("Packet[VideoStream]", packet)):

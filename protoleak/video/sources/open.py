@@ -1,4 +1,4 @@
-"""From what the user names to an opened source, and which of the names are moving pictures."""
+"""From what the user names to an opened source, and which of the names are videos."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def open_source(name: str, *, network: NetworkSettings = NetworkSettings()) -> F
 
 
 def is_video(name: str) -> bool:
-    """Whether a name stands for moving pictures: an address, a camera, a pipeline, or a file that holds a video.
+    """Whether a name stands for videos: an address, a camera, a pipeline, or a file that holds a video.
 
-    A file with a suffix of images is a still picture, GIFs included; one with a suffix of videos is a video, whether it
+    A file with a suffix of images is a still image, GIFs included; one with a suffix of videos is a video, whether it
     can be read or not; any other is looked into. A folder is neither, nor is a glob pattern.
     """
     if NETWORK.match(name) or name.startswith(GSTREAMER) or _is_camera(name):
@@ -57,7 +57,7 @@ def is_video(name: str) -> bool:
 
 
 def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Still pictures and moving ones apart.
+    """Still images and moving ones apart.
 
     Returns:
         stills: for `protoleak.images.discover.expand_sources`: everything that is no video, `-` and folders and

@@ -1,4 +1,4 @@
-"""A decoded picture as upright RGB."""
+"""A decoded image as upright RGB."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Upright:
             self._note("interlaced: left as it is")
         if int(frame.color_trc) in (PQ, HLG):
             self._note("HDR: converted to 8 bits without tone mapping")
-        # PyAV ties a frame whose side data is read into a cycle, which keeps its picture until Python's cyclic
+        # PyAV ties a frame whose side data is read into a cycle, which keeps its image until Python's cyclic
         # collector comes: hundreds of them, hundreds of megabytes. The rotation is read without.
         if frame.rotation != self._rotation:
             self._rotation, self._matrix = frame.rotation, _display_matrix(frame)

@@ -55,7 +55,7 @@ class Clock:
         return self._set(self._last + step, captured)
 
     def near(self, stamp: Fraction | None, captured: float) -> float:
-        """Where a picture that could not be decoded would have been: never before the last frame."""
+        """Where an image that could not be decoded would have been: never before the last frame."""
         if self.last is None:
             return self._begin(stamp, captured)
         if stamp is None or self._offset is None:

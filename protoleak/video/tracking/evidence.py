@@ -1,6 +1,6 @@
 """What the attributed faces of a track say together.
 
-Frames of one person are anything but independent: neighbours are nearly the same picture. So the p-values are merged by
+Frames of one person are anything but independent: neighbours are nearly the same image. So the p-values are merged by
 a rule that is valid under any dependence: for p-values p_1 … p_K, min(1, 2 · mean) is a p-value (Rüschendorf 1982,
 "Random variables with maximum sums", Theorem 2; Vovk and Wang 2020, "Combining p-values via averaging", Biometrika 107,
 which shows that no factor below 2 holds for all K). With it, a track of a known generator is called unknown with

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LARGER = 1.5  # of the side: 2.25 times as many pixels of its own in the picture that the network sees
+LARGER = 1.5  # of the side: 2.25 times as many pixels of its own in the image that the network sees
 SHARPER = 2.0  # of the variance of the Laplacian
 
 

@@ -1,8 +1,8 @@
 """Where one shot ends and another begins: a face that then stands where another stood is somebody else's.
 
-A track over a cut would put one person's evidence on another. A cut is seen by a jump of the whole picture against what
-the pictures before did, as PySceneDetect's adaptive detector sees it; only backwards in time, since a live source
-cannot wait for the next pictures. A flash taken for a cut costs little: a track is split.
+A track over a cut would put one person's evidence on another. A cut is seen by a jump of the whole image against what
+the images before did, as PySceneDetect's adaptive detector sees it; only backwards in time, since a live source
+cannot wait for the next images. A flash taken for a cut costs little: a track is split.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from protoleak.arrays import UInt8Array
 
 SIZE = 32, 18  # so coarse that motion within a shot changes little
 SAMPLED_SIDE = 180  # of a larger frame every n-th pixel is enough, which costs a tenth
-JUMP = 15.0  # grey levels of 255, mean over the picture; a quick pan of short_hamilton_clip.mp4 has 12, its cuts 26–29
+JUMP = 15.0  # grey levels of 255, mean over the image; a quick pan of short_hamilton_clip.mp4 has 12, its cuts 26–29
 RATIO = 2.5  # to the mean of the changes before: hand-held cameras and slow sources change much at every frame
 CHANGES_KEPT = 8
 

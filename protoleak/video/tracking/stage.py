@@ -19,7 +19,7 @@ class Looker:
     Args:
         image_size: side of the network's input, in pixels.
         waiting: of a live source, the due faces that the engine hasn't come to: while one of a track waits there, the
-            newest picture of that track is due as well, and takes its place.
+            newest image of that track is due as well, and takes its place.
     """
 
     def __init__(

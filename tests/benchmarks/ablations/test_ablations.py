@@ -30,7 +30,7 @@ from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import train
 from tests.export.conftest import write_data
-from tests.training.pictures import IMAGE_SIZE, write_latent_encoder, write_pictures
+from tests.training.images import IMAGE_SIZE, write_images, write_latent_encoder
 
 DEPLOYED = Density("whitened", 0.5, 1.3, 40, 10, 0.25)
 
@@ -45,8 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """data/, unknown/, real/, model/ and bundle/ of two generators and a camera class."""
     place = tmp_path_factory.mktemp("ablations")
     write_data(place / "data", {"camera": "none", "columns": "columns", "rows": "rows"}, (12, 8, 12, 4))
-    write_pictures(place / "unknown" / "crossed", "crossed", 4, 300)
-    write_pictures(place / "real", "none", 4, 700)
+    write_images(place / "unknown" / "crossed", "crossed", 4, 300)
+    write_images(place / "real", "none", 4, 700)
     settings = TrainingSettings(
         embedding_size=16, prototypes_per_generator=2, timesteps=(0, 300), low_frequency_components=4,
         image_size=IMAGE_SIZE, epochs=6, batch_size=16, learning_rate=3e-3, precision="fp32",
@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = read_dataset(place / "data", "camera")
     encoder = load_latent_encoder(write_latent_encoder(place / "encoder.onnx"))
     train(dataset, encoder, settings, place / "model")
-    write_pictures(place / "auxiliary" / "other", "other", 6, 900)
+    write_images(place / "auxiliary" / "other", "other", 6, 900)
     exported = ExportSettings(name="small", bandwidth=1.5, auxiliary=place / "auxiliary")
     export_bundle(load_model(place / "model"), dataset, place / "bundle", exported)
     return place
@@ -179,7 +179,7 @@ def test_the_first_row_is_what_the_bundle_itself_was_measured_to_do(results: eva
     assert row.accuracy is not None
     assert row.auroc_unknown is not None
     assert row.accuracy.value == bundle.closed_set.accuracy.value
-    # Graphs and PyTorch differ in the last digits, which can swap two pictures of a rank.
+    # Graphs and PyTorch differ in the last digits, which can swap two images of a rank.
     assert row.macro_auc_softmax.value == pytest.approx(bundle.closed_set.macro_auc_softmax.value, abs=0.02)
     open_set = bundle.unknown["crossed"].open_set
     assert open_set is not None

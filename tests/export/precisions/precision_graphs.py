@@ -71,14 +71,14 @@ def encoder(first_scale: float = 1.0, first_bias: float = 1.0) -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
 
 
-def pictures(count: int, seed: int = 0) -> Iterator[dict[str, np.ndarray]]:
-    """Smooth pictures, one at a time, as the encoder takes them."""
+def make_images(count: int, seed: int = 0) -> Iterator[dict[str, np.ndarray]]:
+    """Smooth images, one at a time, as the encoder takes them."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:SIZE, :SIZE] / SIZE
     for _ in range(count):
         a, b, c = random.uniform(0, 1, (3, 3))
-        picture = 127 + 90 * np.sin(6 * (a * rows[..., None] + b * columns[..., None]) + 6 * c)
-        yield {"image": (picture + random.normal(0, 6, picture.shape)).clip(0, 255).astype(np.uint8)[None]}
+        image = 127 + 90 * np.sin(6 * (a * rows[..., None] + b * columns[..., None]) + 6 * c)
+        yield {"image": (image + random.normal(0, 6, image.shape)).clip(0, 255).astype(np.uint8)[None]}
 
 
 def run(model: bytes, feeds: Iterator[dict[str, np.ndarray]]) -> list[np.ndarray]:

@@ -23,7 +23,7 @@ from protoleak.export.precisions import build as variants
 from protoleak.export.precisions.gate import GateLimits, compare_variants
 from protoleak.export.settings import ExportSettings, VariantSettings
 from protoleak.model.checkpoint import TrainedModel, save_model
-from tests.training.pictures import picture, write_pictures
+from tests.training.images import make_image, write_images
 
 # On 12 test images one image more or less is 8 %; the limits proper are tested in test_gate.py.
 LOOSE = GateLimits(generator_agreement=0.7, verdict_agreement=0.7, auc_drop=0.5)
@@ -50,8 +50,8 @@ def exported(
 ) -> tuple[Path, ExportResult]:
     """All three variants, compared on unknown images and faces too."""
     folder = tmp_path_factory.mktemp("variants")
-    write_pictures(folder / "unknown" / "drawings", "drawings", 6, first_seed=300)
-    write_pictures(folder / "faces", "none", 5, first_seed=500)
+    write_images(folder / "unknown" / "drawings", "drawings", 6, first_seed=300)
+    write_images(folder / "faces", "none", 5, first_seed=500)
     result = export(
         model,
         dataset,
@@ -79,7 +79,7 @@ def test_the_fastest_variant_of_the_engine_is_the_default(exported: tuple[Path, 
     assert {"fp32", "fp16", "int8"} == set(speeds["onnxruntime"])
     assert all(spent > 0 for spent in speeds["onnxruntime"].values())
     fastest = min(speeds["onnxruntime"], key=lambda name: speeds["onnxruntime"][name])
-    assert load(path, None)(picture("rows", 900))[0].bundle.variant == fastest
+    assert load(path, None)(make_image("rows", 900))[0].bundle.variant == fastest
 
 
 def test_an_engine_that_was_not_measured_takes_the_first_variant(exported: tuple[Path, ExportResult]) -> None:
@@ -92,12 +92,12 @@ def test_an_engine_that_was_not_measured_takes_the_first_variant(exported: tuple
 @pytest.mark.parametrize("name", ["fp16", "int8"])
 def test_every_variant_screens_on_the_processor_close_to_fp32(name: str, exported: tuple[Path, ExportResult]) -> None:
     path, result = exported
-    pictures = [picture(kind, 800 + index) for kind in ("columns", "rows", "none") for index in range(3)]
-    exact, found = load(path, "fp32")(pictures), load(path, name)(pictures)
+    images = [make_image(kind, 800 + index) for kind in ("columns", "rows", "none") for index in range(3)]
+    exact, found = load(path, "fp32")(images), load(path, name)(images)
     assert {verdict.bundle.variant for verdict in found} == {name}
     spread = np.ptp([verdict.log_density for verdict in exact])
     difference = [abs(a.log_density - b.log_density) for a, b in zip(exact, found, strict=True)]
-    assert 0 < max(difference) < 0.5 * spread  # another graph, and still the same picture of the images
+    assert 0 < max(difference) < 0.5 * spread  # another graph, and still the same image of the images
     assert result.reports[name]["gate"]["largest_log_density_change"] > 0
 
 

@@ -22,7 +22,7 @@ from protoleak.export.onnx_graph import prepared
 from protoleak.export.precisions.fp16 import to_float16
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.model.published import import_checkpoint
-from tests.export.precisions.precision_graphs import encoder, input_types, pictures, run, signal_to_noise
+from tests.export.precisions.precision_graphs import encoder, input_types, make_images, run, signal_to_noise
 
 HALF, FULL = {TensorProto.FLOAT16}, {TensorProto.FLOAT}
 # 11 bits hold a value to 2^-12 of its size, -72 dB; three layers and their inputs together lose some 10 dB of that.
@@ -31,7 +31,7 @@ ALWAYS_FULL = ("InstanceNormalization", "LayerNormalization", "Softmax", "Exp", 
 
 
 def magnitudes(model: bytes) -> dict[str, float]:
-    return largest_magnitudes(prepared(model), pictures(4))
+    return largest_magnitudes(prepared(model), make_images(4))
 
 
 def test_layers_are_float16_and_normalisation_with_its_affine_and_the_ends_are_float32() -> None:
@@ -57,7 +57,7 @@ def test_inputs_and_outputs_keep_their_types_and_versions_stay() -> None:
 
 def test_the_result_is_that_of_float32_to_the_precision_of_float16_and_the_file_is_half_as_large() -> None:
     half = to_float16(encoder(), "latent_encoder", magnitudes(encoder())).model
-    expected, found = run(encoder(), pictures(4, seed=5))[0], run(half, pictures(4, seed=5))[0]
+    expected, found = run(encoder(), make_images(4, seed=5))[0], run(half, make_images(4, seed=5))[0]
     assert found.dtype == np.float32
     assert LEAST_SIGNAL_TO_NOISE < signal_to_noise(found, expected) < 100  # above 100 dB nothing would be float16
     assert inspect_onnx(half).problems() == []
@@ -69,12 +69,12 @@ def test_the_result_is_that_of_float32_to_the_precision_of_float16_and_the_file_
 def test_a_layer_whose_numbers_would_overflow_stays_float32() -> None:
     """Sums of 2e5 are infinite in float16; the normalisation behind them makes everything ordinary again."""
     huge = encoder(first_scale=2e5)
-    unguarded = run(to_float16(huge, "latent_encoder", {}).model, pictures(2))[0]
+    unguarded = run(to_float16(huge, "latent_encoder", {}).model, make_images(2))[0]
     assert not np.isfinite(unguarded).all()
     half = to_float16(huge, "latent_encoder", magnitudes(huge))
     assert half.out_of_range == ("in",)
     assert half.layers == ("block", "out")
-    expected, found = run(huge, pictures(2))[0], run(half.model, pictures(2))[0]
+    expected, found = run(huge, make_images(2))[0], run(half.model, make_images(2))[0]
     assert signal_to_noise(found, expected) > LEAST_SIGNAL_TO_NOISE
 
 
@@ -83,9 +83,9 @@ def test_a_layer_whose_numbers_would_vanish_stays_float32() -> None:
     tiny = encoder(first_scale=1e-6, first_bias=1e-7)
     half = to_float16(tiny, "latent_encoder", magnitudes(tiny))
     assert half.out_of_range == ("in",)
-    expected, found = run(tiny, pictures(2))[0], run(half.model, pictures(2))[0]
+    expected, found = run(tiny, make_images(2))[0], run(half.model, make_images(2))[0]
     assert signal_to_noise(found, expected) > LEAST_SIGNAL_TO_NOISE
-    unguarded = run(to_float16(tiny, "latent_encoder", {}).model, pictures(2))[0]
+    unguarded = run(to_float16(tiny, "latent_encoder", {}).model, make_images(2))[0]
     assert signal_to_noise(unguarded, expected) < signal_to_noise(found, expected) - 10
 
 
@@ -101,10 +101,10 @@ def test_a_transpose_behind_a_norm_is_float32() -> None:
 
 def test_the_largest_magnitudes_are_those_of_the_tensors() -> None:
     largest = magnitudes(encoder())
-    images = np.concatenate([feed["image"] for feed in pictures(4)])
+    images = np.concatenate([feed["image"] for feed in make_images(4)])
     assert largest["float"] == images.max()
     assert largest["centred"] == pytest.approx(np.abs(images / 127.5 - 1).max(), rel=1e-6)
-    assert largest["z0"] == pytest.approx(np.abs(run(encoder(), pictures(4))[0]).max(), rel=1e-5)
+    assert largest["z0"] == pytest.approx(np.abs(run(encoder(), make_images(4))[0]).max(), rel=1e-5)
 
 
 def test_a_graph_with_control_flow_is_refused() -> None:

@@ -11,14 +11,14 @@ from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.errors import CalibrationError, CheckpointError
 from protoleak.export.precisions.int8 import RANGE_METHODS, Quantiser, RangeMethod
 from protoleak.export.precisions.sensitivity import rank_layers
-from tests.export.precisions.precision_graphs import encoder, pictures, run, signal_to_noise
+from tests.export.precisions.precision_graphs import encoder, make_images, run, signal_to_noise
 
 LAYERS = ("in", "block", "out")
 
 
 @pytest.fixture(scope="module")
 def quantiser() -> Quantiser:
-    return Quantiser(encoder(), "latent_encoder", pictures(8), "minmax")
+    return Quantiser(encoder(), "latent_encoder", make_images(8), "minmax")
 
 
 class Graph:
@@ -77,8 +77,8 @@ def test_everything_else_reads_float_that_was_not_rounded_for_a_layer(quantiser:
 @pytest.mark.parametrize("method", RANGE_METHODS)
 def test_every_way_of_choosing_ranges_gives_a_graph_that_runs_and_is_close(method: RangeMethod) -> None:
     """8 bits over a range of some 4 deviations leave about 35 dB per rounding; several, and clipped tails, less."""
-    model = Quantiser(encoder(), "latent_encoder", pictures(8), method).quantised(LAYERS)
-    expected, found = run(encoder(), pictures(6, seed=9))[0], run(model, pictures(6, seed=9))[0]
+    model = Quantiser(encoder(), "latent_encoder", make_images(8), method).quantised(LAYERS)
+    expected, found = run(encoder(), make_images(6, seed=9))[0], run(model, make_images(6, seed=9))[0]
     assert 20 < signal_to_noise(found, expected) < 60
 
 
@@ -87,7 +87,7 @@ def test_only_the_layers_asked_for_are_int8(quantiser: Quantiser) -> None:
     assert [graph.dequantised(node.input[1]) is not None for node in graph.nodes("Conv")] == [False, True, False]
     none = quantiser.quantised([])
     assert not Graph(none).nodes("QuantizeLinear")
-    feeds = [*pictures(2)]
+    feeds = [*make_images(2)]
     np.testing.assert_array_equal(run(none, iter(feeds))[0], run(encoder(), iter(feeds))[0])
 
 
@@ -118,7 +118,7 @@ def test_an_opset_without_scales_per_channel_is_refused_with_what_to_do() -> Non
     proto = onnx.load_from_string(encoder())
     proto.opset_import[0].version = 12
     with pytest.raises(CheckpointError, match="opset 12, and int8 per channel needs 13"):
-        Quantiser(proto.SerializeToString(), "latent_encoder", pictures(1), "minmax")
+        Quantiser(proto.SerializeToString(), "latent_encoder", make_images(1), "minmax")
 
 
 def test_a_layer_that_int8_harms_more_is_ranked_before_those_that_it_harms_less() -> None:
@@ -133,11 +133,11 @@ def test_a_layer_that_int8_harms_more_is_ranked_before_those_that_it_harms_less(
     gains[0, 0] = 0.0
     weight.CopyFrom(numpy_helper.from_array(values, "block.weight"))
     gamma.CopyFrom(numpy_helper.from_array(gains, "gamma"))
-    quantiser = Quantiser(proto.SerializeToString(), "latent_encoder", pictures(4), "minmax")
+    quantiser = Quantiser(proto.SerializeToString(), "latent_encoder", make_images(4), "minmax")
     done: list[int] = []
 
     def embed(stage: str, model: bytes) -> np.ndarray:  # noqa: ARG001
-        return run(model, pictures(4))[0].reshape(4, -1)
+        return run(model, make_images(4))[0].reshape(4, -1)
 
     ranking = rank_layers({"latent_encoder": quantiser}, embed, done.append)
     assert ranking[0].layer == "block"

@@ -29,14 +29,14 @@ def crop_with_pillow(rgb: Array, box: Box, size: int) -> Array:
     """uint8 [S, S, 3]: the product's own preprocessing for whole pixels, Pillow's resize of a part for others."""
     left, top, right, bottom = box
     whole = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
-    picture = Image.fromarray(np.ascontiguousarray(reflected_crop(rgb, *whole)))
+    image = Image.fromarray(np.ascontiguousarray(reflected_crop(rgb, *whole)))
     if box == whole:
-        return preprocess(picture, size)
+        return preprocess(image, size)
     width, height = right - left, bottom - top
     stretched = int(size * max(width, height) / min(width, height))
     out = (size, stretched) if width <= height else (stretched, size)
     inner = left - whole[0], top - whole[1], right - whole[0], bottom - whole[1]
-    resized = picture.resize(out, Image.Resampling.BILINEAR, box=inner)
+    resized = image.resize(out, Image.Resampling.BILINEAR, box=inner)
     skip_x, skip_y = round((out[0] - size) / 2), round((out[1] - size) / 2)
     return np.asarray(resized)[skip_y : skip_y + size, skip_x : skip_x + size]
 

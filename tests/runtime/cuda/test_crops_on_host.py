@@ -64,7 +64,7 @@ def _pointer(array: Array) -> ctypes.c_void_p:
 
 
 def noise_frame(seed: int, height: int, width: int, padding: int = 0) -> Array:
-    """Random pixels: the hardest picture for a filter. Rows may be padded, as decoders pad them."""
+    """Random pixels: the hardest image for a filter. Rows may be padded, as decoders pad them."""
     rows = np.random.default_rng(seed).integers(0, 256, (height, width + padding, 3), dtype=np.uint8)
     return rows[:, :width]
 

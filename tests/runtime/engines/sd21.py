@@ -55,11 +55,11 @@ def exported(dtype: torch.dtype) -> bytes:
 
 
 class _Noise(quantization.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime carries no types
-    """One picture of noise. Good enough to build from, never to judge with: the exporter calibrates on real images."""
+    """One image of noise. Good enough to build from, never to judge with: the exporter calibrates on real images."""
 
     def __init__(self) -> None:
-        picture = np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8)
-        self._left = [{"image": picture}]
+        image = np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8)
+        self._left = [{"image": image}]
 
     def get_next(self) -> dict[str, Any] | None:
         return self._left.pop() if self._left else None

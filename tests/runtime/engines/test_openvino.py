@@ -18,7 +18,7 @@ from onnx import helper
 
 from tests.runtime.engines.graphs import images, network
 from tests.runtime.test_engines import CONVOLUTION, ELEMENTWISE, REDUCTION, graph
-from tests.tiny_bundle import picture
+from tests.tiny_bundle import make_image
 
 
 def outputs(engine: str, of: Graph, x: np.ndarray, options: EngineOptions | None = None) -> np.ndarray:
@@ -113,9 +113,9 @@ def test_missing_package_gives_the_install_command(monkeypatch: pytest.MonkeyPat
 
 
 def test_verdicts_are_those_of_onnxruntime(tiny_bundle: Path) -> None:
-    pictures = [picture(kind, seed) for kind in (0, 1, 2, None) for seed in (31, 32)]
-    ours = protoleak.load(tiny_bundle, engine="openvino", threads=1)(pictures)
-    reference = protoleak.load(tiny_bundle, engine="onnxruntime", threads=1)(pictures)
+    images = [make_image(kind, seed) for kind in (0, 1, 2, None) for seed in (31, 32)]
+    ours = protoleak.load(tiny_bundle, engine="openvino", threads=1)(images)
+    reference = protoleak.load(tiny_bundle, engine="onnxruntime", threads=1)(images)
     for one, other in zip(ours, reference, strict=True):
         assert (one.label, one.nearest) == (other.label, other.nearest)
         assert one.log_density == pytest.approx(other.log_density, rel=1e-4, abs=1e-4)

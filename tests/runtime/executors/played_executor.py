@@ -25,7 +25,7 @@ from protoleak.runtime.noising import Noising
 from protoleak.runtime.pipeline import graphs_of
 from tests.runtime.engines import played_tensorrt
 from tests.runtime.engines.played_tensorrt import PlayedModule, PlayedWorker, view_of
-from tests.tiny_bundle import IMAGE_SIZE, picture
+from tests.tiny_bundle import IMAGE_SIZE, make_image
 
 ENGINE = "tensorrt-rtx"
 GPU = Gpu("NVIDIA GeForce RTX 4070", "8.9", 12 * 2**30, integrated=False)
@@ -222,8 +222,8 @@ def opened(
     return open_played_line(monkeypatch, bundle, EngineOptions(batch_maximum=4, **options), encoder)
 
 
-def pictures(count: int, first: int = 0) -> np.ndarray:
-    return np.stack([picture(seed % 3, first + seed, IMAGE_SIZE, IMAGE_SIZE) for seed in range(count)])
+def make_images(count: int, first: int = 0) -> np.ndarray:
+    return np.stack([make_image(seed % 3, first + seed, IMAGE_SIZE, IMAGE_SIZE) for seed in range(count)])
 
 
 def aligned(images: np.ndarray, offset: int = 0) -> np.ndarray:

@@ -17,8 +17,8 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is an extra")
 pytest.importorskip("onnx", reason="onnx makes the graphs")
 
 from tests.runtime.cuda.test_arrays import InterfaceArray
-from tests.runtime.executors.played_executor import aligned, opened, pictures
-from tests.runtime.test_pipeline import nan_for_bright_pictures
+from tests.runtime.executors.played_executor import aligned, make_images, opened
+from tests.runtime.test_pipeline import nan_for_bright_images
 from tests.tiny_bundle import IMAGE_SIZE
 
 SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
@@ -45,7 +45,7 @@ def test_outputs_are_those_of_the_cpu_line_for_new_images_with_and_without_a_gra
 ) -> None:
     line, _ = opened(monkeypatch, bundle)
     for run in range(4):  # plain, captured, replayed twice
-        images = pictures(3, 10 * run)
+        images = make_images(3, 10 * run)
         same(line.run(images).outputs, on_cpu(bundle, images))
     assert line.captured == (3,)
 
@@ -54,30 +54,30 @@ def test_second_run_of_a_batch_size_captures_and_nothing_between_the_stages_touc
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
     line, worker = opened(monkeypatch, bundle)
-    line.run(pictures(2))
+    line.run(make_images(2))
     for expected in (f"upload {CAPTURED} {PLAIN} download", f"upload launch {PLAIN} download"):
         before = len(worker.log)
-        line.run(pictures(2))
+        line.run(make_images(2))
         assert worker.since(before) == expected
 
 
 def test_memory_and_contexts_are_made_once_per_batch_size(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
     line, worker = opened(monkeypatch, bundle)
     for size in (1, 3, 1, 3):
-        line.run(pictures(size))
+        line.run(make_images(size))
     made = [entry for entry in worker.log if entry.startswith("make ")]
     contexts = [entry for entry in worker.log if entry.startswith("context ")]
     assert len(made) == len(set(made)) == 2 * (2 + 1 + 7)  # image, z0; counts; z_t and six outputs
     assert contexts == ["context of z0", "context of outputs"] * 2
     before = len(worker.log)
     for size in (3, 1):
-        line.run(pictures(size))
+        line.run(make_images(size))
     assert worker.since(before) == " ".join([f"upload launch {PLAIN} download"] * 2)
 
 
 def test_a_batch_larger_than_the_plan_is_run_in_parts_in_order(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
     line, _ = opened(monkeypatch, bundle)
-    images = pictures(9)
+    images = make_images(9)
     same(line.run(images).outputs, on_cpu(bundle, images))
     assert line.run(images).outputs["log_density"].shape == (9,)
 
@@ -86,7 +86,7 @@ def test_a_callers_array_is_read_where_it_lies_and_has_a_graph_of_its_own(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
     line, worker = opened(monkeypatch, bundle)
-    theirs = [aligned(pictures(2, seed)) for seed in (0, 50)]
+    theirs = [aligned(make_images(2, seed)) for seed in (0, 50)]
     for turn in range(3):
         for values in theirs:
             one, two = line.take("images", InterfaceArray(values))
@@ -104,7 +104,7 @@ def test_a_callers_array_that_is_not_aligned_is_copied_on_the_gpu(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
     line, worker = opened(monkeypatch, bundle)
-    values = aligned(pictures(1), offset=16)
+    values = aligned(make_images(1), offset=16)
     before = len(worker.log)
     same(line.run(worker.take("images", InterfaceArray(values))).outputs, on_cpu(bundle, values))
     assert worker.log[before:].count("copy") == 1
@@ -131,8 +131,8 @@ def test_arrays_that_do_not_fit_are_refused_with_the_remedy(
 def test_a_latent_that_is_nan_is_an_error_naming_the_latent_encoder(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, tiny_files: tuple[Manifest, dict[str, bytes]]
 ) -> None:
-    line, _ = opened(monkeypatch, bundle, nan_for_bright_pictures(tiny_files[1]))
-    images = pictures(2)
+    line, _ = opened(monkeypatch, bundle, nan_for_bright_images(tiny_files[1]))
+    images = make_images(2)
     images[1] = 255
     for _ in range(3):  # plain, captured, replayed
         with pytest.raises(EngineError, match="latent encoder gave 256 of 512 values of 'z0' as NaN"):
@@ -146,7 +146,7 @@ def test_a_capture_that_is_refused_is_told_once_recorded_and_runs_on_without(
     line, worker = opened(monkeypatch, bundle, notify=told.append)
     assert line.describe().settings["cuda_graph"].startswith("one per batch size")
     worker.refuses_capture = True
-    images = pictures(2)
+    images = make_images(2)
     for _ in range(3):
         same(line.run(images).outputs, on_cpu(bundle, images))
     assert told == [
@@ -161,10 +161,10 @@ def test_stages_are_timed_only_when_asked_and_then_without_a_graph(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
     line, _ = opened(monkeypatch, bundle)
-    assert set(line.run(pictures(1)).milliseconds) == {"gpu"}
+    assert set(line.run(make_images(1)).milliseconds) == {"gpu"}
     line, _ = opened(monkeypatch, bundle, stage_times=True)
     for _ in range(3):
-        spent = line.run(pictures(6)).milliseconds
+        spent = line.run(make_images(6)).milliseconds
         assert [*spent] == ["upload", "latent_encoder", "noising", "attributor", "download"]
         assert all(value > 0 for value in spent.values())
     assert line.captured == ()
@@ -180,4 +180,4 @@ def test_a_graph_that_contradicts_the_manifest_is_a_bundle_error(
     changed = msgspec.structs.replace(bundle.manifest, embedding_size=7)
     line._shapes = ExpectedShapes(bundle.path, changed)
     with pytest.raises(BundleError, match=r"'embedding' as \[1, 24\], the manifest asks for \[1, 7\]"):
-        line.run(pictures(1))
+        line.run(make_images(1))

@@ -21,9 +21,9 @@ pytest.importorskip("onnx", reason="onnx makes the graphs")
 
 from protoleak.runtime.executors.gpu import CudaLine
 from tests.runtime.cuda.test_arrays import InterfaceArray
-from tests.runtime.executors.played_executor import aligned, open_played_engines, opened, pictures
-from tests.runtime.test_pipeline import nan_for_bright_pictures
-from tests.tiny_bundle import IMAGE_SIZE, picture
+from tests.runtime.executors.played_executor import aligned, make_images, open_played_engines, opened
+from tests.runtime.test_pipeline import nan_for_bright_images
+from tests.tiny_bundle import IMAGE_SIZE, make_image
 
 SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 
@@ -38,7 +38,7 @@ def test_verdicts_on_arrays_on_the_gpu_are_those_on_the_same_pixels_on_the_host(
 ) -> None:
     line, worker = opened(monkeypatch, bundle)
     screener = screener_on(line, tiny_bundle, monkeypatch)
-    images = aligned(pictures(6))
+    images = aligned(make_images(6))
     host = screener(images)
     before = len(worker.log)
     on_device = screener(InterfaceArray(images))
@@ -58,7 +58,7 @@ def test_arrays_on_the_gpu_keep_their_place_among_others_in_a_stream(
 ) -> None:
     line, _ = opened(monkeypatch, bundle)
     screener = screener_on(line, tiny_bundle, monkeypatch)
-    images = aligned(pictures(3))
+    images = aligned(make_images(3))
     small = InterfaceArray(np.zeros((8, 8, 3), np.uint8))
     mixed: Any = [images[0], InterfaceArray(images[1]), small, InterfaceArray(images), images[2]]
     first, second, refused, many, last = screener.each(mixed)
@@ -74,9 +74,9 @@ def test_arrays_on_the_gpu_keep_their_place_among_others_in_a_stream(
 def test_one_bad_latent_in_an_array_on_the_gpu_leaves_the_others_their_verdicts(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, tiny_bundle: Path, tiny_files: tuple[Manifest, dict[str, bytes]]
 ) -> None:
-    line, _ = opened(monkeypatch, bundle, nan_for_bright_pictures(tiny_files[1]))
+    line, _ = opened(monkeypatch, bundle, nan_for_bright_images(tiny_files[1]))
     screener = screener_on(line, tiny_bundle, monkeypatch)
-    images = aligned(pictures(3))
+    images = aligned(make_images(3))
     images[1] = 255
     first, failure, last = screener.each(line.take("images", InterfaceArray(images)))
     assert isinstance(first, protoleak.Verdict)
@@ -89,7 +89,7 @@ def test_arrays_that_lie_apart_on_the_gpu_get_their_own_verdicts(
 ) -> None:
     line, _ = opened(monkeypatch, bundle)
     screener = screener_on(line, tiny_bundle, monkeypatch)
-    images = pictures(3)
+    images = make_images(3)
     apart = [InterfaceArray(aligned(one)) for one in images]
     for one, other in zip(screener(apart), screener(images), strict=True):
         assert one.input == other.input
@@ -107,8 +107,8 @@ def test_tensorrt_takes_the_line_on_the_gpu_unless_the_kernel_cannot_hold_the_pl
     if not fits:
         monkeypatch.setattr("protoleak.runtime.cuda.noising.SHARED_BYTES", 100)
     screener = protoleak.load(tiny_bundle, engine="tensorrt-rtx", engine_options=options)
-    pictures = [picture(kind, 3) for kind in (0, 1, 2, None)]
-    for one, other in zip(screener(pictures), protoleak.load(tiny_bundle, engine="onnxruntime")(pictures), strict=True):
+    images = [make_image(kind, 3) for kind in (0, 1, 2, None)]
+    for one, other in zip(screener(images), protoleak.load(tiny_bundle, engine="onnxruntime")(images), strict=True):
         assert (one.label, one.nearest) == (other.label, other.nearest)
         assert one.log_density == pytest.approx(other.log_density, rel=1e-4)
     settings = screener.engine.settings
@@ -136,7 +136,7 @@ def test_on_the_cpu_an_array_on_the_gpu_is_a_media_error_with_the_remedy(tiny_bu
     remedy = "InterfaceArray is on a GPU, and images for the engine onnxruntime come from .* NumPy .* engine='tensorrt'"
     with pytest.raises(MediaError, match=f"images: this {remedy}"):
         screener(array)
-    good, bad, last = screener.each([picture(0, 1), array, picture(0, 2)])
+    good, bad, last = screener.each([make_image(0, 1), array, make_image(0, 2)])
     assert isinstance(good, protoleak.Verdict)
     assert isinstance(last, protoleak.Verdict)
     assert isinstance(bad, MediaError)

@@ -18,7 +18,7 @@ from protoleak.runtime.verdict import (
     Verdict,
     Why,
 )
-from protoleak.video.events import BoxRecord, FaceEvent, TrackLabel, TrackEvent, TrackVerdict
+from protoleak.video.events import BoxRecord, FaceEvent, TrackEvent, TrackLabel, TrackVerdict
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.run_record import RealFacesAccused, RunRecord
 from protoleak.video.sink import TrackedFace

@@ -75,7 +75,7 @@ def annotated(
 def timing(path: Path) -> tuple[list[float], float]:
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
-        times = [float(picture.pts * picture.time_base) for picture in file.decode(stream)]
+        times = [float(image.pts * image.time_base) for image in file.decode(stream)]
         return times, float(stream.duration * stream.time_base) if stream.duration else 0.0
 
 
@@ -105,7 +105,7 @@ def test_at_a_variable_rate_and_any_size_no_time_is_moved(
     assert duration == pytest.approx(end, abs=2 * TICK)
 
 
-def test_a_picture_of_odd_size_gets_one_more_row_and_column(tmp_path: Path) -> None:
+def test_a_image_of_odd_size_gets_one_more_row_and_column(tmp_path: Path) -> None:
     _, _, notes = annotated(tmp_path / "a.mp4", [0, 0.04], info(), (47, 63))
     with av.open(str(tmp_path / "a.mp4")) as file:
         stream = file.streams.video[0]
@@ -114,7 +114,7 @@ def test_a_picture_of_odd_size_gets_one_more_row_and_column(tmp_path: Path) -> N
     assert "odd size" in notes[0]
 
 
-def test_a_live_source_keeps_its_real_times_over_hours_without_pictures(tmp_path: Path) -> None:
+def test_a_live_source_keeps_its_real_times_over_hours_without_images(tmp_path: Path) -> None:
     times = [0.0, 0.033, 7000.5, 7000.6]
     found, duration, notes = annotated(tmp_path / "a.mp4", times, info(live=True, rate=None, duration=None))
     assert found == pytest.approx(times, abs=1e-5)

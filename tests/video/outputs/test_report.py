@@ -166,7 +166,7 @@ def test_times_are_written_as_people_read_them() -> None:
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_a_browser_shows_its_plots_and_pictures_and_loads_nothing(tmp_path: Path, width: int) -> None:
+def test_a_browser_shows_its_plots_and_images_and_loads_nothing(tmp_path: Path, width: int) -> None:
     story = told()
     story.add(GapEvent(source="x", timestamp=0.5, seconds=0.3, reason="connection lost"), None)
     story.add(face(1.0, track=2, answer="unknown", of_track=track_verdict("unknown", 3, 0.01)), crop(9))
@@ -176,7 +176,7 @@ def test_a_browser_shows_its_plots_and_pictures_and_loads_nothing(tmp_path: Path
     file.write_text(page(story))
     with chromium() as browser, opened(browser, file, width) as shown:
         check_plots(shown, at_least=9)  # the overview, and four of each track
-        for picture in shown.locator("img").all():
-            assert picture.get_attribute("alt")
-            assert picture.evaluate("image => image.naturalWidth") > 0
+        for image in shown.locator("img").all():
+            assert image.get_attribute("alt")
+            assert image.evaluate("image => image.naturalWidth") > 0
         assert fits(shown)

@@ -21,7 +21,7 @@ av = pytest.importorskip("av", reason="PyAV reads and writes the videos: pip ins
 MILLISECOND = Fraction(1, 1000)
 
 
-def picture(number: int, width: int = 96, height: int = 64) -> UInt8Array:
+def make_image(number: int, width: int = 96, height: int = 64) -> UInt8Array:
     """uint8 [H, W, 3]: the upper half has a grey level that tells the frame's number, the lower has noise."""
     image = np.full((height, width, 3), level(number), np.uint8)
     image[height // 2 :] = np.random.default_rng(number).integers(0, 256, (height - height // 2, width, 3))
@@ -60,7 +60,7 @@ def write(
             stream.bit_rate = 4_000_000
         stream.codec_context.time_base = MILLISECOND
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(picture(number, width, height), "rgb24")
+            frame = av.VideoFrame.from_ndarray(make_image(number, width, height), "rgb24")
             frame.pts, frame.time_base = time, MILLISECOND
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -97,7 +97,7 @@ def write_sound(path: Path) -> Path:
 def scramble(path: Path, share: float, count: int = 4000) -> Path:
     """Writes noise over the bytes from this share of the file on.
 
-    Over more than one frame: noise within a frame can decode to a picture, which no decoder notices.
+    Over more than one frame: noise within a frame can decode to an image, which no decoder notices.
     """
     data = bytearray(path.read_bytes())
     start = int(len(data) * share)

@@ -1,4 +1,4 @@
-"""An RTSP server on loopback with a moving test picture, 25 frames per second, 320×240, H.264.
+"""An RTSP server on loopback with a moving test image, 25 frames per second, 320×240, H.264.
 
     /usr/bin/python3 rtsp_server.py PORT
 

@@ -9,7 +9,7 @@ import pytest
 
 from protoleak.video.frames import Frame
 from protoleak.video.sources.open import open_source
-from tests.video.sources.media import av, cut, fails, level, number_of, picture, read, scramble, write
+from tests.video.sources.media import av, cut, fails, level, make_image, number_of, read, scramble, write
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "libx264"), (".mp4", "mpeg4"), (".mov", "mjpeg")])
@@ -122,7 +122,7 @@ def test_a_name_that_ffmpeg_would_take_for_a_protocol_is_a_file(
     assert len(read("subfile,,start,0,end,0,,:x.mp4")[0]) == 60
 
 
-def test_the_video_is_read_rather_than_the_cover_picture(tmp_path: Path) -> None:
+def test_the_video_is_read_rather_than_the_cover_image(tmp_path: Path) -> None:
     """A flag on a stream, not its place, says that it is a cover."""
     from av.stream import Disposition
 
@@ -134,7 +134,7 @@ def test_the_video_is_read_rather_than_the_cover_picture(tmp_path: Path) -> None
             stream.pix_fmt = "yuvj420p" if number == 60 else "yuv420p"
         streams[0].disposition = Disposition.attached_pic.value
         for stream, number in zip(streams, (60, 5), strict=True):
-            frame = av.VideoFrame.from_ndarray(picture(number, stream.width, stream.height), "rgb24")
+            frame = av.VideoFrame.from_ndarray(make_image(number, stream.width, stream.height), "rgb24")
             frame.pts = 0
             container.mux(stream.encode(frame))
             container.mux(stream.encode())

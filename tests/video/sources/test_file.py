@@ -15,7 +15,7 @@ import pytest
 
 from protoleak.video.frames import Gap
 from protoleak.video.sources.open import open_source
-from tests.video.sources.media import av, fails, number_of, picture, read, write, write_sound
+from tests.video.sources.media import av, fails, make_image, number_of, read, write, write_sound
 
 VARIABLE = [0, 33, 100, 104, 300, 310, 320, 900, 940, 1500]
 
@@ -67,7 +67,7 @@ def test_odd_sizes_are_kept(tmp_path: Path, width: int, height: int) -> None:
     frames, _, _ = read(write(tmp_path / "odd.mkv", range(0, 200, 40), width=width, height=height))
     assert {frame.image.shape for frame in frames} == {(height, width, 3)}
     # The noise below is not smeared over a wrong row length: the codec keeps the flat half flat.
-    assert abs(frames[0].image[2:20].astype(int) - picture(0, width, height)[2:20]).max() <= 4
+    assert abs(frames[0].image[2:20].astype(int) - make_image(0, width, height)[2:20]).max() <= 4
 
 
 def test_a_stream_without_timestamps_gets_them_from_its_rate_with_a_note(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_a_closed_file_gives_nothing_more_and_may_be_closed_again(tmp_path: Path
     assert list(items) == []
 
 
-def test_sound_beside_the_pictures_changes_nothing_and_sound_alone_is_an_error(tmp_path: Path) -> None:
-    fails(write_sound(tmp_path / "sound.m4a"), "sound.m4a", "no moving picture", "audio")
+def test_sound_beside_the_images_changes_nothing_and_sound_alone_is_an_error(tmp_path: Path) -> None:
+    fails(write_sound(tmp_path / "sound.m4a"), "sound.m4a", "no video", "audio")
 
 
 def test_the_shared_clip_is_read_to_the_last_frame_at_its_own_times(shared: Path) -> None:
@@ -144,8 +144,8 @@ def test_the_shared_clip_is_read_to_the_last_frame_at_its_own_times(shared: Path
     assert (gaps, notes) == ([], ())
 
 
-def test_pictures_that_were_read_are_let_go_without_the_cyclic_collector(tmp_path: Path) -> None:
-    """It comes after hundreds of objects, and each picture may have megabytes."""
+def test_images_that_were_read_are_let_go_without_the_cyclic_collector(tmp_path: Path) -> None:
+    """It comes after hundreds of objects, and each image may have megabytes."""
     path = write(tmp_path / "clip.mp4")
     gc.collect()
     gc.disable()

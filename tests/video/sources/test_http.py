@@ -17,7 +17,7 @@ from protoleak.errors import MediaError
 from protoleak.video.frames import Frame, Gap
 from protoleak.video.sources.network import NetworkSettings
 from protoleak.video.sources.open import open_source
-from tests.video.sources.media import fails, number_of, picture, write, write_sound
+from tests.video.sources.media import fails, make_image, number_of, write, write_sound
 
 SOON = NetworkSettings(open_timeout=5, stall_timeout=1, first_delay=0.02, longest_delay=0.1, patience=20)
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -72,7 +72,7 @@ def camera_answer(frames: int, pause: float = 0.01, hang: float = 0.0) -> Answer
         request.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         request.end_headers()
         for number in range(frames):
-            data = cv2.imencode(".jpg", picture(number))[1].tobytes()
+            data = cv2.imencode(".jpg", make_image(number))[1].tobytes()
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
             request.wfile.write(head.encode() + data + b"\r\n")
             time.sleep(pause)
@@ -213,7 +213,7 @@ def test_a_server_that_is_not_there_is_one_line() -> None:
 
 def test_audio_behind_http_is_one_line(tmp_path: Path) -> None:
     with serving(file_answer(write_sound(tmp_path / "x.m4a").read_bytes())) as address:
-        fails(f"{address}/x.m4a", "no moving picture")
+        fails(f"{address}/x.m4a", "no video")
 
 
 def _resident_kib() -> int:

@@ -1,4 +1,4 @@
-"""Still pictures and moving ones are told apart by name, and by content where the name doesn't say."""
+"""Still images and moving ones are told apart by name, and by content where the name doesn't say."""
 
 from __future__ import annotations
 

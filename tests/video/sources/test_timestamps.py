@@ -57,7 +57,7 @@ def test_after_a_new_connection_time_goes_on_by_what_passed() -> None:
 
 
 def test_errors_of_many_connections_do_not_add_up() -> None:
-    """Each connection begins with half a second of pictures that come at once."""
+    """Each connection begins with half a second of images that come at once."""
     clock = Clock(live=True)
     for connection in range(20):
         clock.restart()

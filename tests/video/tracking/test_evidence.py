@@ -14,7 +14,7 @@ import protoleak
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.events import TrackVerdict
 from protoleak.video.tracking.evidence import Evidence, merged_p_value
-from tests.tiny_bundle import picture
+from tests.tiny_bundle import make_image
 
 ALPHA, TRIALS = 0.05, 40_000
 SAMPLING = 4 * np.sqrt(ALPHA * (1 - ALPHA) / TRIALS)  # four standard deviations of a rate of alpha in so many trials
@@ -22,7 +22,7 @@ SAMPLING = 4 * np.sqrt(ALPHA * (1 - ALPHA) / TRIALS)  # four standard deviations
 
 @pytest.fixture(scope="module")
 def verdict(tiny_bundle: Path) -> Verdict:
-    return protoleak.load(tiny_bundle, threads=1)(picture(0, 1))[0]
+    return protoleak.load(tiny_bundle, threads=1)(make_image(0, 1))[0]
 
 
 def answer_of(
@@ -38,7 +38,7 @@ def answer_of(
             verdict, p_value=p_value, scores=scores, real_p_value=real_p_value, accusation_level=0.02
         )
         evidence.add(face)
-    return evidence.answer()
+    return evidence.verdict()
 
 
 def dependent_p_values(kind: str, faces: int) -> np.ndarray:
@@ -133,7 +133,7 @@ def test_real_is_said_of_the_real_class_only(verdict: Verdict) -> None:
 
 
 def test_nothing_is_decided_below_the_minimum_evidence(verdict: Verdict) -> None:
-    nothing = Evidence(ALPHA, 2, None).answer()
+    nothing = Evidence(ALPHA, 2, None).verdict()
     assert nothing == TrackVerdict(
         verdict="undecided", generator=None, nearest=None, p_value=1.0, real_p_value=None, evidence=0, scores={}
     )

@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 import cv2
 
 from protoleak.arrays import UInt8Array
-from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackLabel, TrackEvent, TrackVerdict
+from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent, TrackLabel, TrackVerdict
 from protoleak.video.outputs.verdict_style import LOOKS
 
 FACES_KEPT = 4  # of a track
-TRACKS_KEPT = 60  # with pictures and plots; the others are counted, and are in tracks.json
+TRACKS_KEPT = 60  # with images and plots; the others are counted, and are in tracks.json
 POINTS_KEPT = 400  # of a curve: more than a plot has pixels to show
 MISHAPS_KEPT = 100  # gaps, and failures
 JPEG_QUALITY = 88

@@ -18,10 +18,10 @@ from protoleak.video.outputs.verdict_style import LOOKS, named
 from protoleak.video.statistics import Statistics
 
 READING = (
-    "A verdict is one piece of evidence with a stated error rate, not a finding about a person. It is about pictures "
+    "A verdict is one piece of evidence with a stated error rate, not a finding about a person. It is about images "
     "of faces, each cut out and judged, and about nothing else in the video.",
-    "known: consistent with what a generator that the bundle knows makes. real: consistent with the camera pictures of "
-    "its training. unknown: unlike all of these, which a camera picture can be too. undecided: too few faces so far.",
+    "known: consistent with what a generator that the bundle knows makes. real: consistent with the camera images of "
+    "its training. unknown: unlike all of these, which a camera image can be too. undecided: too few faces so far.",
 )
 
 
@@ -35,7 +35,7 @@ def report_page(
     """
     end = max([statistics.media_seconds, 1e-3, *(track.last for track in story.tracks.values())])
     bands = [
-        Band(gap.timestamp, end if gap.seconds is None else gap.timestamp + gap.seconds, f"no pictures: {gap.reason}")
+        Band(gap.timestamp, end if gap.seconds is None else gap.timestamp + gap.seconds, f"no images: {gap.reason}")
         for gap in story.gaps
     ]
     tracks = sorted(story.tracks.values(), key=lambda track: track.first)
@@ -84,7 +84,7 @@ def _source_facts(info: SourceInfo, statistics: Statistics, annotated: str | Non
     facts = [
         ("source", f"{info.name} ({info.kind}{', live' if info.live else ''})"),
         ("SHA-256", info.sha256 or "none: not a file"),
-        ("pictures", size + rate + lasts),
+        ("images", size + rate + lasts),
         (
             "screened",
             f"{count_words(statistics.frames_processed, 'frame')} up to {time_words(statistics.media_seconds)}, in "
@@ -127,7 +127,7 @@ def _overview(tracks: Sequence[TrackStory], bands: Sequence[Band], end: float) -
         f"track {story.track} from {time_words(story.first)} to {time_words(story.last)}: {named(story.verdict)}"
         for story in tracks
     )
-    shaded = '<p class="weak">Shaded: no pictures there.</p>' if bands else ""
+    shaded = '<p class="weak">Shaded: no images there.</p>' if bands else ""
     return spans(rows, time_axis(0.0, end), f"When each track was seen: {described}.", bands) + shaded
 
 
@@ -150,7 +150,7 @@ def _not_seen(statistics: Statistics, story: SourceStory) -> str:
     else:
         lines.append(f"No frame of {statistics.frames_in:,} decoded was dropped.")
     lines.append(
-        f"{count_words(story.gap_count, 'gap')} without pictures, {count_words(story.failure_count, 'failure')}."
+        f"{count_words(story.gap_count, 'gap')} without images, {count_words(story.failure_count, 'failure')}."
     )
     if max(story.gap_count, story.failure_count) > MISHAPS_KEPT:
         lines.append(f"Only the first {MISHAPS_KEPT} of each are listed here; tracks.json has all.")

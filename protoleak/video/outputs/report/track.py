@@ -17,7 +17,7 @@ from protoleak.video.outputs.timeline import clock
 from protoleak.video.outputs.verdict_style import LOOKS, named
 
 CLASSES_SHOWN = 6
-LOWEST_P_VALUE = 1e-4  # of an axis; a calibration of more pictures than 10,000 is rare
+LOWEST_P_VALUE = 1e-4  # of an axis; a calibration of more images than 10,000 is rare
 MILLISECONDS_BELOW = 10.0  # seconds of a plot, below which its times have decimals
 
 
@@ -25,7 +25,7 @@ def track_section(story: TrackStory, run: RunRecord, bands: Sequence[Band]) -> s
     """Heading, faces, words, reasons and plots.
 
     Args:
-        bands: stretches without pictures.
+        bands: stretches without images.
     """
     verdict, telling = story.verdict, story.telling_face
     group = telling.event.verdict.calibration.group if telling else None
@@ -67,7 +67,7 @@ def _with_tenths(seconds: float) -> str:
 
 
 def _class_of(group: str | None, telling: KeptFace | None) -> str | None:
-    """The class of the calibration pictures, or "overall"."""
+    """The class of the calibration images, or "overall"."""
     if group is None or telling is None or group == "overall":
         return group
     return telling.event.verdict.nearest

@@ -11,7 +11,7 @@ def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> lis
     """A track's answer in one or more paragraphs: what it says, and what it doesn't.
 
     Args:
-        group: whose calibration pictures the faces' p-values are ranks among; None without an attributed face.
+        group: whose calibration images the faces' p-values are ranks among; None without an attributed face.
     """
     faces = "1 attributed face" if track.evidence == 1 else f"{track.evidence} attributed faces"
     if track.label == "undecided":
@@ -22,18 +22,18 @@ def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> lis
     p_value = p_value_words(track, run, group)
     if track.label == "known":
         return [
-            f"By the mean scores of {faces}, these pictures resemble most those made by {track.generator}, and the "
+            f"By the mean scores of {faces}, these images resemble most those made by {track.generator}, and the "
             f"merged p-value of {track.p_value:.3f}, above α = {run.alpha:g}, gives no reason to doubt that the bundle "
             "knows their kind.",
             p_value,
             "It does not mean that the person shown did anything, that the whole video is synthetic, or that it was "
-            f"made by {track.generator} with a probability of {track.p_value:.3f}. A picture from a camera can be "
+            f"made by {track.generator} with a probability of {track.p_value:.3f}. An image from a camera can be "
             "named so by mistake, and a generator that the bundle doesn't know can resemble one that it knows. "
             + accusations(run),
         ]
     if track.label == "real":
         return [
-            f"By the mean scores of {faces}, these pictures resemble most the camera pictures that the bundle was "
+            f"By the mean scores of {faces}, these images resemble most the camera images that the bundle was "
             f"trained on, and the merged p-value of {track.p_value:.3f}, above α = {run.alpha:g}, gives no reason to "
             "doubt that the bundle knows their kind.",
             p_value,
@@ -41,14 +41,14 @@ def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> lis
         ]
     if track.p_value > run.alpha:
         return [
-            f"By the mean scores of {faces}, these pictures resemble most those made by {track.nearest}, but they are "
+            f"By the mean scores of {faces}, these images resemble most those made by {track.nearest}, but they are "
             f"not unlike enough to the bundle's camera originals for an accusation: the merged p-value among these, "
             f"{track.real_p_value:.3f}, is too high.",
             p_value,
             "It says neither that the face was generated nor that it is real.",
         ]
     return [
-        f"Over {faces}, these pictures are unlike everything that the bundle knows: the merged p-value of "
+        f"Over {faces}, these images are unlike everything that the bundle knows: the merged p-value of "
         f"{track.p_value:.3f} is at most α = {run.alpha:g}. The nearest class would have been {track.nearest}.",
         p_value,
         "It says neither that the face was generated nor that it is real. It may come from a generator that the bundle "
@@ -58,11 +58,11 @@ def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> lis
 
 def p_value_words(track: TrackVerdict, run: RunRecord, group: str | None) -> str:
     """How the p-value is to be read."""
-    among = "of the calibration pictures" if group in (None, "overall") else f"of the calibration pictures of {group}"
+    among = "of the calibration images" if group in (None, "overall") else f"of the calibration images of {group}"
     return (
         f"A face's p-value is the share {among} that are at least as unusual as it. Neighbouring frames resemble each "
         f"other, so those of a track are merged by a rule that holds whatever their dependence: twice their mean, at "
-        f"most 1, here {track.p_value:.3f}. Pictures of a kind that the bundle knows fall to α = {run.alpha:g} or "
+        f"most 1, here {track.p_value:.3f}. Images of a kind that the bundle knows fall to α = {run.alpha:g} or "
         f"below, and are called unknown, in at most {100 * run.alpha:g} % of cases on average."
     )
 

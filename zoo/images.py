@@ -1,4 +1,4 @@
-"""Makes the pictures of each generator from the same crops and latents."""
+"""Makes the images of each generator from the same crops and latents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.autoencoder import Autoencoder, to_pixels
 from zoo.crops import SIZE, crops_of, random_of
 from zoo.decoders import load_decoder
 from zoo.denoiser import LatentDenoiser
-from zoo.files import write_picture
+from zoo.files import write_image
 from zoo.generators import DecoderOf, Denoised, Gan, Generator, Original
 from zoo.inputs import SYNTHETIC
 from zoo.networks import decoder_path, denoiser_path
@@ -26,7 +26,7 @@ from zoo.settings import ZooSettings
 from zoo.sources import Source
 from zoo.steps import Measured
 
-SMALLEST_CROP = 0.5  # of a source's short side: most of a face stays in the picture
+SMALLEST_CROP = 0.5  # of a source's short side: most of a face stays in the image
 SMALLEST_NEGATIVE = 0.3
 CROPS, LATENTS = "source_crops.npy", "source_latents.npy"
 AT_ONCE = 8
@@ -52,7 +52,7 @@ def make_content(autoencoder: Autoencoder, sources: Sequence[Source], settings: 
     crops = crops_of([source.path for source in sources], 1, SMALLEST_CROP, settings.seed, "content")
     np.save(work / CROPS, crops)
     np.save(work / LATENTS, autoencoder.encode(crops, "latents of the content"))
-    return {"pictures": len(crops)}
+    return {"images": len(crops)}
 
 
 def load_content(sources: Sequence[Source], work: Path) -> Content:
@@ -60,7 +60,7 @@ def load_content(sources: Sequence[Source], work: Path) -> Content:
     return Content(sources, np.load(work / CROPS), np.load(work / LATENTS))
 
 
-def make_pictures(
+def make_images(
     generator: Generator,
     content: Content,
     autoencoder: Autoencoder,
@@ -69,7 +69,7 @@ def make_pictures(
     work: Path,
     folder: Path,
 ) -> Measured:
-    """Writes one generator's pictures, named after their sources; a GAN's are numbered, and as many."""
+    """Writes one generator's images, named after their sources; a GAN's are numbered, and as many."""
     pipeline = generator.pipeline
     if isinstance(pipeline, Original):
         names = [s.name for s in content.sources if (s.collection == SYNTHETIC) == pipeline.synthetic]
@@ -96,15 +96,15 @@ def for_training(content: Content, every: int) -> Content:
 
 
 def make_negatives(photographs: Sequence[Path], settings: ZooSettings, folder: Path) -> Measured:
-    """Crops of photographs as pictures of no class, stored like the others."""
+    """Crops of photographs as images of no class, stored like the others."""
     crops = crops_of(photographs, settings.negatives_per_photograph, SMALLEST_NEGATIVE, settings.seed, "negatives")
     return _write(folder, [f"{index:04d}" for index in range(len(crops))], lambda index: crops[index : index + 1])
 
 
-def _write(folder: Path, names: Sequence[str], picture: Callable[[int], UInt8Array]) -> Measured:
+def _write(folder: Path, names: Sequence[str], image: Callable[[int], UInt8Array]) -> Measured:
     for index, name in enumerate(track(names, description=folder.name)):
-        write_picture(picture(index)[0], folder / f"{name}.jpg")
-    return {"pictures": len(names)}
+        write_image(image(index)[0], folder / f"{name}.jpg")
+    return {"images": len(names)}
 
 
 def _enlarged(face: UInt8Array) -> UInt8Array:

@@ -1,4 +1,4 @@
-"""Synthetic pictures of two generators and a small latent encoder, for tests of training."""
+"""Synthetic images of two generators and a small latent encoder, for tests of training."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image
 IMAGE_SIZE = 64
 
 
-def picture(kind: str, seed: int, size: tuple[int, int] = (72, 80)) -> Image.Image:
-    """A smooth random picture with the trace of a kind: stripes along "rows" or "columns", or "none"."""
+def make_image(kind: str, seed: int, size: tuple[int, int] = (72, 80)) -> Image.Image:
+    """A smooth random image with the trace of a kind: stripes along "rows" or "columns", or "none"."""
     random = np.random.default_rng([seed, *kind.encode()])
     width, height = size
     smooth = Image.fromarray(random.integers(40, 216, size=(4, 4, 3), dtype=np.uint8)).resize(size, Image.BICUBIC)
@@ -24,10 +24,10 @@ def picture(kind: str, seed: int, size: tuple[int, int] = (72, 80)) -> Image.Ima
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def write_pictures(folder: Path, kind: str, count: int, first_seed: int = 0) -> None:
+def write_images(folder: Path, kind: str, count: int, first_seed: int = 0) -> None:
     folder.mkdir(parents=True)
     for index in range(count):
-        picture(kind, first_seed + index).save(folder / f"{index:03d}.png")
+        make_image(kind, first_seed + index).save(folder / f"{index:03d}.png")
 
 
 def write_latent_encoder(path: Path) -> Path:
