@@ -10,18 +10,17 @@ from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import EngineError, MediaError
-from protoleak.faces.base import Face, FaceDetector
+from protoleak.faces.base import BoxRecord, Face, FaceDetector
 from protoleak.faces.crops import face_crop
+from protoleak.faces.settings import FaceSettings
 from protoleak.images.decode import ImageSource, OpenedImage, open_image
 from protoleak.images.preprocess import preprocess
 from protoleak.runtime.pipeline import Screener
 from protoleak.runtime.verdict import InputRecord, Verdict
-from protoleak.video.events import BoxRecord
-from protoleak.video.settings import StreamSettings
 
 
 class FaceVerdict(Verdict, frozen=True, kw_only=True):
-    """The answer for one face in an image; its `input` is the crop's pixels.
+    """The verdict on one face in an image; its `input` is the crop's pixels.
 
     Attributes:
         image: the image that the face is in.
@@ -48,7 +47,7 @@ def screen_faces(
     screener: Screener,
     detector: FaceDetector,
     images: Iterable[ImageSource | MediaError],
-    settings: StreamSettings,
+    settings: FaceSettings,
     batch_size: int,
 ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
     """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
@@ -68,7 +67,7 @@ def screen_faces(
 
 
 def _find(
-    screener: Screener, detector: FaceDetector, image: ImageSource | MediaError, settings: StreamSettings, name: str
+    screener: Screener, detector: FaceDetector, image: ImageSource | MediaError, settings: FaceSettings, name: str
 ) -> _Found:
     if isinstance(image, MediaError):
         return _Found(None, [], [], image)
@@ -111,7 +110,7 @@ def _of_face(
         "source": opened.source,
         "notes": [*opened.notes, *outcome.notes],
         "image": InputRecord(opened.sha256, opened.hashed, opened.size, width, height),
-        "box": BoxRecord(box.left, box.top, box.width, box.height),
+        "box": BoxRecord.of(box),
         "face_score": face.score,
     }
     return FaceVerdict(**fields)

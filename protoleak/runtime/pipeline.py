@@ -30,9 +30,9 @@ from protoleak.runtime.verdict import BundleRecord, InputRecord, Verdict
 
 if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
     from protoleak.faces.base import FaceDetector
+    from protoleak.faces.settings import FaceFinder
     from protoleak.video.events import Event
     from protoleak.video.frames import FrameSource
-    from protoleak.video.settings import FaceFinder
     from protoleak.video.sink import Sink
 
 LATENT_ENCODER_OUTPUTS = ("z0",)

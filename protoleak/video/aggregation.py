@@ -8,13 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from protoleak.arrays import UInt8Array
+from protoleak.faces.base import BoxRecord
 from protoleak.runtime.pipeline import Screener
 from protoleak.runtime.verdict import Verdict
-from protoleak.video.counters import Counters
-from protoleak.video.events import BoxRecord, Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
+from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.messages import Answered, Failed, Over, Shown
 from protoleak.video.sink import Sink, StatusSink, TrackedFace
+from protoleak.video.statistics import Counters
 from protoleak.video.tracking.evidence import Evidence
 
 STATUS_SECONDS = 0.2  # between two looks at the numbers: more often nobody can read them
@@ -129,13 +130,12 @@ class Ledger:
         record.evidence.add(outcome)
         latency = time.monotonic() - due.frame.captured
         self._counters.answered(latency)
-        box = due.face.box
         return FaceEvent(
             source=self._info.name,
             frame=due.frame.index,
             timestamp=due.frame.timestamp,
             track=due.track,
-            box=BoxRecord(box.left, box.top, box.width, box.height),
+            box=BoxRecord.of(due.face.box),
             face_score=due.face.score,
             sharpness=due.sharpness,
             verdict=outcome,

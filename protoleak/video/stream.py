@@ -24,13 +24,13 @@ from protoleak.faces.open import open_detector
 from protoleak.runtime.pipeline import Screener
 from protoleak.video.aggregation import Ledger
 from protoleak.video.attribution import attribute_in_order, attribute_newest
-from protoleak.video.counters import Counters
 from protoleak.video.events import Event
 from protoleak.video.frames import Frame, FrameSource, Gap
 from protoleak.video.messages import Broken, End, Failed, Over, Read, Seen, Shown, Told
 from protoleak.video.queues import Channel, Stopped
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import Sink
+from protoleak.video.statistics import Counters
 from protoleak.video.tracking.stage import Looker
 from protoleak.video.waiting import WaitingFaces
 

@@ -180,7 +180,7 @@ def test_ctrl_c_finishes_what_is_written_and_prints_the_summary(video: Path, tin
     out = tmp_path / "out"
     # Looking at a frame takes long here, so that the interruption comes in the middle.
     given = ("--bundle", tiny_bundle, "--out", out)
-    slowed = "import runpy, sys, time; from protoleak.faces.whole import WholeFrame as W; find = W.__call__; "
+    slowed = "import runpy, sys, time; from protoleak.faces.open import WholeFrame as W; find = W.__call__; "
     slowed += "W.__call__ = lambda self, image: (time.sleep(0.2), find(self, image))[1]; "
     slowed += "sys.argv = sys.argv[1:]; runpy.run_module('protoleak', run_name='__main__')"
     process = subprocess.Popen(

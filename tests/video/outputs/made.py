@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from protoleak.faces.base import Box
+from protoleak.faces.base import Box, BoxRecord
 from protoleak.runtime.engines.base import EngineDescription
 from protoleak.runtime.verdict import (
     BundleRecord,
@@ -18,7 +18,7 @@ from protoleak.runtime.verdict import (
     Verdict,
     Why,
 )
-from protoleak.video.events import BoxRecord, FaceEvent, TrackEvent, TrackLabel, TrackVerdict
+from protoleak.video.events import FaceEvent, TrackEvent, TrackLabel, TrackVerdict
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.run_record import RealFacesAccused, RunRecord
 from protoleak.video.sink import TrackedFace
@@ -56,7 +56,7 @@ def track_verdict(
     verdict: TrackLabel = "known", evidence: int = 3, p_value: float = 0.4, real_p_value: float = 0.02
 ) -> TrackVerdict:
     return TrackVerdict(
-        verdict=verdict,
+        label=verdict,
         generator="dawn" if verdict == "known" else None,
         nearest={"real": "camera"}.get(verdict, "dawn"),
         p_value=p_value,
@@ -78,7 +78,7 @@ def face(
     of_track = of_track or track_verdict(answer)
     verdict = Verdict(
         source=None,
-        verdict=answer,
+        label=answer,
         generator="dawn" if answer == "known" else None,
         nearest=of_track.nearest or "dawn",
         p_value=0.02 if answer == "unknown" else 0.35,

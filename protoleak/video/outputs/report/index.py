@@ -12,9 +12,8 @@ from protoleak.files import write_whole
 from protoleak.reports.page import page
 from protoleak.video.events import Event, FailureEvent
 from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.report.page import READING, count_words
+from protoleak.video.outputs.report.page import READING, STYLE, count_words
 from protoleak.video.outputs.report.report import Report
-from protoleak.video.outputs.report.style import STYLE
 from protoleak.video.outputs.report.track import time_words
 from protoleak.video.outputs.report.wording import accusations
 from protoleak.video.outputs.run_record import RunRecord
