@@ -53,17 +53,17 @@ def screen_faces(
     """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
 
     Args:
-        images: as in `Screener.each`; an error in its place is handed on.
+        images: as in `Screener.each`; an error in its place is passed on.
         settings: margin; the limits, for what is said where no face was found.
         batch_size: faces that go through the engines together; they may be of several images.
     """
-    waiting: list[_Found] = []
+    pending: list[_Found] = []
     for index, image in enumerate(images):
-        waiting.append(_find(screener, detector, image, settings, f"image {index}"))
-        if sum(len(found.crops) for found in waiting) >= batch_size or waiting[-1].error is not None:
-            yield from _judged(screener, waiting, batch_size)
-            waiting = []
-    yield from _judged(screener, waiting, batch_size)
+        pending.append(_find(screener, detector, image, settings, f"image {index}"))
+        if sum(len(found.crops) for found in pending) >= batch_size or pending[-1].error is not None:
+            yield from _judged(screener, pending, batch_size)
+            pending = []
+    yield from _judged(screener, pending, batch_size)
 
 
 def _find(
@@ -87,11 +87,11 @@ def _find(
 
 
 def _judged(
-    screener: Screener, waiting: Sequence[_Found], batch_size: int
+    screener: Screener, pending: Sequence[_Found], batch_size: int
 ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
-    crops = [crop for found in waiting for crop in found.crops]
+    crops = [crop for found in pending for crop in found.crops]
     outcomes = iter(screener.each(crops, batch_size))
-    for found in waiting:
+    for found in pending:
         if found.error is not None:
             yield [found.error]
         elif found.opened is not None:

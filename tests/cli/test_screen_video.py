@@ -166,7 +166,7 @@ def test_options_that_cannot_be_honoured_are_one_line(
     assert len(error.strip().splitlines()) == 1
 
 
-def test_options_of_moving_images_are_refused_for_images(
+def test_options_of_videos_are_refused_for_images(
     tiny_bundle: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from PIL import Image

@@ -1,4 +1,4 @@
-"""annotated.mp4: the source with its faces, their answers, and a bar of what was said when."""
+"""annotated.mp4: the source with its faces, their verdicts, and a bar of the verdicts over time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ USUAL_RATE = 25  # of a source that says nothing and shows one image only
 
 
 class AnnotatedVideo:
-    """The sink that writes it: every frame that it is given, at that frame's own time.
+    """The sink that writes annotated.mp4: every frame that it is given, at that frame's own time.
 
     Args:
         path: made with the first frame, so that a source without one leaves no file.
-        note: told, in one line, what differs from the source.
+        note: called with one line on what differs from the source.
 
     Attributes:
         path: as given.

@@ -1,4 +1,4 @@
-"""Still images and moving ones are told apart by name, and by content where the name doesn't say."""
+"""Images and videos are distinguished by name, and by content where the name doesn't say."""
 
 from __future__ import annotations
 
