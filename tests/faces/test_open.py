@@ -44,6 +44,10 @@ def test_auto_takes_the_named_model_before_that_of_the_bundle(bundle_with_detect
     assert named.description == f"YuNet, {yunet_file}, SHA-256 {digest}…"
 
 
+def test_the_default_bundle_has_a_detector() -> None:
+    assert open_detector(FaceSettings(), Bundle.load()).description.startswith("YuNet, the model in the bundle default")
+
+
 def test_model_of_a_zipped_bundle_finds_faces(bundle_with_detector: Bundle, clip_frames: list[np.ndarray]) -> None:
     assert open_detector(FaceSettings(), bundle_with_detector)(clip_frames[0])
 

@@ -1,6 +1,6 @@
 """The folder of a run's outputs, and everything that is written into it.
 
-    with output_folder("out", screener, annotate=True) as folder:
+    with open_output_folder("out", screener, annotate=True) as folder:
         for event in screener.stream("clip.mp4", sinks=[folder]):
             ...
 
@@ -53,7 +53,7 @@ LONGEST_NAME = 40  # of a source in a folder's name
 
 
 class OutputFolder:
-    """The sink that writes the whole folder. Made by `output_folder` or `open_outputs`; a context manager.
+    """The sink that writes the whole folder. Made by `open_output_folder` or `open_outputs`; a context manager.
 
     One source after the other: `start` … `finish`, `start` … `finish`. Of a source that could not be opened,
     `source_failed` makes a record. The records are written first, so that what was decided is on disk whatever becomes
@@ -169,7 +169,7 @@ def open_outputs(
     return OutputFolder(folder, run, annotate=annotate, several=several)
 
 
-def output_folder(
+def open_output_folder(
     folder: str | os.PathLike[str],
     pipeline: ImagePipeline,
     settings: StreamSettings | None = None,
