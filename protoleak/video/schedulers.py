@@ -37,7 +37,7 @@ Batch: TypeAlias = list[SampledFace | Attributed]
 
 
 class Scheduler(ABC):
-    """What stands between the stages of one source. All its waiting methods raise `queues.Stopped` after `stop`.
+    """What stands between the stages of one source. All its blocking methods raise `queues.Stopped` after `stop`.
 
     Attributes:
         attributed: to the aggregation. It is bounded: a slow sink holds up the attribution.

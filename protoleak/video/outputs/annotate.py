@@ -26,15 +26,15 @@ class AnnotatedVideo:
 
     Args:
         path: made with the first frame, so that a source without one leaves no file.
-        note: called with one line on what differs from the source.
+        note: called with one line on what differs from the source; None where nobody wants to know.
 
     Attributes:
         path: as given.
     """
 
-    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, note: Callable[[str], None] | None = None) -> None:
         self.path = path
-        self._note = note
+        self._note = note or (lambda _: None)
         self._info: SourceInfo | None = None
         self._writer: VideoWriter | None = None
         self._timeline = Timeline(None)
