@@ -10,7 +10,7 @@ import pytest
 from protoleak.errors import MissingExtra, ProtoleakError
 from protoleak.runtime.pipeline import Screener
 from protoleak.video.events import FaceEvent, FailureEvent
-from protoleak.video.outputs.folder import open_outputs, open_output_folder
+from protoleak.video.outputs.folder import open_output_folder, open_outputs
 from protoleak.video.outputs.records import TracksFile
 from protoleak.video.outputs.run_record import RealFacesAccused, run_record
 from protoleak.video.settings import StreamSettings
