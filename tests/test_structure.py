@@ -36,7 +36,6 @@ TORCH_FREE = (
     "faces",
     "files",
     "images",
-    "metrics",
     "runtime",
 )
 HEAVY = {"torch", "torchvision", "diffusers", "onnx", "onnxscript", "sklearn", "scipy", "safetensors"}
