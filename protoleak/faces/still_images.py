@@ -1,4 +1,4 @@
-"""Still images face by face: the same detector, crops and screener as for frames of a video."""
+"""Still images face by face: the same detector, crops and pipeline as for frames of a video."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from protoleak.faces.crops import face_crop
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.decode import ImageSource, OpenedImage, open_image
 from protoleak.images.preprocess import preprocess
-from protoleak.runtime.pipeline import Screener
+from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.runtime.verdict import InputRecord, Verdict
 
 
@@ -44,7 +44,7 @@ class _Found:
 
 
 def screen_faces(
-    screener: Screener,
+    pipeline: ImagePipeline,
     detector: FaceDetector,
     images: Iterable[ImageSource | MediaError],
     settings: FaceSettings,
@@ -53,21 +53,21 @@ def screen_faces(
     """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
 
     Args:
-        images: as in `Screener.each`; an error in its place is passed on.
+        images: as in `ImagePipeline.each`; an error in its place is passed on.
         settings: margin; the limits, for what is said where no face was found.
         batch_size: faces that go through the engines together; they may be of several images.
     """
     pending: list[_Found] = []
     for index, image in enumerate(images):
-        pending.append(_find(screener, detector, image, settings, f"image {index}"))
+        pending.append(_find(pipeline, detector, image, settings, f"image {index}"))
         if sum(len(found.crops) for found in pending) >= batch_size or pending[-1].error is not None:
-            yield from _judged(screener, pending, batch_size)
+            yield from _judged(pipeline, pending, batch_size)
             pending = []
-    yield from _judged(screener, pending, batch_size)
+    yield from _judged(pipeline, pending, batch_size)
 
 
 def _find(
-    screener: Screener, detector: FaceDetector, image: ImageSource | MediaError, settings: FaceSettings, name: str
+    pipeline: ImagePipeline, detector: FaceDetector, image: ImageSource | MediaError, settings: FaceSettings, name: str
 ) -> _Found:
     if isinstance(image, MediaError):
         return _Found(None, [], [], image)
@@ -81,16 +81,16 @@ def _find(
         notes = f"; {'; '.join(opened.notes)}" if opened.notes else ""
         limits = f"of {settings.minimum_face} pixels or more (--minimum-face, --face-score)"
         return _Found(None, [], [], MediaError(f"{opened.name}: no face {limits} was found{notes}"))
-    size = screener.bundle.manifest.preprocessing.image_size
+    size = pipeline.bundle.manifest.preprocessing.image_size
     crops = [preprocess(Image.fromarray(face_crop(pixels, face.box, settings.margin)), size) for face in faces]
     return _Found(opened, faces, crops)
 
 
 def _judged(
-    screener: Screener, pending: Sequence[_Found], batch_size: int
+    pipeline: ImagePipeline, pending: Sequence[_Found], batch_size: int
 ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
     crops = [crop for found in pending for crop in found.crops]
-    outcomes = iter(screener.each(crops, batch_size))
+    outcomes = iter(pipeline.each(crops, batch_size))
     for found in pending:
         if found.error is not None:
             yield [found.error]

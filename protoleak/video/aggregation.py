@@ -19,7 +19,7 @@ from protoleak.video.statistics import Counters
 from protoleak.video.tracking.evidence import Evidence
 
 if TYPE_CHECKING:
-    from protoleak.runtime.pipeline import Screener as ImagePipeline
+    from protoleak.runtime.pipeline import ImagePipeline
 
 STATUS_SECONDS = 0.2  # between two displays of the numbers: more often nobody can read them
 

@@ -13,7 +13,7 @@ from protoleak.runtime.verdict import Verdict
 from protoleak.video.messages import Attributed, AttributedFace, SampledFace
 
 if TYPE_CHECKING:
-    from protoleak.runtime.pipeline import Screener as ImagePipeline
+    from protoleak.runtime.pipeline import ImagePipeline
 
 Outcome: TypeAlias = Verdict | MediaError | EngineError
 

@@ -31,7 +31,7 @@ from protoleak.video.statistics import Counters
 from protoleak.video.tracking.stage import TrackingStage
 
 if TYPE_CHECKING:
-    from protoleak.runtime.pipeline import Screener as ImagePipeline
+    from protoleak.runtime.pipeline import ImagePipeline
 
 POLL_SECONDS = 0.1  # how often the caller's thread wakes while nothing comes: for Ctrl-C, status and max_seconds
 JOIN_SECONDS = 10.0  # for a thread to end; an engine's longest run, or a camera driver that doesn't let go

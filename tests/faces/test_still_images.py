@@ -15,7 +15,7 @@ from protoleak.faces.crops import face_crop
 from protoleak.faces.settings import FaceSettings
 from protoleak.faces.still_images import FaceVerdict, screen_faces
 from protoleak.images.preprocess import preprocess
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 from tests.tiny_bundle import make_image
 
 SETTINGS = FaceSettings(margin=0.1)

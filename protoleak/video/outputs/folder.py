@@ -46,7 +46,7 @@ from protoleak.video.sink import Sink, TrackedFace
 from protoleak.video.statistics import Statistics
 
 if TYPE_CHECKING:
-    from protoleak.runtime.pipeline import Screener as ImagePipeline
+    from protoleak.runtime.pipeline import ImagePipeline
 
 ANNOTATED, REPORT, SOURCES = "annotated.mp4", "report.html", "sources"
 LONGEST_NAME = 40  # of a source in a folder's name

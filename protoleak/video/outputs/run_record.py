@@ -13,7 +13,7 @@ from protoleak.runtime.verdict import BundleRecord
 from protoleak.video.settings import StreamSettings
 
 if TYPE_CHECKING:
-    from protoleak.runtime.pipeline import Screener as ImagePipeline
+    from protoleak.runtime.pipeline import ImagePipeline
 
 LIBRARIES = ("protoleak", "numpy", "opencv-python-headless", "pillow", "av")
 
