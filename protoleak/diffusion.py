@@ -9,6 +9,7 @@ sees z_t / (σ_t + 1e-12).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,10 +46,16 @@ class NoiseSchedule:
         alpha_bar = np.cumprod(np.float32(1.0) - betas, dtype=np.float64).astype(np.float32)[list(timesteps)]
         return np.sqrt(alpha_bar.astype(np.float64)), np.sqrt((np.float32(1.0) - alpha_bar).astype(np.float64))
 
-    def coefficients(self, timesteps: tuple[int, ...]) -> tuple[Float32Array, Float32Array]:
-        """The factors of z0 and of ε in z_t / (σ_t + 1e-12): two float32 arrays of shape [T]."""
+    def coefficients(
+        self, timesteps: tuple[int, ...], amplitudes: Sequence[float] | None = None
+    ) -> tuple[Float32Array, Float32Array]:
+        """The factors of z0 and of ε in a_t · z_t / (σ_t + 1e-12): two float32 arrays of shape [T].
+
+        Args:
+            amplitudes: a_t of each timestep; None for 1, as published.
+        """
         alpha, sigma = self.alphas_sigmas(timesteps)
-        scale = 1.0 / (sigma + SIGMA_EPSILON)
+        scale = (1.0 if amplitudes is None else np.asarray(amplitudes, dtype=np.float64)) / (sigma + SIGMA_EPSILON)
         return (alpha * scale).astype(np.float32), (sigma * scale).astype(np.float32)
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
+from protoleak.arrays import Float32Array
 from protoleak.diffusion import NoiseSchedule
 from protoleak.errors import BundleError
+from protoleak.images.framing import FACE_MARGIN, Framing, Look
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -31,10 +33,17 @@ class LowFrequency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     components: int
 
 
-class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """RGB, short side to `image_size` (Pillow bilinear), centre crop; no EXIF rotation."""
+class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How an image becomes the network's input; see `images.framing`. Images are turned upright as EXIF says where a
+    look depends on the face, and left as they are for the look `image` alone, as published."""
 
     image_size: int = 256
+    looks: tuple[Look, ...] = ("image",)
+    face_margin: float = FACE_MARGIN
+
+    @property
+    def framing(self) -> Framing:
+        return Framing(self.looks, self.image_size, self.face_margin)
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,11 +93,21 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     files: dict[str, FileRecord]
     speeds: dict[str, dict[str, float]] | None = None  # engine → variant → ms per image, where it was exported
     alpha: float = 0.05  # significance level that the bundle was measured at, and is used with unless another is given
+    amplitudes: list[float] | None = None  # factor on the network's input at each timestep; None for 1, as published
     face_detector: str | None = None  # kind of the model in face_detector.onnx; "yunet" is the only one
 
     @property
     def noise_schedule(self) -> NoiseSchedule:
         return NoiseSchedule(self.schedule.beta_start, self.schedule.beta_end, self.schedule.steps)
+
+    @property
+    def positions(self) -> list[tuple[Look, int]]:
+        """Look and timestep of each of the L·T inputs that the network's attention runs over, in their order."""
+        return [(look, timestep) for look in self.preprocessing.looks for timestep in self.timesteps]
+
+    def coefficients(self) -> tuple[Float32Array, Float32Array]:
+        """The factors of z0 and of ε in the network's input, amplitudes included: two float32 arrays of shape [T]."""
+        return self.noise_schedule.coefficients(tuple(self.timesteps), self.amplitudes)
 
 
 def parse_manifest(raw: bytes, location: Path) -> Manifest:
@@ -138,6 +157,19 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
         ),
         (manifest.schedule.kind == "linear", f"schedule {manifest.schedule.kind!r}: only 'linear' is known"),
         (bool(schedule_fits), f"timesteps {manifest.timesteps} do not fit the schedule"),
+        (
+            manifest.amplitudes is None
+            or (
+                len(manifest.amplitudes) == len(manifest.timesteps)
+                and all(0 < one < 1e6 for one in manifest.amplitudes)
+            ),
+            f"amplitudes {manifest.amplitudes} for {len(manifest.timesteps)} timesteps",
+        ),
+        (
+            0 < len(manifest.preprocessing.looks) == len(set(manifest.preprocessing.looks)),
+            f"looks {list(manifest.preprocessing.looks)}: at least one, each once",
+        ),
+        (0 <= manifest.preprocessing.face_margin <= 4, f"face margin {manifest.preprocessing.face_margin}"),
         (min(manifest.latent_shape) > 0, f"latent shape {manifest.latent_shape}"),
         (16 <= manifest.preprocessing.image_size <= 4096, f"image size {manifest.preprocessing.image_size}"),
         (

@@ -10,29 +10,11 @@ import msgspec
 import numpy as np
 
 from protoleak.arrays import UInt8Array
+from protoleak.images.framing import Box
 
 # Faces of the default minimum size, 48 pixels, are 24 pixels high here when the frame is 1280 wide: YuNet still finds
 # them all (tests/faces/test_yunet.py), for a quarter of the pixels.
 DETECTION_SIDE = 640
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle in pixels of the frame; it may reach over the border.
-
-    Attributes:
-        left, top: of its first pixel.
-        width, height: > 0.
-    """
-
-    left: float
-    top: float
-    width: float
-    height: float
-
-    @property
-    def area(self) -> float:
-        return self.width * self.height
 
 
 class BoxRecord(msgspec.Struct, frozen=True):

@@ -1,13 +1,15 @@
-"""From a box in a frame to the square image that is attributed."""
+"""From a box in an image or frame to what is attributed."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+from PIL import Image
 
 from protoleak.arrays import UInt8Array
-from protoleak.faces.base import Box
+from protoleak.images.content import lacking
+from protoleak.images.framing import Box, Framing, mirrored
+from protoleak.runtime.pipeline import FramedFace
 
 
 def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
@@ -29,8 +31,26 @@ def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
     if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
         crop: UInt8Array = image[top : top + side, left : left + side].copy()
     else:
-        crop = image[_mirrored(top, side, height)[:, None], _mirrored(left, side, width)]
+        crop = image[mirrored(top, side, height)[:, None], mirrored(left, side, width)]
     return crop
+
+
+def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) -> FramedFace:
+    """A face in all looks of a bundle, as the pipeline takes it.
+
+    Args:
+        image: uint8 [H, W, 3] RGB, upright.
+        face: its box, without margin.
+        margin: of the crop that stands for the whole image where the bundle knows the look `image` alone, as
+            `face_crop` takes it; a bundle that looks at faces has a margin of its own.
+    """
+    if framing.needs_face:
+        whole = Image.fromarray(image)
+        shown, side = framing.frame(whole, face), round(max(face.width, face.height))
+    else:
+        crop = Image.fromarray(face_crop(image, face, margin))
+        shown, side = framing.frame(crop, None), crop.width
+    return FramedFace(shown, lacking(shown, side))
 
 
 def crop_square(box: Box, margin: float) -> tuple[int, int, int]:
@@ -52,9 +72,3 @@ def sharpness(crop: UInt8Array, size: int) -> float:
     smaller = size < grey.shape[0]
     resized = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     return float(cv2.Laplacian(resized, cv2.CV_32F).var(dtype=np.float64))
-
-
-def _mirrored(start: int, count: int, length: int) -> npt.NDArray[np.intp]:
-    """The pixel for each of `count` positions from `start` on an axis whose border pixels are repeated once."""
-    positions = np.arange(start, start + count) % (2 * length)
-    return np.where(positions < length, positions, 2 * length - 1 - positions)

@@ -9,7 +9,8 @@ import cv2
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import ProtoleakError
-from protoleak.faces.base import DETECTION_SIDE, Box, Face, reduced
+from protoleak.faces.base import DETECTION_SIDE, Face, reduced
+from protoleak.images.framing import Box
 
 CASCADE = "haarcascade_frontalface_default.xml"
 SCALE_STEP = 1.1

@@ -7,10 +7,11 @@ import cv2
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.errors import ProtoleakError
-from protoleak.faces.base import Box, Face, FaceDetector
+from protoleak.faces.base import Face, FaceDetector
 from protoleak.faces.haar import HaarDetector, cascade_file
 from protoleak.faces.settings import FaceSettings
 from protoleak.faces.yunet import YuNetDetector, read_yunet
+from protoleak.images.framing import Box
 
 
 class WholeFrame:

@@ -6,21 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-from protoleak.arrays import UInt8Array
 from protoleak.errors import EngineError, MediaError
 from protoleak.faces.base import BoxRecord, Face, FaceDetector
-from protoleak.faces.crops import face_crop
+from protoleak.faces.crops import frame_face
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.decode import ImageSource, OpenedImage, open_image
-from protoleak.images.preprocess import preprocess
-from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import InputRecord, Verdict
 
 
 class FaceVerdict(Verdict, frozen=True, kw_only=True):
-    """The verdict on one face in an image; its `input` is the crop's pixels.
+    """The verdict on one face in an image; its `input` is the pixels of the face's looks.
 
     Attributes:
         image: the image that the face is in.
@@ -39,7 +36,7 @@ class _Found:
 
     opened: OpenedImage | None
     faces: list[Face]
-    crops: list[UInt8Array]
+    framed: list[FramedFace]
     error: MediaError | None = None
 
 
@@ -54,13 +51,13 @@ def screen_faces(
 
     Args:
         images: as in `ImagePipeline.each`; an error in its place is passed on.
-        settings: margin; the limits, for what is said where no face was found.
+        settings: margin, for a bundle that knows no faces; the limits, for what is said where no face was found.
         batch_size: faces that go through the engines together; they may be of several images.
     """
     pending: list[_Found] = []
     for index, image in enumerate(images):
         pending.append(_find(pipeline, detector, image, settings, f"image {index}"))
-        if sum(len(found.crops) for found in pending) >= batch_size or pending[-1].error is not None:
+        if sum(len(found.framed) for found in pending) >= batch_size or pending[-1].error is not None:
             yield from _judged(pipeline, pending, batch_size)
             pending = []
     yield from _judged(pipeline, pending, batch_size)
@@ -72,7 +69,7 @@ def _find(
     if isinstance(image, MediaError):
         return _Found(None, [], [], image)
     try:
-        opened = open_image(image, name)
+        opened = open_image(image, name, upright=True)
         pixels = np.asarray(opened.image)
         faces = detector(pixels)
     except MediaError as error:
@@ -81,16 +78,15 @@ def _find(
         notes = f"; {'; '.join(opened.notes)}" if opened.notes else ""
         limits = f"of {settings.minimum_face} pixels or more (--minimum-face, --face-score)"
         return _Found(None, [], [], MediaError(f"{opened.name}: no face {limits} was found{notes}"))
-    size = pipeline.bundle.manifest.preprocessing.image_size
-    crops = [preprocess(Image.fromarray(face_crop(pixels, face.box, settings.margin)), size) for face in faces]
-    return _Found(opened, faces, crops)
+    framed = [frame_face(pipeline.framing, pixels, face.box, settings.margin) for face in faces]
+    return _Found(opened, faces, framed)
 
 
 def _judged(
     pipeline: ImagePipeline, pending: Sequence[_Found], batch_size: int
 ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
-    crops = [crop for found in pending for crop in found.crops]
-    outcomes = iter(pipeline.each(crops, batch_size))
+    framed = [face for found in pending for face in found.framed]
+    outcomes = iter(pipeline.each(framed, batch_size))
     for found in pending:
         if found.error is not None:
             yield [found.error]

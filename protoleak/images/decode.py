@@ -47,6 +47,15 @@ SIGNATURES = (
 DECLARED_SIZE = {"PNG": (">II", 16), "GIF": ("<HH", 6), "BMP": ("<ii", 18)}
 SIXTEEN_BIT_LAYOUT = re.compile(r"^(I|L|LA|RGB|RGBA|RGBX|RGBa);16")
 ORIENTATION_TAG = 0x0112
+TURNS = {  # EXIF orientation → what makes the image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -72,12 +81,13 @@ class OpenedImage:
     notes: tuple[str, ...]
 
 
-def open_image(source: ImageSource, name: str | None = None) -> OpenedImage:
+def open_image(source: ImageSource, name: str | None = None, *, upright: bool = False) -> OpenedImage:
     """Decodes an image to RGB.
 
     Args:
         source: a path; an encoded image as bytes; a Pillow image; or uint8 [H, W, 3] in RGB order.
         name: what error messages call an image that is not a file.
+        upright: turn it as its EXIF orientation says; otherwise a note says that there is one.
 
     Raises:
         MediaError: it cannot be read, is no image, is smaller than 32 pixels on its short side, or has more than 100
@@ -87,12 +97,12 @@ def open_image(source: ImageSource, name: str | None = None) -> OpenedImage:
         path = os.fspath(source)
         shown = printable(path)
         data = _read_file(path, shown)
-        return _from_encoded(data, shown, shown)
+        return _from_encoded(data, shown, shown, upright)
     if isinstance(source, (bytes, bytearray)):
-        return _from_encoded(bytes(source), name or "image in memory", None)
+        return _from_encoded(bytes(source), name or "image in memory", None, upright)
     if isinstance(source, Image.Image):
         shown = name or "Pillow image"
-        image, notes = _decoded(source, shown)
+        image, notes = _decoded(source, shown, upright)
         return _from_pixels(image, shown, notes)
     if isinstance(source, np.ndarray):
         shown = name or "array"
@@ -128,10 +138,10 @@ def _read_file(path: str, shown: str) -> bytes:
         raise MediaError(f"{shown}: not a file name: {error}") from error
 
 
-def _from_encoded(data: bytes, shown: str, source: str | None) -> OpenedImage:
+def _from_encoded(data: bytes, shown: str, source: str | None, upright: bool) -> OpenedImage:
     if not data:
         raise MediaError(f"{shown}: empty, 0 bytes")
-    image, notes = _decoded(_opened(data, shown), shown)
+    image, notes = _decoded(_opened(data, shown), shown, upright)
     return OpenedImage(shown, source, image, hashlib.sha256(data).hexdigest(), "file", len(data), notes)
 
 
@@ -170,8 +180,8 @@ def _formats() -> list[str]:
     return [name for name in FORMATS if name != "AVIF" or has_avif]
 
 
-def _decoded(image: Image.Image, shown: str) -> tuple[Image.Image, tuple[str, ...]]:
-    """The first frame as RGB, and the notes."""
+def _decoded(image: Image.Image, shown: str, upright: bool) -> tuple[Image.Image, tuple[str, ...]]:
+    """The first frame as RGB, turned upright where that is asked for, and the notes."""
     _check_size(*image.size, shown)
     sixteen_bit = _is_sixteen_bit(image)
     try:
@@ -181,7 +191,10 @@ def _decoded(image: Image.Image, shown: str) -> tuple[Image.Image, tuple[str, ..
         if frames > 1:
             notes.insert(0, f"the first of {frames} frames is used")
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
-        if orientation not in (0, 1):
+        if orientation in TURNS and upright:
+            rgb = rgb.transpose(TURNS[orientation])
+            notes.append(f"turned upright as EXIF orientation {orientation} says")
+        elif orientation not in (0, 1):
             notes.append(f"EXIF orientation {orientation} is present and not applied")
     except MediaError:
         raise

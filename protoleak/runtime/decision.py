@@ -60,12 +60,13 @@ class DecisionRule:
         if self._real_margins is not None:
             self.accusation_level = conformal.accusation_level(len(self._real_margins), alpha)
 
-    def decide(self, class_score: Array, log_density: float) -> Decision:
+    def decide(self, class_score: Array, log_density: float, *, judged: bool = True) -> Decision:
         """What is said of one image.
 
         Args:
             class_score: float [K], the higher the better.
             log_density: in nats.
+            judged: False for an image that lacks what a verdict could rest on: it is unknown, whatever its numbers.
         """
         best = int(np.argmax(class_score))
         nearest = self._generators[best]
@@ -75,7 +76,9 @@ class DecisionRule:
         if self._real is not None and self._real_margins is not None:
             margin = float(conformal.real_margin(class_score, self._real))
             real_p_value = conformal.p_value(self._real_margins, margin)
-        label = label_of(p_value, real_p_value, best == self._real, self.alpha, self.accusation_level)
+        label: Label = "unknown"
+        if judged:
+            label = label_of(p_value, real_p_value, best == self._real, self.alpha, self.accusation_level)
         return Decision(
             label=label,
             generator=nearest if label == "known" else None,
@@ -138,7 +141,7 @@ def explain(
         prototypes: float32 [K, M, D].
         nearest: the best class.
         embedding, gate: float [D].
-        timestep_weight: float [T].
+        timestep_weight: float [L·T].
         prototype_distance: float [K, M].
     """
     best = manifest.generators.index(nearest)
@@ -150,12 +153,12 @@ def explain(
     h, g = embedding.astype(np.float64), gate.astype(np.float64)
     contribution = g * ((h - prototypes[rival]) ** 2 - (h - prototypes[own]) ** 2)
     order = np.argsort(-contribution, kind="stable")
+    weights = timestep_weight.astype(np.float64).reshape(len(manifest.preprocessing.looks), -1)
     return Why(
         nearest_prototype=_prototype(manifest, own, prototype_distance),
         runner_up=_prototype(manifest, rival, prototype_distance),
-        timestep_weights={
-            timestep: float(weight) for timestep, weight in zip(manifest.timesteps, timestep_weight, strict=True)
-        },
+        timestep_weights=dict(zip(manifest.timesteps, weights.sum(axis=0).tolist(), strict=True)),
+        look_weights=dict(zip(manifest.preprocessing.looks, weights.sum(axis=1).tolist(), strict=True)),
         features_for=[Feature(int(j), float(contribution[j])) for j in order[:FEATURES_SHOWN] if contribution[j] > 0],
         features_against=[
             Feature(int(j), float(contribution[j])) for j in order[::-1][:FEATURES_SHOWN] if contribution[j] < 0

@@ -28,7 +28,7 @@ class Noising:
     @classmethod
     def of(cls, manifest: Manifest, noise_bank: Float32Array) -> Noising:
         """Takes the noise bank float32 [T, C, h, w] that belongs to the manifest."""
-        latent_factor, noise_factor = manifest.noise_schedule.coefficients(tuple(manifest.timesteps))
+        latent_factor, noise_factor = manifest.coefficients()
         noise, projections = noise_bank, None
         if manifest.low_frequency is not None:
             components = manifest.low_frequency.components

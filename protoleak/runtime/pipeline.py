@@ -19,8 +19,8 @@ from protoleak.arrays import Array, UInt8Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
 from protoleak.errors import EngineError, MediaError, ProtoleakError
+from protoleak.images.content import lacking
 from protoleak.images.decode import ImageSource, OpenedImage, open_image
-from protoleak.images.preprocess import preprocess
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.decision import DecisionRule, explain
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
@@ -30,8 +30,21 @@ from protoleak.runtime.verdict import BundleRecord, InputRecord, Verdict
 DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
 DEFAULT_BATCH_SIZE = 8
 
-AnyImage: TypeAlias = "ImageSource | GpuArray | ImageOnGpu"
+AnyImage: TypeAlias = "ImageSource | FramedFace | GpuArray | ImageOnGpu"
 Pipeline = TypeVar("Pipeline", bound="ImagePipeline")
+
+
+@dataclass(frozen=True)
+class FramedFace:
+    """A face that is framed already, as `Framing.frame` does it.
+
+    Attributes:
+        pixels: uint8 [L, S, S, 3] in RGB order: the looks of the bundle, in its order.
+        lacking: why it holds too little to judge, see `images.content`; None where there is enough.
+    """
+
+    pixels: UInt8Array
+    lacking: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,7 @@ class _Prepared:
     record: InputRecord
     notes: tuple[str, ...]
     pixels: UInt8Array | DeviceArray
+    lacking: str | None
     milliseconds: dict[str, float]
 
 
@@ -53,6 +67,7 @@ class ImagePipeline:
         bundle: the checked bundle.
         variant: the name of the variant in use.
         alpha: significance level.
+        framing: how the bundle looks at a face.
     """
 
     def __init__(
@@ -83,6 +98,7 @@ class ImagePipeline:
             options=options,
             threads=threads,
         )
+        self.framing = manifest.preprocessing.framing
         self._bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name)
 
     def __enter__(self: Pipeline) -> Pipeline:
@@ -162,7 +178,7 @@ class ImagePipeline:
                 return list(self._executor.take("images", images))  # type: ignore[arg-type]  # on_gpu says that it is one
             except MediaError as error:
                 return [error]
-        if isinstance(images, (str, bytes, bytearray, os.PathLike, Image.Image, ImageOnGpu)):
+        if isinstance(images, (str, bytes, bytearray, os.PathLike, Image.Image, FramedFace, ImageOnGpu)):
             return [images]
         return list(images)  # type: ignore[arg-type]  # nothing else is left
 
@@ -183,19 +199,48 @@ class ImagePipeline:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _prepare(self, image: ImageSource | MediaError, index: int) -> _Prepared | MediaError:
+    def frame(self, image: Image.Image) -> FramedFace:
+        """The face that an image is judged by: here the middle of the image, whatever it shows.
+
+        Args:
+            image: Pillow image of mode RGB, upright where a look depends on the face.
+
+        Raises:
+            MediaError: there is no face to judge, in a class that looks for one.
+        """
+        pixels = self.framing.frame(image, None)
+        return FramedFace(pixels, lacking(pixels, min(image.size)))
+
+    def _prepare(self, image: ImageSource | FramedFace | MediaError, index: int) -> _Prepared | MediaError:
         if isinstance(image, MediaError):
             return image
-        started = time.perf_counter()
+        started, name = time.perf_counter(), f"image {index}"
+        if isinstance(image, FramedFace):
+            if problem := self._unlike_framing(image):
+                return MediaError(f"{name}: {problem}")
+            record = _pixels_record(image.pixels)
+            spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
+            return _Prepared(name, None, record, (), image.pixels, image.lacking, spent)
         try:
-            opened = open_image(image, name=f"image {index}")
+            opened = open_image(image, name=name, upright=self.framing.needs_face)
+            decoded = time.perf_counter()
+            framed = self.frame(opened.image)
         except MediaError as error:
             return error
-        decoded = time.perf_counter()
-        pixels = preprocess(opened.image, self.bundle.manifest.preprocessing.image_size)
         finished = time.perf_counter()
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
-        return _Prepared(opened.name, opened.source, _input_record(opened), opened.notes, pixels, spent)
+        return _Prepared(
+            opened.name, opened.source, _input_record(opened), opened.notes, framed.pixels, framed.lacking, spent
+        )
+
+    def _unlike_framing(self, face: FramedFace) -> str | None:
+        size, looks = self.framing.image_size, self.framing.looks
+        if face.pixels.dtype == np.uint8 and face.pixels.shape == (len(looks), size, size, 3):
+            return None
+        return (
+            f"framed as {face.pixels.dtype} {list(face.pixels.shape)}, and the bundle's looks {', '.join(looks)} take "
+            f"uint8 {[len(looks), size, size, 3]}"
+        )
 
     def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> _Prepared | MediaError:
         """In the thread that runs the executor, since a GPU's context belongs to a thread."""
@@ -208,12 +253,16 @@ class ImagePipeline:
             if len(taken) != 1:
                 return MediaError(f"{name}: {len(taken)} images in one array: give them one by one here")
             image = taken[0]
-        height, width = image.pixels.shape[:2]
-        record = InputRecord(
-            hashlib.sha256(image.pixels.tobytes()).hexdigest(), "pixels", image.pixels.nbytes, width, height
-        )
         spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-        return _Prepared(name, None, record, (), image.array, spent)
+        return _Prepared(
+            name,
+            None,
+            _pixels_record(image.pixels),
+            (),
+            image.array,
+            lacking(image.pixels, self.framing.image_size),
+            spent,
+        )
 
     def _judge(self, batch: list[_Prepared]) -> Iterator[Verdict | EngineError]:
         if not batch:
@@ -238,7 +287,7 @@ class ImagePipeline:
     def _verdict(self, one: _Prepared, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
         started = time.perf_counter()
         log_density = float(outputs["log_density"])
-        decision = self._rule.decide(outputs["class_score"], log_density)
+        decision = self._rule.decide(outputs["class_score"], log_density, judged=one.lacking is None)
         why = explain(
             self.bundle.manifest,
             self.bundle.prototypes,
@@ -263,7 +312,8 @@ class ImagePipeline:
             scores=decision.scores,
             probabilities=decision.probabilities,
             why=why,
-            notes=list(one.notes),
+            notes=[*one.notes, *([one.lacking] if one.lacking else [])],
+            lacking=one.lacking,
             input=one.record,
             bundle=self._bundle_record,
             engine=self.engine,
@@ -280,11 +330,11 @@ def _adjoin(before: _Prepared, after: _Prepared) -> bool:
 
 
 def _together(batch: Sequence[_Prepared]) -> UInt8Array | DeviceArray:
-    """uint8 [N, S, S, 3]; without a copy on the GPU."""
+    """uint8 [N·L, S, S, 3]; without a copy on the GPU."""
     first = batch[0].pixels
     if not isinstance(first, DeviceArray):
-        return np.stack([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
-    shape = (len(batch), *first.shape)
+        return np.concatenate([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
+    shape = (len(batch) * first.shape[0], *first.shape[1:])
     return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))
 
 
@@ -292,6 +342,13 @@ def _done(outcome: _Prepared | MediaError) -> Future[_Prepared | MediaError]:
     future: Future[_Prepared | MediaError] = Future()
     future.set_result(outcome)
     return future
+
+
+def _pixels_record(pixels: UInt8Array) -> InputRecord:
+    """Of a face that came framed: uint8 [L, S, S, 3]."""
+    return InputRecord(
+        hashlib.sha256(pixels.tobytes()).hexdigest(), "pixels", pixels.nbytes, pixels.shape[2], pixels.shape[1]
+    )
 
 
 def _input_record(opened: OpenedImage) -> InputRecord:

@@ -32,7 +32,8 @@ class Why(msgspec.Struct, frozen=True):
     Attributes:
         nearest_prototype: the nearest of the best class (the verdict's `nearest`).
         runner_up: the nearest of all other classes.
-        timestep_weights: diffusion timestep → its share in the embedding; they sum to 1.
+        timestep_weights: diffusion timestep → its share in the embedding, over all looks; they sum to 1.
+        look_weights: look → its share in the embedding, over all timesteps; they sum to 1.
         features_for: up to five features that speak most for the nearest prototype and against the runner-up.
         features_against: up to five that speak most for the runner-up; their contributions are negative.
     """
@@ -40,6 +41,7 @@ class Why(msgspec.Struct, frozen=True):
     nearest_prototype: NearestPrototype
     runner_up: NearestPrototype
     timestep_weights: dict[int, float]
+    look_weights: dict[str, float]
     features_for: list[Feature]
     features_against: list[Feature]
 
@@ -89,7 +91,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         scores: class → the head's own score, uncalibrated and not comparable between images.
         probabilities: class → calibrated softmax, only where the bundle has a fitted temperature.
         why: the reasons.
-        notes: what was converted on the way from the file to RGB.
+        notes: what was converted on the way from the file to RGB, and what the image lacks.
+        lacking: what the image lacks to be judged at all, such as content or sharpness: such an image is `unknown` at
+            any alpha, and no evidence; None where it can be judged.
         input, bundle, engine: the record that makes the verdict repeatable.
         milliseconds: stage → wall time; in a batch, the batch's time over its images.
     """
@@ -108,6 +112,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     probabilities: dict[str, float] | None
     why: Why
     notes: list[str]
+    lacking: str | None
     input: InputRecord
     bundle: BundleRecord
     engine: EngineDescription

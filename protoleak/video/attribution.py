@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from PIL import Image
-
+from protoleak.arrays import UInt8Array
 from protoleak.errors import EngineError, MediaError
-from protoleak.images.preprocess import preprocess
+from protoleak.faces.crops import frame_face
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.messages import Attributed, AttributedFace, SampledFace
 
 if TYPE_CHECKING:
-    from protoleak.runtime.pipeline import ImagePipeline
+    from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 
 Outcome: TypeAlias = Verdict | MediaError | EngineError
 
@@ -23,24 +22,29 @@ class AttributionStage:
 
     Args:
         batch_size: faces that go through the engines together, at most.
+        margin: see `faces.crops.frame_face`.
     """
 
-    def __init__(self, pipeline: ImagePipeline, batch_size: int) -> None:
-        self._pipeline, self.batch_size = pipeline, batch_size
-        self._image_size = pipeline.bundle.manifest.preprocessing.image_size
+    def __init__(self, pipeline: ImagePipeline, batch_size: int, margin: float) -> None:
+        self._pipeline, self.batch_size, self._margin = pipeline, batch_size, margin
 
     def attribute(self, batch: Sequence[SampledFace | Attributed]) -> Iterator[Attributed]:
         """The batch in its order, each face with its verdict or the error that names it; messages pass through."""
         sampled = [message for message in batch if isinstance(message, SampledFace)]
-        crops = [preprocess(Image.fromarray(face.crop), self._image_size) for face in sampled]
-        outcomes = self._pipeline.each(crops, self.batch_size) if crops else ()
+        framed = [frame_face(self._pipeline.framing, face.frame.image, face.face.box, self._margin) for face in sampled]
+        outcomes = self._pipeline.each(framed, self.batch_size) if framed else ()
         attributed = [
-            AttributedFace(face, crop, _named(outcome, face, index))
-            for index, (face, crop, outcome) in enumerate(zip(sampled, crops, outcomes, strict=True))
+            AttributedFace(face, self._shown(looks), _named(outcome, face, index))
+            for index, (face, looks, outcome) in enumerate(zip(sampled, framed, outcomes, strict=True))
         ]
         faces = iter(attributed)
         for message in batch:
             yield next(faces) if isinstance(message, SampledFace) else message
+
+    def _shown(self, framed: FramedFace) -> UInt8Array:
+        """The look uint8 [S, S, 3] that shows a person which face it is."""
+        looks = self._pipeline.framing.looks
+        return framed.pixels[looks.index("face") if "face" in looks else 0]
 
 
 def _named(outcome: Outcome, face: SampledFace, index: int) -> Outcome:

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import EngineError, MediaError
-from protoleak.faces.base import Box, Face
+from protoleak.faces.base import Face
+from protoleak.images.framing import Box
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.frames import Frame, Gap
 
@@ -82,7 +83,7 @@ class AttributedFace:
     """A sampled face and its verdict, or why it has none.
 
     Attributes:
-        crop: uint8 [S, S, 3] RGB, as it went into the network.
+        crop: uint8 [S, S, 3] RGB, the look at the face as it went into the network.
     """
 
     sampled: SampledFace

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from protoleak.arrays import UInt8Array
-from protoleak.faces.base import Box
+from protoleak.images.framing import Box
 from protoleak.video.events import Event, TrackVerdict
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.statistics import Statistics

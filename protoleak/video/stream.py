@@ -90,7 +90,7 @@ class _Run:
         self._counters = Counters(source.info, self._scheduler.queues)
         image_size = pipeline.bundle.manifest.preprocessing.image_size
         self._tracking = TrackingStage(detector, settings, image_size, self._scheduler.pending)
-        self._attribution = AttributionStage(pipeline, settings.batch_size)
+        self._attribution = AttributionStage(pipeline, settings.batch_size, settings.margin)
         self._aggregator = TrackAggregator(pipeline, settings.minimum_evidence, source.info, self._counters, sinks)
         self._closing = False
         stages = {"decoding": self._decode, "tracking": self._track, "attribution": self._attribute}

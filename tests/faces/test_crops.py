@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protoleak.faces.base import Box
 from protoleak.faces.crops import crop_square, face_crop, sharpness
+from protoleak.images.framing import Box
 
 SIZES = st.integers(1, 40)
 PLACES = st.floats(-90, 90)

@@ -10,10 +10,11 @@ from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
-from protoleak.faces.base import Box, Face
+from protoleak.faces.base import Face
 from protoleak.faces.crops import face_crop
 from protoleak.faces.settings import FaceSettings
 from protoleak.faces.still_images import FaceVerdict, screen_faces
+from protoleak.images.framing import Box
 from protoleak.images.preprocess import preprocess
 from protoleak.screener import Screener
 from tests.tiny_bundle import make_image

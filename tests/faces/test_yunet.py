@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from protoleak.errors import ProtoleakError
-from protoleak.faces.base import Box
 from protoleak.faces.yunet import YuNetDetector
 from protoleak.images.decode import open_image
+from protoleak.images.framing import Box
 
 
 def detector(file: Path, **options: float) -> YuNetDetector:

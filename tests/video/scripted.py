@@ -13,7 +13,8 @@ import numpy as np
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
-from protoleak.faces.base import Box, Face
+from protoleak.faces.base import Face
+from protoleak.images.framing import Box
 from protoleak.screener import Screener
 from protoleak.video.events import Event, FaceEvent
 from protoleak.video.frames import Frame, Gap, SourceInfo

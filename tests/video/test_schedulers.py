@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from protoleak.faces.base import Box, Face
+from protoleak.faces.base import Face
+from protoleak.images.framing import Box
 from protoleak.video import queues
 from protoleak.video.frames import Frame, Gap
 from protoleak.video.messages import (

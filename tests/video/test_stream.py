@@ -12,7 +12,8 @@ import pytest
 
 import protoleak
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.faces.base import Box, Face
+from protoleak.faces.base import Face
+from protoleak.images.framing import Box
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Gap
 from protoleak.video.settings import StreamSettings

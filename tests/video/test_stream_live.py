@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from protoleak.faces.base import Box, Face
+from protoleak.faces.base import Face
+from protoleak.images.framing import Box
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Gap
 from protoleak.video.settings import StreamSettings

@@ -67,7 +67,7 @@ def open_executor(
         return HostExecutor(latent_encoder, open_engine(engine, graphs.attributor, options=options), noising, shapes)
     from protoleak.runtime.executors.gpu import GpuExecutor, open_noising, open_worker_and_engines
 
-    worker, encoder_plan, attributor_plan = open_worker_and_engines(engine, graphs, options)
+    worker, encoder_plan, attributor_plan = open_worker_and_engines(engine, graphs, options, shapes.looks)
     try:
         on_gpu = open_noising(worker, noising)
     except EngineUnavailable as error:

@@ -12,7 +12,7 @@ import msgspec
 from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.bundle import Variant
 from protoleak.bundle.manifest import Manifest
-from protoleak.errors import BundleError
+from protoleak.errors import BundleError, EngineError
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
 from protoleak.runtime.engines import EngineDescription, Graph
 
@@ -43,12 +43,12 @@ class Graphs:
 
 @dataclass(frozen=True)
 class AttributorOutputs:
-    """What an executor made of a batch of N images.
+    """What an executor made of a batch of N faces, each seen in L looks.
 
     Attributes:
         outputs: of the attributor, by the names of ATTRIBUTOR_OUTPUTS, all finite; the first axis is the batch.
         milliseconds: stage → time that the whole batch took in it.
-        z0: float32 [N, C, h, w], and z_t: float32 [N, T, C', h, w]: what passes between the stages; None unless
+        z0: float32 [N·L, C, h, w], and z_t: float32 [N, L·T, C', h, w]: what passes between the stages; None unless
             `stages` was asked for.
     """
 
@@ -66,10 +66,10 @@ class AttributorOutputs:
 
 @dataclass(frozen=True)
 class ImageOnGpu:
-    """One image that a caller has on the GPU.
+    """One face that a caller has on the GPU, in all its looks.
 
     Attributes:
-        array: uint8 [S, S, 3] there, in RGB order.
+        array: uint8 [L, S, S, 3] there, in RGB order.
         pixels: the same on the host: a verdict names the SHA-256 of its input, which is computed there.
     """
 
@@ -81,7 +81,8 @@ class Executor(Protocol):
     """Two graphs and the noising between them. Made by `open_executor`."""
 
     def run(self, images: UInt8Array | DeviceArray, *, stages: bool = False) -> AttributorOutputs:
-        """The attributor's outputs for uint8 [N, S, S, 3], N ≥ 1; on the GPU only what `take` gave.
+        """The attributor's outputs for uint8 [N·L, S, S, 3], the L looks at each of N ≥ 1 faces behind one another; on
+        the GPU only what `take` gave.
 
         Args:
             stages: z0 and z_t are wanted too, for comparisons; verdicts don't need them.
@@ -94,7 +95,8 @@ class Executor(Protocol):
         ...
 
     def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
-        """A caller's images on the GPU, uint8 [S, S, 3] or [N, S, S, 3] in RGB order, without a copy there.
+        """A caller's images on the GPU, without a copy there: for one look uint8 [S, S, 3] or [N, S, S, 3] in RGB
+        order, for L looks uint8 [N·L, S, S, 3] with the looks at each face behind one another.
 
         Args:
             name: what messages call them.
@@ -122,17 +124,32 @@ class ExpectedShapes:
     path: str | os.PathLike[str]
     manifest: Manifest
 
+    @property
+    def looks(self) -> int:
+        """L: how many images of S×S pixels the latent encoder gets of one face."""
+        return len(self.manifest.preprocessing.looks)
+
+    def faces_in(self, images: int) -> int:
+        """How many faces so many images of S×S pixels belong to.
+
+        Raises:
+            EngineError: their looks are not complete.
+        """
+        if images % self.looks:
+            raise EngineError(f"{images} images for a bundle with {self.looks} looks at a face: give all looks of each")
+        return images // self.looks
+
     def check_z0(self, shape: tuple[int, ...], batch: int) -> None:
-        """Raises BundleError when the latent encoder's output has another shape."""
+        """Raises BundleError when the latent encoder's output for so many images has another shape."""
         self._check("latent encoder", "z0", shape, (batch, *self.manifest.latent_shape))
 
     def check_outputs(self, shapes: Mapping[str, tuple[int, ...]], batch: int) -> None:
-        """Raises BundleError naming the attributor's output that has another shape."""
+        """Raises BundleError naming the attributor's output for so many faces that has another shape."""
         generators, size = len(self.manifest.generators), self.manifest.embedding_size
         expected = {
             "embedding": (batch, size),
             "gate": (batch, size),
-            "timestep_weight": (batch, len(self.manifest.timesteps)),
+            "timestep_weight": (batch, len(self.manifest.positions)),
             "prototype_distance": (batch, generators, self.manifest.prototypes_per_generator),
             "class_score": (batch, generators),
             "log_density": (batch,),

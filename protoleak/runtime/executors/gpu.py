@@ -49,13 +49,22 @@ class _Memory:
 
 
 def open_worker_and_engines(
-    name: str, graphs: Graphs, options: EngineOptions
+    name: str, graphs: Graphs, options: EngineOptions, looks: int = 1
 ) -> tuple[CudaWorker, TensorRtEngine, TensorRtEngine]:
-    """A stream and both plans on it. Raises what `TensorRtEngine` and `CudaWorker` raise."""
+    """A stream and both plans on it. Raises what `TensorRtEngine` and `CudaWorker` raise.
+
+    Args:
+        looks: images that the latent encoder gets for each face of the attributor's batch.
+    """
     # Before the worker: without TensorRT or a GPU the engine's own message names what to install.
     captured = options.cuda_graph and not options.stage_times
-    encoder = TensorRtEngine(name, graphs.latent_encoder, options, captured=captured)
+    encoder = TensorRtEngine(name, graphs.latent_encoder, for_looks(options, looks), captured=captured)
     return encoder.worker, encoder, TensorRtEngine(name, graphs.attributor, options, encoder.worker, captured=captured)
+
+
+def for_looks(options: EngineOptions, looks: int) -> EngineOptions:
+    """The options of a latent encoder's plan: its batches hold every look at each face."""
+    return replaced(options, batch_optimum=looks * options.batch_optimum, batch_maximum=looks * options.batch_maximum)
 
 
 def open_noising(worker: CudaWorker, noising: Noising) -> CudaNoising:
@@ -84,7 +93,8 @@ class GpuExecutor:
         options: EngineOptions,
     ) -> None:
         self.worker = worker
-        self.batch_maximum = min(latent_encoder.batch_maximum, attributor.batch_maximum)
+        self._looks = shapes.looks
+        self.batch_maximum = min(latent_encoder.batch_maximum // self._looks, attributor.batch_maximum)
         self._latent_encoder, self._attributor = latent_encoder, attributor
         self._noising, self._finite = noising, CudaFinite(worker)
         self._shapes, self._notify, self._timed = shapes, options.notify, options.stage_times
@@ -120,10 +130,10 @@ class GpuExecutor:
             if self._closed:
                 raise EngineError(CLOSED)
             self.worker.enter_thread()
-            count = len(images) if isinstance(images, np.ndarray) else images.shape[0]
+            looks, faces = self._looks, self._shapes.faces_in(images.shape[0])
             parts = [
-                self._run_part(_part(images, first, min(first + self.batch_maximum, count)), stages)
-                for first in range(0, count, self.batch_maximum)
+                self._run_part(_part(images, looks * first, looks * min(first + self.batch_maximum, faces)), stages)
+                for first in range(0, faces, self.batch_maximum)
             ]
         outputs = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
         between = [outputs.pop(name).astype(np.float32, copy=False) for name in (Z0, Z_T)] if stages else []
@@ -133,7 +143,7 @@ class GpuExecutor:
 
     def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
         """See `Executor.take`. Waits for the images, since their pixels are downloaded for the verdict's SHA-256."""
-        side = self._image_shape[0]
+        side, looks = self._image_shape[0], self._looks
         with self._lock:
             self.worker.enter_thread()
             try:
@@ -147,14 +157,12 @@ class GpuExecutor:
                     f"{error}. Images on the GPU must be uint8 [{side}, {side}, 3] in RGB order: make them so with "
                     "protoleak.runtime.cuda.crops, or give a NumPy array of any size"
                 ) from error
-            singles = [_rows(taken, index, index + 1) for index in range(taken.shape[0])]
-            return [
-                ImageOnGpu(
-                    replaced(one, shape=one.shape[1:], strides=one.strides[1:]),
-                    self.worker.read(one)[0],
-                )
-                for one in singles
-            ]
+            try:
+                faces = self._shapes.faces_in(taken.shape[0])
+            except EngineError as error:
+                raise MediaError(f"{name}: {error}") from error
+            of_faces = [_rows(taken, looks * index, looks * (index + 1)) for index in range(faces)]
+            return [ImageOnGpu(one, self.worker.read(one)) for one in of_faces]
 
     def describe(self) -> EngineDescription:
         """See `Engine.describe`. `settings["cuda_graph"]` says whether graphs are captured; if not, why."""
@@ -175,7 +183,7 @@ class GpuExecutor:
 
     def _run_part(self, images: UInt8Array | DeviceArray, stages: bool) -> tuple[dict[str, Array], dict[str, float]]:
         """The outputs, with z0 and z_t among them for `stages`, and the times of the stages."""
-        batch = images.shape[0]
+        batch = images.shape[0] // self._looks
         memory = self._memory_of(batch)
         started = time.perf_counter()
         try:
@@ -233,23 +241,24 @@ class GpuExecutor:
 
     def _memory_of(self, batch: int) -> _Memory:
         if batch not in self._memory:
-            encoder, attributor = self._latent_encoder.buffers(batch), self._attributor.buffers(batch)
-            self._shapes.check_z0(encoder[Z0].shape, batch)
+            images = batch * self._looks
+            encoder, attributor = self._latent_encoder.buffers(images), self._attributor.buffers(batch)
+            self._shapes.check_z0(encoder[Z0].shape, images)
             outputs = {name: array for name, array in attributor.items() if name != Z_T}
             self._shapes.check_outputs({name: array.shape for name, array in outputs.items()}, batch)
             self._memory[batch] = _Memory(
-                encoder[IMAGE], encoder[Z0], self._finite.output(batch), attributor[Z_T], outputs
+                encoder[IMAGE], encoder[Z0], self._finite.output(images), attributor[Z_T], outputs
             )
         return self._memory[batch]
 
     def _enqueue_latent_encoder(self, batch: int) -> None:
         assert self._image is not None
-        self._latent_encoder.enqueue(batch, {IMAGE: self._image})
+        self._latent_encoder.enqueue(batch * self._looks, {IMAGE: self._image})
 
     def _enqueue_noising(self, batch: int) -> None:
         memory = self._memory[batch]
         self._finite.enqueue(memory.z0, memory.broken)
-        self._noising.enqueue(memory.z0, memory.z_t)
+        self._noising.enqueue(memory.z0, _by_look(memory.z_t, self._looks))
 
     def _enqueue_attributor(self, batch: int) -> None:
         self._attributor.enqueue(batch)
@@ -257,6 +266,12 @@ class GpuExecutor:
 
 def _part(images: UInt8Array | DeviceArray, first: int, last: int) -> UInt8Array | DeviceArray:
     return images[first:last] if isinstance(images, np.ndarray) else _rows(images, first, last)
+
+
+def _by_look(z_t: DeviceArray, looks: int) -> DeviceArray:
+    """[N, L·T, C', h, w] as [N·L, T, C', h, w], where it is: the noising knows of no looks."""
+    shape = (z_t.shape[0] * looks, z_t.shape[1] // looks, *z_t.shape[2:])
+    return replaced(z_t, shape=shape, strides=packed_strides(shape, z_t.dtype))
 
 
 def _rows(array: DeviceArray, first: int, last: int) -> DeviceArray:

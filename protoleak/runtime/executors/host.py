@@ -9,7 +9,7 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
-from protoleak.arrays import UInt8Array
+from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import EngineError, MediaError
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
 from protoleak.runtime.engines import Engine, EngineDescription
@@ -47,15 +47,16 @@ class HostExecutor:
         if self._engines is None:
             raise EngineError(CLOSED)
         latent_encoder, attributor = self._engines
+        faces = self._shapes.faces_in(len(images))
         clock = [time.perf_counter()]
         z0 = latent_encoder.run({"image": images})["z0"]
         self._shapes.check_z0(z0.shape, len(images))
         clock.append(time.perf_counter())
         z0 = z0.astype(np.float32, copy=False)
-        z_t = self._noising(z0)
+        z_t = across_looks(self._noising(z0), faces)
         clock.append(time.perf_counter())
         outputs = attributor.run({"z_t": z_t})
-        self._shapes.check_outputs({name: values.shape for name, values in outputs.items()}, len(images))
+        self._shapes.check_outputs({name: values.shape for name, values in outputs.items()}, faces)
         clock.append(time.perf_counter())
         spent = [1000 * (after - before) for before, after in pairwise(clock)]
         milliseconds = dict(zip(("latent_encoder", "noising", "attributor"), spent, strict=True))
@@ -78,3 +79,8 @@ class HostExecutor:
         engines, self._engines = self._engines, None
         for engine in reversed(engines or ()):  # TensorRT's second plan uses the first one's stream
             engine.close()
+
+
+def across_looks(z_t: Float32Array, faces: int) -> Float32Array:
+    """float32 [N·L, T, C', h, w] → [N, L·T, C', h, w], a view: look by look, each with its timesteps."""
+    return z_t.reshape(faces, -1, *z_t.shape[2:])

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from protoleak.arrays import UInt8Array
-from protoleak.faces.base import Box
+from protoleak.images.framing import Box
 from protoleak.video.events import TrackVerdict
 from protoleak.video.outputs.verdict_style import STYLES, generator_or_label
 from protoleak.video.sink import TrackedFace

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from protoleak.faces.base import Box, Face
+from protoleak.faces.base import Face
+from protoleak.images.framing import Box
 
 MINIMUM_OVERLAP = 0.25  # two equal boxes moved apart by 0.6 of their width
 LOST_SECONDS = 1.0  # a turned head or a hand before the face; after it, somebody else may stand there

@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from protoleak.faces.base import Box, BoxRecord
+from protoleak.faces.base import BoxRecord
+from protoleak.images.framing import Box
 from protoleak.runtime.engines.base import EngineDescription
 from protoleak.runtime.verdict import (
     BundleRecord,

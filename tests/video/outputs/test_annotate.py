@@ -17,7 +17,7 @@ from tests.paths import ROOT
 
 av = pytest.importorskip("av", reason="PyAV reads what was written")
 
-from protoleak.faces.base import Box  # noqa: E402
+from protoleak.images.framing import Box  # noqa: E402
 from protoleak.video.events import TrackLabel  # noqa: E402
 from protoleak.video.frames import SourceInfo  # noqa: E402
 from protoleak.video.outputs import encoder  # noqa: E402

@@ -1,0 +1,130 @@
+"""Framing: the looks at one face that a verdict rests on. A bundle says which looks it was trained with.
+
+- `image`: the whole image, short side to S and the centre cropped: the published preprocessing;
+- `face`: the square around the face's box with a margin, resized to S;
+- `native`: S×S pixels around the face, never resized, so that what a generator or a camera left at the scale of single
+  pixels stays.
+
+Where an image is too small for a square around the face, the square is moved into the image, and that of `face` is
+reduced to it. Only `native` can reach over the border, in images with a side below S; the image goes on there as its
+own mirror image: black bars would be edges that no generator made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from protoleak.arrays import UInt8Array
+from protoleak.images.preprocess import preprocess
+
+Look: TypeAlias = Literal["image", "face", "native"]
+LOOKS: tuple[Look, ...] = get_args(Look)
+FACE_MARGIN = 0.25  # on every side, of the box's longer side: the square is 1.5 times the box
+STAND_IN_SHARE = 0.4  # of the short side: the box's side where an image is judged whole and there is no face to look at
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of an image; it may reach over the border.
+
+    Attributes:
+        left, top: of its first pixel.
+        width, height: > 0.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return self.left + self.width / 2, self.top + self.height / 2
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How an image becomes the network's input.
+
+    Attributes:
+        looks: in the order of the network's input, at least one, each once.
+        image_size: S.
+        margin: of the `face` look, as a share of the box's longer side on every side.
+    """
+
+    looks: tuple[Look, ...] = ("image",)
+    image_size: int = 256
+    margin: float = FACE_MARGIN
+
+    @property
+    def needs_face(self) -> bool:
+        """Whether a look depends on where the face is."""
+        return any(look != "image" for look in self.looks)
+
+    def frame(self, image: Image.Image, face: Box | None) -> UInt8Array:
+        """All looks at one face.
+
+        Args:
+            image: Pillow image of mode RGB.
+            face: its box, without margin; None to judge the image whole, with its middle in the place of a face.
+
+        Returns:
+            uint8 [L, S, S, 3].
+        """
+        box = face or stand_in(*image.size)
+        return np.stack([self._look(look, image, box) for look in self.looks])
+
+    def square(self, look: Look, width: int, height: int, face: Box) -> tuple[int, int, int]:
+        """Left, top and side, in whole pixels, of what a look shows of an image of that size."""
+        if look == "image":
+            side = min(width, height)
+            return (width - side) // 2, (height - side) // 2, side
+        x, y = face.centre
+        if look == "face":
+            longer = max(face.width, face.height)
+            side = min(max(1, round(longer * (1 + 2 * self.margin))), width, height)
+            return _moved_inside(x, side, width), _moved_inside(y, side, height), side
+        return _moved_inside(x, self.image_size, width), _moved_inside(y, self.image_size, height), self.image_size
+
+    def _look(self, look: Look, image: Image.Image, face: Box) -> UInt8Array:
+        if look == "image":
+            return preprocess(image, self.image_size)
+        left, top, side = self.square(look, *image.size, face)
+        return preprocess(Image.fromarray(cut(image, left, top, side)), self.image_size)
+
+
+def stand_in(width: int, height: int) -> Box:
+    """The box that takes the place of a face in an image that is judged whole: in its middle."""
+    side = STAND_IN_SHARE * min(width, height)
+    return Box((width - side) / 2, (height - side) / 2, side, side)
+
+
+def cut(image: Image.Image, left: int, top: int, side: int) -> UInt8Array:
+    """The square uint8 [side, side, 3]; beyond the border the image goes on as its own mirror image."""
+    width, height = image.size
+    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
+        return np.asarray(image.crop((left, top, left + side, top + side)))
+    pixels: UInt8Array = np.asarray(image)[mirrored(top, side, height)[:, None], mirrored(left, side, width)]
+    return pixels
+
+
+def mirrored(start: int, count: int, length: int) -> npt.NDArray[np.intp]:
+    """The pixel for each of `count` positions from `start` on an axis whose border pixels are repeated once."""
+    positions = np.arange(start, start + count) % (2 * length)
+    return np.where(positions < length, positions, 2 * length - 1 - positions)
+
+
+def _moved_inside(centre: float, side: int, length: int) -> int:
+    """Where a square begins that lies as near to `centre` as the image allows."""
+    if length < side:
+        return (length - side) // 2
+    return min(max(round(centre - side / 2), 0), length - side)
