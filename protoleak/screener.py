@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from PIL import Image
+
+from protoleak.bundle.bundle import Bundle
 from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.images.decode import ImageSource
-from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, ImagePipeline
+from protoleak.runtime.engines import EngineOptions
+from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
 
 if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
     from protoleak.faces.base import FaceDetector
@@ -29,10 +35,56 @@ class Screener(ImagePipeline):
             for event in screener.stream("clip.mp4"):
                 print(event)
 
-    Called with one image or a sequence of images it judges them whole; see `ImagePipeline.__call__`, and
-    `ImagePipeline.each` for many images of which some may be damaged. It may be used from several threads, whose images
-    take turns in the engines.
+    Called with one image or a sequence of images it gives one verdict for each: on the largest face where the bundle
+    looks at faces, else on the image as a whole; see `ImagePipeline.__call__`, and `ImagePipeline.each` for many images
+    of which some may be damaged. It may be used from several threads, whose images take turns in the engines.
     """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | os.PathLike[str] | None = None,
+        *,
+        alpha: float | None = None,
+        variant: str | None = None,
+        engine: str = "auto",
+        threads: int | None = None,
+        engine_options: EngineOptions | None = None,
+    ) -> None:
+        """See `protoleak.load` for the arguments and errors."""
+        super().__init__(
+            bundle, alpha=alpha, variant=variant, engine=engine, threads=threads, engine_options=engine_options
+        )
+        self._detector: FaceDetector | None = None
+        self._detecting = threading.Lock()  # a detector is for one thread at a time, and images are decoded in several
+
+    def frame(self, image: Image.Image) -> FramedFace:
+        """The largest face of an image, where the bundle looks at faces; else the image as a whole.
+
+        Args:
+            image: Pillow image of mode RGB, upright where a look depends on the face.
+
+        Raises:
+            MediaError: the bundle looks at faces, and no face was found.
+            ProtoleakError: there is no face detector here.
+        """
+        if not self.framing.needs_face:
+            return super().frame(image)
+        from protoleak.faces.crops import frame_face
+        from protoleak.faces.settings import FaceSettings
+
+        settings = FaceSettings()
+        pixels = np.asarray(image)
+        with self._detecting:
+            if self._detector is None:
+                self._detector = self.detector(settings)
+            faces = self._detector(pixels)
+        if not faces:
+            raise MediaError(
+                f"no face of {settings.minimum_face} pixels or more was found, and the bundle judges faces: give an "
+                "image with a face, or judge it whole with `ImagePipeline` or --faces none"
+            )
+        largest = max(faces, key=lambda face: face.box.area)
+        return frame_face(self.framing, pixels, largest.box, settings.margin)
 
     def faces(
         self,

@@ -44,7 +44,8 @@ class AttributionStage:
     def _shown(self, framed: FramedFace) -> UInt8Array:
         """The look uint8 [S, S, 3] that shows a person which face it is."""
         looks = self._pipeline.framing.looks
-        return framed.pixels[looks.index("face") if "face" in looks else 0]
+        shown: UInt8Array = framed.pixels[looks.index("face") if "face" in looks else 0]
+        return shown
 
 
 def _named(outcome: Outcome, face: SampledFace, index: int) -> Outcome:

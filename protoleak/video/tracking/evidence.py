@@ -36,7 +36,9 @@ class Evidence:
         self._scores: dict[str, float] = {}
 
     def add(self, verdict: Verdict) -> None:
-        """Takes in the verdict of one more face."""
+        """Takes in the verdict of one more face; one that lacks what a verdict could rest on is no evidence."""
+        if verdict.lacking is not None:
+            return
         self._faces += 1
         self._p_values += verdict.p_value
         if self._real_p_values is not None:
