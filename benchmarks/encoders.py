@@ -44,7 +44,7 @@ from protoleak.environment.machine import describe_machine
 from protoleak.export.export import export_bundle
 from protoleak.export.settings import DEFAULT_CONTRAST, ExportSettings
 from protoleak.model.checkpoint import load_model
-from protoleak.model.latent_cache import default_cache
+from protoleak.files import cache_folder
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.model.light_encoder import LightEncoder
 from protoleak.model.loading import usable_workers
@@ -85,7 +85,7 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
         auxiliary=auxiliary if auxiliary.is_dir() else None,
         contrast=options.contrast,
         unknown=options.zoo / "unknown",
-        cache=default_cache(),
+        cache=cache_folder("latents"),
     )
     beside = {name: options.zoo / name for name in ("negatives", "auxiliary") if (options.zoo / name).is_dir()}
     what = {
@@ -109,7 +109,7 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
             place / "model",
             negatives=beside.get("negatives"),
             auxiliary=beside.get("auxiliary"),
-            cache=default_cache(),
+            cache=cache_folder("latents"),
             workers=usable_workers(),
             progress=progress,
         )

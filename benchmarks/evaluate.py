@@ -36,7 +36,7 @@ from protoleak.evaluation.tables import brief, estimate, first_line
 from protoleak.export.images import in_order_of
 from protoleak.images.perturbations import OPERATORS
 from protoleak.model.checkpoint import TrainedModel, load_model
-from protoleak.model.latent_cache import default_cache
+from protoleak.files import cache_folder
 from protoleak.progress import Progress
 from protoleak.training.memory import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
@@ -240,7 +240,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--no-operators", action="store_true", help="without robustness")
     parser.add_argument("--ablations", default="switched", help=f"some of {', '.join(ABLATIONS)}, with commas between")
     parser.add_argument("--epochs", type=int, default=4, help="of each short training")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="of latents")
+    parser.add_argument("--cache", type=Path, default=cache_folder("latents"), help="of latents")
     parser.add_argument("--json", type=Path)
     return parser.parse_args(arguments)
 

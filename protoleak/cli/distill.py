@@ -88,7 +88,7 @@ def distill(
     shapes = _shapes(student, widths, blocks)
     from protoleak.distillation.data import prepare
     from protoleak.distillation.run import DistillationSettings, check_place, distil_student
-    from protoleak.model.latent_cache import default_cache
+    from protoleak.files import cache_folder
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.loading import usable_workers
     from protoleak.progress import progress_bar
@@ -117,7 +117,7 @@ def distill(
     encoder = load_latent_encoder(teacher, input_range=input_range(teacher_range), scaling=scaling)
     count = usable_workers() if workers is None else workers
     with progress_bar() as progress:
-        prepared = prepare(encoder, data, next(iter(settings.values())), default_cache(), count, progress)
+        prepared = prepare(encoder, data, next(iter(settings.values())), cache_folder("latents"), count, progress)
     for name, place in places.items():
         with progress_bar() as progress:
             report = distil_student(prepared, place, settings[name], progress, resume)

@@ -117,8 +117,8 @@ def export(
     from protoleak.export.export import export_bundle
     from protoleak.export.precisions.gate import GateLimits
     from protoleak.export.settings import ExportSettings, VariantSettings
+    from protoleak.files import cache_folder
     from protoleak.model.checkpoint import load_model
-    from protoleak.model.latent_cache import default_cache
     from protoleak.progress import Progress, progress_bar
 
     trained = load_model(model)
@@ -135,7 +135,7 @@ def export(
         unknown=unknown,
         real_faces=real_faces,
         face_detector=face_detector,
-        cache=default_cache(),
+        cache=cache_folder("latents"),
         variants=precisions,  # type: ignore[arg-type]  # checked above
         variant_settings=VariantSettings(
             calibration_images=calibration_images,

@@ -1,4 +1,4 @@
-"""What `protoleak inspect` prints: a bundle, how it was made and what was measured of it, for people."""
+"""`protoleak inspect`: what a bundle is, how it was made and what was measured of it."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from protoleak.dataset import read_dataset
-from protoleak.model.latent_cache import default_cache
+from protoleak.files import cache_folder
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.progress import progress_bar
 from protoleak.training.memory import keep_freed_memory
@@ -99,7 +99,7 @@ def run(
             out,
             negatives=negatives,
             auxiliary=auxiliary,
-            cache=cache or default_cache(),
+            cache=cache or cache_folder("latents"),
             resume=resume,
             workers=workers,
             progress=progress,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import hashlib
 import math
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ from protoleak.training.state import TrainingState, load_state, save_state
 LARGEST_GRADIENT_NORM = 5.0  # as published
 EVALUATION_BATCH = 64
 PROTOTYPES = "proto_head.protos"  # in a network's weights
+# mallopt(3). The parameters are those of glibc's malloc.h, which Python's standard library doesn't name.
+TRIM_THRESHOLD, MMAP_MAX = -1, -4
+NEVER_TRIM, NO_MAPPINGS = -1, 0
 
 
 @dataclass(frozen=True)
@@ -227,6 +232,22 @@ def embed_kept(network: Attributor, kept: torch.Tensor, dropped: torch.Tensor) -
     h[~dropped] = embedded
     g = network.backbone.att.gate(h) if network.config.gate else torch.ones_like(h)
     return h, g
+
+
+def keep_freed_memory() -> bool:
+    """Has this process keep the memory that it frees, for its next allocation. Call it before the first large one.
+
+    glibc gives every large block back to the system at once and asks for it anew, so that each tensor of each step is
+    cleared and mapped page by page again: with latents of 32×32×32 that takes several times as long as the arithmetic
+    (`benchmarks/training.py`). The price is that the process stays as large as it ever was.
+
+    Returns:
+        Whether it was done; elsewhere than on glibc there is nothing to do.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    allocator = ctypes.CDLL(None)
+    return bool(allocator.mallopt(MMAP_MAX, NO_MAPPINGS)) and bool(allocator.mallopt(TRIM_THRESHOLD, NEVER_TRIM))
 
 
 def _seed(seed: int, purpose: str) -> int:

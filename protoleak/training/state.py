@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from protoleak.errors import CheckpointError
+from protoleak.files import replacing
 
 STATE_FILE = "training_state.pt"
 
@@ -37,9 +38,8 @@ class TrainingState:
 
 def save_state(path: Path, state: TrainingState) -> None:
     """Writes the state; an interruption leaves the one before it."""
-    partial = path.with_suffix(".partial")
-    torch.save(asdict(state), partial)
-    partial.replace(path)
+    with replacing(path) as staged:
+        torch.save(asdict(state), staged)
 
 
 def load_state(path: Path, run: str) -> TrainingState:

@@ -241,7 +241,7 @@ def _tensorrt_options(
             f"{profile(1)} {profile(options.batch_optimum)} {profile(options.batch_maximum)} {options.workspace_mib}",
         ]
     )
-    folder = cache_folder() / "onnxruntime-tensorrt" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    folder = cache_folder("onnxruntime-tensorrt") / hashlib.sha256(identity.encode()).hexdigest()[:32]
     settings: dict[str, object] = {
         "device_id": options.device,
         "trt_profile_min_shapes": profile(1),
