@@ -43,13 +43,13 @@ from protoleak.dataset import Dataset, Sample, read_dataset
 from protoleak.environment.machine import describe_machine
 from protoleak.export.export import export_bundle
 from protoleak.export.settings import DEFAULT_CONTRAST, ExportSettings
-from protoleak.model.checkpoint import load_model
 from protoleak.files import cache_folder
+from protoleak.model.checkpoint import load_model
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.model.light_encoder import LightEncoder
 from protoleak.model.loading import usable_workers
 from protoleak.progress import Progress, progress_bar
-from protoleak.training.memory import keep_freed_memory
+from protoleak.training.fit import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import train
 

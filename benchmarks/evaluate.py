@@ -34,11 +34,11 @@ from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.images import read_images
 from protoleak.evaluation.tables import brief, estimate, first_line
 from protoleak.export.images import in_order_of
+from protoleak.files import cache_folder
 from protoleak.images.perturbations import OPERATORS
 from protoleak.model.checkpoint import TrainedModel, load_model
-from protoleak.files import cache_folder
 from protoleak.progress import Progress
-from protoleak.training.memory import keep_freed_memory
+from protoleak.training.fit import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 
 ABLATIONS = ("none", "switched", "retrained")

@@ -2,7 +2,7 @@
 
 Every epoch does the same work whatever the latents say, so a few are measured and the rest reckoned from their median.
 The latents have the shape of the default bundle's. With `--both` the epochs are measured a second time in a process
-whose C library gives freed memory back as it does by default: what `protoleak.training.memory` spares.
+whose C library gives freed memory back as it does by default: what `protoleak.training.fit` spares.
 
     python benchmarks/training.py --json benchmarks/results/training.json
 """
@@ -25,8 +25,7 @@ import torch
 from protoleak.bundle.bundle import Bundle
 from protoleak.environment.machine import describe_machine
 from protoleak.progress import Progress
-from protoleak.training.fit import Latents, fit
-from protoleak.training.memory import keep_freed_memory
+from protoleak.training.fit import Latents, fit, keep_freed_memory
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 

@@ -27,9 +27,8 @@ from protoleak.model.attributor import Attributor
 from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 from protoleak.progress import Progress, progress_bar
-from protoleak.training.fit import EVALUATION_BATCH, Latents, fit
+from protoleak.training.fit import EVALUATION_BATCH, Latents, fit, keep_freed_memory
 from protoleak.training.latents import encode_images
-from protoleak.training.memory import keep_freed_memory
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from zoo.steps import write_json

@@ -11,7 +11,7 @@ from protoleak.dataset import read_dataset
 from protoleak.files import cache_folder
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.progress import progress_bar
-from protoleak.training.memory import keep_freed_memory
+from protoleak.training.fit import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import REPORT_FILE, train
 

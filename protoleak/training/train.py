@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ import msgspec
 import torch
 
 from protoleak.dataset import Dataset, auxiliary_images, list_images
+from protoleak.environment.versions import library_versions, source_commit
 from protoleak.errors import CheckpointError
 from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
@@ -28,12 +30,13 @@ from protoleak.progress import Progress
 from protoleak.training.fit import FitResult, Latents, fit
 from protoleak.training.latents import EncodedImages, Skipped, encode_images, require_every_class
 from protoleak.training.noising import Noising
-from protoleak.training.provenance import content_hash, library_versions, run_hash, source_commit
+from protoleak.training.provenance import content_hash, run_hash
 from protoleak.training.report import CURVES_FILE, PAGE_FILE, html_page, require_plots, write_curves
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
 
 REPORT_FILE = "training.json"
+LIBRARIES = ("protoleak", "torch", "torchvision", "numpy", "pillow", "onnxruntime", "diffusers", "scikit-learn")
 
 
 def train(
@@ -169,7 +172,7 @@ def train(
         "skipped_images": sum(len(part.skipped) for part in encoded.values()),
         "settings": msgspec.to_builtins(settings),
         "best": result.curves[result.best_epoch - 1],
-        "libraries": library_versions(),
+        "libraries": {"python": platform.python_version()} | library_versions(LIBRARIES),
         "commit": source_commit(),
         "precision": "bf16" if settings.bfloat16 else "fp32",
         "threads": torch.get_num_threads(),
