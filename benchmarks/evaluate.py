@@ -23,21 +23,21 @@ from benchmarks.ablations.judge import Judge
 from benchmarks.ablations.latents import encode
 from benchmarks.ablations.results import Row
 from benchmarks.ablations.run import retrained, switched
-from protoleak.bench.results import Machine
 from protoleak.bundle.bundle import Bundle
-from protoleak.calibration.heads import HEAD_KINDS, HeadKind
+from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.dataset import read_dataset
-from protoleak.environment.machine import describe_machine
+from protoleak.environment.machine import Machine, describe_machine
 from protoleak.errors import CheckpointError, DatasetError, ProtoleakError
-from protoleak.evaluation import EvaluationSettings, Report, evaluate_bundle
 from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.images import read_images
+from protoleak.evaluation.results import Report
+from protoleak.evaluation.run import evaluate_bundle
+from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.evaluation.tables import brief, estimate, first_line
 from protoleak.export.images import in_order_of
 from protoleak.files import cache_folder
 from protoleak.images.perturbations import OPERATORS
 from protoleak.model.checkpoint import TrainedModel, load_model
-from protoleak.progress import Progress
 from protoleak.training.fit import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = EvaluationSettings(
         data=arguments.data,
         unknown=arguments.unknown,
-        real=arguments.real,
+        photographs=arguments.photographs,
         split="test",
         engine=arguments.engine,
         alpha=arguments.alpha,
@@ -173,7 +173,7 @@ def ablate(
             yield row, None
     if "retrained" in wanted:
         training = short_training(model, arguments.epochs, arguments.seed)
-        for row in retrained(training, judge, encoded, head, show_training):
+        for row in retrained(training, judge, encoded, head, show):
             yield row, training
 
 
@@ -201,13 +201,9 @@ def short_training(model: TrainedModel, epochs: int, seed: int) -> TrainingSetti
     )
 
 
-def show(name: str, done: int, total: int) -> None:
+def show(name: str, done: int, total: int, _: str = "", /) -> None:
     if sys.stderr.isatty():
         print(f"\r{name} {done}/{total}\033[K", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-
-def show_training(name: str, progress: Progress) -> None:
-    show(f"train {name}", progress.done, progress.total)
 
 
 def print_row(row: Row) -> None:
@@ -229,10 +225,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--model", type=Path, help="the model directory that the bundle was exported from")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--unknown", type=Path)
-    parser.add_argument("--real", type=Path)
+    parser.add_argument("--photographs", type=Path)
     parser.add_argument("--auxiliary", type=Path, help="generators that the model learnt and never names")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--alpha", type=float, default=0.05)
+    parser.add_argument("--alpha", type=float, help="left out, the bundle's")
     parser.add_argument("--images", type=int, default=20, help="per class, through every operator")
     parser.add_argument("--bootstrap", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)

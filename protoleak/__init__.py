@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         MediaError,
         ProtoleakError,
     )
-    from protoleak.runtime.engines.base import EngineOptions
+    from protoleak.runtime.engine_options import EngineOptions
     from protoleak.runtime.pipeline import Screener
     from protoleak.runtime.verdict import Verdict
 
@@ -50,7 +50,7 @@ __all__ = [
 
 _HOME_OF = {
     "Bundle": "protoleak.bundle.bundle",
-    "EngineOptions": "protoleak.runtime.engines.base",
+    "EngineOptions": "protoleak.runtime.engine_options",
     "Screener": "protoleak.runtime.pipeline",
     "Verdict": "protoleak.runtime.verdict",
 }
@@ -59,7 +59,7 @@ _HOME_OF = {
 def load(
     bundle: str | os.PathLike[str] | None = None,
     *,
-    alpha: float = 0.05,
+    alpha: float | None = None,
     variant: str | None = None,
     engine: str = "auto",
     threads: int | None = None,
@@ -69,7 +69,8 @@ def load(
 
     Args:
         bundle: a bundle directory or .zip; None for the one that comes with the package.
-        alpha: significance level in (0, 1): the share of known images that may be called unknown.
+        alpha: significance level in (0, 1): the share of known images that may be called unknown; None for the one that
+            the bundle was measured at.
         variant: a precision of the bundle, such as "fp32"; None or "auto" for the fastest in the engine, as measured
             when the bundle was exported, or for the first that its manifest lists.
         engine: what executes the graphs: one that `protoleak engines` lists, or "auto" for the best that can run here.

@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def replace_file(path: Path, parts: Iterable[bytes], *, private: bool = False) -> None:
     """Writes a file so that under its name there is the old content or the new one, never a part, even after a power
-    failure.
+    failure. What is no file, such as /dev/stdout, is just written to.
 
     Args:
         private: for what is executed when it is read again: nobody but the owner may read or write it.
@@ -55,7 +55,11 @@ def replace_file(path: Path, parts: Iterable[bytes], *, private: bool = False) -
     Raises:
         OSError: the disk refused; what was there stays.
     """
-    with replacing(path) as staged:
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            stream.writelines(parts)
+        return
+    with replacing(path.resolve()) as staged:
         descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY if private else AS_UMASK_SAYS)
         with os.fdopen(descriptor, "wb") as file:
             for part in parts:

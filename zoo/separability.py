@@ -26,7 +26,7 @@ from protoleak.metrics.scores import auroc_known_unknown
 from protoleak.model.attributor import Attributor
 from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
-from protoleak.progress import Progress, progress_bar
+from protoleak.progress import shown_progress
 from protoleak.training.fit import EVALUATION_BATCH, Latents, fit, keep_freed_memory
 from protoleak.training.latents import encode_images
 from protoleak.training.noising import Noising
@@ -49,7 +49,7 @@ def read_latents(parts: Sequence[Dataset], encoder: LatentEncoder, split: str, s
         paths += [sample.path for sample in samples]
         labels += [before + sample.label for sample in samples]
         before += len(part.generators)
-    with progress_bar() as progress:
+    with shown_progress() as progress:
         encoded = encode_images(
             encoder,
             paths,
@@ -57,7 +57,7 @@ def read_latents(parts: Sequence[Dataset], encoder: LatentEncoder, split: str, s
             settings.seed,
             settings.image_size,
             default_cache(),
-            lambda done, total: progress(Progress(f"encode {split}", done, total)),
+            lambda done, total: progress(f"encode {split}", done, total),
         )
     return Latents(encoded.z0, torch.tensor(labels)[encoded.image])
 
@@ -69,7 +69,7 @@ def train_on_all(
     shape = encoder.latent_shape(settings.image_size)
     noising = Noising.of(settings, shape)
     sets = splits["train"], splits["validation"], None
-    with progress_bar() as progress:
+    with shown_progress() as progress:
         result = fit(settings.network(shape, classes), settings, noising, *sets, "separability", progress=progress)
     return result.attributor, noising
 

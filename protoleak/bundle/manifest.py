@@ -84,6 +84,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     files: dict[str, FileRecord]
     speeds: dict[str, dict[str, float]] | None = None  # engine → variant → ms per image, where it was exported
     face_detector: str | None = None  # kind of the model in face_detector.onnx; "yunet" is the only one
+    alpha: float = 0.05  # significance level that the reports were measured at, and that verdicts have by default
 
     @property
     def noise_schedule(self) -> NoiseSchedule:
@@ -148,6 +149,7 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
             f"speeds of other variants than {manifest.variants}",
         ),
         (manifest.face_detector in (None, "yunet"), f"face detector {manifest.face_detector!r}: only 'yunet' is known"),
+        (0 < manifest.alpha < 1, f"alpha {manifest.alpha:g} lies outside 0 to 1"),
         (bool(manifest.variants), "no variant"),
         (
             all(re.fullmatch(r"[a-z0-9_]+", name) for name in manifest.variants),

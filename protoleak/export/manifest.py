@@ -22,6 +22,7 @@ def describe(
     model: TrainedModel,
     density: DensityModel,
     settings: ExportSettings,
+    name: str,
 ) -> Manifest:
     """The manifest of a bundle, its list of files still empty; which images served it is added by `with_images`."""
     config = model.config
@@ -41,7 +42,7 @@ def describe(
         contrast = {"auxiliary_images": len(density.auxiliary), "contrast": density.contrast}
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        name=settings.name,
+        name=name,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         generators=list(config.generators),
         real_class=config.real_class,
@@ -65,6 +66,7 @@ def describe(
         variants=["fp32"],
         files={},
         face_detector=None if settings.face_detector is None else "yunet",
+        alpha=settings.alpha,
     )
 
 

@@ -56,7 +56,7 @@ class Screener:
         self,
         bundle: Bundle | str | os.PathLike[str] | None = None,
         *,
-        alpha: float = 0.05,
+        alpha: float | None = None,
         variant: str | None = None,
         engine: str = "auto",
         threads: int | None = None,
@@ -69,8 +69,8 @@ class Screener:
         name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
         chosen = self.bundle.variant(choose_variant(manifest, variant, name)[0])
         self.variant = chosen.name
-        self.alpha = alpha
-        self._rule = DecisionRule(manifest.generators, manifest.real_class, chosen.calibration, alpha)
+        self.alpha = manifest.alpha if alpha is None else alpha
+        self._rule = DecisionRule(manifest.generators, manifest.real_class, chosen.calibration, self.alpha)
         encoder, attributor = graphs_of(chosen)
         noising = Noising.of(manifest, self.bundle.noise_bank)
         shapes = ExpectedShapes(self.bundle.path, manifest)

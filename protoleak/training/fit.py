@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ import torch
 from protoleak.errors import EngineError
 from protoleak.metrics.scores import macro_auc_softmax
 from protoleak.model.attributor import Attributor, AttributorConfig
-from protoleak.progress import Progress
+from protoleak.progress import Progress, no_progress
 from protoleak.training.batches import balanced_order, batches, endless
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
@@ -65,7 +66,7 @@ def fit(
     negatives: torch.Tensor | None,
     run: str,
     state_file: Path | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Progress = no_progress,
     auxiliary: Latents | None = None,
 ) -> FitResult:
     """Trains a network; deterministic given settings, data, machine and number of threads.
@@ -76,7 +77,7 @@ def fit(
         negatives: float32 [m, C, h, w], latents of images of no class, or None.
         run: hash that a state must carry to be gone on from.
         state_file: written after every epoch, and gone on from if it is there. None for no state.
-        progress: called after every step.
+        progress: called after every step, with a stage for every epoch.
         auxiliary: of generators that are learnt as classes of their own and then forgotten: the network that is given
             back has prototypes of `config`'s classes alone. Labels from 0, every one of which has a latent.
 
@@ -104,8 +105,13 @@ def fit(
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             started = time.monotonic()
             torch.manual_seed(_seed(settings.seed, f"epoch {state.epoch}"))
-            record = _train_epoch(network, optimizer, settings, noising, train, negatives, state, progress)
+            parts = list(batches(balanced_order(train.labels, len(train.labels)), settings.batch_size))
+            report = partial(progress, f"epoch {state.epoch + 1} of {settings.epochs}")
+            steps = len(parts) + 1  # the last one is validation
+            record = _train_epoch(network, optimizer, settings, noising, train, parts, negatives, state, report)
             record |= evaluate(network, noising, validation, config.generators)
+            measured = f"loss {record['training_loss']:.3f}, validation AUC {record['validation_macro_auc']:.4f}"
+            report(steps, steps, measured)
             state.curves.append(record)
             state.epoch += 1
             if state.best_epoch == 0 or _quality(record) > _quality(state.curves[state.best_epoch - 1]):
@@ -156,13 +162,13 @@ def _train_epoch(
     settings: TrainingSettings,
     noising: Noising,
     train: Latents,
+    parts: list[torch.Tensor],
     negatives: torch.Tensor | None,
     state: TrainingState,
-    progress: Callable[[Progress], None],
+    report: Callable[[int, int, str], None],
 ) -> dict[str, float]:
+    """Trains on the latents of each part, in turn; `report` is called after every step."""
     network.train()
-    order = balanced_order(train.labels, len(train.labels))
-    parts = list(batches(order, settings.batch_size))
     share = 0.0 if negatives is None else settings.negatives_share
     counts = [math.ceil(share * len(part)) for part in parts]
     negative_order = endless(torch.arange(0 if negatives is None else len(negatives)), sum(counts))
@@ -184,9 +190,7 @@ def _train_epoch(
         optimizer.step()
         total += float(loss.detach())
         mean = total / (step + 1)
-        position = state.epoch * len(parts) + step + 1
-        auc = state.curves[-1]["validation_macro_auc"] if state.curves else None
-        progress(Progress("train", position, settings.epochs * len(parts), loss=mean, validation_macro_auc=auc))
+        report(step + 1, len(parts) + 1, f"loss {mean:.3f}")
     return {"epoch": state.epoch + 1, "training_loss": total / len(parts)}
 
 

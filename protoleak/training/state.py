@@ -48,7 +48,7 @@ def load_state(path: Path, run: str) -> TrainingState:
     Raises:
         CheckpointError: it is unreadable, or belongs to a run with other settings, data or latent encoder.
     """
-    start_anew = "train without resuming to start anew, or choose another output folder"
+    start_anew = "start anew with --overwrite, or give another --out"
     try:
         state = TrainingState(**torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:

@@ -4,11 +4,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from protoleak.calibration.heads import HEAD_KINDS, Head, HeadKind, KernelDensityHead, MahalanobisHead, fit_head
+from protoleak.calibration.heads import Head, KernelDensityHead, MahalanobisHead, fit_head
 from protoleak.calibration.kernel import log_kernel_density
 from protoleak.calibration.mixture import GaussianMixtureHead, fit_gaussian_mixture
 from protoleak.calibration.scaling import Standardisation, shrink_variances
 from protoleak.calibration.score_scaling import ScoreStandardisation, ScoreTemperatures
+from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.errors import CalibrationError
 from protoleak.metrics.scores import accuracy
 from tests.calibration.conftest import Embedded, make_embedded

@@ -16,7 +16,7 @@ from protoleak.arrays import Array, UInt8Array
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import BundleError, EngineUnavailable, MediaError
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
-from protoleak.runtime.engines import Engine, EngineDescription, EngineOptions, Graph, checked_options, open_engine
+from protoleak.runtime.engines import Engine, EngineDescription, EngineOptions, Graph, check_options, open_engine
 from protoleak.runtime.noising import Noising
 
 TENSORRT = ("tensorrt", "tensorrt-rtx")
@@ -176,13 +176,13 @@ def open_line(
 
     Args:
         engine: one of `engines.ENGINES`.
-        threads: processor threads for one run; None for what `options` says.
+        threads: processor threads for one run; None for the engine's own choice.
 
     Raises:
         EngineUnavailable, EngineOutOfMemory, EngineError: see `open_engine`.
         MissingExtra: cuda.core is not installed, which TensorRT needs here.
     """
-    options = checked_options(engine, options, threads)
+    check_options(engine, options, threads)
     if engine in TENSORRT:
         from protoleak.runtime.executors.gpu import CudaLine, open_noising, open_worker_and_engines
 
@@ -194,8 +194,8 @@ def open_line(
             return CpuLine(encoder_plan, attributor_plan, noising, shapes, {"noising": f"on the CPU: {error}"})
         return CudaLine(worker, encoder_plan, attributor_plan, on_gpu, shapes, options)
     return CpuLine(
-        open_engine(engine, latent_encoder, options=options),
-        open_engine(engine, attributor, options=options),
+        open_engine(engine, latent_encoder, threads=threads, options=options),
+        open_engine(engine, attributor, threads=threads, options=options),
         noising,
         shapes,
     )

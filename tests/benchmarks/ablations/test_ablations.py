@@ -19,7 +19,7 @@ from benchmarks.ablations.openness import DEFAULT_RULE, RULES, Fitted
 from benchmarks.ablations.retrain import variations
 from protoleak.bundle.manifest import Density
 from protoleak.calibration.density import fit_density
-from protoleak.calibration.heads import HEAD_KINDS
+from protoleak.choices import HEAD_KINDS
 from protoleak.dataset import read_dataset
 from protoleak.errors import CheckpointError
 from protoleak.export.export import export_bundle

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from protoleak.errors import EngineError
-from protoleak.runtime.engines.base import EngineOptions, Graph
+from protoleak.runtime.engine_options import EngineOptions
+from protoleak.runtime.engines.base import Graph
 from protoleak.runtime.engines.gpu import Gpu
 from protoleak.runtime.engines.tensorrt.builder import build_plan
 from protoleak.runtime.engines.tensorrt.library import Library
