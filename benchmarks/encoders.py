@@ -110,6 +110,7 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
             negatives=beside.get("negatives"),
             auxiliary=beside.get("auxiliary"),
             cache=cache_folder("latents"),
+            overwrite=True,
             workers=usable_workers(),
             progress=progress,
         )

@@ -194,6 +194,7 @@ def short_training(model: TrainedModel, epochs: int, seed: int) -> TrainingSetti
         timesteps=tuple(config.timesteps),
         low_frequency_components=config.low_frequency_components,
         image_size=config.image_size,
+        views=0,
         epochs=epochs,
         patience=epochs,
         seed=seed,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BFLOAT16_BACKBONES: tuple[BackboneKind, ...] = ("conv",)
 DEFAULT_TIMESTEPS = (0, 100, 300, 500, 700)
 SMALLEST_IMAGE_SIZE = 64
+SCHEDULE_STEPS = 1000  # as `diffusion.NoiseSchedule`, which needs NumPy
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -120,12 +121,11 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             raise ProtoleakError("no timesteps: give at least one, such as 0,100,300,500,700")
         if len(set(self.timesteps)) != len(self.timesteps):
             raise ProtoleakError(f"timesteps {self.timesteps} name one twice: give each once")
-        from protoleak.diffusion import NoiseSchedule
-
-        steps = NoiseSchedule().steps
-        outside = [t for t in self.timesteps if not 0 <= t < steps]
+        outside = [t for t in self.timesteps if not 0 <= t < SCHEDULE_STEPS]
         if outside:
-            raise ProtoleakError(f"timesteps {outside} lie outside the schedule: give numbers from 0 to {steps - 1}")
+            raise ProtoleakError(
+                f"timesteps {outside} lie outside the schedule: give numbers from 0 to {SCHEDULE_STEPS - 1}"
+            )
         components = self.low_frequency_components
         if components is not None and components < 1:
             raise ProtoleakError(f"low_frequency_components is {components}: give 1 or more, or none to leave them out")

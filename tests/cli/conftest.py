@@ -13,10 +13,7 @@ from tests.export.conftest import write_data
 from tests.training.images import write_latent_encoder
 
 # As small as the network can be and still tell the two kinds apart.
-SMALL = [
-    *("--image-size", 64, "--epochs", 16, "--embedding-size", 16, "--prototypes", 2, "--timesteps", "0,300"),
-    *("--low-frequency", 4, "--batch-size", 16, "--learning-rate", 0.003, "--views", 0, "--precision", "fp32"),
-]
+SMALL = ["--settings", Path(__file__).with_name("small_training.toml"), "--epochs", 16]
 Run = Callable[..., int]
 
 

@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(place / "real", "none", 4, 700)
     settings = TrainingSettings(
         embedding_size=16, prototypes_per_generator=2, timesteps=(0, 300), low_frequency_components=4,
-        image_size=IMAGE_SIZE, epochs=6, batch_size=16, learning_rate=3e-3, precision="fp32",
+        image_size=IMAGE_SIZE, epochs=6, batch_size=16, learning_rate=3e-3, compute="exact",
     )  # fmt: skip
     dataset = read_dataset(place / "data", "camera")
     encoder = load_latent_encoder(write_latent_encoder(place / "encoder.onnx"))
