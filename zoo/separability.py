@@ -118,6 +118,7 @@ def main() -> None:
         epochs=options.epochs,
         patience=options.epochs,
         timesteps=tuple(options.timesteps),
+        views=0,
         seed=options.seed,
         mixed_negatives=False,
     )

@@ -78,4 +78,5 @@ def test_public_names_are_found_on_the_package() -> None:
 def test_version_is_that_of_the_project_file() -> None:
     import protoleak
 
-    assert f'version = "{protoleak.version.__version__}"' in (ROOT / "pyproject.toml").read_text()
+    assert 'version = { attr = "protoleak.version.__version__" }' in (ROOT / "pyproject.toml").read_text()
+    assert protoleak.__version__ == protoleak.version.__version__
