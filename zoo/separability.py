@@ -24,7 +24,6 @@ from protoleak.dataset import Dataset, read_dataset
 from protoleak.environment.machine import describe_machine
 from protoleak.metrics.scores import auroc_known_unknown
 from protoleak.model.attributor import Attributor
-from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 from protoleak.progress import shown_progress
 from protoleak.training.fit import EVALUATION_BATCH, Latents, fit, keep_freed_memory
@@ -56,7 +55,7 @@ def read_latents(parts: Sequence[Dataset], encoder: LatentEncoder, split: str, s
             0,
             settings.seed,
             settings.image_size,
-            default_cache(),
+            cache_folder("latents"),
             lambda done, total: progress(f"encode {split}", done, total),
         )
     return Latents(encoded.z0, torch.tensor(labels)[encoded.image])

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from protoleak.bench.inputs import Kind, Labelled
 from protoleak.bench.results import Accuracy, Verdicts
-from protoleak.runtime.pipeline import Screener
 from protoleak.runtime.verdict import Verdict
+from protoleak.screener import Screener
 
 Answer = tuple[str, str | None]  # verdict and generator
 BATCH = 8

@@ -12,8 +12,9 @@ from protoleak.cli.exit_status import ExitStatus, status_of_all
 from protoleak.cli.options import ENGINE, OUTPUT, AlphaOption, DeviceOption, EngineOption, ThreadsOption
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions
 from protoleak.errors import ProtoleakError
+from protoleak.faces.settings import FaceFinder
 from protoleak.runtime.engine_options import EngineOptions
-from protoleak.video.settings import FaceFinder, StreamSettings
+from protoleak.video.settings import StreamSettings
 
 RESULTS_SUFFIXES = (".jsonl", ".ndjson", ".csv")  # as in cli.results_file, which imports too much for a help text
 FACES, VIDEOS = "Faces of images too", "Videos"

@@ -13,7 +13,7 @@ from protoleak.video.settings import StreamSettings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from protoleak.runtime.pipeline import Screener
+    from protoleak.screener import Screener
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def open_screener(options: ScreenOptions, errors: Console) -> Screener:
         ProtoleakError: the bundle, the engine or alpha is not usable.
     """
     from protoleak.cli.console import plan_progress, print_note
-    from protoleak.runtime.pipeline import Screener
+    from protoleak.screener import Screener
 
     with plan_progress("the plans of this bundle") as progress:
         return Screener(

@@ -30,10 +30,10 @@ from protoleak.faces.open import open_detector
 from protoleak.files import write_whole
 from protoleak.images.decode import printable
 from protoleak.progress import Progress, no_progress, shown_progress
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.folder import Outputs, open_outputs
+from protoleak.video.outputs.folder import OutputFolder, open_outputs
 from protoleak.video.outputs.run_record import run_record
 from protoleak.video.sink import Sink, TrackedFace
 from protoleak.video.sources.open import open_source
@@ -151,7 +151,7 @@ def _screen(
     screener: Screener,
     detector: FaceDetector,
     video_options: VideoOptions,
-    outputs: Sequence[Outputs],
+    outputs: Sequence[OutputFolder],
     sinks: Sequence[Sink],
 ) -> None:
     """One source from its beginning to its end; one that cannot be opened is recorded as failed."""
@@ -174,7 +174,7 @@ def _screen(
 @contextlib.contextmanager
 def _outputs(
     options: ScreenOptions, video_options: VideoOptions, screener: Screener, detector: FaceDetector
-) -> Iterator[list[Outputs]]:
+) -> Iterator[list[OutputFolder]]:
     """What writes the --out folder, where one was given."""
     if options.out is None:
         yield []

@@ -13,8 +13,9 @@ from protoleak.errors import EngineError, MediaError
 from protoleak.evaluation.images import Image
 from protoleak.metrics.ranking import BoolArray
 from protoleak.metrics.scores import softmax
-from protoleak.runtime.pipeline import AnyImage, Screener
+from protoleak.runtime.pipeline import AnyImage
 from protoleak.runtime.verdict import Verdict
+from protoleak.screener import Screener
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.images.decode import open_image
 from protoleak.images.perturbations import OPERATORS, SEVERITIES, apply, apply_chain, draw_chain
 from protoleak.metrics.ranking import Ranking
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 
 AS_IT_IS, CHAIN = "none", "chain"
 CHAIN_LENGTHS = (1, 2, 3)

@@ -20,7 +20,7 @@ from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime.conformal import check_alpha
 from protoleak.runtime.engines import EngineOptions
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 
 ALL_UNKNOWN = "(all unknown generators)"
 

@@ -22,7 +22,6 @@ from protoleak.export.calibrate import EvaluationImages, evaluate
 from protoleak.export.density_module import DensityModule
 from protoleak.export.features import Features, deployed_pixels, network_features
 from protoleak.export.graphs import (
-    ATTRIBUTOR_OUTPUTS,
     DeployedAttributor,
     export_attributor,
     export_latent_encoder,
@@ -54,6 +53,7 @@ from protoleak.faces.yunet import YuNetDetector, read_yunet
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime import conformal
+from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
 __all__ = ["ExportResult", "ExportSettings", "export_bundle", "prove_parity"]
 

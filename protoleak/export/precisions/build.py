@@ -15,7 +15,6 @@ from protoleak.choices import Precision
 from protoleak.errors import CalibrationError, DatasetError, EngineError, MediaError
 from protoleak.export.calibrate import Evaluation, EvaluationImages, StageProgress, evaluate
 from protoleak.export.features import deployed_pixels
-from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
 from protoleak.export.images import ImageSet
 from protoleak.export.magnitudes import largest_magnitudes
 from protoleak.export.onnx_graph import Stage, prepared
@@ -26,6 +25,7 @@ from protoleak.export.precisions.sensitivity import LayerNoise, rank_layers
 from protoleak.export.runner import VariantRunner
 from protoleak.export.settings import VariantSettings
 from protoleak.runtime.engines import Graph, open_engine
+from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
 T = TypeVar("T")
 STAGES: tuple[Stage, ...] = ("latent_encoder", "attributor")
