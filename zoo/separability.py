@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script,
 from protoleak.arrays import Float32Array
 from protoleak.dataset import Dataset, read_dataset
 from protoleak.environment.machine import describe_machine
+from protoleak.files import cache_folder
 from protoleak.metrics.scores import auroc_known_unknown
 from protoleak.model.attributor import Attributor
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder

@@ -68,7 +68,18 @@ def model(folder: Path) -> TrainedModel:
 @pytest.fixture(scope="module")
 def results(folder: Path) -> evaluate.Results:
     """Of the script, with everything."""
-    options = ["--data", "data", "--unknown", "unknown", "--real", "real", "--model", "model", "--cache", "latents"]
+    options = [
+        "--data",
+        "data",
+        "--unknown",
+        "unknown",
+        "--photographs",
+        "real",
+        "--model",
+        "model",
+        "--cache",
+        "latents",
+    ]
     given = [str(folder / value) if index % 2 else value for index, value in enumerate(options)]
     more = [
         "--auxiliary",

@@ -31,7 +31,7 @@ def obtain_plan(
 
     Args:
         target: the GPU that is here, or compute capabilities for TensorRT-RTX to build for ahead of time.
-        any_profile: a cached plan with another profile or workspace will do, such as one from `protoleak build`.
+        any_profile: a cached plan with another profile or workspace will do, such as one from `protoleak build-plans`.
 
     Raises:
         As `plan_key` and `build_plan`.
