@@ -24,7 +24,7 @@ def screen(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE…",
+            metavar="SOURCE",
             help="Images, videos, folders, globs, - for paths on standard input; a webcam's number, rtsp://…, "
             "http(s)://…, or gst: and a GStreamer pipeline.",
         ),
