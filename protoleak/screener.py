@@ -57,6 +57,12 @@ class Screener(ImagePipeline):
         self._detector: FaceDetector | None = None
         self._detecting = threading.Lock()  # a detector is for one thread at a time, and images are decoded in several
 
+    @property
+    def looks_at(self) -> FaceFinder:
+        """Who finds the faces in images unless somebody is named: "auto" for a bundle that looks at faces, else
+        "none"."""
+        return "auto" if self.framing.needs_face else "none"
+
     def frame(self, image: Image.Image) -> FramedFace:
         """The largest face of an image, where the bundle looks at faces; else the image as a whole.
 

@@ -14,19 +14,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from protoleak.cli.console import error_console, output_console, print_error, print_note
+from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.live_panel import coloured
 from protoleak.cli.results_file import STANDARD_OUTPUT, Identity, ResultsWriter, open_results
-from protoleak.cli.screen_options import ALL_WELL, INTERRUPTED, NOTHING_DONE, SOME_FAILED, ScreenOptions
-from protoleak.cli.screening import (
-    error_console,
-    open_screener,
-    output_console,
-    print_error,
-    print_note,
-)
+from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
+from protoleak.faces.settings import FaceSettings
 from protoleak.images.decode import printable
 from protoleak.images.discover import expand_sources
+from protoleak.progress import shown_progress
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
 
@@ -49,7 +46,7 @@ class _Tally:
     interrupted: bool = False
 
 
-def run(options: ScreenOptions) -> int:
+def run(options: ScreenOptions) -> ExitStatus:
     """Screens all sources and returns the exit status.
 
     Raises:
@@ -67,40 +64,38 @@ def run(options: ScreenOptions) -> int:
         done = frozenset[str]() if writer is None else writer.done
         todo = [item for item in listed if not (isinstance(item, str) and printable(item) in done)]
         skipped = len(listed) - len(todo)
-        with _progress(len(todo), errors) as advance:
+        with shown_progress(errors, stage_lines=False) as progress:
             try:
                 for outcomes in judge(todo):
                     for outcome in outcomes:
                         _record(outcome, tally, writer, errors)
                     tally.images += 1
-                    advance()
+                    if len(todo) > 1:
+                        progress("screening", tally.images, len(todo))
             except KeyboardInterrupt:
                 tally.interrupted = True
     to_standard_output = options.out == STANDARD_OUTPUT
     if tally.rows and not to_standard_output:
-        _print_table(tally, faces=options.faces is not None)
+        _print_table(tally)
     _print_summary(tally, skipped, len(todo), errors if to_standard_output else output_console())
     if tally.interrupted:
-        return INTERRUPTED
-    answered = sum(tally.verdicts.values()) + skipped
+        return ExitStatus.INTERRUPTED
+    judged = sum(tally.verdicts.values()) + skipped
     if not tally.failed:
-        return ALL_WELL
-    return SOME_FAILED if answered else NOTHING_DONE
+        return ExitStatus.ALL_WELL
+    return ExitStatus.SOME_FAILED if judged else ExitStatus.NOTHING_DONE
 
 
 def _judge(
     options: ScreenOptions, screener: Screener, errors: Console
 ) -> Callable[[Sequence[str | MediaError]], Iterator[Sequence[Verdict | ProtoleakError]]]:
     """What gives the outcomes of each image in turn: one for the whole, or one per face."""
-    settings, batch_size = options.faces, options.batch_size
-    if settings is None:
+    settings, batch_size = options.faces or FaceSettings(faces=screener.looks_at), options.batch_size
+    if settings.faces == "none" and not screener.framing.needs_face:
         return lambda images: ([outcome] for outcome in screener.each(images, batch_size))
-    from protoleak.faces.open import open_detector
-    from protoleak.faces.still_images import screen_faces
-
-    detector = open_detector(settings, screener.bundle)
+    detector = screener.detector(settings)
     print_note(errors, f"faces are found by {detector.description}")
-    return lambda images: screen_faces(screener, detector, images, settings, batch_size)
+    return lambda images: screener.each_face(images, settings, detector=detector, batch_size=batch_size)
 
 
 @contextlib.contextmanager
@@ -127,21 +122,8 @@ def _record(outcome: Verdict | ProtoleakError, tally: _Tally, writer: ResultsWri
         tally.rows.append(outcome)
 
 
-@contextlib.contextmanager
-def _progress(total: int, console: Console) -> Iterator[Callable[[], None]]:
-    """A bar on standard error where more than one image is to be screened and a person can see it."""
-    if total < 2 or not console.is_terminal:
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("screening"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("screening", total=total)
-        yield lambda: progress.advance(task)
-
-
-def _print_table(tally: _Tally, *, faces: bool) -> None:
+def _print_table(tally: _Tally) -> None:
+    faces = any(_place(row) for row in tally.rows)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("image", overflow="fold")
     if faces:
@@ -178,9 +160,9 @@ def _place(row: Verdict) -> str:
 
 
 def _print_summary(tally: _Tally, skipped: int, asked: int, console: Console) -> None:
-    answered = sum(tally.verdicts.values())
+    judged = sum(tally.verdicts.values())
     parts = [f"{tally.verdicts[verdict]} {verdict}" for verdict in ("known", "real", "unknown")]
-    text = f"{answered} {'verdict' if answered == 1 else 'verdicts'}: {', '.join(parts)}"
+    text = f"{judged} {'verdict' if judged == 1 else 'verdicts'}: {', '.join(parts)}"
     if tally.failed:
         text += f"; {tally.failed} failed"
     if skipped:
