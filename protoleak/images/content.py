@@ -13,7 +13,9 @@ from protoleak.arrays import UInt8Array
 
 SMALLEST_SIDE = 40  # pixels of the square that is judged, before it is resized: below, there is more filter than face
 LOWEST_CONTRAST = 4.0  # standard deviation of the luma, in grey levels
-LOWEST_DETAIL = 0.35  # mean absolute value of the luma's Laplacian, in grey levels
+# Mean absolute difference of the luma from itself blurred by σ = 2, in grey levels. Photographs and generators give 3.2
+# to 13 at 256 pixels, after a blur of σ = 2 there 1.3 to 4.9, of σ = 6 0.4 to 0.95 (42 images of all sources).
+LOWEST_DETAIL, DETAIL_SCALE = 1.2, 2.0
 
 
 def lacking(pixels: UInt8Array, side: int) -> str | None:
@@ -29,7 +31,7 @@ def lacking(pixels: UInt8Array, side: int) -> str | None:
     contrast = max(float(look.std()) for look in luma)
     if contrast < LOWEST_CONTRAST:
         return f"without content: grey levels spread by {contrast:.1f}, at least {LOWEST_CONTRAST:g} are needed"
-    detail = max(float(np.abs(cv2.Laplacian(look, cv2.CV_32F)).mean()) for look in luma)
+    detail = max(float(np.abs(look - cv2.GaussianBlur(look, (0, 0), DETAIL_SCALE)).mean()) for look in luma)
     if detail < LOWEST_DETAIL:
         return f"blurred beyond use: detail of {detail:.2f} grey levels, at least {LOWEST_DETAIL:g} are needed"
     return None
