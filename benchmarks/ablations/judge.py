@@ -20,7 +20,7 @@ from protoleak.evaluation import measures
 from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.predictions import Outputs
 from protoleak.export.report import VariantOutputs
-from protoleak.runtime.decision import Decision
+from protoleak.runtime.decision import Decision, label_of
 
 # That an image is unlike camera originals before a generator is named: at which level that is asked for.
 UNLIKE_CAMERAS = "unlike camera originals"

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from protoleak.environment.machine import Machine
+
 SCHEMA_VERSION = 1
 # In the order in which an image goes through them. "upload" and "download" are there on a GPU alone, and so is "gpu":
 # the whole line there, where it is one CUDA graph whose parts cannot be timed.
@@ -148,27 +150,6 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return configuration_name(self.engine, self.variant, self.precision)
-
-
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it was measured.
-
-    Attributes:
-        cores: that this process may use.
-        load_average: over one minute, before the first row; a busy machine makes the numbers worse.
-        commit: of protoleak's source where it runs from a git checkout, with "+changes" where files differ from it.
-        jetson: power mode and clocks where this is a Jetson.
-    """
-
-    processor: str
-    cores: int
-    system: str
-    python: str
-    gpu: str | None
-    libraries: dict[str, str]
-    load_average: float | None
-    commit: str | None
-    jetson: dict[str, str] | None
 
 
 class BundleFacts(msgspec.Struct, frozen=True):

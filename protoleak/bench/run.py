@@ -11,12 +11,12 @@ import msgspec
 
 from protoleak.bench.accuracy import Answer, answers, judge
 from protoleak.bench.inputs import Labelled, drawn_images, labelled_images
-from protoleak.bench.results import SCHEMA_VERSION, Accuracy, BundleFacts, Machine, Report, Row, configuration_name
+from protoleak.bench.results import SCHEMA_VERSION, Accuracy, BundleFacts, Report, Row, configuration_name
 from protoleak.bench.settings import BenchmarkSettings, Precision
 from protoleak.bench.timing import Baseline, Line, Sample, compare, measure, screener_line, summarise
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
-from protoleak.environment.machine import describe_machine
+from protoleak.environment.machine import Machine, describe_machine
 from protoleak.environment.memory import forget_peak, peak_mib
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.engines import EngineOptions, choose, survey

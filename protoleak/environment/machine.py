@@ -8,7 +8,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from protoleak.bench.results import Machine
+import msgspec
+
 from protoleak.environment.jetson import read_jetson
 from protoleak.errors import EngineUnavailable
 
@@ -18,6 +19,27 @@ LIBRARIES = (
 )
 GIT_SECONDS = 10
 SOURCE = Path(__file__).resolve().parents[2]
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it was measured.
+
+    Attributes:
+        cores: that this process may use.
+        load_average: over one minute, before the first row; a busy machine makes the numbers worse.
+        commit: of protoleak's source where it runs from a git checkout, with "+changes" where files differ from it.
+        jetson: power mode and clocks where this is a Jetson.
+    """
+
+    processor: str
+    cores: int
+    system: str
+    python: str
+    gpu: str | None
+    libraries: dict[str, str]
+    load_average: float | None
+    commit: str | None
+    jetson: dict[str, str] | None
 
 
 def describe_machine(device: int = 0) -> Machine:

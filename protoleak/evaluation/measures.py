@@ -23,7 +23,6 @@ from protoleak.evaluation.results import (
     Share,
     UnknownGenerator,
 )
-from protoleak.export.report import promise
 from protoleak.metrics.ranking import BoolArray, Ranking, confusion_shares, weighted_share
 from protoleak.runtime import conformal
 
@@ -173,16 +172,15 @@ def false_rejection(
 ) -> FalseRejection:
     """Known images rejected at α, what is promised of them, and those withheld as too like a camera's."""
     rejected = known.rejected
-    groups = [conformal.group(calibration, index, alpha) for index in range(len(manifest.generators))]
-    promised = promise(groups, alpha)
+    promised = conformal.promise(calibration, alpha)
     labels = known.labels
     whole = resamples.share(known.sources, rejected)
     return FalseRejection(
         rejected=whole,
         withheld=resamples.share(known.sources, (known.verdict == "unknown") & ~rejected),
-        promised_on_average=promised["promised_on_average"],
-        bound_95=promised["bound_95"],
-        within_bound=whole.count <= promised["bound_95"] * whole.of,
+        promised_on_average=promised.on_average,
+        bound_95=promised.bound_95,
+        within_bound=whole.count <= promised.bound_95 * whole.of,
         calibration_images=len(calibration.overall),
         per_generator={
             name: resamples.share(known.where(labels == label).sources, rejected[labels == label])

@@ -13,11 +13,11 @@ from protoleak.evaluation import measures
 from protoleak.evaluation import plot_data as imaged
 from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.images import Image, Images, per_folder, read_images
-from protoleak.evaluation.notes import reading_notes
 from protoleak.evaluation.predictions import Outputs, ask
 from protoleak.evaluation.results import SCHEMA_VERSION, BundleFacts, Report, UnknownGenerator, VariantReport
 from protoleak.evaluation.robustness import measure_robustness
 from protoleak.evaluation.settings import EvaluationSettings
+from protoleak.evaluation.tables import reading_notes
 from protoleak.runtime.conformal import check_alpha
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.pipeline import Screener

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Float32Array, Float64Array
+from protoleak.arrays import Float32Array
 from protoleak.bundle.bundle import Calibration
 from protoleak.metrics.scores import (
     auroc_known_unknown,
@@ -23,8 +23,6 @@ from protoleak.metrics.scores import (
 )
 from protoleak.runtime import conformal
 from protoleak.runtime.decision import Decision, DecisionRule
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -86,12 +84,14 @@ def measure_variant(
         if real is not None:
             camera = [d.label for d, label in zip(decisions, test_labels, strict=True) if generators[label] == real]
             report["real_class_accused"] = _share(camera.count("known"), len(camera))
+        promised = conformal.promise(calibration, alpha)
         rejected = sum(decision.p_value <= alpha for decision in decisions)
         unnamed = sum(decision.label == "unknown" for decision in decisions)
         report["withheld"] = _share(unnamed - rejected, len(decisions))
         report["false_rejection"] = {
             **_share(rejected, len(decisions)),
-            **promise(groups, alpha),
+            "promised_on_average": promised.on_average,
+            "bound_95": promised.bound_95,
             "calibration_images": len(calibration.overall),
         }
         if np.bincount(test_labels, minlength=len(generators)).min() > 0:
@@ -117,32 +117,6 @@ def measure_variant(
         for name, (group, kind) in zip(generators, groups, strict=True)
     }
     return report
-
-
-def promise(groups: Sequence[tuple[Float64Array, str]], alpha: float) -> dict[str, float]:
-    """What holds for the false rejections among known images of all generators together.
-
-    Images compared with their predicted generator's own list are rejected at a rate of at most α, and so are all
-    images together by the list of all. Where both serve, a share of the images can meet either, and the two add up.
-
-    The 95 % bound is a union bound over the lists in use: with each list's bound at confidence 1 − 5 %/lists, all hold
-    together; a mean of generators' rates is at most their greatest.
-
-    Args:
-        groups: `conformal.group` of each generator at α.
-
-    Returns:
-        "promised_on_average" and "bound_95".
-    """
-    own = [len(group) for group, kind in groups if kind == "generator"]
-    overall = next((len(group) for group, kind in groups if kind == "overall"), None)
-    confidence = 1 - (1 - CONFIDENCE) / (len(own) + (overall is not None))
-    bounds = []
-    if own:
-        bounds.append(max(conformal.false_rejection_bound(n, alpha, confidence) for n in own))
-    if overall is not None:
-        bounds.append(conformal.false_rejection_bound(overall, alpha, confidence))
-    return {"promised_on_average": min(1.0, alpha * len(bounds)), "bound_95": min(1.0, sum(bounds))}
 
 
 def _open_set(known: Float32Array, unknown: Float32Array) -> dict[str, float]:

@@ -16,9 +16,8 @@ from protoleak.export.calibrate import Evaluation, EvaluationImages, StageProgre
 from protoleak.export.features import deployed_pixels
 from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
 from protoleak.export.images import ImageSet
-from protoleak.export.magnitudes import largest_magnitudes
 from protoleak.export.onnx_graph import Stage, prepared
-from protoleak.export.precisions.fp16 import to_float16
+from protoleak.export.precisions.fp16 import largest_magnitudes, to_float16
 from protoleak.export.precisions.gate import GateResult, compare_variants
 from protoleak.export.precisions.int8 import Quantiser
 from protoleak.export.precisions.sensitivity import LayerNoise, rank_layers
