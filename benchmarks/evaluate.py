@@ -23,18 +23,17 @@ from benchmarks.ablations.judge import Judge
 from benchmarks.ablations.latents import encode
 from benchmarks.ablations.results import Row
 from benchmarks.ablations.run import retrained, switched
-from protoleak.bench.results import Machine
 from protoleak.bundle.bundle import Bundle
 from protoleak.calibration.heads import HEAD_KINDS, HeadKind
 from protoleak.dataset import read_dataset
-from protoleak.environment.machine import describe_machine
+from protoleak.environment.machine import Machine, describe_machine
 from protoleak.errors import CheckpointError, DatasetError, ProtoleakError
 from protoleak.evaluation import EvaluationSettings, Report, evaluate_bundle
-from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.images import read_images
 from protoleak.evaluation.tables import brief, estimate, first_line
 from protoleak.export.images import in_order_of
 from protoleak.images.perturbations import OPERATORS
+from protoleak.metrics.intervals import Resamples
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.model.latent_cache import default_cache
 from protoleak.progress import Progress

@@ -6,17 +6,9 @@ from collections.abc import Sequence
 
 from protoleak.bundle.manifest import Manifest
 from protoleak.evaluation.images import Images, per_folder
-from protoleak.evaluation.results import (
-    Confusion,
-    Estimate,
-    OpenSet,
-    Report,
-    RobustnessRow,
-    Share,
-    UnknownGenerator,
-    VariantReport,
-)
+from protoleak.evaluation.results import Confusion, Report, RobustnessRow, VariantReport
 from protoleak.evaluation.settings import EvaluationSettings
+from protoleak.metrics.report import Estimate, OpenSet, Share, UnknownGenerator
 
 NONE = "–"
 FEW = 30  # images: below, an interval of a share near a half is wider than ± 18 points

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from protoleak.bundle.report import GateLimits
 from protoleak.calibration.density import DensitySpace
 from protoleak.calibration.heads import HeadKind
 from protoleak.export.graphs import DEFAULT_OPSET
-from protoleak.export.precisions.gate import GateLimits
 from protoleak.export.precisions.int8 import RangeMethod
 
 Precision = Literal["fp16", "int8"]

@@ -10,8 +10,8 @@ import numpy as np
 
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.report import Stage
 from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
-from protoleak.export.onnx_graph import Stage
 from protoleak.runtime.engines import Engine, Graph, open_engine
 from protoleak.runtime.engines.availability import CPU_ENGINES, availability
 from protoleak.runtime.noising import Noising

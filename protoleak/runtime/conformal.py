@@ -11,7 +11,6 @@ for that class among those of the class's own calibration images? See docs/decis
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from protoleak.arrays import Float64Array
 from protoleak.bundle.bundle import Calibration
 from protoleak.errors import CalibrationError
+from protoleak.metrics.report import Promise
 
 ACCUSATIONS_RARER = 5  # than α; see docs/decisions/0009-naming-a-generator.md
 CONFIDENCE = 0.95  # of the bounds on false rejections
@@ -163,19 +163,6 @@ def false_rejection_bound(n: int, alpha: float, confidence: float = CONFIDENCE) 
     return (low + high) / 2
 
 
-@dataclass(frozen=True)
-class Promise:
-    """What holds for the rate of false rejections among known images of all generators together.
-
-    Attributes:
-        on_average: over calibrations, the rate is at most this.
-        bound_95: one calibration exceeds this only with 5 % probability.
-    """
-
-    on_average: float
-    bound_95: float
-
-
 def promise(calibration: Calibration, alpha: float) -> Promise:
     """What a calibration promises for all known images together.
 
@@ -197,7 +184,7 @@ def promise(calibration: Calibration, alpha: float) -> Promise:
         bounds.append(max(false_rejection_bound(n, alpha, confidence) for n in own))
     if overall is not None:
         bounds.append(false_rejection_bound(overall, alpha, confidence))
-    return Promise(on_average=min(1.0, alpha * len(bounds)), bound_95=min(1.0, sum(bounds)))
+    return Promise(min(1.0, alpha * len(bounds)), min(1.0, sum(bounds)), len(calibration.overall))
 
 
 def _round_up(alpha: float) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from protoleak.arrays import Array
+from protoleak.bundle.report import Stage
 from protoleak.export.onnx_graph import (
     WEIGHTED_OPERATORS,
-    Stage,
     backbone,
     downstream,
     element_types,

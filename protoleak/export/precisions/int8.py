@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from protoleak.arrays import Array
+from protoleak.bundle.report import Stage
 from protoleak.errors import CalibrationError, CheckpointError, MissingExtra
-from protoleak.export.onnx_graph import WEIGHTED_OPERATORS, Stage, prepared, weighted_layers
+from protoleak.export.onnx_graph import WEIGHTED_OPERATORS, prepared, weighted_layers
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
