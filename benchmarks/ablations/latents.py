@@ -73,6 +73,6 @@ def encode(
     others = None
     if auxiliary is not None:
         of_each = enumerate(auxiliary_images(auxiliary, dataset).values())
-        images = [(path, label) for label, paths in of_each for path in paths]
-        others, _ = part("auxiliary", [path for path, _ in images], [label for _, label in images])
+        labelled = [(path, label) for label, paths in of_each for path in paths]
+        others, _ = part("auxiliary", [path for path, _ in labelled], [label for _, label in labelled])
     return Encoded(splits, measured, tuple(images[index] for index in kept), others)

@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 from protoleak.evaluation import Report
 from protoleak.evaluation.confusion_plot import matrix_plot
 from protoleak.evaluation.page import html_page
-from protoleak.evaluation.results import Confusion, Estimate, Share, VariantReport
+from protoleak.evaluation.results import Confusion, VariantReport
 from protoleak.evaluation.tables import estimate, first_line, share
+from protoleak.metrics.report import Estimate, Share
 
 
 def test_the_page_loads_nothing_and_runs_nothing(report: Report) -> None:
