@@ -28,7 +28,7 @@ from benchmarks.video_soak import Watch, soak
 from protoleak.environment.machine import describe_machine
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 from protoleak.video.events import FaceEvent, TrackEvent
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.file import FileSource

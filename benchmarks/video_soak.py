@@ -15,7 +15,7 @@ import numpy as np
 
 from protoleak.arrays import UInt8Array
 from protoleak.faces.base import FaceDetector
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 from protoleak.video.counters import resident_mib
 from protoleak.video.events import Event
 from protoleak.video.frames import Frame, SourceInfo

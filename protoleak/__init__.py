@@ -27,8 +27,8 @@ if TYPE_CHECKING:
         ProtoleakError,
     )
     from protoleak.runtime.engines.base import EngineOptions
-    from protoleak.runtime.pipeline import Screener
     from protoleak.runtime.verdict import Verdict
+    from protoleak.screener import Screener
 
 from protoleak.version import __version__
 
@@ -51,7 +51,7 @@ __all__ = [
 _HOME_OF = {
     "Bundle": "protoleak.bundle.bundle",
     "EngineOptions": "protoleak.runtime.engines.base",
-    "Screener": "protoleak.runtime.pipeline",
+    "Screener": "protoleak.screener",
     "Verdict": "protoleak.runtime.verdict",
 }
 
@@ -82,7 +82,7 @@ def load(
         EngineUnavailable: the engine is unknown or cannot run here; the message says what to install.
         EngineOutOfMemory: the bundle doesn't fit the GPU's memory.
     """
-    from protoleak.runtime.pipeline import Screener
+    from protoleak.screener import Screener
 
     return Screener(bundle, alpha=alpha, variant=variant, engine=engine, threads=threads, engine_options=engine_options)
 

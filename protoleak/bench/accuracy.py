@@ -17,8 +17,8 @@ from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import measure
 from protoleak.metrics.predictions import Classes, Kind
 from protoleak.runtime import conformal
-from protoleak.runtime.pipeline import Screener
 from protoleak.runtime.verdict import Label, Verdict
+from protoleak.screener import Screener
 
 BATCH = 8
 

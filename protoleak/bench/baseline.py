@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from protoleak.bench.timing import Line, Sample
+from protoleak.arrays import Array
+from protoleak.bench.timing import Sample, Workload
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import CheckpointError
 from protoleak.images.decode import open_image
 from protoleak.images.preprocess import preprocess
-from protoleak.model.checkpoint import ModelConfig, load_model
+from protoleak.model.checkpoint import ModelConfig, TrainedModel, attributor_outputs, load_model
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.model.torch_latent_encoder import TorchLatentEncoder
+from protoleak.runtime.engines import EngineDescription
+from protoleak.runtime.executors import ExpectedShapes, HostExecutor
+from protoleak.runtime.noising import Noising
 
 
-def eager_line(model_directory: Path, manifest: Manifest, threads: int | None = None) -> Line:
+def eager_pytorch(model_directory: Path, manifest: Manifest, threads: int | None = None) -> Workload:
     """Encoded images to the attribution network's outputs in eager PyTorch, float32, on the CPU.
 
     It does the work of the research code: decode, preprocess, encode, add noise, attribute. The density and the
@@ -35,30 +40,49 @@ def eager_line(model_directory: Path, manifest: Manifest, threads: int | None = 
         MissingExtra: diffusers is needed and not installed.
     """
     model = load_model(model_directory)
-    config, encoder, attributor = model.config, model.latent_encoder, model.attributor.eval()
+    config, encoder = model.config, model.latent_encoder
     _check_same(model_directory, config, encoder, manifest)
     if threads is not None:
         torch.set_num_threads(threads)
-    noise = config.noise_bank()
+    executor = HostExecutor(
+        _EagerEngine(lambda feeds: {"z0": encoder.encode(feeds["image"])}),
+        _EagerEngine(partial(_attribute, model)),
+        Noising.of(manifest, config.noise_bank()),
+        ExpectedShapes(model_directory, manifest),
+    )
 
     def run(images: Sequence[bytes]) -> Sample:
-        clock = [time.perf_counter()]
+        started = time.perf_counter()
         opened = [open_image(image).image for image in images]
-        clock.append(time.perf_counter())
+        decoded = time.perf_counter()
         pixels = np.stack([preprocess(image, config.image_size) for image in opened])
-        clock.append(time.perf_counter())
-        z0 = encoder.encode(pixels)
-        clock.append(time.perf_counter())
-        z_t = config.noised(z0, noise)
-        clock.append(time.perf_counter())
-        with torch.inference_mode():
-            attributor(torch.from_numpy(z_t)).class_score.numpy()
-        clock.append(time.perf_counter())
-        names = ("decode", "preprocess", "latent_encoder", "noising", "attributor")
-        spent = [1000 * (after - before) for before, after in pairwise(clock)]
-        return Sample(len(images), 1000 * (clock[-1] - clock[0]), dict(zip(names, spent, strict=True)))
+        preprocessed = time.perf_counter()
+        given = executor.run(pixels)
+        spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (preprocessed - decoded)}
+        return Sample(len(images), 1000 * (time.perf_counter() - started), spent | given.milliseconds)
 
     return run
+
+
+@dataclass(frozen=True)
+class _EagerEngine:
+    """A PyTorch module as an engine, so that the executor that runs the bundles runs it too."""
+
+    compute: Callable[[Mapping[str, Array]], dict[str, Array]]
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return self.compute(feeds)
+
+    def describe(self) -> EngineDescription:
+        return EngineDescription("pytorch", "CPU", {"torch": torch.__version__})
+
+    def close(self) -> None:
+        """Nothing is held beside the module."""
+
+
+def _attribute(model: TrainedModel, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    outputs: dict[str, Array] = {**attributor_outputs(model, feeds["z_t"])}
+    return outputs | {"log_density": np.zeros(len(feeds["z_t"]), dtype=np.float32)}  # the network alone has none
 
 
 def _check_same(directory: Path, config: ModelConfig, encoder: LatentEncoder, manifest: Manifest) -> None:

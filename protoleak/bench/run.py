@@ -13,7 +13,7 @@ from protoleak.bench.accuracy import Reference, attributions, judge, screen
 from protoleak.bench.inputs import Labelled, drawn_images, labelled_images
 from protoleak.bench.results import SCHEMA_VERSION, Accuracy, BundleFacts, Report, Row, configuration_name
 from protoleak.bench.settings import BenchmarkSettings, Precision
-from protoleak.bench.timing import Baseline, Line, Sample, compare, measure, screener_line, summarise
+from protoleak.bench.timing import Baseline, Sample, Workload, compare, measure, screening, summarise
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
 from protoleak.environment.machine import Machine, describe_machine
@@ -21,16 +21,16 @@ from protoleak.environment.memory import forget_peak, peak_mib
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.engines import EngineOptions, choose, survey
 from protoleak.runtime.engines.base import first_line, no_progress
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 
 BASELINE = ("pytorch eager", "fp32", "variant")
 IMAGES = 16
-WHOLE_LINE, STAGE_RUNS = "gpu", 10
+UNDIVIDED, STAGE_RUNS = "gpu", 10
 BUSY_SHARE = 0.5
 ONLY_OPENVINO = "bf16"
 NOTES = [
     "end to end: encoded images in memory to verdicts, one batch after the other; engines: latent encoder and "
-    "attributor alone (of a line that is one CUDA graph all of it); milliseconds",
+    "attributor alone (of what is one CUDA graph all of it); milliseconds",
     "stages: decoding runs in threads ahead of the engines, so the stages of a batch may add up to more than the whole",
     "peak memory: resident memory of this one process, with everything that it had loaded by then; not the GPU's",
 ]
@@ -109,14 +109,14 @@ def _timed_images(judged: Sequence[Labelled]) -> tuple[list[bytes], str]:
     return [image.path.read_bytes() for image in chosen], f"{len(chosen)} images of the data set"
 
 
-def _baseline(bundle: Bundle, settings: BenchmarkSettings) -> tuple[Line | None, str | None]:
+def _baseline(bundle: Bundle, settings: BenchmarkSettings) -> tuple[Workload | None, str | None]:
     """Eager PyTorch, or why there is none."""
     if settings.baseline_model is None:
         return None, None
     try:
-        from protoleak.bench.baseline import eager_line
+        from protoleak.bench.baseline import eager_pytorch
 
-        return eager_line(settings.baseline_model, bundle.manifest, settings.threads), None
+        return eager_pytorch(settings.baseline_model, bundle.manifest, settings.threads), None
     except ModuleNotFoundError as error:
         return None, f'{error.name} is not installed: pip install "protoleak[export]"'
     except Exception as error:  # a failure is a row
@@ -129,7 +129,7 @@ def _measure_configuration(
     name: tuple[str, str, Precision],
     images: Sequence[bytes],
     judged: Sequence[Labelled],
-    baseline: Line | None,
+    baseline: Workload | None,
     measured: _Measured,
 ) -> None:
     gc.collect()  # the last configuration's buffers
@@ -184,16 +184,16 @@ def _row(
     batch: int,
     screener: Screener,
     images: Sequence[bytes],
-    baseline: Line | None,
+    baseline: Workload | None,
     measured: _Measured,
 ) -> Row:
     engine, variant, precision = name
-    line = screener_line(screener)
+    workload = screening(screener)
     guarded = None if baseline is None else _guarded(baseline, batch, measured)
-    timing, theirs = measure(line, images, batch, settings.runs, settings.warm_up, guarded)
+    timing, theirs = measure(workload, images, batch, settings.runs, settings.warm_up, guarded)
     measured.baseline.setdefault(batch, []).extend(theirs)
-    if WHOLE_LINE in timing.stages:  # the parts of a CUDA graph can only be timed without it
-        apart = screener_line(_opened(bundle, settings, name, stage_times=True))
+    if UNDIVIDED in timing.stages:  # the parts of a CUDA graph can only be timed without it
+        apart = screening(_opened(bundle, settings, name, stage_times=True))
         parts, _ = measure(apart, images, batch, min(settings.runs, STAGE_RUNS), settings.warm_up)
         timing = msgspec.structs.replace(timing, stages=parts.stages)
     graphs = bundle.variant(variant)
@@ -213,7 +213,7 @@ def _row(
     )
 
 
-def _guarded(baseline: Line, batch: int, measured: _Measured) -> Baseline:
+def _guarded(baseline: Workload, batch: int, measured: _Measured) -> Baseline:
     """The baseline at one batch size: once it has failed there it is left out, and the engines are timed without."""
 
     def run(images: Sequence[bytes]) -> Sample | None:

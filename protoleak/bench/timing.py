@@ -1,4 +1,4 @@
-"""Times one line of inference, by itself or in turns with a baseline."""
+"""Times screening, by itself or in turns with a baseline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from protoleak.bench.results import ENGINE_STAGES, STAGES, Comparison, Percentiles, Timing
 from protoleak.errors import ProtoleakError
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 
 # The threads of one library spin for a moment after their work; they must not take the cores from the next one's.
 SETTLE_SECONDS = 0.005
@@ -36,11 +36,11 @@ class Sample:
         return sum(self.stages.get(stage, 0.0) for stage in ENGINE_STAGES)
 
 
-Line = Callable[[Sequence[bytes]], Sample]
+Workload = Callable[[Sequence[bytes]], Sample]  # encoded images in; what they took out
 Baseline = Callable[[Sequence[bytes]], "Sample | None"]  # None where it failed
 
 
-def screener_line(screener: Screener) -> Line:
+def screening(screener: Screener) -> Workload:
     """Encoded images to verdicts, as a user runs it. It raises what an image or an engine raises."""
 
     def run(images: Sequence[bytes]) -> Sample:
@@ -59,7 +59,7 @@ def screener_line(screener: Screener) -> Line:
 
 
 def measure(
-    line: Line, images: Sequence[bytes], batch: int, runs: int, warm_up: int, baseline: Baseline | None = None
+    workload: Workload, images: Sequence[bytes], batch: int, runs: int, warm_up: int, baseline: Baseline | None = None
 ) -> tuple[Timing, list[Sample]]:
     """Times batches of one size.
 
@@ -67,15 +67,15 @@ def measure(
         images: encoded; each batch takes the next ones, from the beginning again after the last.
         runs: timed batches.
         warm_up: batches before them that don't count.
-        baseline: run in turns with the line, so that both meet the machine in the same state; up to BASELINE_RUNS
+        baseline: run in turns with the workload, so that both meet the machine in the same state; up to BASELINE_RUNS
             batches, evenly spread.
 
     Returns:
-        The line's timing and the baseline's samples.
+        The workload's timing and the baseline's samples.
     """
     turns = {int(turn) for turn in np.linspace(0, runs - 1, min(runs, BASELINE_RUNS))} if baseline else set()
     for index in range(warm_up):
-        line(_batch(images, batch, index))
+        workload(_batch(images, batch, index))
     if baseline and warm_up:
         baseline(_batch(images, batch, 0))
     samples: list[Sample] = []
@@ -88,8 +88,8 @@ def measure(
             theirs += [] if sample is None else [sample]
             time.sleep(SETTLE_SECONDS)
             if warm_up:
-                line(chosen[:1])  # the baseline has pushed its weights out of the caches; that is not the line's doing
-        samples.append(line(chosen))
+                workload(chosen[:1])  # the baseline has pushed weights out of the caches
+        samples.append(workload(chosen))
     return summarise(samples), theirs
 
 
@@ -114,7 +114,7 @@ def summarise(samples: Sequence[Sample]) -> Timing:
 
 
 def compare(timing: Timing, baseline: Sequence[Sample]) -> Comparison:
-    """How many times faster than the baseline's samples a line is, by medians."""
+    """How many times faster than the baseline's samples a workload is, by medians."""
     theirs = summarise(baseline)
     return Comparison(
         theirs,

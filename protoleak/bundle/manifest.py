@@ -83,6 +83,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     variants: list[str]
     files: dict[str, FileRecord]
     speeds: dict[str, dict[str, float]] | None = None  # engine → variant → ms per image, where it was exported
+    alpha: float = 0.05  # significance level that the bundle was measured at, and is used with unless another is given
     face_detector: str | None = None  # kind of the model in face_detector.onnx; "yunet" is the only one
 
     @property

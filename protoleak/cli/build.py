@@ -51,7 +51,7 @@ def build(
     from protoleak.runtime.engines.tensorrt.plan_cache import Plan, PlanCache
     from protoleak.runtime.engines.tensorrt.plans import obtain_plan
     from protoleak.runtime.engines.tensorrt.settings import plan_key
-    from protoleak.runtime.pipeline import graphs_of
+    from protoleak.runtime.executors import Graphs
 
     library = load_library(engine)
     target = (
@@ -63,7 +63,8 @@ def build(
     cache = PlanCache(notify=lambda message: print(f"note: {message}", file=sys.stderr))
     plans: list[tuple[str, Plan]] = []
     for name in chosen:
-        for graph in graphs_of(loaded.variant(name)):
+        graphs = Graphs.of_variant(loaded.variant(name))
+        for graph in (graphs.latent_encoder, graphs.attributor):
             with build_bar(f"{name} {graph.stage}") as progress:
                 options = EngineOptions(
                     device=device,

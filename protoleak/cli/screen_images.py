@@ -27,8 +27,8 @@ from protoleak.cli.screening import (
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.images.decode import printable
 from protoleak.images.discover import expand_sources
-from protoleak.runtime.pipeline import Screener
 from protoleak.runtime.verdict import Verdict
+from protoleak.screener import Screener
 
 ROWS_SHOWN = 50
 

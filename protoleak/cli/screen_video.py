@@ -32,7 +32,7 @@ from protoleak.errors import MediaError, MissingExtra, ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
 from protoleak.images.decode import printable
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 from protoleak.video.events import FailureEvent
 from protoleak.video.outputs.folder import Outputs, open_outputs
 from protoleak.video.outputs.run_record import run_record

@@ -12,7 +12,7 @@ from protoleak.cli.build_bar import build_bar
 from protoleak.cli.screen_options import ScreenOptions
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.engines import EngineOptions
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 
 WIDTH_WITHOUT_TERMINAL = 120
 

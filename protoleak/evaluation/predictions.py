@@ -10,8 +10,9 @@ import numpy as np
 from protoleak.errors import EngineError, MediaError
 from protoleak.evaluation.images import Image
 from protoleak.metrics.predictions import Classes, Predictions
-from protoleak.runtime.pipeline import AnyImage, Screener
+from protoleak.runtime.pipeline import AnyImage
 from protoleak.runtime.verdict import Verdict
+from protoleak.screener import Screener
 
 
 def predictions_of(images: Sequence[Image], verdicts: Sequence[Verdict], classes: Classes) -> Predictions:

@@ -20,7 +20,7 @@ from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import macro_auc
 from protoleak.metrics.predictions import Classes
 from protoleak.metrics.ranking import Ranking
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 
 AS_IT_IS, CHAIN = "none", "chain"
 CHAIN_LENGTHS = (1, 2, 3)

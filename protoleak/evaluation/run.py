@@ -23,7 +23,7 @@ from protoleak.metrics.measures import measure, real_faces
 from protoleak.metrics.predictions import Classes
 from protoleak.runtime.conformal import check_alpha, promise
 from protoleak.runtime.engines import EngineOptions
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 
 Progress = Callable[[str, int, int], None]
 

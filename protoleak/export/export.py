@@ -24,7 +24,6 @@ from protoleak.export.calibrate import EvaluationImages, evaluate
 from protoleak.export.density_module import DensityModule
 from protoleak.export.features import Features, deployed_pixels, network_features
 from protoleak.export.graphs import (
-    ATTRIBUTOR_OUTPUTS,
     DeployedAttributor,
     export_attributor,
     export_latent_encoder,
@@ -55,6 +54,7 @@ from protoleak.export.speed import measure_speeds
 from protoleak.faces.yunet import YuNetDetector, read_yunet
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.runtime import conformal
+from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
 __all__ = ["ExportResult", "ExportSettings", "export_bundle", "prove_parity"]
 

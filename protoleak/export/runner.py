@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from protoleak.arrays import Float32Array, UInt8Array
+from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import MediaError
 from protoleak.export.features import deployed_pixels, reason
-from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
 from protoleak.export.report import VariantOutputs
-from protoleak.runtime.engines import Graph, open_engine
-from protoleak.runtime.noising import Noising
+from protoleak.runtime.executors import Graphs, open_executor
 
 BATCH_SIZE = 8
 
@@ -36,20 +34,24 @@ class ImagesRun:
 
 
 class VariantRunner:
-    """Both graphs of a variant in ONNX Runtime on the CPU, with the noising between them."""
+    """A variant's executor in ONNX Runtime on the CPU, over image files."""
 
     def __init__(self, manifest: Manifest, noise_bank: Float32Array, latent_encoder: bytes, attributor: bytes) -> None:
         self._image_size = manifest.preprocessing.image_size
         self._generators = len(manifest.generators)
-        self._noising = Noising.of(manifest, noise_bank)
-        self._latent_encoder = open_engine("onnxruntime", Graph("latent encoder", latent_encoder, ("z0",)))
-        self._attributor = open_engine("onnxruntime", Graph("attributor", attributor, ATTRIBUTOR_OUTPUTS))
+        graphs = Graphs.of(latent_encoder, attributor)
+        self._executor = open_executor("onnxruntime", graphs, manifest, noise_bank)
 
-    def stages(self, images: UInt8Array) -> dict[str, Float32Array]:
-        """Every tensor that crosses between stages, and the outputs: "z0", "z_t" and ATTRIBUTOR_OUTPUTS."""
-        z0 = self._latent_encoder.run({"image": images})["z0"]
-        z_t = self._noising(z0)
-        return {"z0": z0, "z_t": z_t, **self._attributor.run({"z_t": z_t})}
+    def stages(self, images: UInt8Array) -> dict[str, Array]:
+        """Every tensor that passes between stages, and the outputs: "z0", "z_t" and ATTRIBUTOR_OUTPUTS.
+
+        Args:
+            images: uint8 [N, S, S, 3].
+
+        Raises:
+            EngineError: z0 or an output is not finite.
+        """
+        return self._executor.run(images, stages=True).stages
 
     def run(self, paths: Sequence[Path], progress: Callable[[int], None] = lambda _: None) -> ImagesRun:
         """Outputs for those of the images that can be read.
@@ -71,9 +73,9 @@ class VariantRunner:
                     continue
                 kept.append(index)
             if pixels:
-                stages = self.stages(np.stack(pixels))
-                scores.append(stages["class_score"])
-                densities.append(stages["log_density"])
+                outputs = self._executor.run(np.stack(pixels)).outputs
+                scores.append(outputs["class_score"])
+                densities.append(outputs["log_density"])
             progress(min(start + BATCH_SIZE, len(paths)))
-        outputs = VariantOutputs(np.concatenate(scores), np.concatenate(densities))
-        return ImagesRun(outputs, tuple(kept), tuple(skipped))
+        given = VariantOutputs(np.concatenate(scores), np.concatenate(densities))
+        return ImagesRun(given, tuple(kept), tuple(skipped))

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from statistics import median
-
-import numpy as np
 
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import Stage
-from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
-from protoleak.runtime.engines import Engine, Graph, open_engine
 from protoleak.runtime.engines.availability import CPU_ENGINES, availability
-from protoleak.runtime.noising import Noising
+from protoleak.runtime.executors import Executor, Graphs, open_executor
 
 WARM_UP, RUNS = 2, 9
 
@@ -35,30 +30,25 @@ def measure_speeds(
     Returns:
         engine → variant → milliseconds, for the engines of `CPU_ENGINES` that can run here.
     """
-    noising = Noising.of(manifest, noise_bank)
-    return {engine: _measured(engine, variants, noising, images) for engine in CPU_ENGINES if availability(engine).runs}
+    measured = {}
+    for engine in CPU_ENGINES:
+        if availability(engine).runs:
+            executors = {
+                name: open_executor(
+                    engine, Graphs.of(graphs["latent_encoder"], graphs["attributor"]), manifest, noise_bank
+                )
+                for name, graphs in variants.items()
+            }
+            measured[engine] = _measured(executors, images)
+    return measured
 
 
-def _measured(
-    engine: str, variants: Mapping[str, Mapping[Stage, bytes]], noising: Noising, images: Sequence[UInt8Array]
-) -> dict[str, float]:
-    opened: dict[str, tuple[Engine, Engine]] = {
-        name: (
-            open_engine(engine, Graph("latent encoder", graphs["latent_encoder"], ("z0",))),
-            open_engine(engine, Graph("attributor", graphs["attributor"], ATTRIBUTOR_OUTPUTS)),
-        )
-        for name, graphs in variants.items()
-    }
+def _measured(variants: Mapping[str, Executor], images: Sequence[UInt8Array]) -> dict[str, float]:
     spent: dict[str, list[float]] = {name: [] for name in variants}
     for run in range(WARM_UP + RUNS):
         image = images[run % len(images)][None]
-        for name, (latent_encoder, attributor) in opened.items():
-            started = time.perf_counter()
-            z0 = latent_encoder.run({"image": image})["z0"]
-            encoded = time.perf_counter()
-            z_t = noising(z0.astype(np.float32, copy=False))
-            noised = time.perf_counter()
-            attributor.run({"z_t": z_t})
+        for name, executor in variants.items():
+            stages = executor.run(image).milliseconds
             if run >= WARM_UP:
-                spent[name].append(1000 * (time.perf_counter() - noised + encoded - started))
+                spent[name].append(stages["latent_encoder"] + stages["attributor"])
     return {name: round(median(times), 3) for name, times in spent.items()}

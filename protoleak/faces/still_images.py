@@ -14,7 +14,7 @@ from protoleak.faces.base import Face, FaceDetector
 from protoleak.faces.crops import face_crop
 from protoleak.images.decode import ImageSource, OpenedImage, open_image
 from protoleak.images.preprocess import preprocess
-from protoleak.runtime.pipeline import Screener
+from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.runtime.verdict import InputRecord, Verdict
 from protoleak.video.events import BoxRecord
 from protoleak.video.settings import StreamSettings
@@ -45,7 +45,7 @@ class _Found:
 
 
 def screen_faces(
-    screener: Screener,
+    screener: ImagePipeline,
     detector: FaceDetector,
     images: Iterable[ImageSource | MediaError],
     settings: StreamSettings,
@@ -54,7 +54,7 @@ def screen_faces(
     """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
 
     Args:
-        images: as in `Screener.each`; an error in its place is handed on.
+        images: as in `ImagePipeline.each`; an error in its place is handed on.
         settings: margin; the limits, for what is said where no face was found.
         batch_size: faces that go through the engines together; they may be of several images.
     """
@@ -68,7 +68,11 @@ def screen_faces(
 
 
 def _find(
-    screener: Screener, detector: FaceDetector, image: ImageSource | MediaError, settings: StreamSettings, name: str
+    screener: ImagePipeline,
+    detector: FaceDetector,
+    image: ImageSource | MediaError,
+    settings: StreamSettings,
+    name: str,
 ) -> _Found:
     if isinstance(image, MediaError):
         return _Found(None, [], [], image)
@@ -88,7 +92,7 @@ def _find(
 
 
 def _judged(
-    screener: Screener, waiting: Sequence[_Found], batch_size: int
+    screener: ImagePipeline, waiting: Sequence[_Found], batch_size: int
 ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
     crops = [crop for found in waiting for crop in found.crops]
     outcomes = iter(screener.each(crops, batch_size))

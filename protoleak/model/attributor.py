@@ -64,7 +64,7 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return self.temporal == "attention" and self.timesteps > 1
 
 
-class AttributorOutputs(NamedTuple):
+class AttributorTensors(NamedTuple):
     """What the network says of N images, all float32: embedding [N, D], gate [N, D] (ones without a gate),
     timestep_weight [N, T] (sums to 1), prototype_distance [N, K, M], class_score [N, K] (higher is nearer)."""
 
@@ -128,11 +128,11 @@ class Attributor(nn.Module):
         """float32 [K, M, D]."""
         return self.proto_head.protos
 
-    def forward(self, z_t: torch.Tensor) -> AttributorOutputs:
-        """Noised latents float32 [N, T, C', h, w] → AttributorOutputs."""
+    def forward(self, z_t: torch.Tensor) -> AttributorTensors:
+        """Noised latents float32 [N, T, C', h, w] → AttributorTensors."""
         embedding, gate, timestep_weight = self.pool(*self.embed_timesteps(z_t))
         distance = self.prototype_distance(embedding, gate)
-        return AttributorOutputs(embedding, gate, timestep_weight, distance, self.class_score(distance))
+        return AttributorTensors(embedding, gate, timestep_weight, distance, self.class_score(distance))
 
     def embed_timesteps(self, z_t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Noised latents float32 [N, T, C', h, w] → embeddings h_t and gates g_t, both float32 [N, T, D]."""

@@ -235,7 +235,7 @@ def attributor_from_state(config: AttributorConfig, state: Mapping[str, torch.Te
 
 
 def attributor_outputs(model: TrainedModel, z_t: Float32Array, batch_size: int = 64) -> dict[str, Float32Array]:
-    """The network's outputs for noised latents float32 [N, T, C', h, w], by the names of AttributorOutputs, as NumPy.
+    """The network's outputs for noised latents float32 [N, T, C', h, w], by the names of AttributorTensors, as NumPy.
 
     The network is used in the mode that it is in; call `.eval()` first where it was trained.
     """

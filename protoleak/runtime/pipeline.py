@@ -1,4 +1,4 @@
-"""The whole line of inference: images in, verdicts out."""
+"""Images in, verdicts out: decoding, the executor, the decision."""
 
 from __future__ import annotations
 
@@ -8,43 +8,46 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from protoleak.arrays import Array
-from protoleak.bundle.bundle import Bundle, Variant
+from protoleak.arrays import Array, UInt8Array
+from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
 from protoleak.errors import EngineError, MediaError, ProtoleakError
-from protoleak.images.decode import ImageSource, open_image
+from protoleak.images.decode import ImageSource, OpenedImage, open_image
 from protoleak.images.preprocess import preprocess
-from protoleak.runtime.cuda.arrays import GpuArray, on_gpu
+from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.decision import DecisionRule, explain
-from protoleak.runtime.engines import EngineDescription, EngineOptions, Graph, choose
-from protoleak.runtime.executors.base import ExpectedShapes, ImageOnGpu, open_line
-from protoleak.runtime.noising import Noising
-from protoleak.runtime.prepared import PreparedImage, adjoin, done, input_record, together
+from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
+from protoleak.runtime.executors import Graphs, ImageOnGpu, open_executor
 from protoleak.runtime.verdict import BundleRecord, InputRecord, Verdict
 
-if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
-    from protoleak.faces.base import FaceDetector
-    from protoleak.video.events import Event
-    from protoleak.video.frames import FrameSource
-    from protoleak.video.settings import FaceFinder
-    from protoleak.video.sink import Sink
-
-LATENT_ENCODER_OUTPUTS = ("z0",)
-ATTRIBUTOR_OUTPUTS = ("embedding", "gate", "timestep_weight", "prototype_distance", "class_score", "log_density")
 DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
 DEFAULT_BATCH_SIZE = 8
 
 AnyImage: TypeAlias = "ImageSource | GpuArray | ImageOnGpu"
+Pipeline = TypeVar("Pipeline", bound="ImagePipeline")
 
 
-class Screener:
-    """Turns images into verdicts with one bundle, variant and engine. Usually made by `protoleak.load`.
+@dataclass(frozen=True)
+class _Prepared:
+    """An image ready for the latent encoder; the full image is let go, so that few large ones are in memory."""
+
+    name: str
+    source: str | None
+    record: InputRecord
+    notes: tuple[str, ...]
+    pixels: UInt8Array | DeviceArray
+    milliseconds: dict[str, float]
+
+
+class ImagePipeline:
+    """Turns images into verdicts with one bundle, variant and engine. The base of `protoleak.Screener`.
 
     Attributes:
         bundle: the checked bundle.
@@ -56,7 +59,7 @@ class Screener:
         self,
         bundle: Bundle | str | os.PathLike[str] | None = None,
         *,
-        alpha: float = 0.05,
+        alpha: float | None = None,
         variant: str | None = None,
         engine: str = "auto",
         threads: int | None = None,
@@ -69,18 +72,38 @@ class Screener:
         name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
         chosen = self.bundle.variant(choose_variant(manifest, variant, name)[0])
         self.variant = chosen.name
-        self.alpha = alpha
-        self._rule = DecisionRule(manifest.generators, manifest.real_class, chosen.calibration, alpha)
-        encoder, attributor = graphs_of(chosen)
-        noising = Noising.of(manifest, self.bundle.noise_bank)
-        shapes = ExpectedShapes(self.bundle.path, manifest)
-        self._line = open_line(name, encoder, attributor, noising, shapes, options, threads)
+        self.alpha = manifest.alpha if alpha is None else alpha
+        self._rule = DecisionRule(manifest.generators, manifest.real_class, chosen.calibration, self.alpha)
+        self._executor = open_executor(
+            name,
+            Graphs.of_variant(chosen),
+            manifest,
+            self.bundle.noise_bank,
+            location=self.bundle.path,
+            options=options,
+            threads=threads,
+        )
         self._bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name)
+
+    def __enter__(self: Pipeline) -> Pipeline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the engines' memory, on a GPU too, and their threads back. May be called more than once.
+
+        What is asked of the object afterwards is an EngineError.
+        """
+        self._executor.close()
 
     @property
     def engine(self) -> EngineDescription:
         """What executes the graphs."""
-        return self._line.describe()
+        return self._executor.describe()
 
     def __call__(self, images: AnyImage | Sequence[AnyImage]) -> list[Verdict]:
         """The verdicts of one image or of many, in order.
@@ -115,10 +138,10 @@ class Screener:
         """
         if batch_size < 1:
             raise ProtoleakError(f"batch size {batch_size}: give 1 or more")
-        batch: list[PreparedImage] = []
+        batch: list[_Prepared] = []
         for item in self._prepared(images, batch_size):
-            if isinstance(item, PreparedImage):
-                if batch and not adjoin(batch[-1], item):
+            if isinstance(item, _Prepared):
+                if batch and not _adjoin(batch[-1], item):
                     yield from self._judge(batch)
                     batch = []
                 batch.append(item)
@@ -131,73 +154,26 @@ class Screener:
                 yield item
         yield from self._judge(batch)
 
-    def stream(
-        self,
-        source: str | os.PathLike[str] | FrameSource,
-        *,
-        faces: FaceFinder = "auto",
-        face_model: str | os.PathLike[str] | None = None,
-        face_score: float = 0.7,
-        minimum_face: int = 48,
-        margin: float = 0.25,
-        every: float = 1.0,
-        minimum_evidence: int = 3,
-        max_seconds: float | None = None,
-        batch_size: int = 4,
-        sinks: Sequence[Sink] = (),
-        detector: FaceDetector | None = None,
-    ) -> Iterator[Event]:
-        """Videos: what there is to say of a video, camera or network stream, while it is being read.
-
-            for event in screener.stream("clip.mp4", faces="yunet", face_model="yunet.onnx"):
-                if isinstance(event, protoleak.video.events.TrackEvent):
-                    print(event.track, event.track_verdict.label)
-
-        For the settings see `protoleak.video.settings.StreamSettings`; for the rest `protoleak.video.stream.stream`.
-
-        Args:
-            source: a file, a camera's number, an address, or a `FrameSource` that is open already.
-            sinks: who looks on, such as writers of files.
-            detector: one of your own in place of the one that `faces` names.
-        """
-        from protoleak.video.settings import StreamSettings
-        from protoleak.video.stream import stream
-
-        settings = StreamSettings(
-            faces=faces,
-            face_model=None if face_model is None else Path(face_model),
-            face_score=face_score,
-            minimum_face=minimum_face,
-            margin=margin,
-            every=every,
-            minimum_evidence=minimum_evidence,
-            max_seconds=max_seconds,
-            batch_size=batch_size,
-        )
-        return stream(self, source, settings, sinks, detector)
-
     def _as_list(self, images: AnyImage | Sequence[AnyImage]) -> list[AnyImage | MediaError]:
         if isinstance(images, np.ndarray):
             return list(images) if images.ndim == 4 else [images]
         if on_gpu(images):
             try:
-                return list(self._line.take("images", images))  # type: ignore[arg-type]  # on_gpu says that it is one
+                return list(self._executor.take("images", images))  # type: ignore[arg-type]  # on_gpu says that it is one
             except MediaError as error:
                 return [error]
         if isinstance(images, (str, bytes, bytearray, os.PathLike, Image.Image, ImageOnGpu)):
             return [images]
         return list(images)  # type: ignore[arg-type]  # nothing else is left
 
-    def _prepared(
-        self, images: Iterable[AnyImage | MediaError], batch_size: int
-    ) -> Iterator[PreparedImage | MediaError]:
+    def _prepared(self, images: Iterable[AnyImage | MediaError], batch_size: int) -> Iterator[_Prepared | MediaError]:
         """Decodes ahead of the engines, by at most one batch."""
         pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="protoleak-decode")
-        waiting: deque[Future[PreparedImage | MediaError]] = deque()
+        waiting: deque[Future[_Prepared | MediaError]] = deque()
         try:
             for index, image in enumerate(images):
                 if isinstance(image, ImageOnGpu) or on_gpu(image):
-                    waiting.append(done(self._prepare_on_gpu(image, index)))  # type: ignore[arg-type]  # see on_gpu
+                    waiting.append(_done(self._prepare_on_gpu(image, index)))  # type: ignore[arg-type]  # see on_gpu
                 else:
                     waiting.append(pool.submit(self._prepare, image, index))  # type: ignore[arg-type]
                 if len(waiting) > batch_size:
@@ -207,7 +183,7 @@ class Screener:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _prepare(self, image: ImageSource | MediaError, index: int) -> PreparedImage | MediaError:
+    def _prepare(self, image: ImageSource | MediaError, index: int) -> _Prepared | MediaError:
         if isinstance(image, MediaError):
             return image
         started = time.perf_counter()
@@ -219,14 +195,14 @@ class Screener:
         pixels = preprocess(opened.image, self.bundle.manifest.preprocessing.image_size)
         finished = time.perf_counter()
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
-        return PreparedImage(opened.name, opened.source, input_record(opened), opened.notes, pixels, spent)
+        return _Prepared(opened.name, opened.source, _input_record(opened), opened.notes, pixels, spent)
 
-    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> PreparedImage | MediaError:
-        """In the thread that runs the line, since a GPU's context belongs to a thread."""
+    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> _Prepared | MediaError:
+        """In the thread that runs the executor, since a GPU's context belongs to a thread."""
         started, name = time.perf_counter(), f"image {index}"
         if not isinstance(image, ImageOnGpu):
             try:
-                taken = self._line.take(name, image)
+                taken = self._executor.take(name, image)
             except MediaError as error:
                 return error
             if len(taken) != 1:
@@ -237,9 +213,9 @@ class Screener:
             hashlib.sha256(image.pixels.tobytes()).hexdigest(), "pixels", image.pixels.nbytes, width, height
         )
         spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-        return PreparedImage(name, None, record, (), image.array, spent)
+        return _Prepared(name, None, record, (), image.array, spent)
 
-    def _judge(self, batch: list[PreparedImage]) -> Iterator[Verdict | EngineError]:
+    def _judge(self, batch: list[_Prepared]) -> Iterator[Verdict | EngineError]:
         if not batch:
             return
         try:
@@ -251,15 +227,15 @@ class Screener:
             for one in batch:  # find the image that it was, and answer for the others
                 yield from self._judge([one])
 
-    def _verdicts(self, batch: list[PreparedImage]) -> list[Verdict]:
-        result = self._line.run(together(batch))
+    def _verdicts(self, batch: list[_Prepared]) -> list[Verdict]:
+        result = self._executor.run(_together(batch))
         shared = {stage: spent / len(batch) for stage, spent in result.milliseconds.items()}
         return [
             self._verdict(one, {name: values[index] for name, values in result.outputs.items()}, shared)
             for index, one in enumerate(batch)
         ]
 
-    def _verdict(self, one: PreparedImage, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
+    def _verdict(self, one: _Prepared, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
         started = time.perf_counter()
         log_density = float(outputs["log_density"])
         decision = self._rule.decide(outputs["class_score"], log_density)
@@ -295,9 +271,29 @@ class Screener:
         )
 
 
-def graphs_of(variant: Variant) -> tuple[Graph, Graph]:
-    """The latent encoder and the attributor of a variant, as engines take them."""
-    return (
-        Graph("latent encoder", variant.latent_encoder, LATENT_ENCODER_OUTPUTS),
-        Graph("attributor", variant.attributor, ATTRIBUTOR_OUTPUTS),
-    )
+def _adjoin(before: _Prepared, after: _Prepared) -> bool:
+    """Whether two images can go through the line _together: on the GPU, only where they lie behind one another."""
+    first, second = before.pixels, after.pixels
+    if isinstance(first, DeviceArray) and isinstance(second, DeviceArray):
+        return first.owner is second.owner and second.pointer == first.pointer + first.bytes
+    return isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
+
+
+def _together(batch: Sequence[_Prepared]) -> UInt8Array | DeviceArray:
+    """uint8 [N, S, S, 3]; without a copy on the GPU."""
+    first = batch[0].pixels
+    if not isinstance(first, DeviceArray):
+        return np.stack([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
+    shape = (len(batch), *first.shape)
+    return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))
+
+
+def _done(outcome: _Prepared | MediaError) -> Future[_Prepared | MediaError]:
+    future: Future[_Prepared | MediaError] = Future()
+    future.set_result(outcome)
+    return future
+
+
+def _input_record(opened: OpenedImage) -> InputRecord:
+    width, height = opened.image.size
+    return InputRecord(opened.sha256, opened.hashed, opened.size, width, height)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from protoleak.arrays import UInt8Array
-from protoleak.runtime.pipeline import Screener
+from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.counters import Counters
 from protoleak.video.events import BoxRecord, Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
@@ -43,7 +43,12 @@ class Ledger:
     """
 
     def __init__(
-        self, screener: Screener, minimum_evidence: int, info: SourceInfo, counters: Counters, sinks: Sequence[Sink]
+        self,
+        screener: ImagePipeline,
+        minimum_evidence: int,
+        info: SourceInfo,
+        counters: Counters,
+        sinks: Sequence[Sink],
     ) -> None:
         self._evidence = screener.alpha, minimum_evidence, screener.bundle.manifest.real_class
         self._info, self._counters = info, counters

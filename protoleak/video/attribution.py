@@ -8,7 +8,7 @@ from PIL import Image
 
 from protoleak.errors import EngineError, MediaError
 from protoleak.images.preprocess import preprocess
-from protoleak.runtime.pipeline import Screener
+from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.video.messages import Answered, DueFace, End, Looked, Over, Seen, Shown, Told
 from protoleak.video.queues import Channel
 from protoleak.video.waiting import WaitingFaces
@@ -16,7 +16,7 @@ from protoleak.video.waiting import WaitingFaces
 FRAMES_HELD = 8  # by one batch: 50 MB of 1920×1080
 
 
-def attribute(screener: Screener, due: Sequence[DueFace], batch_size: int) -> list[Answered]:
+def attribute(screener: ImagePipeline, due: Sequence[DueFace], batch_size: int) -> list[Answered]:
     """One answer per face, in order."""
     size = screener.bundle.manifest.preprocessing.image_size
     crops = [preprocess(Image.fromarray(face.crop), size) for face in due]
@@ -32,7 +32,7 @@ def attribute(screener: Screener, due: Sequence[DueFace], batch_size: int) -> li
 
 
 def attribute_in_order(
-    screener: Screener, batch_size: int, seen: Channel[Seen], tell: Callable[[Told], object]
+    screener: ImagePipeline, batch_size: int, seen: Channel[Seen], tell: Callable[[Told], object]
 ) -> Iterator[None]:
     """Of a file: frames wait for the verdicts of their own faces, and everything leaves in the order in which it came.
 
@@ -63,7 +63,7 @@ def attribute_in_order(
 
 
 def attribute_newest(
-    screener: Screener, batch_size: int, waiting: WaitingFaces, tell: Callable[[Told], object]
+    screener: ImagePipeline, batch_size: int, waiting: WaitingFaces, tell: Callable[[Told], object]
 ) -> Iterator[None]:
     """Of a live source: what waits when the engine is free. Frames don't come this way.
 

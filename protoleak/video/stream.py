@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence, Sized
 from protoleak.errors import MediaError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
-from protoleak.runtime.pipeline import Screener
+from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.video.aggregation import Ledger
 from protoleak.video.attribution import attribute_in_order, attribute_newest
 from protoleak.video.counters import Counters
@@ -41,7 +41,7 @@ JOIN_SECONDS = 10.0  # for a thread to end; an engine's longest run, or a camera
 
 
 def stream(
-    screener: Screener,
+    screener: ImagePipeline,
     source: FrameSource | str | os.PathLike[str],
     settings: StreamSettings | None = None,
     sinks: Sequence[Sink] = (),
@@ -82,7 +82,7 @@ class _Run:
 
     def __init__(
         self,
-        screener: Screener,
+        screener: ImagePipeline,
         source: FrameSource,
         settings: StreamSettings,
         sinks: Sequence[Sink],

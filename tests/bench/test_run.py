@@ -15,7 +15,7 @@ from protoleak.bundle.bundle import Bundle
 from protoleak.errors import BundleError, EngineUnavailable, ProtoleakError
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.engines import onnxruntime as engine_file
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 
 FAST = BenchmarkSettings(engines=("onnxruntime",), batch_sizes=(1, 2), runs=3, warm_up=1, threads=1)
 

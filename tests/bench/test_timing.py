@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from protoleak.bench.results import Percentiles
-from protoleak.bench.timing import BASELINE_RUNS, Sample, compare, measure, screener_line, summarise
+from protoleak.bench.timing import BASELINE_RUNS, Sample, compare, measure, screening, summarise
 from protoleak.errors import MediaError
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 
 
 def sample(whole: float, encoder: float = 0.0, attributor: float = 0.0, faces: int = 1) -> Sample:
@@ -52,7 +52,7 @@ def test_a_baseline_twice_as_slow_makes_a_ratio_of_two() -> None:
 def test_the_baseline_takes_turns_with_the_line_and_gets_the_same_images() -> None:
     calls: list[tuple[str, list[bytes]]] = []
 
-    def line(images: Sequence[bytes]) -> Sample:
+    def workload(images: Sequence[bytes]) -> Sample:
         calls.append(("line", list(images)))
         return sample(1, 1)
 
@@ -60,7 +60,7 @@ def test_the_baseline_takes_turns_with_the_line_and_gets_the_same_images() -> No
         calls.append(("baseline", list(images)))
         return sample(2, 2)
 
-    timing, theirs = measure(line, [b"a", b"b", b"c"], batch=2, runs=10, warm_up=0, baseline=baseline)
+    timing, theirs = measure(workload, [b"a", b"b", b"c"], batch=2, runs=10, warm_up=0, baseline=baseline)
     assert timing.runs == 10
     assert len(theirs) == BASELINE_RUNS
     places = [index for index, (who, _) in enumerate(calls) if who == "baseline"]
@@ -77,6 +77,6 @@ def test_warming_up_does_not_count() -> None:
 
 
 def test_a_image_that_cannot_be_read_is_an_error_and_no_fast_run(tiny_bundle: object) -> None:
-    line = screener_line(Screener(str(tiny_bundle), engine="onnxruntime", threads=1))
+    workload = screening(Screener(str(tiny_bundle), engine="onnxruntime", threads=1))
     with pytest.raises(MediaError, match="empty"):
-        line([b""])
+        workload([b""])

@@ -16,7 +16,7 @@ QUICK = ("--engine", "onnxruntime", "--threads", 1, "--bootstrap", 50, "--images
 
 
 @pytest.fixture(scope="module")
-def make_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders "known", "unknown" and "real"."""
     folder = tmp_path_factory.mktemp("evaluate")
     for kind, name in enumerate(GENERATORS):

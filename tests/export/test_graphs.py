@@ -22,7 +22,6 @@ from protoleak.calibration.kernel import log_kernel_density
 from protoleak.errors import CheckpointError, ParityError, ProtoleakError
 from protoleak.export.density_module import DensityModule
 from protoleak.export.graphs import (
-    ATTRIBUTOR_OUTPUTS,
     DeployedAttributor,
     export_attributor,
     export_latent_encoder,
@@ -33,6 +32,7 @@ from protoleak.model.checkpoint import TrainedModel
 from protoleak.model.latent_encoder import OnnxLatentEncoder, OnnxSettings, load_latent_encoder
 from protoleak.model.published import import_checkpoint
 from protoleak.model.torch_latent_encoder import EncoderModule, TorchLatentEncoder
+from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
 TOLERANCE = 1e-4  # of an array's spread between images: what the issue asks for, in PyTorch and through the graphs
 Arrays = dict[str, npt.NDArray[Any]]

@@ -14,7 +14,7 @@ from protoleak.faces.base import Box, Face
 from protoleak.faces.crops import face_crop
 from protoleak.faces.still_images import FaceVerdict, screen_faces
 from protoleak.images.preprocess import preprocess
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 from protoleak.video.settings import StreamSettings
 from tests.tiny_bundle import make_image
 
@@ -37,7 +37,7 @@ def screener(tiny_bundle: Path) -> Screener:
 
 
 @pytest.fixture
-def make_images() -> list[UInt8Array]:
+def images() -> list[UInt8Array]:
     return [make_image(kind, seed, 120, 200) for seed, kind in enumerate((0, 1, 2))]
 
 

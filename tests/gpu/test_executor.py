@@ -1,4 +1,4 @@
-"""The whole line on a GPU: against the processor, with its graph and without, and a thousand times."""
+"""The whole executor on a GPU: against the processor, with its graph and without, and a thousand times."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ import protoleak
 from protoleak.bundle.bundle import Bundle
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.engines.availability import availability
-from protoleak.runtime.executors.base import ExpectedShapes, open_line
-from protoleak.runtime.noising import Noising
-from protoleak.runtime.pipeline import graphs_of
+from protoleak.runtime.executors import Graphs, open_executor
 
 pytest.importorskip("onnx", reason="onnx makes the graphs")
 from tests.tiny_bundle import IMAGE_SIZE, make_image
@@ -23,7 +21,7 @@ from tests.tiny_bundle import IMAGE_SIZE, make_image
 ENGINES = ("tensorrt", "tensorrt-rtx")
 ITERATIONS = 1000
 
-OpenLine = Callable[..., Any]
+OpenExecutor = Callable[..., Any]
 
 
 @pytest.fixture(params=ENGINES)
@@ -43,69 +41,70 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def opened(tiny_bundle: Path) -> Iterator[OpenLine]:
-    lines = []
+def opened(tiny_bundle: Path) -> Iterator[OpenExecutor]:
+    executors = []
     bundle = Bundle.load(tiny_bundle)
 
     def open_one(name: str, **options: Any) -> Any:
-        graphs = graphs_of(bundle.variant("fp32"))
-        noising, shapes = Noising.of(bundle.manifest, bundle.noise_bank), ExpectedShapes(bundle.path, bundle.manifest)
-        line = open_line(name, *graphs, noising, shapes, EngineOptions(**options))
-        lines.append(line)
-        return line
+        graphs = Graphs.of_variant(bundle.variant("fp32"))
+        executor = open_executor(
+            name, graphs, bundle.manifest, bundle.noise_bank, location=bundle.path, options=EngineOptions(**options)
+        )
+        executors.append(executor)
+        return executor
 
     yield open_one
-    for line in lines:
-        if hasattr(line, "close"):
-            line.close()
+    for executor in executors:
+        if hasattr(executor, "close"):
+            executor.close()
 
 
 def make_images(count: int, first: int = 0) -> np.ndarray:
     return np.stack([make_image(seed % 3, first + seed, IMAGE_SIZE, IMAGE_SIZE) for seed in range(count)])
 
 
-def test_outputs_are_those_of_the_processor(engine: str, opened: OpenLine) -> None:
-    line, reference = opened(engine), opened("onnxruntime")
+def test_outputs_are_those_of_the_processor(engine: str, opened: OpenExecutor) -> None:
+    executor, reference = opened(engine), opened("onnxruntime")
     for run in range(3):  # plain, captured, replayed
         for count in (1, 3, 8, 11):
             images = make_images(count, 100 * run)
-            found, expected = line.run(images).outputs, reference.run(images).outputs
+            found, expected = executor.run(images).outputs, reference.run(images).outputs
             for name, values in expected.items():
                 # fp32 without TF32: float32 sums in another order, through 34 times the latent at timestep 0
                 np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-3, err_msg=name)
-    assert line.describe().settings["cuda_graph"].startswith("one per batch size"), "the capture was refused"
-    assert set(line.captured) == {1, 3, 8}
+    assert executor.describe().settings["cuda_graph"].startswith("one per batch size"), "the capture was refused"
+    assert set(executor.captured) == {1, 3, 8}
 
 
-def test_a_graph_gives_the_same_bits_as_no_graph(engine: str, opened: OpenLine) -> None:
-    line, plain = opened(engine), opened(engine, cuda_graph=False)
+def test_a_graph_gives_the_same_bits_as_no_graph(engine: str, opened: OpenExecutor) -> None:
+    executor, plain = opened(engine), opened(engine, cuda_graph=False)
     for run in range(4):
         for count in (2, 5):  # in turns: a graph must not depend on what ran last
             images = make_images(count, 50 * run)
-            found, expected = line.run(images).outputs, plain.run(images).outputs
+            found, expected = executor.run(images).outputs, plain.run(images).outputs
             for name, values in expected.items():
                 np.testing.assert_array_equal(found[name], values, err_msg=name)
-    assert set(line.captured) == {2, 5}
+    assert set(executor.captured) == {2, 5}
     assert plain.captured == ()
 
 
-def test_stage_times_are_the_gpus_and_add_up_to_less_than_the_hosts(engine: str, opened: OpenLine) -> None:
+def test_stage_times_are_the_gpus_and_add_up_to_less_than_the_hosts(engine: str, opened: OpenExecutor) -> None:
     import time
 
-    line = opened(engine, stage_times=True)
-    line.run(make_images(4))
+    executor = opened(engine, stage_times=True)
+    executor.run(make_images(4))
     started = time.perf_counter()
-    spent = line.run(make_images(4)).milliseconds
+    spent = executor.run(make_images(4)).milliseconds
     elapsed = 1000 * (time.perf_counter() - started)
     assert [*spent] == ["upload", "latent_encoder", "noising", "attributor", "download"]
     assert 0 < sum(spent.values()) <= elapsed
 
 
-def test_a_nan_latent_is_found_on_the_gpu(engine: str, opened: OpenLine) -> None:
+def test_a_nan_latent_is_found_on_the_gpu(engine: str, opened: OpenExecutor) -> None:
     from protoleak.runtime.cuda.finite import CudaFinite
 
-    line = opened(engine)
-    worker, finite = line.worker, CudaFinite(line.worker)
+    executor = opened(engine)
+    worker, finite = executor.worker, CudaFinite(executor.worker)
     for dtype in (np.float32, np.float16):
         values = np.random.default_rng(1).standard_normal((3, 4, 8, 8)).astype(dtype)
         values[1, 2, 3, 4:6] = np.nan, -np.inf
@@ -125,36 +124,36 @@ def test_arrays_of_other_libraries_come_in_without_a_copy(engine: str, tiny_bund
         images = make_images(6, 20 * run)
         theirs = module.from_numpy(images).cuda() if library == "torch" else module.asarray(images)
         pointer = theirs.data_ptr() if library == "torch" else theirs.data.ptr
-        line: Any = screener._line
-        assert line.take("images", theirs)[0].array.pointer == pointer
+        executor: Any = screener._line
+        assert executor.take("images", theirs)[0].array.pointer == pointer
         for one, other in zip(screener(theirs), screener(images), strict=True):
             assert (one.label, one.nearest, one.input) == (other.label, other.nearest, other.input)
             assert one.log_density == pytest.approx(other.log_density, rel=1e-5)
 
 
-def test_a_line_opened_in_one_thread_runs_in_another(engine: str, opened: OpenLine) -> None:
+def test_a_line_opened_in_one_thread_runs_in_another(engine: str, opened: OpenExecutor) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    line = opened(engine)
-    expected = line.run(make_images(2)).outputs["log_density"]
+    executor = opened(engine)
+    expected = executor.run(make_images(2)).outputs["log_density"]
     with ThreadPoolExecutor(4) as pool:
-        for result in pool.map(line.run, [make_images(2)] * 20):
+        for result in pool.map(executor.run, [make_images(2)] * 20):
             np.testing.assert_array_equal(result.outputs["log_density"], expected)
 
 
-def test_a_thousand_iterations_hold_no_more_memory_than_ten(engine: str, opened: OpenLine) -> None:
+def test_a_thousand_iterations_hold_no_more_memory_than_ten(engine: str, opened: OpenExecutor) -> None:
     driver = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings tells the free memory")
-    line = opened(engine)
+    executor = opened(engine)
     batches = [make_images(1 + number) for number in range(3)]
 
     def free_memory() -> int:
-        line.worker.synchronize()
+        executor.worker.synchronize()
         _, free, _ = driver.cuMemGetInfo()
         return int(free)
 
     for number in range(10):
-        line.run(batches[number % 3])
+        executor.run(batches[number % 3])
     before = free_memory()
     for number in range(ITERATIONS):
-        line.run(batches[number % 3])
+        executor.run(batches[number % 3])
     assert before - free_memory() <= 0

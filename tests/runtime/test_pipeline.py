@@ -29,7 +29,7 @@ def screener(tiny_bundle: Path) -> protoleak.Screener:
 
 
 @pytest.fixture(scope="module")
-def make_images() -> list[np.ndarray]:
+def images() -> list[np.ndarray]:
     """Two of each class and two of none, of different sizes."""
     return [make_image(kind, seed, 70 + 9 * seed, 81) for seed in (1, 2) for kind in (0, 1, 2, None)]
 
@@ -273,7 +273,7 @@ def test_pillow_image_opened_but_not_loaded_is_taken(screener: protoleak.Screene
 
 
 def test_verdict_schema_holds_the_documented_fields() -> None:
-    assert {field.name for field in msgspec.structs.fields(protoleak.Verdict)} == {
+    assert {field.encode_name for field in msgspec.structs.fields(protoleak.Verdict)} == {
         *(
             "source",
             "verdict",

@@ -14,7 +14,7 @@ import numpy as np
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
 from protoleak.faces.base import Box, Face
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 from protoleak.video.events import Event, FaceEvent
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.sink import TrackedFace

@@ -15,7 +15,6 @@ from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
 from protoleak.errors import CalibrationError, DatasetError, EngineError, MediaError
 from protoleak.export.calibrate import Evaluation, EvaluationImages, StageProgress, evaluate
 from protoleak.export.features import deployed_pixels
-from protoleak.export.graphs import ATTRIBUTOR_OUTPUTS
 from protoleak.export.images import ImageSet
 from protoleak.export.onnx_graph import graph_metadata, prepared, with_metadata
 from protoleak.export.precisions.fp16 import largest_magnitudes, to_float16
@@ -25,6 +24,7 @@ from protoleak.export.precisions.sensitivity import rank_layers
 from protoleak.export.runner import VariantRunner
 from protoleak.export.settings import Precision, VariantSettings
 from protoleak.runtime.engines import Graph, open_engine
+from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
 T = TypeVar("T")
 STAGES: tuple[Stage, ...] = ("latent_encoder", "attributor")

@@ -105,6 +105,10 @@ class Engine(Protocol):
 
     def describe(self) -> EngineDescription: ...
 
+    def close(self) -> None:
+        """Gives memory and threads back. May be called more than once; nothing can be run afterwards."""
+        ...
+
 
 def run_one_by_one(
     run: Callable[[dict[str, Array]], list[Array]], graph: Graph, feeds: Mapping[str, Array]

@@ -113,6 +113,10 @@ class OnnxRuntimeEngine:
     def describe(self) -> EngineDescription:
         return EngineDescription("onnxruntime", PROVIDER, dict(self._versions), {"batch": ONE_BY_ONE})
 
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._session = None
+
     def _run_one(self, feeds: dict[str, Array]) -> list[Array]:
         try:
             rows: list[Array] = self._session.run(list(self._graph.outputs), feeds)

@@ -85,14 +85,14 @@ class OnnxRuntimeGpuEngine:
                 providers.append((TENSORRT, _tensorrt_options(onnxruntime, graph, gpu, profile, options)))
             else:
                 providers.append((CUDA, {"device_id": options.device, "use_tf32": 0}))
-        self._session = _session(onnxruntime, graph, name, providers, options)
+        session = _session(onnxruntime, graph, name, providers, options)
         expected = [*PROVIDERS[name], PROVIDER]
-        given = self._session.get_providers()
+        given = session.get_providers()
         if given != expected:
             raise _fallback(name, graph.stage, given)
         # Another batch than those of the profile would make TensorRT build anew.
         most = options.batch_maximum if TENSORRT in PROVIDERS[name] else None
-        self._bound = BoundSession(onnxruntime, self._session, name, graph, "cuda", options.device, most)
+        self._bound = BoundSession(onnxruntime, session, name, graph, "cuda", options.device, most)
         self._description = EngineDescription(
             name,
             f"{PROVIDERS[name][0]} on {gpu.name} (compute capability {gpu.compute_capability})",
@@ -106,6 +106,10 @@ class OnnxRuntimeGpuEngine:
 
     def describe(self) -> EngineDescription:
         return self._description
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._bound.close()
 
 
 class BoundSession:
@@ -148,6 +152,12 @@ class BoundSession:
         outputs = {name: np.concatenate(column) for name, column in zip(self._graph.outputs, columns, strict=True)}
         check_finite(self._graph.stage, outputs)
         return outputs
+
+    def close(self) -> None:
+        """See `Engine.close`. The inputs' memory goes before the session whose allocator gave it."""
+        with self._lock:
+            self._inputs.clear()
+            self._session = None
 
     def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
         binding = self._session.io_binding()

@@ -106,6 +106,11 @@ class OpenVinoEngine:
     def describe(self) -> EngineDescription:
         return EngineDescription("openvino", f"CPU ({self._device})", dict(self._versions), dict(self._settings))
 
+    def close(self) -> None:
+        """See `Engine.close`."""
+        with self._lock:
+            self._request, self._ports = None, []
+
     def _run_one(self, feeds: dict[str, Array]) -> list[Array]:
         for name, values in feeds.items():
             if not np.isfinite(values).all():  # its ReLU turns NaN into 0, which would then look like a result

@@ -1,1 +1,76 @@
-"""Two graphs and the noising between them."""
+"""Two graphs and the noising between them: the one place where an image becomes the attributor's outputs.
+
+`base` says what an executor is, `host` and `gpu` are the two that there are, and `open_executor` chooses.
+"""
+
+from __future__ import annotations
+
+import os
+
+from protoleak.arrays import Float32Array
+from protoleak.bundle.manifest import Manifest
+from protoleak.errors import EngineUnavailable
+from protoleak.runtime.engines import EngineOptions, checked_options, open_engine
+from protoleak.runtime.executors.base import (
+    ATTRIBUTOR_OUTPUTS,
+    LATENT_ENCODER_OUTPUTS,
+    AttributorOutputs,
+    Executor,
+    ExpectedShapes,
+    Graphs,
+    ImageOnGpu,
+)
+from protoleak.runtime.executors.host import HostExecutor
+from protoleak.runtime.noising import Noising
+
+__all__ = [
+    "ATTRIBUTOR_OUTPUTS",
+    "LATENT_ENCODER_OUTPUTS",
+    "AttributorOutputs",
+    "Executor",
+    "ExpectedShapes",
+    "Graphs",
+    "HostExecutor",
+    "ImageOnGpu",
+    "open_executor",
+]
+
+TENSORRT = ("tensorrt", "tensorrt-rtx")
+
+
+def open_executor(
+    engine: str,
+    graphs: Graphs,
+    manifest: Manifest,
+    noise_bank: Float32Array,
+    *,
+    location: str | os.PathLike[str] = "the bundle",
+    options: EngineOptions | None = None,
+    threads: int | None = None,
+) -> Executor:
+    """The executor of a variant's graphs: wholly on the GPU with TensorRT and TensorRT-RTX, else a `HostExecutor`.
+
+    Args:
+        engine: one of `engines.ENGINES`.
+        noise_bank: float32 [T, C, h, w], the manifest's.
+        location: of the bundle, for messages.
+        threads: processor threads for one run; None for what `options` says.
+
+    Raises:
+        EngineUnavailable, EngineOutOfMemory, EngineError: see `open_engine`.
+        MissingExtra: cuda.core is not installed, which TensorRT needs here.
+    """
+    options = checked_options(engine, options or EngineOptions(), threads)
+    noising, shapes = Noising.of(manifest, noise_bank), ExpectedShapes(location, manifest)
+    if engine not in TENSORRT:
+        latent_encoder = open_engine(engine, graphs.latent_encoder, options=options)
+        return HostExecutor(latent_encoder, open_engine(engine, graphs.attributor, options=options), noising, shapes)
+    from protoleak.runtime.executors.gpu import GpuExecutor, open_noising, open_worker_and_engines
+
+    worker, encoder_plan, attributor_plan = open_worker_and_engines(engine, graphs, options)
+    try:
+        on_gpu = open_noising(worker, noising)
+    except EngineUnavailable as error:
+        options.notify(f"noising runs on the CPU: {error}")
+        return HostExecutor(encoder_plan, attributor_plan, noising, shapes, {"noising": f"on the CPU: {error}"})
+    return GpuExecutor(worker, encoder_plan, attributor_plan, on_gpu, shapes, options)

@@ -1,38 +1,67 @@
-"""Images to the attributor's outputs: latent encoder, noising and attributor, wherever they run."""
+"""What an executor is: one bundle's variant on one engine, from images to the attributor's outputs."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Protocol
 
 import msgspec
-import numpy as np
 
-from protoleak.arrays import Array, UInt8Array
+from protoleak.arrays import Array, Float32Array, UInt8Array
+from protoleak.bundle.bundle import Variant
 from protoleak.bundle.manifest import Manifest
-from protoleak.errors import BundleError, EngineUnavailable, MediaError
+from protoleak.errors import BundleError
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
-from protoleak.runtime.engines import Engine, EngineDescription, EngineOptions, Graph, checked_options, open_engine
-from protoleak.runtime.noising import Noising
+from protoleak.runtime.engines import EngineDescription, Graph
 
-TENSORRT = ("tensorrt", "tensorrt-rtx")
+LATENT_ENCODER_OUTPUTS = ("z0",)
+ATTRIBUTOR_OUTPUTS = ("embedding", "gate", "timestep_weight", "prototype_distance", "class_score", "log_density")
 
 
 @dataclass(frozen=True)
-class LineResult:
-    """What a line made of a batch.
+class Graphs:
+    """The two ONNX graphs of a variant, as engines take them."""
+
+    latent_encoder: Graph
+    attributor: Graph
+
+    @classmethod
+    def of(cls, latent_encoder: bytes, attributor: bytes) -> Graphs:
+        """From the serialised ONNX models."""
+        return cls(
+            Graph("latent encoder", latent_encoder, LATENT_ENCODER_OUTPUTS),
+            Graph("attributor", attributor, ATTRIBUTOR_OUTPUTS),
+        )
+
+    @classmethod
+    def of_variant(cls, variant: Variant) -> Graphs:
+        """From a variant of a bundle, whose graphs `Bundle.load` has checked."""
+        return cls.of(variant.latent_encoder, variant.attributor)
+
+
+@dataclass(frozen=True)
+class AttributorOutputs:
+    """What an executor made of a batch of N images.
 
     Attributes:
-        outputs: of the attributor, by name, all finite; the first axis is the batch.
+        outputs: of the attributor, by the names of ATTRIBUTOR_OUTPUTS, all finite; the first axis is the batch.
         milliseconds: stage → time that the whole batch took in it.
+        z0: float32 [N, C, h, w], and z_t: float32 [N, T, C', h, w]: what passes between the stages; None unless
+            `stages` was asked for.
     """
 
     outputs: dict[str, Array]
     milliseconds: dict[str, float]
+    z0: Float32Array | None = None
+    z_t: Float32Array | None = None
+
+    @property
+    def stages(self) -> dict[str, Array]:
+        """Every tensor that there is, by name: "z0" and "z_t" where they were asked for, and the outputs."""
+        between = {"z0": self.z0, "z_t": self.z_t}
+        return {name: values for name, values in between.items() if values is not None} | self.outputs
 
 
 @dataclass(frozen=True)
@@ -48,15 +77,19 @@ class ImageOnGpu:
     pixels: UInt8Array
 
 
-class Line(Protocol):
-    """One bundle's variant on one engine."""
+class Executor(Protocol):
+    """Two graphs and the noising between them. Made by `open_executor`."""
 
-    def run(self, images: UInt8Array | DeviceArray) -> LineResult:
+    def run(self, images: UInt8Array | DeviceArray, *, stages: bool = False) -> AttributorOutputs:
         """The attributor's outputs for uint8 [N, S, S, 3], N ≥ 1; on the GPU only what `take` gave.
+
+        Args:
+            stages: z0 and z_t are wanted too, for comparisons; verdicts don't need them.
 
         Raises:
             BundleError: a graph gives another shape than the manifest says.
             EngineError: a run failed, or z0 or an output holds NaN or infinite values; the message names the stage.
+                Or the executor is closed.
         """
         ...
 
@@ -67,11 +100,15 @@ class Line(Protocol):
             name: what messages call them.
 
         Raises:
-            MediaError: they don't fit, or this line takes its images from the processor's memory.
+            MediaError: they don't fit, or this executor takes its images from the processor's memory.
         """
         ...
 
     def describe(self) -> EngineDescription: ...
+
+    def close(self) -> None:
+        """Gives memory and threads back. May be called more than once; nothing can be run afterwards."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -109,96 +146,6 @@ class ExpectedShapes:
                 f"{self.path}: the {stage} gives {name!r} as {list(found)}, the manifest asks for "
                 f"{list(expected)}: export the bundle again"
             )
-
-
-class CpuLine:
-    """Two engines, wherever they run, with NumPy's noising between them: images, z0 and z_t pass through host memory.
-
-    Args:
-        settings: what the record says on top of the engines' own settings.
-    """
-
-    def __init__(
-        self,
-        latent_encoder: Engine,
-        attributor: Engine,
-        noising: Noising,
-        shapes: ExpectedShapes,
-        settings: Mapping[str, str] | None = None,
-    ) -> None:
-        self._latent_encoder, self._attributor, self._noising, self._shapes = (
-            latent_encoder,
-            attributor,
-            noising,
-            shapes,
-        )
-        described = describe_both(latent_encoder.describe(), attributor.describe())
-        self._description = msgspec.structs.replace(described, settings=described.settings | dict(settings or {}))
-
-    def run(self, images: UInt8Array | DeviceArray) -> LineResult:
-        """See `Line.run`."""
-        assert isinstance(images, np.ndarray), "`take` gives nothing that is on a GPU"
-        clock = [time.perf_counter()]
-        z0 = self._latent_encoder.run({"image": images})["z0"]
-        self._shapes.check_z0(z0.shape, len(images))
-        clock.append(time.perf_counter())
-        z_t = self._noising(z0.astype(np.float32, copy=False))
-        clock.append(time.perf_counter())
-        outputs = self._attributor.run({"z_t": z_t})
-        self._shapes.check_outputs({name: values.shape for name, values in outputs.items()}, len(images))
-        clock.append(time.perf_counter())
-        stages = ("latent_encoder", "noising", "attributor")
-        spent = [1000 * (after - before) for before, after in pairwise(clock)]
-        return LineResult(outputs, dict(zip(stages, spent, strict=True)))
-
-    def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
-        """Raises MediaError: nothing is taken from a GPU here."""
-        raise MediaError(
-            f"{name}: this {type(images).__name__} is on a GPU, and images for the engine {self._description.name} "
-            "come from the processor's memory: give it as a NumPy array, or load with engine='tensorrt' or "
-            "'tensorrt-rtx'"
-        )
-
-    def describe(self) -> EngineDescription:
-        return self._description
-
-
-def open_line(
-    engine: str,
-    latent_encoder: Graph,
-    attributor: Graph,
-    noising: Noising,
-    shapes: ExpectedShapes,
-    options: EngineOptions,
-    threads: int | None = None,
-) -> Line:
-    """The line of a bundle's two graphs: wholly on the GPU with TensorRT and TensorRT-RTX, else a `CpuLine`.
-
-    Args:
-        engine: one of `engines.ENGINES`.
-        threads: processor threads for one run; None for what `options` says.
-
-    Raises:
-        EngineUnavailable, EngineOutOfMemory, EngineError: see `open_engine`.
-        MissingExtra: cuda.core is not installed, which TensorRT needs here.
-    """
-    options = checked_options(engine, options, threads)
-    if engine in TENSORRT:
-        from protoleak.runtime.executors.gpu import CudaLine, open_noising, open_worker_and_engines
-
-        worker, encoder_plan, attributor_plan = open_worker_and_engines(engine, latent_encoder, attributor, options)
-        try:
-            on_gpu = open_noising(worker, noising)
-        except EngineUnavailable as error:
-            options.notify(f"noising runs on the CPU: {error}")
-            return CpuLine(encoder_plan, attributor_plan, noising, shapes, {"noising": f"on the CPU: {error}"})
-        return CudaLine(worker, encoder_plan, attributor_plan, on_gpu, shapes, options)
-    return CpuLine(
-        open_engine(engine, latent_encoder, options=options),
-        open_engine(engine, attributor, options=options),
-        noising,
-        shapes,
-    )
 
 
 def describe_both(latent_encoder: EngineDescription, attributor: EngineDescription) -> EngineDescription:

@@ -1,4 +1,4 @@
-"""The whole line on the GPU: images go up, the attributor's outputs come down, and nothing else leaves it.
+"""Both graphs and the noising on the GPU: images go up, the attributor's outputs come down, and nothing else leaves it.
 
     image ─► latent encoder ─ z0 ─► check ─► noising ─ z_t ─► attributor ─► outputs
 
@@ -17,17 +17,18 @@ from math import prod
 import msgspec
 import numpy as np
 
-from protoleak.arrays import UInt8Array
+from protoleak.arrays import Array, UInt8Array
 from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.runtime.cuda.arrays import DeviceArray, DeviceArrayError, GpuArray, expect, packed_strides
 from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.cuda.finite import CudaFinite
 from protoleak.runtime.cuda.graph import CaptureRefused, GraphPerBatchSize, Stage
 from protoleak.runtime.cuda.noising import CudaNoising
-from protoleak.runtime.engines.base import EngineDescription, EngineOptions, Graph, check_finite, not_finite
+from protoleak.runtime.engines.base import EngineDescription, EngineOptions, check_finite, not_finite
 from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
-from protoleak.runtime.executors.base import ExpectedShapes, ImageOnGpu, LineResult, describe_both
+from protoleak.runtime.executors.base import AttributorOutputs, ExpectedShapes, Graphs, ImageOnGpu, describe_both
+from protoleak.runtime.executors.host import CLOSED
 from protoleak.runtime.noising import Noising
 
 IMAGE, Z0, Z_T = "image", "z0", "z_t"
@@ -48,13 +49,13 @@ class _Memory:
 
 
 def open_worker_and_engines(
-    name: str, latent_encoder: Graph, attributor: Graph, options: EngineOptions
+    name: str, graphs: Graphs, options: EngineOptions
 ) -> tuple[CudaWorker, TensorRtEngine, TensorRtEngine]:
     """A stream and both plans on it. Raises what `TensorRtEngine` and `CudaWorker` raise."""
     # Before the worker: without TensorRT or a GPU the engine's own message names what to install.
     captured = options.cuda_graph and not options.stage_times
-    encoder = TensorRtEngine(name, latent_encoder, options, captured=captured)
-    return encoder.worker, encoder, TensorRtEngine(name, attributor, options, encoder.worker, captured=captured)
+    encoder = TensorRtEngine(name, graphs.latent_encoder, options, captured=captured)
+    return encoder.worker, encoder, TensorRtEngine(name, graphs.attributor, options, encoder.worker, captured=captured)
 
 
 def open_noising(worker: CudaWorker, noising: Noising) -> CudaNoising:
@@ -62,8 +63,8 @@ def open_noising(worker: CudaWorker, noising: Noising) -> CudaNoising:
     return CudaNoising(worker, noising)
 
 
-class CudaLine:
-    """Both TensorRT plans with the noising kernel between them; a `Line`.
+class GpuExecutor:
+    """Both TensorRT plans with the noising kernel between them; an `Executor`.
 
     One call at a time runs; others wait. Images on the host are uploaded from pinned memory. Images of a caller's on
     the GPU are read where they lie, and copied on the GPU only where they don't begin at a multiple of 256 bytes, which
@@ -89,7 +90,7 @@ class CudaLine:
         self._shapes, self._notify, self._timed = shapes, options.notify, options.stage_times
         side = shapes.manifest.preprocessing.image_size
         self._image_shape = side, side, 3
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
         self._memory: dict[int, _Memory] = {}
         self._image: DeviceArray | None = None  # where the latent encoder reads, set before each run
         self._stages = (
@@ -109,26 +110,29 @@ class CudaLine:
         """The batch sizes that have a graph; one may occur again for another place of the input."""
         return self._graph.captured
 
-    def run(self, images: UInt8Array | DeviceArray) -> LineResult:
-        """See `Line.run`. Batches larger than the plans' are run in parts.
+    def run(self, images: UInt8Array | DeviceArray, *, stages: bool = False) -> AttributorOutputs:
+        """See `Executor.run`. Batches larger than the plans' are run in parts.
 
         The times are the GPU's for each stage with `stage_times`, uploading and downloading among them; otherwise there
         is one, "gpu", from the host's clock.
         """
         with self._lock:
+            if self._closed:
+                raise EngineError(CLOSED)
             self.worker.enter_thread()
             count = len(images) if isinstance(images, np.ndarray) else images.shape[0]
             parts = [
-                self._run_part(_part(images, first, min(first + self.batch_maximum, count)))
+                self._run_part(_part(images, first, min(first + self.batch_maximum, count)), stages)
                 for first in range(0, count, self.batch_maximum)
             ]
-        outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
+        outputs = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
+        between = [outputs.pop(name).astype(np.float32, copy=False) for name in (Z0, Z_T)] if stages else []
         check_finite("attributor", outputs)
-        spent = {stage: sum(part.milliseconds[stage] for part in parts) for stage in parts[0].milliseconds}
-        return LineResult(outputs, spent)
+        spent = {stage: sum(times[stage] for _, times in parts) for stage in parts[0][1]}
+        return AttributorOutputs(outputs, spent, *between)
 
     def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
-        """See `Line.take`. Waits for the images, since their pixels are downloaded for the verdict's SHA-256."""
+        """See `Executor.take`. Waits for the images, since their pixels are downloaded for the verdict's SHA-256."""
         side = self._image_shape[0]
         with self._lock:
             self.worker.enter_thread()
@@ -157,12 +161,20 @@ class CudaLine:
         return self._description
 
     def close(self) -> None:
-        """Destroys the graphs and gives the GPU's memory back. The line cannot be used after this."""
-        self._graph.close()
-        self._memory.clear()
-        self.worker.close()
+        """See `Executor.close`: the graphs are destroyed, and both plans' contexts, before the stream that they use."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self.worker.enter_thread()
+            self._graph.close()
+            self._memory.clear()
+            self._latent_encoder.release()
+            self._attributor.release()
+            self.worker.close()
 
-    def _run_part(self, images: UInt8Array | DeviceArray) -> LineResult:
+    def _run_part(self, images: UInt8Array | DeviceArray, stages: bool) -> tuple[dict[str, Array], dict[str, float]]:
+        """The outputs, with z0 and z_t among them for `stages`, and the times of the stages."""
         batch = images.shape[0]
         memory = self._memory_of(batch)
         started = time.perf_counter()
@@ -176,22 +188,23 @@ class CudaLine:
                     marks.append(self.worker.mark())
             else:
                 self._enqueue(batch, self._image.pointer)
-            outputs = self.worker.read_together({**memory.outputs, BROKEN: memory.broken})
+            wanted = {**memory.outputs, BROKEN: memory.broken} | ({Z0: memory.z0, Z_T: memory.z_t} if stages else {})
+            outputs = self.worker.read_together(wanted)
         except ProtoleakError:
             raise
         except Exception as error:  # cuda.core's and pybind11's own classes
-            raise explain(error, "line on the GPU", self._description.name) from error
+            raise explain(error, "executor on the GPU", self._description.name) from error
         finally:
             self._image = None  # the caller's memory is the caller's again
         broken = int(outputs.pop(BROKEN).sum())
         if broken:
             raise not_finite("latent encoder", Z0, broken, prod(memory.z0.shape))
         if not self._timed:
-            return LineResult(outputs, {"gpu": 1000 * (time.perf_counter() - started)})
+            return outputs, {"gpu": 1000 * (time.perf_counter() - started)}
         marks.append(self.worker.mark())
         names = ("upload", "latent_encoder", "noising", "attributor", "download")
         spent = [self.worker.milliseconds_between(*pair) for pair in pairwise(marks)]
-        return LineResult(outputs, dict(zip(names, spent, strict=True)))
+        return outputs, dict(zip(names, spent, strict=True))
 
     def _enqueue(self, batch: int, address: int) -> None:
         try:

@@ -14,7 +14,7 @@ from protoleak.video.settings import StreamSettings
 
 if TYPE_CHECKING:
     from protoleak.bundle.report import BundleReport
-    from protoleak.runtime.pipeline import Screener
+    from protoleak.runtime.pipeline import ImagePipeline
 
 LIBRARIES = ("protoleak", "numpy", "opencv-python-headless", "pillow", "av")
 
@@ -53,7 +53,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
 
 
-def run_record(screener: Screener, settings: StreamSettings, face_finder: str | None = None) -> RunRecord:
+def run_record(screener: ImagePipeline, settings: StreamSettings, face_finder: str | None = None) -> RunRecord:
     """The record of a run with this screener and these settings.
 
     Args:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from protoleak.bundle.bundle import Bundle
 from protoleak.runtime.cuda.compile import KERNELS
 
 # Neither side may fuse multiplications and additions: Pillow and the kernels on the GPU don't.
@@ -29,19 +28,6 @@ def host_crops(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 @pytest.fixture(scope="session")
 def host_finite(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return _host_library("host_finite", tmp_path_factory.mktemp("host_finite"))
-
-
-@pytest.fixture(scope="session")
-def plan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one test built, the others needn't."""
-    return tmp_path_factory.mktemp("plans")
-
-
-@pytest.fixture
-def bundle(tiny_bundle: Path, plan_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
-    """The tiny bundle, for lines on a played GPU."""
-    monkeypatch.setenv("PROTOLEAK_CACHE", str(plan_folder))
-    return Bundle.load(tiny_bundle)
 
 
 def _host_library(name: str, folder: Path) -> ctypes.CDLL:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from protoleak.runtime.engines import EngineOptions, Graph, open_engine
+from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 from tests.paths import EXAMPLES
 
 for package, reason in (
@@ -24,7 +25,6 @@ from protoleak.calibration.density import DensityModel  # noqa: E402
 from protoleak.calibration.heads import PrototypeHead  # noqa: E402
 from protoleak.export.density_module import DensityModule  # noqa: E402
 from protoleak.export.graphs import (  # noqa: E402
-    ATTRIBUTOR_OUTPUTS,
     DeployedAttributor,
     export_attributor,
     export_latent_encoder,
@@ -40,8 +40,8 @@ from protoleak.model.light_encoder import LightEncoder, LightEncoderConfig  # no
 from protoleak.runtime.engines.tensorrt.builder import build_plan  # noqa: E402
 from protoleak.runtime.engines.tensorrt.library import load_library  # noqa: E402
 from protoleak.runtime.engines.tensorrt.settings import plan_key  # noqa: E402
+from protoleak.runtime.executors import Graphs  # noqa: E402
 from protoleak.runtime.noising import Noising  # noqa: E402
-from protoleak.runtime.pipeline import graphs_of  # noqa: E402
 
 CAPABILITIES = ("8.6", "8.9", "12.0")
 
@@ -138,7 +138,7 @@ def test_default_bundle_becomes_plans_of_every_precision(precision: str) -> None
     carried = precision in bundle.manifest.variants
     variant = bundle.variant(precision if carried else "fp32")
     library = load_library("tensorrt-rtx")
-    for stage, graph in zip(("latent_encoder", "attributor"), graphs_of(variant), strict=True):
+    for stage, graph in vars(Graphs.of_variant(variant)).items():
         model = graph.model if carried else made(graph.model, stage, precision, bundle)
         graph = Graph(graph.stage, model, graph.outputs)
         plan = build_plan(library, graph, plan_key(library, graph, EngineOptions(), CAPABILITIES), b"", lambda *_: None)
@@ -155,7 +155,7 @@ def made(model: bytes, stage: str, precision: str, bundle: Bundle) -> bytes:
     pixels = [preprocess(open_image(path).image, size)[None] for path in sorted(EXAMPLES.glob("*.jpg"))]
     feeds: list[dict[str, np.ndarray]] = [{"image": image} for image in pixels]
     if stage == "attributor":
-        encoder = open_engine("onnxruntime", graphs_of(bundle.variant("fp32"))[0])
+        encoder = open_engine("onnxruntime", Graphs.of_variant(bundle.variant("fp32")).latent_encoder)
         noising = Noising.of(bundle.manifest, bundle.noise_bank)
         feeds = [{"z_t": noising(encoder.run(feed)["z0"])} for feed in feeds]
     quantiser = Quantiser(model, stage, iter(feeds), "minmax")  # type: ignore[arg-type]

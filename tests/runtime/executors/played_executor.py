@@ -1,4 +1,4 @@
-"""A whole line on a played GPU: really built plans run by ONNX Runtime, kernels by their host build or NumPy.
+"""A whole executor on a played GPU: really built plans run by ONNX Runtime, kernels by their host build or NumPy.
 
 A capture is played too: what is enqueued meanwhile is kept with the addresses and shapes of that moment, as a CUDA
 graph keeps them, and is run by a launch. Copies, waits and allocations in a capture are refused, as CUDA refuses them.
@@ -19,10 +19,10 @@ from protoleak.runtime.engines import EngineOptions, Graph
 from protoleak.runtime.engines.gpu import Gpu
 from protoleak.runtime.engines.tensorrt import runtime as tensorrt_runtime
 from protoleak.runtime.engines.tensorrt.library import load_library
+from protoleak.runtime.executors import Graphs
 from protoleak.runtime.executors.base import ExpectedShapes
-from protoleak.runtime.executors.gpu import CudaLine, open_noising
+from protoleak.runtime.executors.gpu import GpuExecutor, open_noising
 from protoleak.runtime.noising import Noising
-from protoleak.runtime.pipeline import graphs_of
 from tests.runtime.engines import played_tensorrt
 from tests.runtime.engines.played_tensorrt import PlayedModule, PlayedWorker, view_of
 from tests.tiny_bundle import IMAGE_SIZE, make_image
@@ -31,7 +31,7 @@ ENGINE = "tensorrt-rtx"
 GPU = Gpu("NVIDIA GeForce RTX 4070", "8.9", 12 * 2**30, integrated=False)
 
 
-class LineWorker(PlayedWorker):
+class ExecutorWorker(PlayedWorker):
     """A CudaWorker on host memory that keeps what happens in `log`."""
 
     ordinal = 0
@@ -136,7 +136,7 @@ class LineWorker(PlayedWorker):
 class PlayedBuilder:
     """cuda.core's GraphBuilder, and the graph that comes out of it."""
 
-    def __init__(self, worker: LineWorker) -> None:
+    def __init__(self, worker: ExecutorWorker) -> None:
         self.worker, self.recorded = worker, list[Callable[[], None]]()
 
     def begin_building(self, mode: str) -> PlayedBuilder:
@@ -161,9 +161,9 @@ class PlayedBuilder:
         pass
 
 
-def open_played_line(
+def open_played_executor(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, options: EngineOptions, encoder: bytes | None = None
-) -> tuple[CudaLine, LineWorker]:
+) -> tuple[GpuExecutor, ExecutorWorker]:
     """The bundle's fp32 variant on a played GPU.
 
     Args:
@@ -172,17 +172,18 @@ def open_played_line(
     noising = Noising.of(bundle.manifest, bundle.noise_bank)
     worker, *plans = open_played_engines(monkeypatch, bundle, options, encoder)
     shapes = ExpectedShapes(bundle.path, bundle.manifest)
-    return CudaLine(worker, *plans, open_noising(worker, noising), shapes, options), worker
+    return GpuExecutor(worker, *plans, open_noising(worker, noising), shapes, options), worker
 
 
 def open_played_engines(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, options: EngineOptions, encoder: bytes | None = None
 ) -> tuple[Any, tensorrt_runtime.TensorRtEngine, tensorrt_runtime.TensorRtEngine]:
     """What `open_worker_and_engines` opens, on a played GPU."""
-    latent_encoder, attributor = graphs_of(bundle.variant("fp32"))
+    graphs = Graphs.of_variant(bundle.variant("fp32"))
+    latent_encoder, attributor = graphs.latent_encoder, graphs.attributor
     if encoder is not None:
         latent_encoder = replace(latent_encoder, model=encoder)
-    worker: Any = LineWorker(Noising.of(bundle.manifest, bundle.noise_bank))
+    worker: Any = ExecutorWorker(Noising.of(bundle.manifest, bundle.noise_bank))
     return (
         worker,
         _open_plan(monkeypatch, worker, "z0", latent_encoder, options),
@@ -218,8 +219,8 @@ def _open_plan(
 
 def opened(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, encoder: bytes | None = None, **options: Any
-) -> tuple[CudaLine, LineWorker]:
-    return open_played_line(monkeypatch, bundle, EngineOptions(batch_maximum=4, **options), encoder)
+) -> tuple[GpuExecutor, ExecutorWorker]:
+    return open_played_executor(monkeypatch, bundle, EngineOptions(batch_maximum=4, **options), encoder)
 
 
 def make_images(count: int, first: int = 0) -> np.ndarray:

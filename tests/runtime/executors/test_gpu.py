@@ -1,4 +1,4 @@
-"""The line on the GPU, on a played one (see played_line.py). tests/gpu has the real thing."""
+"""The executor on the GPU, on a played one (see played_executor.py). tests/gpu has the real thing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import pytest
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import BundleError, EngineError, MediaError
-from protoleak.runtime.engines import open_engine
-from protoleak.runtime.executors.base import CpuLine, ExpectedShapes
-from protoleak.runtime.noising import Noising
-from protoleak.runtime.pipeline import graphs_of
+from protoleak.runtime.executors import ExpectedShapes, Graphs, open_executor
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is an extra")
 pytest.importorskip("onnx", reason="onnx makes the graphs")
@@ -27,10 +24,9 @@ CAPTURED = "capture (z0) (check) (noising) (outputs) launch"
 
 
 def on_cpu(bundle: Bundle, images: np.ndarray) -> dict[str, np.ndarray]:
-    graphs = graphs_of(bundle.variant("fp32"))
-    engines = [open_engine("onnxruntime", graph, threads=1) for graph in graphs]
-    noising = Noising.of(bundle.manifest, bundle.noise_bank)
-    return CpuLine(*engines, noising, ExpectedShapes(bundle.path, bundle.manifest)).run(images).outputs
+    graphs = Graphs.of_variant(bundle.variant("fp32"))
+    executor = open_executor("onnxruntime", graphs, bundle.manifest, bundle.noise_bank, threads=1)
+    return executor.run(images).outputs
 
 
 def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -43,70 +39,70 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
 def test_outputs_are_those_of_the_cpu_line_for_new_images_with_and_without_a_graph(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
-    line, _ = opened(monkeypatch, bundle)
+    executor, _ = opened(monkeypatch, bundle)
     for run in range(4):  # plain, captured, replayed twice
         images = make_images(3, 10 * run)
-        same(line.run(images).outputs, on_cpu(bundle, images))
-    assert line.captured == (3,)
+        same(executor.run(images).outputs, on_cpu(bundle, images))
+    assert executor.captured == (3,)
 
 
 def test_second_run_of_a_batch_size_captures_and_nothing_between_the_stages_touches_the_host(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
-    line, worker = opened(monkeypatch, bundle)
-    line.run(make_images(2))
+    executor, worker = opened(monkeypatch, bundle)
+    executor.run(make_images(2))
     for expected in (f"upload {CAPTURED} {PLAIN} download", f"upload launch {PLAIN} download"):
         before = len(worker.log)
-        line.run(make_images(2))
+        executor.run(make_images(2))
         assert worker.since(before) == expected
 
 
 def test_memory_and_contexts_are_made_once_per_batch_size(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
-    line, worker = opened(monkeypatch, bundle)
+    executor, worker = opened(monkeypatch, bundle)
     for size in (1, 3, 1, 3):
-        line.run(make_images(size))
+        executor.run(make_images(size))
     made = [entry for entry in worker.log if entry.startswith("make ")]
     contexts = [entry for entry in worker.log if entry.startswith("context ")]
     assert len(made) == len(set(made)) == 2 * (2 + 1 + 7)  # image, z0; counts; z_t and six outputs
     assert contexts == ["context of z0", "context of outputs"] * 2
     before = len(worker.log)
     for size in (3, 1):
-        line.run(make_images(size))
+        executor.run(make_images(size))
     assert worker.since(before) == " ".join([f"upload launch {PLAIN} download"] * 2)
 
 
 def test_a_batch_larger_than_the_plan_is_run_in_parts_in_order(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
-    line, _ = opened(monkeypatch, bundle)
+    executor, _ = opened(monkeypatch, bundle)
     images = make_images(9)
-    same(line.run(images).outputs, on_cpu(bundle, images))
-    assert line.run(images).outputs["log_density"].shape == (9,)
+    same(executor.run(images).outputs, on_cpu(bundle, images))
+    assert executor.run(images).outputs["log_density"].shape == (9,)
 
 
 def test_a_callers_array_is_read_where_it_lies_and_has_a_graph_of_its_own(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
-    line, worker = opened(monkeypatch, bundle)
+    executor, worker = opened(monkeypatch, bundle)
     theirs = [aligned(make_images(2, seed)) for seed in (0, 50)]
     for turn in range(3):
         for values in theirs:
-            one, two = line.take("images", InterfaceArray(values))
+            one, two = executor.take("images", InterfaceArray(values))
             assert (one.array.pointer, two.array.pointer) == (values.ctypes.data, values.ctypes.data + values[0].nbytes)
             before = len(worker.log)
             taken = worker.take("images", InterfaceArray(values))
-            same(line.run(taken).outputs, on_cpu(bundle, values))
+            same(executor.run(taken).outputs, on_cpu(bundle, values))
             assert "upload" not in worker.since(before)
             assert "copy" not in worker.since(before)
             values[...] = values[::-1].copy()  # a graph must read what is there when it is launched
-        assert line.captured == ((), (2, 2), (2, 2))[turn]
+        assert executor.captured == ((), (2, 2), (2, 2))[turn]
 
 
 def test_a_callers_array_that_is_not_aligned_is_copied_on_the_gpu(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
-    line, worker = opened(monkeypatch, bundle)
+    executor, worker = opened(monkeypatch, bundle)
     values = aligned(make_images(1), offset=16)
     before = len(worker.log)
-    same(line.run(worker.take("images", InterfaceArray(values))).outputs, on_cpu(bundle, values))
+    same(executor.run(worker.take("images", InterfaceArray(values))).outputs, on_cpu(bundle, values))
     assert worker.log[before:].count("copy") == 1
     assert "upload" not in worker.since(before)
 
@@ -123,52 +119,52 @@ def test_a_callers_array_that_is_not_aligned_is_copied_on_the_gpu(
 def test_arrays_that_do_not_fit_are_refused_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, values: np.ndarray, message: str
 ) -> None:
-    line, _ = opened(monkeypatch, bundle)
+    executor, _ = opened(monkeypatch, bundle)
     with pytest.raises(MediaError, match=message):
-        line.take("images", InterfaceArray(values))
+        executor.take("images", InterfaceArray(values))
 
 
 def test_a_latent_that_is_nan_is_an_error_naming_the_latent_encoder(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, tiny_files: tuple[Manifest, dict[str, bytes]]
 ) -> None:
-    line, _ = opened(monkeypatch, bundle, nan_for_bright_images(tiny_files[1]))
+    executor, _ = opened(monkeypatch, bundle, nan_for_bright_images(tiny_files[1]))
     images = make_images(2)
     images[1] = 255
     for _ in range(3):  # plain, captured, replayed
         with pytest.raises(EngineError, match="latent encoder gave 256 of 512 values of 'z0' as NaN"):
-            line.run(images)
+            executor.run(images)
 
 
 def test_a_capture_that_is_refused_is_told_once_recorded_and_runs_on_without(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
     told: list[str] = []
-    line, worker = opened(monkeypatch, bundle, notify=told.append)
-    assert line.describe().settings["cuda_graph"].startswith("one per batch size")
+    executor, worker = opened(monkeypatch, bundle, notify=told.append)
+    assert executor.describe().settings["cuda_graph"].startswith("one per batch size")
     worker.refuses_capture = True
     images = make_images(2)
     for _ in range(3):
-        same(line.run(images).outputs, on_cpu(bundle, images))
+        same(executor.run(images).outputs, on_cpu(bundle, images))
     assert told == [
         "no CUDA graph from here on, which is slower: the latent encoder cannot be captured in a CUDA graph for batch "
         "size 2: operation not permitted when stream is capturing"
     ]
-    assert line.describe().settings["cuda_graph"].startswith("no: the latent encoder cannot be captured")
-    assert line.captured == ()
+    assert executor.describe().settings["cuda_graph"].startswith("no: the latent encoder cannot be captured")
+    assert executor.captured == ()
 
 
 def test_stages_are_timed_only_when_asked_and_then_without_a_graph(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
-    line, _ = opened(monkeypatch, bundle)
-    assert set(line.run(make_images(1)).milliseconds) == {"gpu"}
-    line, _ = opened(monkeypatch, bundle, stage_times=True)
+    executor, _ = opened(monkeypatch, bundle)
+    assert set(executor.run(make_images(1)).milliseconds) == {"gpu"}
+    executor, _ = opened(monkeypatch, bundle, stage_times=True)
     for _ in range(3):
-        spent = line.run(make_images(6)).milliseconds
+        spent = executor.run(make_images(6)).milliseconds
         assert [*spent] == ["upload", "latent_encoder", "noising", "attributor", "download"]
         assert all(value > 0 for value in spent.values())
-    assert line.captured == ()
-    assert line.describe().settings["cuda_graph"] == "no: stages are timed"
+    assert executor.captured == ()
+    assert executor.describe().settings["cuda_graph"] == "no: stages are timed"
 
 
 def test_a_graph_that_contradicts_the_manifest_is_a_bundle_error(
@@ -176,8 +172,8 @@ def test_a_graph_that_contradicts_the_manifest_is_a_bundle_error(
 ) -> None:
     import msgspec
 
-    line, _ = opened(monkeypatch, bundle)
+    executor, _ = opened(monkeypatch, bundle)
     changed = msgspec.structs.replace(bundle.manifest, embedding_size=7)
-    line._shapes = ExpectedShapes(bundle.path, changed)
+    executor._shapes = ExpectedShapes(bundle.path, changed)
     with pytest.raises(BundleError, match=r"'embedding' as \[1, 24\], the manifest asks for \[1, 7\]"):
-        line.run(make_images(1))
+        executor.run(make_images(1))

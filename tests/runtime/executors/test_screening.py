@@ -1,4 +1,4 @@
-"""Screening with the line on the GPU, on a played one (see played_line.py): arrays on a GPU, and the choice of line."""
+"""Screening with the executor on the GPU, on a played one: arrays on a GPU, and the choice of executor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from protoleak.runtime.engines.availability import availability
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is an extra")
 pytest.importorskip("onnx", reason="onnx makes the graphs")
 
-from protoleak.runtime.executors.gpu import CudaLine
+from protoleak.runtime.executors.gpu import GpuExecutor
 from tests.runtime.cuda.test_arrays import InterfaceArray
 from tests.runtime.executors.played_executor import aligned, make_images, open_played_engines, opened
 from tests.runtime.test_pipeline import nan_for_bright_images
@@ -28,16 +28,16 @@ from tests.tiny_bundle import IMAGE_SIZE, make_image
 SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 
 
-def screener_on(line: CudaLine, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> protoleak.Screener:
-    monkeypatch.setattr("protoleak.runtime.pipeline.open_line", lambda *_: line)
+def screener_on(executor: GpuExecutor, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> protoleak.Screener:
+    monkeypatch.setattr("protoleak.runtime.pipeline.open_executor", lambda *_, **__: executor)
     return protoleak.load(tiny_bundle, engine="tensorrt-rtx")
 
 
 def test_verdicts_on_arrays_on_the_gpu_are_those_on_the_same_pixels_on_the_host(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, tiny_bundle: Path
 ) -> None:
-    line, worker = opened(monkeypatch, bundle)
-    screener = screener_on(line, tiny_bundle, monkeypatch)
+    executor, worker = opened(monkeypatch, bundle)
+    screener = screener_on(executor, tiny_bundle, monkeypatch)
     images = aligned(make_images(6))
     host = screener(images)
     before = len(worker.log)
@@ -56,8 +56,8 @@ def test_verdicts_on_arrays_on_the_gpu_are_those_on_the_same_pixels_on_the_host(
 def test_arrays_on_the_gpu_keep_their_place_among_others_in_a_stream(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, tiny_bundle: Path
 ) -> None:
-    line, _ = opened(monkeypatch, bundle)
-    screener = screener_on(line, tiny_bundle, monkeypatch)
+    executor, _ = opened(monkeypatch, bundle)
+    screener = screener_on(executor, tiny_bundle, monkeypatch)
     images = aligned(make_images(3))
     small = InterfaceArray(np.zeros((8, 8, 3), np.uint8))
     mixed: Any = [images[0], InterfaceArray(images[1]), small, InterfaceArray(images), images[2]]
@@ -74,11 +74,11 @@ def test_arrays_on_the_gpu_keep_their_place_among_others_in_a_stream(
 def test_one_bad_latent_in_an_array_on_the_gpu_leaves_the_others_their_verdicts(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, tiny_bundle: Path, tiny_files: tuple[Manifest, dict[str, bytes]]
 ) -> None:
-    line, _ = opened(monkeypatch, bundle, nan_for_bright_images(tiny_files[1]))
-    screener = screener_on(line, tiny_bundle, monkeypatch)
+    executor, _ = opened(monkeypatch, bundle, nan_for_bright_images(tiny_files[1]))
+    screener = screener_on(executor, tiny_bundle, monkeypatch)
     images = aligned(make_images(3))
     images[1] = 255
-    first, failure, last = screener.each(line.take("images", InterfaceArray(images)))
+    first, failure, last = screener.each(executor.take("images", InterfaceArray(images)))
     assert isinstance(first, protoleak.Verdict)
     assert isinstance(last, protoleak.Verdict)
     assert str(failure).startswith("image 1: the latent encoder gave 256 of 256")
@@ -87,8 +87,8 @@ def test_one_bad_latent_in_an_array_on_the_gpu_leaves_the_others_their_verdicts(
 def test_arrays_that_lie_apart_on_the_gpu_get_their_own_verdicts(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle, tiny_bundle: Path
 ) -> None:
-    line, _ = opened(monkeypatch, bundle)
-    screener = screener_on(line, tiny_bundle, monkeypatch)
+    executor, _ = opened(monkeypatch, bundle)
+    screener = screener_on(executor, tiny_bundle, monkeypatch)
     images = make_images(3)
     apart = [InterfaceArray(aligned(one)) for one in images]
     for one, other in zip(screener(apart), screener(images), strict=True):

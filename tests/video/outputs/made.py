@@ -56,7 +56,7 @@ def track_verdict(
     verdict: TrackLabel = "known", evidence: int = 3, p_value: float = 0.4, real_p_value: float = 0.02
 ) -> TrackVerdict:
     return TrackVerdict(
-        verdict=verdict,
+        label=verdict,
         generator="dawn" if verdict == "known" else None,
         nearest={"real": "camera"}.get(verdict, "dawn"),
         p_value=p_value,
@@ -78,7 +78,7 @@ def face(
     of_track = of_track or track_verdict(answer)
     verdict = Verdict(
         source=None,
-        verdict=answer,
+        label=answer,
         generator="dawn" if answer == "known" else None,
         nearest=of_track.nearest or "dawn",
         p_value=0.02 if answer == "unknown" else 0.35,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from protoleak.errors import MissingExtra, ProtoleakError
-from protoleak.runtime.pipeline import Screener
+from protoleak.screener import Screener
 from protoleak.video.events import FailureEvent
 from protoleak.video.outputs.folder import open_outputs
 from protoleak.video.outputs.records import TracksFile

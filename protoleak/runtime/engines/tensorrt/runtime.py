@@ -61,6 +61,7 @@ class TensorRtEngine:
         library = load_library(name)
         gpu = find_gpu(options.device)
         self.worker = worker or CudaWorker(options.device)
+        self._owns_worker = worker is None
         self._name, self._graph, self._lock = name, graph, threading.Lock()
         trt = self._trt = library.module
         self._log = log_class(trt)()
@@ -102,6 +103,21 @@ class TensorRtEngine:
 
     def describe(self) -> EngineDescription:
         return self._description
+
+    def release(self) -> None:
+        """Gives the plan's own memory back, and leaves the worker to whoever else uses it."""
+        self._contexts.clear()
+        self._context = self._engine = self._runtime = None
+
+    def close(self) -> None:
+        """See `Engine.close`. The worker goes with the engine that made it."""
+        with self._lock:
+            if self._engine is None:
+                return
+            self.worker.enter_thread()
+            self.release()
+            if self._owns_worker:
+                self.worker.close()
 
     def buffers(self, batch: int) -> dict[str, DeviceArray]:
         """The memory of every input and output for a batch size, made once and always the same: for kernels that write

@@ -1,0 +1,80 @@
+"""Both graphs in engines that take and give host memory, with NumPy's noising between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+
+from protoleak.arrays import UInt8Array
+from protoleak.errors import EngineError, MediaError
+from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
+from protoleak.runtime.engines import Engine, EngineDescription
+from protoleak.runtime.executors.base import AttributorOutputs, ExpectedShapes, ImageOnGpu, describe_both
+from protoleak.runtime.noising import Noising
+
+CLOSED = "it is closed: open the bundle again to go on"
+
+
+class HostExecutor:
+    """Two engines, wherever they run, with NumPy's noising between them; an `Executor`.
+
+    Images, z0 and z_t pass through host memory.
+
+    Args:
+        settings: what the record says on top of the engines' own settings.
+    """
+
+    def __init__(
+        self,
+        latent_encoder: Engine,
+        attributor: Engine,
+        noising: Noising,
+        shapes: ExpectedShapes,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._engines: tuple[Engine, Engine] | None = (latent_encoder, attributor)
+        self._noising, self._shapes = noising, shapes
+        described = describe_both(latent_encoder.describe(), attributor.describe())
+        self._description = msgspec.structs.replace(described, settings=described.settings | dict(settings or {}))
+
+    def run(self, images: UInt8Array | DeviceArray, *, stages: bool = False) -> AttributorOutputs:
+        """See `Executor.run`."""
+        assert isinstance(images, np.ndarray), "`take` gives nothing that is on a GPU"
+        if self._engines is None:
+            raise EngineError(CLOSED)
+        latent_encoder, attributor = self._engines
+        clock = [time.perf_counter()]
+        z0 = latent_encoder.run({"image": images})["z0"]
+        self._shapes.check_z0(z0.shape, len(images))
+        clock.append(time.perf_counter())
+        z0 = z0.astype(np.float32, copy=False)
+        z_t = self._noising(z0)
+        clock.append(time.perf_counter())
+        outputs = attributor.run({"z_t": z_t})
+        self._shapes.check_outputs({name: values.shape for name, values in outputs.items()}, len(images))
+        clock.append(time.perf_counter())
+        spent = [1000 * (after - before) for before, after in pairwise(clock)]
+        milliseconds = dict(zip(("latent_encoder", "noising", "attributor"), spent, strict=True))
+        return AttributorOutputs(outputs, milliseconds, *((z0, z_t) if stages else ()))
+
+    def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
+        """Raises MediaError: nothing is taken from a GPU here."""
+        raise MediaError(
+            f"{name}: this {type(images).__name__} is on a GPU, and images for the engine {self._description.name} "
+            "come from the processor's memory: give it as a NumPy array, or load with engine='tensorrt' or "
+            "'tensorrt-rtx'"
+        )
+
+    def describe(self) -> EngineDescription:
+        """See `Engine.describe`."""
+        return self._description
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        engines, self._engines = self._engines, None
+        for engine in reversed(engines or ()):  # TensorRT's second plan uses the first one's stream
+            engine.close()

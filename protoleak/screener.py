@@ -1,0 +1,156 @@
+"""The public face: one object that screens images, the faces in images, and videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protoleak.errors import EngineError, MediaError, ProtoleakError
+from protoleak.images.decode import ImageSource
+from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, ImagePipeline
+
+if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
+    from protoleak.faces.base import FaceDetector
+    from protoleak.faces.still_images import FaceVerdict
+    from protoleak.video.events import Event
+    from protoleak.video.frames import FrameSource
+    from protoleak.video.settings import FaceFinder, StreamSettings
+    from protoleak.video.sink import Sink
+
+
+class Screener(ImagePipeline):
+    """Turns images, faces in images, and videos into verdicts with one bundle. Usually made by `protoleak.load`.
+
+        with protoleak.load() as screener:
+            verdict = screener("portrait.jpg")[0]
+            faces = screener.faces("group.jpg")
+            for event in screener.stream("clip.mp4"):
+                print(event)
+
+    Called with one image or a sequence of images it judges them whole; see `ImagePipeline.__call__`, and
+    `ImagePipeline.each` for many images of which some may be damaged. It may be used from several threads, whose images
+    take turns in the engines.
+    """
+
+    def faces(
+        self,
+        image: ImageSource,
+        *,
+        faces: FaceFinder = "auto",
+        face_model: str | os.PathLike[str] | None = None,
+        face_score: float = 0.7,
+        minimum_face: int = 48,
+        margin: float = 0.25,
+        detector: FaceDetector | None = None,
+    ) -> list[FaceVerdict]:
+        """A verdict for each face in one image, by falling confidence of the detector.
+
+        Args:
+            image: a path, an encoded image as bytes, a Pillow image, or uint8 [H, W, 3] in RGB order.
+            faces, face_model, face_score, minimum_face, margin: see `StreamSettings`.
+            detector: one of your own in place of the one that `faces` names.
+
+        Raises:
+            MediaError: the image cannot be read, or no face was found in it.
+            EngineError: the network's outputs for a face are not finite.
+            ProtoleakError: there is no such detector here.
+        """
+        from protoleak.video.settings import StreamSettings
+
+        settings = StreamSettings(
+            faces=faces,
+            face_model=None if face_model is None else Path(face_model),
+            face_score=face_score,
+            minimum_face=minimum_face,
+            margin=margin,
+        )
+        (outcomes,) = self.each_face([image], settings, detector=detector)
+        verdicts = []
+        for outcome in outcomes:
+            if isinstance(outcome, ProtoleakError):
+                raise outcome
+            verdicts.append(outcome)
+        return verdicts
+
+    def each_face(
+        self,
+        images: Iterable[ImageSource | MediaError],
+        settings: StreamSettings | None = None,
+        *,
+        detector: FaceDetector | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+    ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
+        """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
+
+        Args:
+            images: as in `faces`; an error in its place is handed on. They are taken as needed.
+            settings: of the detector and the crops; None for the defaults.
+            batch_size: faces that go through the engines together; they may be of several images.
+
+        Raises:
+            ProtoleakError: there is no such detector here.
+        """
+        from protoleak.faces.still_images import screen_faces
+        from protoleak.video.settings import StreamSettings
+
+        settings = settings or StreamSettings()
+        detector = detector or self.detector(settings)
+        return screen_faces(self, detector, images, settings, batch_size)
+
+    def stream(
+        self,
+        source: str | os.PathLike[str] | FrameSource,
+        *,
+        faces: FaceFinder = "auto",
+        face_model: str | os.PathLike[str] | None = None,
+        face_score: float = 0.7,
+        minimum_face: int = 48,
+        margin: float = 0.25,
+        every: float = 1.0,
+        minimum_evidence: int = 3,
+        max_seconds: float | None = None,
+        batch_size: int = 4,
+        sinks: Sequence[Sink] = (),
+        detector: FaceDetector | None = None,
+    ) -> Iterator[Event]:
+        """Video: what there is to say of a file, camera or network stream, while it is being read.
+
+            for event in screener.stream("clip.mp4"):
+                if isinstance(event, protoleak.TrackEvent):
+                    print(event.track, event.track_verdict.label)
+
+        For the settings see `protoleak.StreamSettings` and `protoleak.StreamSettings`; for the rest
+        `protoleak.video.stream.stream`.
+
+        Args:
+            source: a file, a camera's number, an address, or a `FrameSource` that is open already.
+            sinks: who receives frames and events besides the caller, such as writers of files.
+            detector: one of your own in place of the one that `faces` names.
+        """
+        from protoleak.video.settings import StreamSettings
+        from protoleak.video.stream import stream
+
+        settings = StreamSettings(
+            faces=faces,
+            face_model=None if face_model is None else Path(face_model),
+            face_score=face_score,
+            minimum_face=minimum_face,
+            margin=margin,
+            every=every,
+            minimum_evidence=minimum_evidence,
+            max_seconds=max_seconds,
+            batch_size=batch_size,
+        )
+        return stream(self, source, settings, sinks, detector)
+
+    def detector(self, settings: StreamSettings) -> FaceDetector:
+        """The face detector that the settings ask for.
+
+        Raises:
+            ProtoleakError: there is no such detector here, or its model file is not one.
+        """
+        from protoleak.faces.open import open_detector
+
+        return open_detector(settings, self.bundle)
