@@ -12,7 +12,7 @@ from protoleak.metrics.report import Measures, Share
 
 SCHEMA_VERSION = 1
 # In the order in which an image goes through them. "upload" and "download" are there on a GPU alone, and so is "gpu":
-# the whole line there, where it is one CUDA graph whose parts cannot be timed.
+# the whole executor there, where it is one CUDA graph whose parts cannot be timed.
 STAGES = (
     *("decode", "preprocess", "upload", "latent_encoder", "noising", "attributor", "download", "gpu", "decision"),
 )
@@ -42,9 +42,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         runs: timed batches.
         end_to_end: of one batch: encoded images in memory in, verdicts out.
-        engines: of one batch: latent encoder and attributor alone; of a line that is one CUDA graph the whole of it,
+        engines: of one batch: latent encoder and attributor alone; of an executor that is one CUDA graph the whole of it,
             with noising, upload and download.
-        stages: median milliseconds per face of each of STAGES that there was. Of a line that is one CUDA graph they
+        stages: median milliseconds per face of each of STAGES that there was. Of one CUDA graph they
             come from runs of their own, stage by stage without the graph. Decoding runs in threads of its own, ahead of
             the engines, so the stages of a batch may add up to more than the whole.
         per_face: median milliseconds per face, end to end.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import escape
 
 from protoleak.evaluation import tables
-from protoleak.evaluation.confusion_plot import matrix_plot
+from protoleak.evaluation.confusion_plot import confusion_plot
 from protoleak.evaluation.results import Histogram, Report, Robustness, RobustnessRow, VariantReport
 from protoleak.evaluation.robustness import AS_IT_IS, CHAIN
 from protoleak.metrics.report import Probabilities
@@ -43,7 +43,7 @@ def _variant(variant: VariantReport, alpha: float) -> list[str]:
     if variant.real_open_set:
         sections += ["<h3>Real photographs</h3>", table(tables.REAL_COLUMNS, tables.real_rows(variant))]
     if variant.confusion is not None:
-        sections += ["<h3>Verdicts by where the images come from</h3>", matrix_plot(variant.confusion)]
+        sections += ["<h3>Verdicts by where the images come from</h3>", confusion_plot(variant.confusion)]
     sections += ["<h3>ROC curves</h3>", _roc(variant)]
     if variant.densities is not None:
         sections += ["<h3>Log densities</h3>", _densities(variant.densities)]

@@ -119,7 +119,7 @@ def backbone(graph: GraphProto) -> set[str]:
     heads = [node for node in graph.node if BACKBONE_HEAD in node.input]
     if not heads:
         raise CheckpointError(
-            f"the attributor has no {BACKBONE_HEAD}, so its backbone cannot be told from the rest: export it in fp32"
+            f"the attributor has no {BACKBONE_HEAD}, so it isn't known where its backbone ends: export it in fp32"
         )
     return upstream(graph, heads[:1]) - {heads[0].name}
 

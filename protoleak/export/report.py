@@ -1,4 +1,4 @@
-"""What a variant does on images: measured with the very graphs that are written, through the runtime's own line.
+"""What a variant does on images: measured with the very graphs that are written, by the runtime's executor.
 
 Real faces accused come first, here as everywhere: the worst error of this software is to name a generator for a
 photograph of a person.

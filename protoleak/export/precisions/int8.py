@@ -52,7 +52,7 @@ class Quantiser:
 
         Raises:
             CalibrationError: there is no input.
-            CheckpointError: the graph's layers cannot be told apart, or its opset is too old.
+            CheckpointError: the graph has no backbone that can be found, or its opset is too old.
         """
         self._model = prepared(model)
         version = next(entry.version for entry in self._model.opset_import if not entry.domain)
