@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,12 @@ PACKAGE = ROOT / "protoleak"
 # From the ground up: what stands on a floor imports from floors below it and from its own, never from above.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "arrays"),
-    ("diffusion", "files", "progress", "reports", "metrics"),
+    ("choices", "diffusion", "files", "progress", "reports", "metrics"),
     ("bundle", "images", "dataset"),
     ("runtime", "environment"),
     ("faces",),
     ("video",),
-    ("screener"),
+    ("screener", "__init__"),
     ("model",),
     ("calibration", "training", "distillation"),
     ("bench", "evaluation", "export"),
@@ -30,6 +31,7 @@ FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 TORCH_FREE = (
     "arrays",
     "bundle",
+    "choices",
     "diffusion",
     "environment",
     "errors",
@@ -37,6 +39,7 @@ TORCH_FREE = (
     "files",
     "images",
     "metrics",
+    "progress",
     "runtime",
 )
 HEAVY = {"torch", "torchvision", "diffusers", "onnx", "onnxscript", "sklearn", "scipy", "safetensors"}
@@ -54,10 +57,14 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imported(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def imported(path: Path) -> tuple[tuple[str, bool], ...]:
     """Dotted names that a file imports, with whether that happens when the file itself is imported; what stands under
     TYPE_CHECKING binds no module at run time and is left out of the circles, but not of the floors."""
-    tree = ast.parse(path.read_text())
+    return tuple(_imported(ast.parse(path.read_text())))
+
+
+def _imported(tree: ast.Module) -> Iterator[tuple[str, bool]]:
     at_once = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or _is_type_checking(node):
@@ -81,6 +88,7 @@ def room(module: str) -> str:
     return parts[1] if len(parts) > 1 else "__init__"
 
 
+@cache
 def edges() -> dict[str, set[str]]:
     """Module → modules of the package that it imports anywhere in its text."""
     return {

@@ -74,16 +74,16 @@ def judge(
     """Compares verdicts with labels, by the measures of an evaluation without intervals over resamples.
 
     Args:
-        name: engine, variant and precision.
+        name: engine, variant and compute.
         outcomes: one per image.
         bundle: whose variant gave the verdicts, all at one α.
         reference: the first engine and variant's, on the same images.
     """
-    engine, variant, precision = name
+    engine, variant, compute = name
     manifest = bundle.manifest
     classes = Classes.of(manifest.generators, manifest.real_class)
     pairs = [(image, verdict) for image, verdict in zip(images, outcomes, strict=True) if verdict is not None]
-    accuracy = Accuracy(engine=engine, variant=variant, precision=precision, unreadable=len(outcomes) - len(pairs))
+    accuracy = Accuracy(engine=engine, variant=variant, compute=compute, unreadable=len(outcomes) - len(pairs))
     if reference is not None:
         same = sum(one == other for one, other in zip(attributions(outcomes), reference.attributions, strict=True))
         accuracy = msgspec.structs.replace(accuracy, reference=reference.name, same_as_reference=same / len(outcomes))

@@ -42,8 +42,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         runs: timed batches.
         end_to_end: of one batch: encoded images in memory in, verdicts out.
-        engines: of one batch: latent encoder and attributor alone; of an executor that is one CUDA graph the whole of it,
-            with noising, upload and download.
+        engines: of one batch: latent encoder and attributor alone; of an executor that is one CUDA graph the whole
+            of it, with noising, upload and download.
         stages: median milliseconds per face of each of STAGES that there was. Of one CUDA graph they
             come from runs of their own, stage by stage without the graph. Decoding runs in threads of its own, ahead of
             the engines, so the stages of a batch may add up to more than the whole.
@@ -81,7 +81,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One engine and variant at one batch size: a timing, or the error in its place.
 
     Attributes:
-        precision: "variant", or "bf16" where OpenVINO may compute in it.
+        compute: "exact", or "bf16" where OpenVINO may compute in it.
         device: in the engine's own words.
         settings: what else bears on the numbers, as in a verdict's record of the engine.
         peak_memory_mib: greatest resident memory of the whole process while the row was measured, with everything that
@@ -91,7 +91,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: str
     variant: str
-    precision: str
+    compute: str
     batch: int
     error: str | None = None
     device: str | None = None
@@ -103,7 +103,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        return configuration_name(self.engine, self.variant, self.precision)
+        return configuration_name(self.engine, self.variant, self.compute)
 
 
 class Accuracy(Measures, frozen=True, kw_only=True, omit_defaults=True):
@@ -120,7 +120,7 @@ class Accuracy(Measures, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     engine: str
-    precision: str
+    compute: str
     error: str | None = None
     right: Share | None = None
     known_right: Share | None = None
@@ -130,7 +130,7 @@ class Accuracy(Measures, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def name(self) -> str:
-        return configuration_name(self.engine, self.variant, self.precision)
+        return configuration_name(self.engine, self.variant, self.compute)
 
 
 class BundleFacts(msgspec.Struct, frozen=True):
@@ -166,6 +166,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def configuration_name(engine: str, variant: str, precision: str) -> str:
+def configuration_name(engine: str, variant: str, compute: str) -> str:
     """What tables call an engine with a variant, such as "openvino int8" or "openvino fp32 in bf16"."""
-    return f"{engine} {variant}" + ("" if precision == "variant" else f" in {precision}")
+    return f"{engine} {variant}" + (f" in {compute}" if compute == "bf16" else "")

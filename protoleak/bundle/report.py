@@ -41,13 +41,13 @@ class OutputParity(msgspec.Struct, frozen=True):
     passes: bool
 
 
-class GateLimits(msgspec.Struct, frozen=True):
-    """What a variant may change.
+class GateLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a variant besides fp32 may change.
 
     Attributes:
         generator_agreement: least share of test images whose best class is the same as in fp32.
-        verdict_agreement: least share of all held-out images (test, unknown, real faces) that both call unknown or both
-            don't. Lower than the other: p-values are ranks, so an image at the threshold changes sides with the
+        verdict_agreement: least share of all held-out images (test, unknown, photographs) that both call unknown or
+            both don't. Lower than the other: p-values are ranks, so an image at the threshold changes sides with the
             calibration images next to it, though nothing is less accurate for it.
         auc_drop: largest fall of either macro AUC, and of the AUROC of known against each set of unknown images.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
 
 import msgspec
 
@@ -21,25 +20,25 @@ from protoleak.evaluation.tables import reading_notes
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import measure, real_faces
 from protoleak.metrics.predictions import Classes
+from protoleak.progress import Progress, no_progress
 from protoleak.runtime.conformal import check_alpha, promise
 from protoleak.runtime.engines import EngineOptions
 from protoleak.screener import Screener
 
-Progress = Callable[[str, int, int], None]
 
-
-def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Progress = lambda *_: None) -> Report:
+def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Progress = no_progress) -> Report:
     """Evaluates a bundle. A variant that cannot be measured is a report with its error, and the others go on.
 
     Args:
-        progress: called with what is being done, how much of it is done, and of how much.
+        progress: called with every variant's parts as stages.
 
     Raises:
         DatasetError: the images don't fit the bundle; see `read_images`.
         BundleError: no such variant.
         CalibrationError: α is no significance level.
     """
-    check_alpha(settings.alpha)
+    alpha = bundle.manifest.alpha if settings.alpha is None else settings.alpha
+    check_alpha(alpha)
     variants = settings.variants or tuple(bundle.manifest.variants)
     for name in variants:
         choose_variant(bundle.manifest, name)
@@ -55,7 +54,7 @@ def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Prog
             bundle.manifest.name, bundle.sha256, list(bundle.manifest.generators), bundle.manifest.real_class
         ),
         machine=describe_machine(settings.device),
-        alpha=settings.alpha,
+        alpha=alpha,
         seed=settings.seed,
         resamples=settings.resamples,
         sources=resamples.sources,
@@ -119,7 +118,7 @@ def _measured(
     progress(f"{name}: intervals", 0, 1)
     promised = promise(bundle.variant(name).calibration, screener.alpha)
     measures = measure(name, predictions, images.unknown_generators, promised, resamples)
-    if settings.real is not None:  # even where no photograph can be read: 0 of 0 says so
+    if settings.photographs is not None:  # even where no photograph can be read: 0 of 0 says so
         measures = msgspec.structs.replace(measures, real_faces=real_faces(real, resamples))
     report = VariantReport(
         **msgspec.structs.asdict(measures),

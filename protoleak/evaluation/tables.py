@@ -29,7 +29,7 @@ def first_line(variant: VariantReport) -> str:
     if variant.error is not None:
         return f"not measured: {variant.error}"
     if variant.real_faces is None:
-        return "not measured: no real photographs were given (--real)"
+        return "not measured: no real photographs were given (--photographs)"
     text = share(variant.real_faces.accused)
     named = ", ".join(f"{name} {count}" for name, count in variant.real_faces.accused_of.items())
     return f"{text}{f'; of {named}' if named else ''}"
@@ -163,9 +163,9 @@ def reading_notes(
         for (kind, folder), positions in per_folder(images.all).items()
     }
     found = []
-    if settings.real is None:
+    if settings.photographs is None:
         found.append(
-            "no real photographs were given (--real): whether this bundle accuses real faces of being made by a "
+            "no real photographs were given (--photographs): whether this bundle accuses real faces of being made by a "
             "generator was not measured"
         )
     else:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -53,6 +52,7 @@ from protoleak.export.settings import ExportSettings
 from protoleak.export.speed import measure_speeds
 from protoleak.faces.yunet import YuNetDetector, read_yunet
 from protoleak.model.checkpoint import TrainedModel
+from protoleak.progress import Progress, no_progress
 from protoleak.runtime import conformal
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
@@ -60,8 +60,6 @@ __all__ = ["ExportResult", "ExportSettings", "export_bundle", "prove_parity"]
 
 PARITY_IMAGES = 8
 SPEED_IMAGES = 4
-
-StageProgress: TypeAlias = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,8 @@ def export_bundle(
     dataset: Dataset,
     out: Path,
     settings: ExportSettings,
-    progress: StageProgress = lambda *_: None,
+    progress: Progress = no_progress,
+    cache: Path | None = None,
 ) -> ExportResult:
     """Writes the bundle of a model: fp32, and those other variants asked for that pass the gate.
 
@@ -140,7 +139,8 @@ def export_bundle(
     Files that are no readable images are skipped, counted and named in the manifest's provenance.
 
     Args:
-        progress: called with a stage's name, steps done and steps in all.
+        progress: called as every stage goes on.
+        cache: folder of cached latents, or None to keep none.
 
     Raises:
         DatasetError: the data set is another one than the model's, or lacks images.
@@ -151,8 +151,8 @@ def export_bundle(
     """
     check_place(out)
     inputs = _read_inputs(model, dataset, settings)
-    fitted = _fit(model, inputs, settings, progress)
-    manifest = describe(model, fitted.density, settings)
+    fitted = _fit(model, inputs, settings, cache, progress)
+    manifest = describe(model, fitted.density, settings, settings.name or out.stem)
     deployed = DeployedAttributor(model.attributor, HeadModule(fitted.head), DensityModule(fitted.density)).eval()
     graphs = _export_graphs(model, deployed, manifest, settings, progress)
     runner = VariantRunner(manifest, model.config.noise_bank(), graphs["latent_encoder"], graphs["attributor"])
@@ -177,7 +177,7 @@ def _read_inputs(model: TrainedModel, dataset: Dataset, settings: ExportSettings
     conformal.check_enough(len(dataset.calibration), settings.alpha)
     unknown = () if settings.unknown is None else tuple(unknown_generators(settings.unknown))
     auxiliary = None if settings.auxiliary is None else auxiliary_generators(settings.auxiliary, dataset)
-    real_faces = None if settings.real_faces is None else folder_of_images("real faces", settings.real_faces)
+    real_faces = None if settings.photographs is None else folder_of_images("real faces", settings.photographs)
     face_detector = None if settings.face_detector is None else _face_detector(settings.face_detector)
     train, validation, calibration, test = (
         split(dataset, name) for name in ("train", "validation", "calibration", "test")
@@ -188,17 +188,19 @@ def _read_inputs(model: TrainedModel, dataset: Dataset, settings: ExportSettings
     )
 
 
-def _fit(model: TrainedModel, inputs: _Inputs, settings: ExportSettings, progress: StageProgress) -> _Fitted:
+def _fit(
+    model: TrainedModel, inputs: _Inputs, settings: ExportSettings, cache: Path | None, progress: Progress
+) -> _Fitted:
     """Fits head and density on the network's embeddings."""
-    train = _features(model, inputs.train, settings, progress)
-    validation = _features(model, inputs.evaluation.validation, settings, progress)
+    train = _features(model, inputs.train, cache, progress)
+    validation = _features(model, inputs.evaluation.validation, cache, progress)
     head = fit_head(
         settings.head,
         *(train.embedding, train.gate, train.labels),
         *(validation.embedding, validation.gate, validation.labels),
         model.config.generators,
     )
-    auxiliary = None if inputs.auxiliary is None else _features(model, inputs.auxiliary, settings, progress)
+    auxiliary = None if inputs.auxiliary is None else _features(model, inputs.auxiliary, cache, progress)
     density = fit_density(
         *(train.embedding, train.gate, train.labels),
         *(validation.embedding, validation.gate),
@@ -215,11 +217,11 @@ def _fit(model: TrainedModel, inputs: _Inputs, settings: ExportSettings, progres
     return _Fitted(head, density, used, tuple(skipped))
 
 
-def _features(model: TrainedModel, images: ImageSet, settings: ExportSettings, progress: StageProgress) -> Features:
+def _features(model: TrainedModel, images: ImageSet, cache: Path | None, progress: Progress) -> Features:
     def show(done: int) -> None:
         progress(f"encode {images.name} images", done, len(images.paths))
 
-    return network_features(model, images.paths, images.labels, settings.cache, show)
+    return network_features(model, images.paths, images.labels, cache, show)
 
 
 def _export_graphs(
@@ -227,7 +229,7 @@ def _export_graphs(
     deployed: DeployedAttributor,
     manifest: Manifest,
     settings: ExportSettings,
-    progress: StageProgress,
+    progress: Progress,
 ) -> dict[Stage, bytes]:
     """Both graphs in fp32."""
     config = model.config
@@ -273,7 +275,7 @@ def _fp32(
     parity: Sequence[ParityRow],
     images: EvaluationImages,
     settings: ExportSettings,
-    progress: StageProgress,
+    progress: Progress,
 ) -> BuiltVariant:
     """The fp32 variant with its own calibration and its report, complete."""
     evaluation = evaluate("fp32", runner, manifest, images, settings.alpha, progress)
@@ -288,7 +290,7 @@ def _with_lower_precisions(
     fp32: BuiltVariant,
     images: EvaluationImages,
     settings: ExportSettings,
-    progress: StageProgress,
+    progress: Progress,
 ) -> _Variants:
     """fp32, and every other precision asked for that passes the gate."""
     found = _Variants({"fp32": fp32}, {})

@@ -6,10 +6,9 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
-from protoleak.evaluation import Report
 from protoleak.evaluation.confusion_plot import confusion_plot
 from protoleak.evaluation.page import html_page
-from protoleak.evaluation.results import Confusion, VariantReport
+from protoleak.evaluation.results import Confusion, Report, VariantReport
 from protoleak.evaluation.tables import estimate, first_line, share
 from protoleak.metrics.report import Estimate, Share
 

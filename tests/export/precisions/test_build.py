@@ -71,7 +71,7 @@ def exported(
         folder / "bundle",
         asked=("fp16", "int8"),
         unknown=folder / "unknown",
-        real_faces=folder / "faces",
+        photographs=folder / "faces",
         variant_settings={"calibration_images": 20},
     )
     return folder / "bundle", result
