@@ -29,7 +29,6 @@ from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.dataset import read_dataset
 from protoleak.environment.machine import Machine, describe_machine
 from protoleak.errors import CheckpointError, DatasetError, ProtoleakError
-from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.images import read_images
 from protoleak.evaluation.results import Report
 from protoleak.evaluation.run import evaluate_bundle
