@@ -37,6 +37,7 @@ from protoleak.evaluation.tables import brief, estimate, first_line
 from protoleak.export.images import in_order_of
 from protoleak.files import cache_folder
 from protoleak.images.perturbations import OPERATORS
+from protoleak.metrics.intervals import Resamples
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.training.fit import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
