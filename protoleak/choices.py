@@ -24,6 +24,11 @@ OperatorName: TypeAlias = Literal[
     "jpeg", "webp", "crop", "resize", "rotation", "contrast", "brightness", "blur", "greyscale", "noise"
 ]
 
+# One framing of what is judged, see `images.framing`.
+Look: TypeAlias = Literal["image", "face", "native"]
+
+LOOKS: tuple[Look, ...] = get_args(Look)
+FACE_MARGIN = 0.25  # of the look "face", on every side, of the box's longer side: the square is 1.5 times the box
 BACKBONE_KINDS: tuple[BackboneKind, ...] = get_args(BackboneKind)
 HEAD_KINDS: tuple[HeadKind, ...] = get_args(HeadKind)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from protoleak.arrays import Float32Array
+from protoleak.choices import FACE_MARGIN, Look
 from protoleak.diffusion import NoiseSchedule
 from protoleak.errors import BundleError
-from protoleak.images.framing import FACE_MARGIN, Framing, Look
+from protoleak.images.framing import Framing
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"

@@ -84,8 +84,8 @@ def screen(
         typer.Option(
             "--faces",
             rich_help_panel=FACES,
-            help="Who finds the faces; none judges whole images. Left out, auto for videos and for bundles that look at "
-            "faces, else none.",
+            help="Who finds the faces; none judges whole images. Left out, auto for videos and for bundles that look "
+            "at faces, else none.",
         ),
     ] = None,
     face_model: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from protoleak.choices import BackboneKind, Compute
+from protoleak.choices import LOOKS, BackboneKind, Compute
 from protoleak.cli.options import (
     INPUT,
     OUTPUT,
@@ -23,6 +23,7 @@ from protoleak.cli.options import (
     integers,
     interruptible,
     joined,
+    names,
     needs_extra,
     print_settings_option,
     typed,
@@ -60,6 +61,14 @@ def train(
             help="One folder per generator that is learnt, to be told apart, and never named.",
         ),
     ] = None,
+    face_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--face-model",
+            rich_help_panel=INPUT,
+            help="YuNet ONNX file, for looks at faces; left out, the one that comes with protoleak.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", rich_help_panel=OUTPUT, help="Go on from an interrupted run in --out.")
     ] = False,
@@ -73,6 +82,10 @@ def train(
         str,
         typer.Option("--timesteps", rich_help_panel=TRAINING, help="Of the diffusion, that each image is noised to."),
     ] = joined(DEFAULT.timesteps),
+    looks: Annotated[
+        str,
+        typer.Option("--looks", rich_help_panel=TRAINING, help=f"At each image, of {joined(LOOKS)}."),
+    ] = joined(DEFAULT.looks),
     image_size: Annotated[
         int,
         typer.Option("--image-size", rich_help_panel=TRAINING, help="Side in pixels of what the latent encoder gets."),
@@ -121,6 +134,7 @@ def train(
             context,
             backbone=backbone,
             timesteps=integers(timesteps, "--timesteps"),
+            looks=tuple(names(looks, "--looks")),
             image_size=image_size,
             views=views,
             epochs=epochs,
@@ -139,6 +153,7 @@ def train(
     from protoleak.model.loading import usable_workers
     from protoleak.progress import shown_progress
     from protoleak.training.fit import keep_freed_memory
+    from protoleak.training.train import DEFAULT_FACE_MODEL
     from protoleak.training.train import train as train_model
 
     keep_freed_memory()
@@ -152,6 +167,7 @@ def train(
             out,
             negatives=negatives,
             auxiliary=auxiliary,
+            face_model=face_model or DEFAULT_FACE_MODEL,
             cache=cache_folder("latents"),
             resume=resume,
             overwrite=overwrite,

@@ -14,6 +14,8 @@ from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.dataset import list_images
 from protoleak.distillation.settings import ViewSettings
 from protoleak.errors import DatasetError, MediaError
+from protoleak.faces.framer import Framer
+from protoleak.images.framing import Framing
 from protoleak.model.latent_cache import LatentItem, cached_latents
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.model.loading import loaded
@@ -81,12 +83,11 @@ def prepare(
         raise DatasetError(f"{folder} holds {len(paths)} images: distillation needs at least {MINIMUM_IMAGES}")
     order = np.random.Generator(np.random.Philox(settings.seed)).permutation(len(paths))
     held = set(order[: max(2, round(settings.held_out * len(paths)))].tolist())
+    framer = Framer(Framing(image_size=settings.image_size))
     sources: dict[Path, list[ViewSource]] = {}
     for path in paths:
         try:
-            sources[path] = view_sources(
-                path, settings.views, settings.seed, settings.image_size, settings.operator_share
-            )
+            sources[path] = view_sources(path, settings.views, settings.seed, framer, settings.operator_share)
         except MediaError:
             continue
     parts: dict[bool, Views] = {}
@@ -101,7 +102,7 @@ def prepare(
         items = [LatentItem(view.key, partial(_view, images, index)) for index, view in enumerate(views)]
         report = partial(_report, progress, f"the teacher's latents to {purpose}", len(items))
         encoded = cached_latents(teacher, items, cache, PART, report)
-        parts[is_held] = Views(images, encoded.latents, len(kept))
+        parts[is_held] = Views(images, encoded.latents[:, 0], len(kept))
         readable += [chosen[position] for position in kept]
     if len(readable) < MINIMUM_IMAGES or not all(len(part.images) for part in parts.values()):
         raise DatasetError(
@@ -138,7 +139,7 @@ def _images(
             if isinstance(made, MediaError):
                 broken.add(of[index])
             else:
-                images[index] = made
+                images[index] = made[0]
             index += 1
         report(index)
     if broken:  # the images that can be read move together
@@ -154,5 +155,5 @@ def _report(progress: Progress, stage: str, total: int, done: int) -> None:
 
 
 def _view(images: UInt8Array, index: int) -> UInt8Array:
-    view: UInt8Array = images[index]
+    view: UInt8Array = images[index][None]
     return view

@@ -18,14 +18,15 @@ from protoleak.bundle.report import BundleReport, OutputParity, Stage
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, fit_head
 from protoleak.dataset import Dataset
-from protoleak.errors import DatasetError, EngineError, MediaError, ParityError
+from protoleak.errors import DatasetError, EngineError, MediaError, ParityError, ProtoleakError
 from protoleak.export.calibrate import EvaluationImages, evaluate
 from protoleak.export.density_module import DensityModule
-from protoleak.export.features import Features, deployed_pixels, network_features
+from protoleak.export.features import Features, network_features
 from protoleak.export.graphs import (
     DeployedAttributor,
     export_attributor,
     export_latent_encoder,
+    with_standardised_output,
 )
 from protoleak.export.head_modules import HeadModule
 from protoleak.export.images import (
@@ -50,6 +51,8 @@ from protoleak.export.precisions.build import (
 from protoleak.export.runner import VariantRunner
 from protoleak.export.settings import ExportSettings
 from protoleak.export.speed import measure_speeds
+from protoleak.faces.framer import Framer
+from protoleak.faces.largest import LargestFace
 from protoleak.faces.yunet import YuNetDetector, read_yunet
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.progress import Progress, no_progress
@@ -92,12 +95,14 @@ class _Inputs:
         auxiliary: what the density is contrasted with, or None.
         evaluation: what every variant is run on.
         face_detector: an ONNX model that goes into the bundle, or None.
+        framer: of the model's framing, with that detector.
     """
 
     train: ImageSet
     auxiliary: ImageSet | None
     evaluation: EvaluationImages
     face_detector: bytes | None
+    framer: Framer
 
 
 @dataclass(frozen=True)
@@ -155,15 +160,17 @@ def export_bundle(
     manifest = describe(model, fitted.density, settings, settings.name or out.stem)
     deployed = DeployedAttributor(model.attributor, HeadModule(fitted.head), DensityModule(fitted.density)).eval()
     graphs = _export_graphs(model, deployed, manifest, settings, progress)
-    runner = VariantRunner(manifest, model.config.noise_bank(), graphs["latent_encoder"], graphs["attributor"])
-    parity = prove_parity(model, deployed, runner, inputs.evaluation.calibration.paths)
+    runner = VariantRunner(
+        manifest, model.config.noise_bank(), graphs["latent_encoder"], graphs["attributor"], inputs.framer.find
+    )
+    parity = prove_parity(model, deployed, runner, inputs.framer, inputs.evaluation.calibration.paths)
     fp32 = _fp32(runner, manifest, graphs, parity, inputs.evaluation, settings, progress)
-    variants = _with_lower_precisions(model, manifest, fp32, inputs.evaluation, settings, progress)
+    variants = _with_lower_precisions(model, inputs.framer, manifest, fp32, inputs.evaluation, settings, progress)
 
     evaluation = fp32.evaluation
     skipped = (*fitted.skipped, *evaluation.skipped)
     manifest = with_images(manifest, fitted.used | evaluation.used, skipped)
-    speeds = _speeds(model, manifest, variants, inputs.evaluation.calibration)
+    speeds = _speeds(model, inputs.framer, manifest, variants, inputs.evaluation.calibration)
     manifest = with_variants(manifest, list(variants.written), variants.refused, speeds)
     sha256 = write_bundle(out, manifest, _files(model, inputs, variants))
     reports = {name: variant.evaluation.report for name, variant in variants.written.items()}
@@ -179,12 +186,22 @@ def _read_inputs(model: TrainedModel, dataset: Dataset, settings: ExportSettings
     auxiliary = None if settings.auxiliary is None else auxiliary_generators(settings.auxiliary, dataset)
     real_faces = None if settings.photographs is None else folder_of_images("real faces", settings.photographs)
     face_detector = None if settings.face_detector is None else _face_detector(settings.face_detector)
+    framing = model.config.framing
+    if framing.needs_face and face_detector is None:
+        raise ProtoleakError(
+            f"the model looks at faces ({', '.join(framing.looks)}): give --face-detector FILE, a YuNet model; it goes "
+            "into the bundle, so that faces are found where that is used as they are here"
+        )
     train, validation, calibration, test = (
         split(dataset, name) for name in ("train", "validation", "calibration", "test")
     )
     check_variants(settings.variants, calibration, test, settings.variant_settings)
     return _Inputs(
-        train, auxiliary, EvaluationImages(validation, calibration, test, unknown, real_faces), face_detector
+        train,
+        auxiliary,
+        EvaluationImages(validation, calibration, test, unknown, real_faces),
+        face_detector,
+        Framer(framing, LargestFace(settings.face_detector) if settings.face_detector and framing.needs_face else None),
     )
 
 
@@ -192,15 +209,15 @@ def _fit(
     model: TrainedModel, inputs: _Inputs, settings: ExportSettings, cache: Path | None, progress: Progress
 ) -> _Fitted:
     """Fits head and density on the network's embeddings."""
-    train = _features(model, inputs.train, cache, progress)
-    validation = _features(model, inputs.evaluation.validation, cache, progress)
+    train = _features(model, inputs.train, inputs.framer, cache, progress)
+    validation = _features(model, inputs.evaluation.validation, inputs.framer, cache, progress)
     head = fit_head(
         settings.head,
         *(train.embedding, train.gate, train.labels),
         *(validation.embedding, validation.gate, validation.labels),
         model.config.generators,
     )
-    auxiliary = None if inputs.auxiliary is None else _features(model, inputs.auxiliary, cache, progress)
+    auxiliary = None if inputs.auxiliary is None else _features(model, inputs.auxiliary, inputs.framer, cache, progress)
     density = fit_density(
         *(train.embedding, train.gate, train.labels),
         *(validation.embedding, validation.gate),
@@ -217,11 +234,13 @@ def _fit(
     return _Fitted(head, density, used, tuple(skipped))
 
 
-def _features(model: TrainedModel, images: ImageSet, cache: Path | None, progress: Progress) -> Features:
+def _features(
+    model: TrainedModel, images: ImageSet, framer: Framer, cache: Path | None, progress: Progress
+) -> Features:
     def show(done: int) -> None:
         progress(f"encode {images.name} images", done, len(images.paths))
 
-    return network_features(model, images.paths, images.labels, cache, show)
+    return network_features(model, images.paths, images.labels, framer, cache, show)
 
 
 def _export_graphs(
@@ -236,8 +255,12 @@ def _export_graphs(
     metadata = graph_metadata(manifest)
     progress("export", 0, 2)
     latent_encoder = export_latent_encoder(model.latent_encoder, config.image_size, settings.opset)
+    if config.latent_mean is not None and config.latent_spread is not None:
+        latent_encoder = with_standardised_output(latent_encoder, config.latent_mean, config.latent_spread)
     progress("export", 1, 2)
-    example = torch.zeros(2, len(config.timesteps), model.attributor.config.in_channels, *config.latent_shape[1:])
+    example = torch.zeros(
+        2, len(config.looks) * len(config.timesteps), model.attributor.config.in_channels, *config.latent_shape[1:]
+    )
     attributor = export_attributor(deployed, example, settings.opset)
     progress("export", 2, 2)
     return {
@@ -247,7 +270,7 @@ def _export_graphs(
 
 
 def prove_parity(
-    model: TrainedModel, deployed: DeployedAttributor, runner: VariantRunner, paths: Sequence[Path]
+    model: TrainedModel, deployed: DeployedAttributor, runner: VariantRunner, framer: Framer, paths: Sequence[Path]
 ) -> tuple[ParityRow, ...]:
     """Compares both graphs with PyTorch on real images, each graph fed what the runtime feeds it.
 
@@ -256,14 +279,14 @@ def prove_parity(
             that is not finite.
         DatasetError: there is no image to compare on.
     """
-    images = _some_pixels(paths, model.config.image_size)
+    images = _some_pixels(paths, framer)
     try:
         stages = runner.stages(images)
     except EngineError as error:
         raise ParityError(f"the exported graphs cannot be used: {error}; no bundle written") from error
     with torch.inference_mode():
         outputs = deployed(torch.from_numpy(stages["z_t"]))
-    expected = {"z0": model.latent_encoder.encode(images), "z_t": model.config.noised(stages["z0"])}
+    expected = {"z0": model.encode(images.reshape(-1, *images.shape[2:])), "z_t": model.config.noised(stages["z0"])}
     expected |= {name: value.numpy() for name, value in zip(ATTRIBUTOR_OUTPUTS, outputs, strict=True)}
     return compare_outputs(expected, stages)
 
@@ -286,6 +309,7 @@ def _fp32(
 
 def _with_lower_precisions(
     model: TrainedModel,
+    framer: Framer,
     manifest: Manifest,
     fp32: BuiltVariant,
     images: EvaluationImages,
@@ -297,6 +321,7 @@ def _with_lower_precisions(
     if not settings.variants:
         return found
     builder = VariantBuilder(
+        framer,
         manifest,
         model.config.noise_bank(),
         fp32.graphs,
@@ -316,12 +341,12 @@ def _with_lower_precisions(
 
 
 def _speeds(
-    model: TrainedModel, manifest: Manifest, variants: _Variants, calibration: ImageSet
+    model: TrainedModel, framer: Framer, manifest: Manifest, variants: _Variants, calibration: ImageSet
 ) -> dict[str, dict[str, float]] | None:
     """Engine → variant → milliseconds; None where there is nothing to choose among."""
     if len(variants.written) == 1:
         return None
-    pixels = calibration_pixels(calibration, SPEED_IMAGES, model.config.image_size)
+    pixels = calibration_pixels(calibration, SPEED_IMAGES, framer)
     graphs = {name: variant.graphs for name, variant in variants.written.items()}
     return measure_speeds(graphs, manifest, model.config.noise_bank(), pixels)
 
@@ -346,15 +371,15 @@ def _face_detector(file: Path) -> bytes:
     return model
 
 
-def _some_pixels(paths: Sequence[Path], image_size: int) -> UInt8Array:
-    """Up to PARITY_IMAGES of the readable images, from all over the list, so from every generator: [n, S, S, 3]."""
+def _some_pixels(paths: Sequence[Path], framer: Framer) -> UInt8Array:
+    """Up to PARITY_IMAGES of the readable images, from all over the list, so from every generator: [n, L, S, S, 3]."""
     spread = list(paths[:: max(1, len(paths) // PARITY_IMAGES)])
     pixels: list[UInt8Array] = []
     for path in [*spread, *(path for path in paths if path not in spread)]:
         if len(pixels) == PARITY_IMAGES:
             break
         try:
-            pixels.append(deployed_pixels(path, image_size))
+            pixels.append(framer.file(path))
         except MediaError:
             continue  # counted and named when the calibration images are run
     if not pixels:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import DatasetError, MediaError
-from protoleak.images.decode import name_in_messages, open_image
-from protoleak.images.preprocess import preprocess
+from protoleak.faces.framer import Framer
+from protoleak.images.decode import name_in_messages
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs
 from protoleak.model.latent_cache import DEPLOYED_VIEW, LatentItem, cached_latents, latent_key
 
@@ -42,12 +42,14 @@ def network_features(
     model: TrainedModel,
     paths: Sequence[Path],
     labels: npt.NDArray[np.int64],
+    framer: Framer,
     cache: Path | None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Features:
-    """Embeddings and gates of images, as deployed: plain preprocessing, frozen noise bank.
+    """Embeddings and gates of images, as deployed: framed as in screening, frozen noise bank.
 
     Args:
+        framer: of the model's framing.
         paths, labels: of the images; int64 [n].
         cache: of latents, or None.
         progress: called with the number of images encoded.
@@ -55,14 +57,15 @@ def network_features(
     Raises:
         DatasetError: none of the images can be read.
     """
-    items = [_item(path, model.config.image_size) for path in paths]
+    items = [_item(path, framer) for path in paths]
     encoded = cached_latents(model.latent_encoder, items, cache, progress=progress)
     if len(encoded.indices) == 0:
         first = f"; the first: {encoded.failures[0][1]}" if encoded.failures else ""
         raise DatasetError(f"none of {len(paths)} images can be read{first}")
     parts: list[dict[str, Float32Array]] = []
     for start in range(0, len(encoded.latents), 64):  # noised latents are T times as large: a chunk at a time
-        z_t = model.config.noised(encoded.latents[start : start + 64])
+        z0 = model.config.standardised(encoded.latents[start : start + 64])
+        z_t = model.config.noised(z0.reshape(-1, *model.config.latent_shape))
         parts.append(attributor_outputs(model, z_t))
     return Features(
         embedding=np.concatenate([part["embedding"] for part in parts]),
@@ -72,17 +75,12 @@ def network_features(
     )
 
 
-def deployed_pixels(path: Path, image_size: int) -> UInt8Array:
-    """One image as the latent encoder gets it: uint8 [S, S, 3]. Raises MediaError where it is no readable image."""
-    return preprocess(open_image(path).image, image_size)
-
-
 def reason(path: Path, error: MediaError) -> str:
     """Why a file is no readable image, without its path: bundles name files relative to the data set."""
     return str(error).removeprefix(f"{name_in_messages(str(path))}: ")
 
 
-def _item(path: Path, image_size: int) -> LatentItem:
+def _item(path: Path, framer: Framer) -> LatentItem:
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -92,4 +90,4 @@ def _item(path: Path, image_size: int) -> LatentItem:
             raise unreadable
 
         return LatentItem(f"unreadable {path}", fail)
-    return LatentItem(latent_key(content, DEPLOYED_VIEW, image_size), lambda: deployed_pixels(path, image_size))
+    return LatentItem(latent_key(content, DEPLOYED_VIEW, framer.framing), lambda: framer.file(path))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,6 +71,30 @@ def export_latent_encoder(encoder: LatentEncoder, image_size: int, opset: int = 
         _check_batch(model, image_size)
         return model
     raise CheckpointError(f"latent encoders of kind {encoder.kind!r} cannot be exported")
+
+
+def with_standardised_output(latent_encoder: bytes, mean: Sequence[float], spread: Sequence[float]) -> bytes:
+    """The latent encoder with (z0 − mean) / spread of each channel in the place of z0: constants behind the graph.
+
+    Args:
+        latent_encoder: serialised ONNX, from `export_latent_encoder`.
+        mean, spread: one number per channel.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load_from_string(latent_encoder)
+    inner = "z0_of_the_encoder"
+    for node in model.graph.node:
+        node.output[:] = [inner if name == "z0" else name for name in node.output]
+        node.input[:] = [inner if name == "z0" else name for name in node.input]
+    scale = 1 / np.asarray(spread, dtype=np.float64)
+    constants = {"z0_scale": scale, "z0_shift": -np.asarray(mean, dtype=np.float64) * scale}
+    for name, values in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float32).reshape(-1, 1, 1), name))
+    model.graph.node.append(helper.make_node("Mul", [inner, "z0_scale"], ["z0_scaled"], name="z0_scaled"))
+    model.graph.node.append(helper.make_node("Add", ["z0_scaled", "z0_shift"], ["z0"], name="z0_standardised"))
+    return _checked(bytes(model.SerializeToString()))
 
 
 def _export(module: nn.Module, example: torch.Tensor, name: str, outputs: tuple[str, ...], opset: int) -> bytes:

@@ -46,7 +46,7 @@ def describe(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         generators=list(config.generators),
         real_class=config.real_class,
-        preprocessing=Preprocessing(config.image_size),
+        preprocessing=Preprocessing(config.image_size, config.looks, config.face_margin),
         schedule=config.schedule,
         timesteps=list(config.timesteps),
         noise_seed=config.noise_seed,
@@ -67,6 +67,7 @@ def describe(
         files={},
         face_detector=None if settings.face_detector is None else "yunet",
         alpha=settings.alpha,
+        amplitudes=config.amplitudes,
     )
 
 

@@ -11,8 +11,10 @@ import numpy as np
 from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import MediaError
-from protoleak.export.features import deployed_pixels, reason
+from protoleak.export.features import reason
 from protoleak.export.report import VariantOutputs
+from protoleak.faces.framer import Framer
+from protoleak.faces.largest import LargestFace
 from protoleak.runtime.executors import Graphs, open_executor
 
 BATCH_SIZE = 8
@@ -36,8 +38,15 @@ class ImagesRun:
 class VariantRunner:
     """A variant's executor in ONNX Runtime on the CPU, over image files."""
 
-    def __init__(self, manifest: Manifest, noise_bank: Float32Array, latent_encoder: bytes, attributor: bytes) -> None:
-        self._image_size = manifest.preprocessing.image_size
+    def __init__(
+        self,
+        manifest: Manifest,
+        noise_bank: Float32Array,
+        latent_encoder: bytes,
+        attributor: bytes,
+        find: LargestFace | None = None,
+    ) -> None:
+        self._framer = Framer(manifest.preprocessing.framing, find)
         self._generators = len(manifest.generators)
         graphs = Graphs.of(latent_encoder, attributor)
         self._executor = open_executor("onnxruntime", graphs, manifest, noise_bank)
@@ -46,12 +55,12 @@ class VariantRunner:
         """Every tensor that passes between stages, and the outputs: "z0", "z_t" and ATTRIBUTOR_OUTPUTS.
 
         Args:
-            images: uint8 [N, S, S, 3].
+            images: uint8 [N, L, S, S, 3].
 
         Raises:
             EngineError: z0 or an output is not finite.
         """
-        return self._executor.run(images, stages=True).stages
+        return self._executor.run(images.reshape(-1, *images.shape[2:]), stages=True).stages
 
     def run(self, paths: Sequence[Path], progress: Callable[[int], None] = lambda _: None) -> ImagesRun:
         """Outputs for those of the images that can be read.
@@ -67,13 +76,13 @@ class VariantRunner:
             pixels: list[UInt8Array] = []
             for index, path in enumerate(paths[start : start + BATCH_SIZE], start):
                 try:
-                    pixels.append(deployed_pixels(path, self._image_size))
+                    pixels.append(self._framer.file(path))
                 except MediaError as error:
                     skipped.append((index, reason(path, error)))
                     continue
                 kept.append(index)
             if pixels:
-                outputs = self._executor.run(np.stack(pixels)).outputs
+                outputs = self._executor.run(np.concatenate(pixels)).outputs
                 scores.append(outputs["class_score"])
                 densities.append(outputs["log_density"])
             progress(min(start + BATCH_SIZE, len(paths)))

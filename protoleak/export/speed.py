@@ -25,7 +25,7 @@ def measure_speeds(
 
     Args:
         variants: name → both graphs, serialised.
-        images: uint8 [S, S, 3] each, one or more.
+        images: uint8 [L, S, S, 3] each, one or more.
 
     Returns:
         engine → variant → milliseconds, for the engines of `CPU_ENGINES` that can run here.
@@ -46,7 +46,7 @@ def measure_speeds(
 def _measured(variants: Mapping[str, Executor], images: Sequence[UInt8Array]) -> dict[str, float]:
     spent: dict[str, list[float]] = {name: [] for name in variants}
     for run in range(WARM_UP + RUNS):
-        image = images[run % len(images)][None]
+        image = images[run % len(images)]
         for name, executor in variants.items():
             stages = executor.run(image).milliseconds
             if run >= WARM_UP:

@@ -37,10 +37,13 @@ class Face:
     Attributes:
         box: around the face itself, without margin.
         score: the detector's own confidence; in [0, 1] for YuNet, 1 where a detector has none.
+        landmarks: x and y of the right eye, the left eye, the tip of the nose, and the right and left corner of the
+            mouth, as seen on the person; None where a detector has none.
     """
 
     box: Box
     score: float
+    landmarks: tuple[tuple[float, float], ...] | None = None
 
 
 class FaceDetector(Protocol):

@@ -135,7 +135,9 @@ class YuNetDetector:
 
 def _face(row: np.ndarray[tuple[int], np.dtype[np.float32]], scale: float) -> Face:
     left, top, width, height = (float(value) / scale for value in row[:4])
-    return Face(Box(left, top, width, height), min(1.0, float(row[SCORE_COLUMN])))
+    points = row[4:SCORE_COLUMN].reshape(-1, 2).astype(np.float64) / scale
+    landmarks = tuple((float(x), float(y)) for x, y in points)
+    return Face(Box(left, top, width, height), min(1.0, float(row[SCORE_COLUMN])), landmarks)
 
 
 @contextlib.contextmanager

@@ -13,18 +13,15 @@ own mirror image: black bars would be edges that no generator made.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from protoleak.arrays import UInt8Array
+from protoleak.choices import FACE_MARGIN, Look
 from protoleak.images.preprocess import preprocess
 
-Look: TypeAlias = Literal["image", "face", "native"]
-LOOKS: tuple[Look, ...] = get_args(Look)
-FACE_MARGIN = 0.25  # on every side, of the box's longer side: the square is 1.5 times the box
 STAND_IN_SHARE = 0.4  # of the short side: the box's side where an image is judged whole and there is no face to look at
 
 

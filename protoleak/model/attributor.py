@@ -150,22 +150,22 @@ class Attributor(nn.Module):
 
         Args:
             h, g: float32 [N, T, D], from `embed_timesteps`.
-            timestep_dropped: bool [N, T]; h_t and g_t of these are set to 0 before pooling, as the published code does
-                in training (so their weight is that of a zero embedding, not 0). Where all T of an image are dropped,
-                the first is kept. With one timestep nothing is ever dropped.
+            timestep_dropped: bool [N, T]; these are left out: their weight is 0. (The published code gives them the
+                weight of a zero embedding, which the attention then learns to expect.) Where all T of an image are
+                dropped, the first is kept. With one timestep nothing is ever dropped.
         """
         if self.config.timesteps == 1:
             return h[:, 0], g[:, 0], torch.ones_like(h[:, :, 0])
-        if timestep_dropped is not None:
-            first = torch.zeros_like(timestep_dropped)
-            first[:, 0] = timestep_dropped.all(dim=1)
-            dropped = (timestep_dropped & ~first).unsqueeze(-1)
-            h = h.masked_fill(dropped, 0.0)
-            g = g.masked_fill(dropped, 0.0) if self.config.gate else g
-        if self.config.temporal_attention:
-            weight = torch.softmax(self.temporal_pool.query(h).squeeze(-1), dim=1)
-        else:
+        scores = self.temporal_pool.query(h).squeeze(-1) if self.config.temporal_attention else None
+        if timestep_dropped is None and scores is None:
             weight = torch.full_like(h[:, :, 0], 1.0 / self.config.timesteps)
+        else:
+            scores = torch.zeros_like(h[:, :, 0]) if scores is None else scores
+            if timestep_dropped is not None:
+                first = torch.zeros_like(timestep_dropped)
+                first[:, 0] = timestep_dropped.all(dim=1)
+                scores = scores.masked_fill(timestep_dropped & ~first, -torch.inf)
+            weight = torch.softmax(scores, dim=1)
         gate = (weight.unsqueeze(-1) * g).sum(dim=1) if self.config.gate else g[:, 0]
         return (weight.unsqueeze(-1) * h).sum(dim=1), gate, weight
 

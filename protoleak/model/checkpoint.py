@@ -17,11 +17,13 @@ import msgspec
 import numpy as np
 import torch
 
-from protoleak.arrays import Float32Array
+from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.bundle.manifest import Schedule
+from protoleak.choices import FACE_MARGIN, Look
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.errors import CheckpointError, MissingExtra
 from protoleak.files import replacing
+from protoleak.images.framing import Framing
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 
@@ -49,6 +51,11 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         noise_seed: of the frozen noise bank.
         low_frequency_components: k of the low-frequency half of the input, or None without that half.
         latent_shape: (C, h, w) of z0.
+        looks, face_margin: how an image is framed, see `images.framing.Framing`; the network's attention runs over
+            looks × timesteps.
+        amplitudes: factor on the network's input at each timestep; None for 1, as published.
+        latent_mean, latent_spread: of each channel of the latent encoder's output over the training images, by which z0
+            is standardised; None for z0 as the encoder gives it, as published.
         provenance: how the model came to be; free form.
     """
 
@@ -62,6 +69,11 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     schedule: Schedule = Schedule()
     noise_seed: int = 0
     low_frequency_components: int | None = None
+    looks: tuple[Look, ...] = ("image",)
+    face_margin: float = FACE_MARGIN
+    amplitudes: list[float] | None = None
+    latent_mean: list[float] | None = None
+    latent_spread: list[float] | None = None
     provenance: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
@@ -75,8 +87,22 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             (len(set(names)) == len(names) and all(names), f"generators {names}: names must differ and not be empty"),
             (self.real_class is None or self.real_class in names, f"real class {self.real_class!r}, not in {names}"),
             (
-                len(self.timesteps) == network.timesteps,
-                f"timesteps {self.timesteps}, the network has {network.timesteps}",
+                len(self.looks) * len(self.timesteps) == network.timesteps,
+                f"looks {list(self.looks)} × timesteps {self.timesteps}, the network has {network.timesteps} inputs",
+            ),
+            (0 < len(self.looks) == len(set(self.looks)), f"looks {list(self.looks)}: at least one, each once"),
+            (
+                self.amplitudes is None
+                or len(self.amplitudes) == len(self.timesteps) == sum(one > 0 for one in self.amplitudes),
+                f"amplitudes {self.amplitudes} for timesteps {self.timesteps}",
+            ),
+            (
+                self.latent_mean is None
+                or (
+                    self.latent_spread is not None
+                    and len(self.latent_mean) == self.latent_shape[0] == sum(one > 0 for one in self.latent_spread)
+                ),
+                f"latent mean and spread do not fit {self.latent_shape[0]} channels",
             ),
             (len(set(self.timesteps)) == len(self.timesteps), f"timesteps {self.timesteps}: one occurs twice"),
             (
@@ -104,20 +130,34 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     def coefficients(self) -> tuple[Float32Array, Float32Array]:
         """The factors of z0 and of ε, each float32 [T]."""
-        return self.noise_schedule.coefficients(tuple(self.timesteps))
+        return self.noise_schedule.coefficients(tuple(self.timesteps), self.amplitudes)
+
+    @property
+    def framing(self) -> Framing:
+        return Framing(self.looks, self.image_size, self.face_margin)
+
+    def standardised(self, latents: Float32Array) -> Float32Array:
+        """z0 from what the latent encoder gives: float32 […, C, h, w] → the same shape."""
+        if self.latent_mean is None or self.latent_spread is None:
+            return latents
+        mean, spread = (np.array(each, np.float32)[:, None, None] for each in (self.latent_mean, self.latent_spread))
+        z0: Float32Array = (latents - mean) / spread
+        return z0
 
     def noise_bank(self) -> Float32Array:
         """The frozen ε: float32 [T, C, h, w]."""
         return noise_bank(self.noise_seed, tuple(self.timesteps), self.latent_shape)
 
     def noised(self, z0: Float32Array, noise: Float32Array | None = None) -> Float32Array:
-        """z0 float32 [N, C, h, w] → network input float32 [N, T, C', h, w].
+        """z0 float32 [N·L, C, h, w], the looks at each face behind one another → network input float32
+        [N, L·T, C', h, w].
 
         Args:
-            noise: float32 [T, C, h, w] or [N, T, C, h, w]; None for the frozen noise bank.
+            noise: float32 [T, C, h, w] or [N·L, T, C, h, w]; None for the frozen noise bank.
         """
         bank = self.noise_bank() if noise is None else noise
-        return noised_latents(z0, bank, *self.coefficients(), self.low_frequency_components)
+        z_t = noised_latents(z0, bank, *self.coefficients(), self.low_frequency_components)
+        return z_t.reshape(-1, len(self.looks) * len(self.timesteps), *z_t.shape[2:])
 
 
 @dataclass
@@ -127,6 +167,10 @@ class TrainedModel:
     config: ModelConfig
     attributor: Attributor
     latent_encoder: LatentEncoder
+
+    def encode(self, images: UInt8Array) -> Float32Array:
+        """uint8 [N, S, S, 3] → z0 float32 [N, C, h, w], standardised where the model asks for it."""
+        return self.config.standardised(self.latent_encoder.encode(images))
 
 
 class _ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,13 +19,14 @@ import numpy.typing as npt
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import CheckpointError, EngineError, MediaError
 from protoleak.files import replacing
+from protoleak.images.framing import Framing
 from protoleak.model.loading import loaded
 
 if TYPE_CHECKING:  # processes that only load images import this file, and have no use for PyTorch
     from protoleak.model.latent_encoder import LatentEncoder
 
 # Raise it when preprocessing gives other pixels for the same file, so that old latents go unused.
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 DEPLOYED_VIEW = "deployed"  # the view of an image that inference takes: preprocessing and nothing else
 
 
@@ -35,8 +36,8 @@ class LatentItem:
 
     Attributes:
         key: whatever decides the pixels: make it with `latent_key`.
-        load: gives the image as uint8 [S, S, 3]; called only where no latent is cached, and from several threads or,
-            if workers are asked for, in another process. May raise MediaError.
+        load: gives the looks at the image, uint8 [L, S, S, 3]; called only where no latent is cached, and from several
+            threads or, if workers are asked for, in another process. May raise MediaError.
     """
 
     key: str
@@ -48,7 +49,7 @@ class CachedLatents:
     """The latents of those items that could be read.
 
     Attributes:
-        latents: float32 [m, C, h, w].
+        latents: float32 [m, L, C, h, w].
         indices: int64 [m], ascending: which of the items each latent is of.
         failures: the other items: (index, why it could not be read).
         hits: how many latents came from the cache.
@@ -60,9 +61,10 @@ class CachedLatents:
     hits: int
 
 
-def latent_key(content_sha256: str, view: str, image_size: int) -> str:
-    """The key of an image: SHA-256 of its file, the name of the view made of it, and the side S in pixels."""
-    return f"{content_sha256} {view} {image_size}"
+def latent_key(content_sha256: str, view: str, framing: Framing) -> str:
+    """The key of an image: SHA-256 of its file, the name of the view made of it, and how that is framed."""
+    looks = "" if framing.looks == ("image",) else f" {','.join(framing.looks)} {framing.margin:g}"
+    return f"{content_sha256} {view} {framing.image_size}{looks}"
 
 
 def cached_latents(
@@ -114,7 +116,7 @@ def cached_latents(
             else:
                 images.append((index, image))
         if images:
-            encoded = encoder.encode(np.stack([image for _, image in images]))
+            encoded = _encode(encoder, np.stack([image for _, image in images]))
             if not np.isfinite(encoded).all():  # nothing of the kind may get into the cache
                 raise EngineError("the latent encoder gave NaN or infinite latents: its weights are unusable")
             for (index, _), latent in zip(images, encoded, strict=True):
@@ -127,8 +129,14 @@ def cached_latents(
     shapes = {latent.shape for latent in found.values()}
     if len(shapes) > 1:
         raise CheckpointError(f"images gave latents of different shapes {sorted(shapes)}: make them all of one size")
-    latents = np.stack([found[index] for index in indices]) if found else np.zeros((0, 0, 0, 0), dtype=np.float32)
+    latents = np.stack([found[index] for index in indices]) if found else np.zeros((0, 0, 0, 0, 0), dtype=np.float32)
     return CachedLatents(latents, indices, tuple(failures), hits)
+
+
+def _encode(encoder: LatentEncoder, images: UInt8Array) -> Float32Array:
+    """uint8 [n, L, S, S, 3] → float32 [n, L, C, h, w]."""
+    encoded = encoder.encode(images.reshape(-1, *images.shape[-3:]))
+    return encoded.reshape(*images.shape[:-3], *encoded.shape[1:])
 
 
 def _file(cache: Path | None, encoder: LatentEncoder, item: LatentItem) -> Path | None:
@@ -144,7 +152,7 @@ def _read(file: Path) -> Float32Array | None:
         latent = np.load(file, allow_pickle=False)
     except Exception:  # a damaged header makes NumPy raise whatever its parsers raise; all mean: encode it again
         return None
-    if not isinstance(latent, np.ndarray) or latent.dtype != np.float32 or latent.ndim != 3:
+    if not isinstance(latent, np.ndarray) or latent.dtype != np.float32 or latent.ndim != 4:
         return None
     return latent if np.isfinite(latent).all() else None
 

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 
 
-def balanced_order(labels: torch.Tensor, count: int) -> torch.Tensor:
+def balanced_order(
+    labels: torch.Tensor, count: int, sources: torch.Tensor | None = None, turns_of: Mapping[int, int] | None = None
+) -> torch.Tensor:
     """`count` indices in which every class comes equally often (to within one), whatever its size: int64 [count].
 
-    Classes take turns in random order, and a class deals its latents in random order, all before any comes again.
-    Drawn from torch's global generator.
+    Classes take turns in random order; within a class its sources do; and a source deals its latents in random order,
+    all before any comes again. Drawn from torch's global generator.
+
+    Args:
+        labels: int64 [n].
+        sources: int64 [n], the collection that each latent comes from; None for one per class.
+        turns_of: label → how many turns that class has in each round, where it isn't one.
     """
     classes = torch.unique(labels)
-    rounds = -(-count // len(classes))
-    turns = torch.cat([torch.randperm(len(classes)) for _ in range(rounds)])[:count]
+    turns_each = torch.tensor([(turns_of or {}).get(label, 1) for label in classes.tolist()])
+    per_round = torch.repeat_interleave(torch.arange(len(classes)), turns_each)
+    rounds = -(-count // len(per_round))
+    turns = torch.cat([per_round[torch.randperm(len(per_round))] for _ in range(rounds)])[:count]
     order = torch.empty(count, dtype=torch.int64)
     for position, label in enumerate(classes.tolist()):
-        turn = turns == position
-        order[turn] = endless(torch.nonzero(labels == label).squeeze(1), int(turn.sum()))
+        turn, of_class = turns == position, torch.nonzero(labels == label).squeeze(1)
+        wanted = int(turn.sum())
+        if sources is None:
+            order[turn] = endless(of_class, wanted)
+        elif wanted:
+            inner = balanced_order(sources[of_class], wanted)
+            order[turn] = of_class[inner]
     return order
 
 

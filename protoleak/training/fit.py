@@ -28,6 +28,7 @@ from protoleak.training.state import TrainingState, load_state, save_state
 
 LARGEST_GRADIENT_NORM = 5.0  # as published
 EVALUATION_BATCH = 64
+STANDARDISED_ON = 1024  # latents: their channels' mean and spread are known to a thousandth then
 PROTOTYPES = "proto_head.protos"  # in a network's weights
 # mallopt(3). The parameters are those of glibc's malloc.h, which Python's standard library doesn't name.
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
@@ -39,12 +40,38 @@ class Latents:
     """Latents in memory.
 
     Attributes:
-        z0: float32 [n, C, h, w].
+        z0: float32 or float16 [n, L, C, h, w], as the latent encoder gives it.
         labels: int64 [n], index of the generator.
+        sources: int64 [n], index of the collection within the generator; None for one collection each.
     """
 
     z0: torch.Tensor
     labels: torch.Tensor
+    sources: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """What brings each channel of the latents to mean 0 and variance 1: float32 [C, 1, 1] both."""
+
+    mean: torch.Tensor
+    spread: torch.Tensor
+
+    @classmethod
+    def of(cls, z0: torch.Tensor) -> Standardisation:
+        """Over latents [n, L, C, h, w], of which at most STANDARDISED_ON, spread evenly, are read."""
+        part = z0[:: max(1, len(z0) // STANDARDISED_ON)].float()
+        over = (0, 1, 3, 4)
+        return cls(part.mean(dim=over).reshape(-1, 1, 1), part.std(dim=over).clamp_min(1e-6).reshape(-1, 1, 1))
+
+    @classmethod
+    def none(cls) -> Standardisation:
+        """Leaves latents as they are."""
+        return cls(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
+
+    def __call__(self, z0: torch.Tensor) -> torch.Tensor:
+        """float32 of the same shape."""
+        return (z0.float() - self.mean) / self.spread
 
 
 @dataclass(frozen=True)
@@ -68,16 +95,21 @@ def fit(
     state_file: Path | None = None,
     progress: Progress = no_progress,
     auxiliary: Latents | None = None,
+    *,
+    standardisation: Standardisation | None = None,
+    real: int | None = None,
 ) -> FitResult:
     """Trains a network; deterministic given settings, data, machine and number of threads.
 
     Args:
         config: of the network; its class names are the labels of both sets.
         train, validation: latents of both sets; validation holds at least one of each class.
-        negatives: float32 [m, C, h, w], latents of images of no class, or None.
+        negatives: [m, L, C, h, w], latents of images of no class, or None.
         run: hash that a state must carry to be gone on from.
         state_file: written after every epoch, and gone on from if it is there. None for no state.
         progress: called after every step, with a stage for every epoch.
+        standardisation: of the latents.
+        real: label of the class of camera originals, or None.
         auxiliary: of generators that are learnt as classes of their own and then forgotten: the network that is given
             back has prototypes of `config`'s classes alone. Labels from 0, every one of which has a latent.
 
@@ -85,6 +117,8 @@ def fit(
         CheckpointError: the state belongs to another run.
         EngineError: the loss or its gradient is no longer finite.
     """
+    standardisation = standardisation or Standardisation.none()
+    turns_of = {} if real is None else {real: settings.real_turns}
     with torch.random.fork_rng(devices=[]):
         if auxiliary is not None:
             train = _with_auxiliary(train, auxiliary, config.generators)
@@ -93,11 +127,13 @@ def fit(
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             started = time.monotonic()
             torch.manual_seed(_seed(settings.seed, f"epoch {state.epoch}"))
-            parts = list(batches(balanced_order(train.labels, len(train.labels)), settings.batch_size))
+            order = balanced_order(train.labels, len(train.labels), train.sources, turns_of)
+            parts = list(batches(order, settings.batch_size))
             report = partial(progress, f"epoch {state.epoch + 1} of {settings.epochs}")
             steps = len(parts) + 1  # the last one is validation
-            record = _train_epoch(network, optimizer, settings, noising, train, parts, negatives, state, report)
-            record |= evaluate(network, noising, validation, config.generators)
+            inputs = _Inputs(noising, standardisation, train, negatives)
+            record = _train_epoch(network, optimizer, settings, inputs, parts, state, report)
+            record |= evaluate(network, noising, standardisation, validation, config.generators)
             measured = f"loss {record['training_loss']:.3f}, validation AUC {record['validation_macro_auc']:.4f}"
             report(steps, steps, measured)
             _keep(state, network, optimizer, record)
@@ -140,7 +176,22 @@ def _keep(
 
 def _with_auxiliary(train: Latents, auxiliary: Latents, generators: int) -> Latents:
     """Both, the auxiliary generators' labels behind those of the classes."""
-    return Latents(torch.cat([train.z0, auxiliary.z0]), torch.cat([train.labels, auxiliary.labels + generators]))
+    sources = None
+    if train.sources is not None:
+        of_auxiliary = torch.zeros_like(auxiliary.labels) if auxiliary.sources is None else auxiliary.sources
+        sources = torch.cat([train.sources, of_auxiliary])
+    z0 = torch.cat([train.z0, auxiliary.z0])
+    return Latents(z0, torch.cat([train.labels, auxiliary.labels + generators]), sources)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What an epoch draws from."""
+
+    noising: Noising
+    standardisation: Standardisation
+    train: Latents
+    negatives: torch.Tensor | None
 
 
 def _with_classes(config: AttributorConfig, auxiliary: Latents) -> AttributorConfig:
@@ -155,7 +206,9 @@ def _named_only(config: AttributorConfig, weights: dict[str, torch.Tensor]) -> A
     return network.eval()
 
 
-def evaluate(network: Attributor, noising: Noising, latents: Latents, generators: int) -> dict[str, float]:
+def evaluate(
+    network: Attributor, noising: Noising, standardisation: Standardisation, latents: Latents, generators: int
+) -> dict[str, float]:
     """Cross entropy and macro AUC (softmax over generators) of latents, with the frozen noise bank.
 
     Args:
@@ -164,7 +217,8 @@ def evaluate(network: Attributor, noising: Noising, latents: Latents, generators
     network.eval()
     with torch.no_grad():
         parts = torch.split(latents.z0, EVALUATION_BATCH)
-        class_score = torch.cat([network(noising.with_bank(z0)).class_score for z0 in parts])[:, :generators]
+        scores = [network(noising.with_bank(standardisation(z0))).class_score for z0 in parts]
+        class_score = torch.cat(scores)[:, :generators]
     return {
         "validation_loss": float(class_loss(class_score, latents.labels)),
         "validation_macro_auc": macro_auc_softmax(latents.labels.numpy(), class_score.numpy()),
@@ -180,15 +234,14 @@ def _train_epoch(
     network: Attributor,
     optimizer: torch.optim.Optimizer,
     settings: TrainingSettings,
-    noising: Noising,
-    train: Latents,
+    inputs: _Inputs,
     parts: list[torch.Tensor],
-    negatives: torch.Tensor | None,
     state: TrainingState,
     report: Callable[[int, int, str], None],
 ) -> dict[str, float]:
     """Trains on the latents of each part, in turn; `report` is called after every step."""
     network.train()
+    train, negatives = inputs.train, inputs.negatives
     share = 0.0 if negatives is None else settings.negatives_share
     counts = [math.ceil(share * len(part)) for part in parts]
     negative_order = endless(torch.arange(0 if negatives is None else len(negatives)), sum(counts))
@@ -198,7 +251,8 @@ def _train_epoch(
         for group in optimizer.param_groups:  # a function of the step alone, so that there is no schedule to resume
             group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         given = train.z0[:0] if negatives is None else negatives[chosen]
-        loss = _loss(network, settings, noising, train.z0[part], train.labels[part], given)
+        z0, outside = inputs.standardisation(train.z0[part]), inputs.standardisation(given)
+        loss = _loss(network, settings, inputs.noising, z0, train.labels[part], outside)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT_NORM)
@@ -226,8 +280,7 @@ def _loss(
     count = math.ceil(settings.mixed_share * len(z0)) if settings.mixed_negatives else 0
     mixed = mixed_negatives(z0, labels, count)
     images = torch.cat([z0, mixed, given])
-    dropped = torch.rand(len(images), network.config.timesteps) < settings.timestep_dropout
-    dropped[:, 0] &= ~dropped.all(dim=1)  # no image loses all its timesteps
+    dropped = _dropped(len(images), network.config.timesteps, settings.timestep_dropout)
     kept = noising.with_fresh_noise(images, ~dropped, torch.bfloat16 if settings.bfloat16 else torch.float32)
     h, g = embed_kept(network, kept, dropped)
     embedding, gate, timestep_weight = network.pool(h, g, dropped)
@@ -238,6 +291,17 @@ def _loss(
         if len(scores):
             loss = loss + settings.negatives_weight * uniform_loss(scores)
     return loss
+
+
+def _dropped(images: int, positions: int, share: float) -> torch.Tensor:
+    """bool [N, L·T]: the same number of positions, the share of them but never all, for every image.
+
+    The same number, because a library that prepares each convolution for its shape does so anew for every other shape,
+    which takes longer than the convolution.
+    """
+    count = min(round(share * positions), positions - 1)
+    ranks = torch.rand(images, positions).argsort(dim=1)
+    return ranks < count
 
 
 def embed_kept(network: Attributor, kept: torch.Tensor, dropped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

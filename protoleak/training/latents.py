@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import torch
 
 from protoleak.errors import DatasetError, MediaError
+from protoleak.faces.framer import Framer
 from protoleak.images.decode import name_in_messages, printable
 from protoleak.model.latent_cache import LatentItem, cached_latents
 from protoleak.model.latent_encoder import LatentEncoder
@@ -28,7 +30,8 @@ class EncodedImages:
     """Latents of the views of the readable ones among some image files.
 
     Attributes:
-        z0: float32 [n, C, h, w]; the views of an image follow one another, the deployed one first.
+        z0: float32 [n, L, C, h, w], as the encoder gives it; the views of an image follow one another, the deployed one
+            first. In several looks it is float16: it fills the memory.
         image: int64 [n], position in the given list of files.
         files: SHA-256 of every readable file.
         skipped: the others.
@@ -45,7 +48,7 @@ def encode_images(
     paths: Sequence[Path],
     views: int,
     seed: int,
-    image_size: int,
+    framer: Framer,
     cache: Path | None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     *,
@@ -56,7 +59,7 @@ def encode_images(
 
     Args:
         seed: of the views.
-        image_size: S, side in pixels of what the encoder gets.
+        framer: of the model's framing.
         cache: folder of cached latents, or None to keep nothing.
         progress: called with how many views are done, and of how many.
         operator_share: see `draw_view`.
@@ -67,7 +70,7 @@ def encode_images(
     reasons: dict[int, MediaError] = {}
     for position, path in enumerate(paths):
         try:
-            of_image = view_sources(path, views, seed, image_size, operator_share)
+            of_image = view_sources(path, views, seed, framer, operator_share)
         except MediaError as error:
             reasons[position] = error
             continue
@@ -79,7 +82,7 @@ def encode_images(
         reasons[positions[index]] = failure
     image = torch.tensor([positions[index] for index in cached.indices.tolist()], dtype=torch.int64)
     return EncodedImages(
-        z0=torch.from_numpy(cached.latents),
+        z0=torch.from_numpy(cached.latents if len(framer.framing.looks) == 1 else cached.latents.astype(np.float16)),
         image=image,
         files={source.path: source.sha256 for source, at in zip(sources, positions, strict=True) if at not in reasons},
         skipped=[_skipped(paths[position], reasons[position]) for position in sorted(reasons)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,9 +34,10 @@ class Noising:
         noise_seed: int,
         low_frequency_components: int | None,
         schedule: NoiseSchedule | None = None,
+        amplitudes: Sequence[float] | None = None,
     ) -> Noising:
         """From the settings of a model; latent_shape is (C, h, w)."""
-        latent_factor, noise_factor = (schedule or NoiseSchedule()).coefficients(timesteps)
+        latent_factor, noise_factor = (schedule or NoiseSchedule()).coefficients(timesteps, amplitudes)
         planes = low_frequency_projections(latent_shape[1:], low_frequency_components)
         projections = None if planes is None else (torch.from_numpy(planes[0]), torch.from_numpy(planes[1]))
         bank = torch.from_numpy(noise_bank(noise_seed, timesteps, latent_shape))
@@ -49,12 +51,18 @@ class Noising:
     @classmethod
     def of(cls, settings: TrainingSettings, latent_shape: tuple[int, int, int]) -> Noising:
         """That of a training; latent_shape is (C, h, w)."""
-        return cls.build(settings.timesteps, latent_shape, settings.noise_seed, settings.low_frequency_components)
+        return cls.build(
+            settings.timesteps,
+            latent_shape,
+            settings.noise_seed,
+            settings.low_frequency_components,
+            amplitudes=settings.amplitudes,
+        )
 
     def with_bank(self, z0: torch.Tensor) -> torch.Tensor:
-        """z_t with the frozen noise: float32 [N, C, h, w] → [N, T, C', h, w]."""
-        z_t = torch.addcmul(z0[:, None] * self.latent_factor, self.bank, self.noise_factor)
-        return self._with_low_frequency(z_t)
+        """z_t with the frozen noise: float32 [N, L, C, h, w] → [N, L·T, C', h, w], look by look."""
+        z_t = torch.addcmul(z0[:, :, None] * self.latent_factor, self.bank, self.noise_factor)
+        return self._with_low_frequency(z_t.flatten(1, 2))
 
     def with_fresh_noise(
         self, z0: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype = torch.float32
@@ -62,16 +70,17 @@ class Noising:
         """z_t with noise of its own for each image and timestep, drawn from torch's global generator.
 
         Args:
-            z0: float32 [N, C, h, w].
-            wanted: bool [N, T]; the others cost nothing.
+            z0: float32 [N, L, C, h, w].
+            wanted: bool [N, L·T]; the others cost nothing.
             dtype: of the result; the noise is drawn and added in float32.
 
         Returns:
-            [wanted, C', h, w], image by image and timestep by timestep.
+            [wanted, C', h, w], image by image, look by look and timestep by timestep.
         """
-        image, timestep = torch.nonzero(wanted, as_tuple=True)
-        z_t = torch.randn(len(image), *z0.shape[1:])
-        z_t.mul_(self.noise_factor[timestep]).addcmul_(z0[image], self.latent_factor[timestep])
+        image, position = torch.nonzero(wanted, as_tuple=True)
+        look, timestep = position // len(self.latent_factor), position % len(self.latent_factor)
+        z_t = torch.randn(len(image), *z0.shape[2:])
+        z_t.mul_(self.noise_factor[timestep]).addcmul_(z0[image, look], self.latent_factor[timestep])
         return self._with_low_frequency(z_t.to(dtype))
 
     def _with_low_frequency(self, z_t: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protoleak.choices import BACKBONE_KINDS, COMPUTES, BackboneKind, Compute, check_choice
+from protoleak.choices import BACKBONE_KINDS, COMPUTES, FACE_MARGIN, LOOKS, BackboneKind, Compute, Look, check_choice
 from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:
+    from protoleak.images.framing import Framing
     from protoleak.model.attributor import AttributorConfig
 
 # torch 2.14 gives wrong bfloat16 weight gradients (infinite, or garbage) for stride-2 convolutions of 1×1 planes, which
@@ -32,6 +33,12 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         low_frequency_components: lowest DCT-II vectors per axis whose projection is appended to the network's input, or
             none.
         image_size: side in pixels of what the latent encoder gets.
+        looks: how the network looks at each image, see `images.framing`; "image" alone is the published framing.
+        face_margin: of the look "face", on every side, as a share of the face's longer side.
+        equal_amplitudes: whether the network's input has the same variance at every timestep, α_t z0 + σ_t ε; else it
+            is divided by σ_t, as published, which makes z0 at t = 0 drown all that later timesteps show.
+        standardise: whether each channel of the latents is brought to mean 0 and variance 1 over the training images.
+        real_turns: how often the real class comes in training for each time that another class comes.
         views: latents per training image besides that of the image as it is deployed (see `training.views`).
         operator_share: share of the views that are the whole image after a chain of operators, as WILD post-processes
             images; the others are random crops, sizes and compressions.
@@ -61,6 +68,11 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     timesteps: tuple[int, ...] = DEFAULT_TIMESTEPS
     low_frequency_components: int | None = 8
     image_size: int = 256
+    looks: tuple[Look, ...] = ("image",)
+    face_margin: float = FACE_MARGIN
+    equal_amplitudes: bool = False
+    standardise: bool = False
+    real_turns: int = 1
     views: int = 3
     operator_share: float = 0.5
     validation_views: int | None = None
@@ -114,6 +126,13 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             raise ProtoleakError(
                 f"image_size is {self.image_size}: give a multiple of 8 from {SMALLEST_IMAGE_SIZE} on, such as 256"
             )
+        _require(len(self.looks) > 0, "looks", len(self.looks), f"give some of {', '.join(LOOKS)}")
+        for look in self.looks:
+            check_choice("looks", look, LOOKS)
+        if len(set(self.looks)) != len(self.looks):
+            raise ProtoleakError(f"looks {', '.join(self.looks)} name one twice: give each once")
+        _require(0 <= self.face_margin <= 4, "face_margin", self.face_margin, "give a share from 0 to 4")
+        _require(self.real_turns >= 1, "real_turns", self.real_turns, "give 1 or more")
         self._check_timesteps()
 
     def _check_timesteps(self) -> None:
@@ -130,6 +149,22 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         if components is not None and components < 1:
             raise ProtoleakError(f"low_frequency_components is {components}: give 1 or more, or none to leave them out")
 
+    @property
+    def framing(self) -> Framing:
+        from protoleak.images.framing import Framing
+
+        return Framing(self.looks, self.image_size, self.face_margin)
+
+    @property
+    def amplitudes(self) -> list[float] | None:
+        """Factor on the network's input at each timestep: σ_t where all are to have the same variance, else None."""
+        if not self.equal_amplitudes:
+            return None
+        from protoleak.diffusion import SIGMA_EPSILON, NoiseSchedule
+
+        _, sigma = NoiseSchedule().alphas_sigmas(self.timesteps)
+        return [float(each) for each in sigma + SIGMA_EPSILON]
+
     def network(self, latent_shape: tuple[int, int, int], generators: int) -> AttributorConfig:
         """The network for latents of shape (C, h, w) and so many classes."""
         from protoleak.model.attributor import AttributorConfig
@@ -140,7 +175,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             embedding_size=self.embedding_size,
             generators=generators,
             prototypes_per_generator=self.prototypes_per_generator,
-            timesteps=len(self.timesteps),
+            timesteps=len(self.looks) * len(self.timesteps),
         )
 
     def check_latent(self, latent_shape: tuple[int, int, int]) -> None:

@@ -13,9 +13,13 @@ from pathlib import Path
 import msgspec
 import torch
 
+from protoleak.bundle.bundle import DEFAULT_BUNDLE
+from protoleak.bundle.reader import FACE_DETECTOR
 from protoleak.dataset import Dataset, Sample, auxiliary_images, list_images
 from protoleak.environment.versions import library_versions, source_commit
 from protoleak.errors import CheckpointError, ProtoleakError
+from protoleak.faces.framer import Framer
+from protoleak.faces.largest import LargestFace
 from protoleak.model.attributor import AttributorConfig
 from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
@@ -29,7 +33,7 @@ from protoleak.model.checkpoint import (
 )
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.progress import Progress, no_progress
-from protoleak.training.fit import FitResult, Latents, fit
+from protoleak.training.fit import FitResult, Latents, Standardisation, fit
 from protoleak.training.latents import EncodedImages, Skipped, encode_images, require_every_class
 from protoleak.training.noising import Noising
 from protoleak.training.provenance import content_hash, run_hash
@@ -38,6 +42,7 @@ from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
 
 REPORT_FILE = "training.json"
+DEFAULT_FACE_MODEL = DEFAULT_BUNDLE / FACE_DETECTOR
 LIBRARIES = ("protoleak", "torch", "torchvision", "numpy", "pillow", "onnxruntime", "diffusers", "scikit-learn")
 
 
@@ -49,6 +54,7 @@ def train(
     *,
     negatives: Path | None = None,
     auxiliary: Path | None = None,
+    face_model: Path = DEFAULT_FACE_MODEL,
     cache: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -66,6 +72,7 @@ def train(
         negatives: folder of images of no class, pushed away from every class.
         auxiliary: folder with a folder per generator that is learnt, so that the classes differ from it, and never
             named: siblings of the classes are worth most (docs/decisions/0010-auxiliary-generators.md).
+        face_model: a YuNet ONNX file, used where a look depends on the face.
         cache: folder of cached latents, or None to keep none.
         resume: go on from the state that an interrupted run left in `out`; where that run is finished, its model is
             given back.
@@ -90,7 +97,8 @@ def train(
     sources = _list_sources(dataset, negatives, auxiliary)
     latent_shape = latent_encoder.latent_shape(settings.image_size)
     settings.check_latent(latent_shape)
-    encoded = _encode_all(sources, latent_encoder, settings, cache, workers, progress)
+    framer = Framer(settings.framing, LargestFace(face_model) if settings.framing.needs_face else None)
+    encoded = _encode_all(sources, latent_encoder, settings, framer, cache, workers, progress)
     data_hash = _data_hash(sources, encoded)
     run = run_hash(settings, dataset.generators, dataset.real_class, data_hash, latent_encoder.fingerprint)
     if resume and not (out / STATE_FILE).exists() and (out / MODEL_FILE).exists():
@@ -99,6 +107,7 @@ def train(
         (out / STATE_FILE).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     network = settings.network(latent_shape, len(dataset.generators))
+    standardisation = Standardisation.of(encoded.train.latents.z0) if settings.standardise else None
     result = fit(
         network,
         settings,
@@ -110,9 +119,11 @@ def train(
         out / STATE_FILE,
         progress,
         _of_labels(list(encoded.auxiliary.values())) if encoded.auxiliary else None,
+        standardisation=standardisation,
+        real=None if dataset.real_class is None else dataset.generators.index(dataset.real_class),
     )
     provenance = _provenance(sources, encoded, settings, result, run, data_hash)
-    model = _model(dataset, latent_encoder, settings, network, result, provenance)
+    model = _model(dataset, latent_encoder, settings, network, standardisation, result, provenance)
     report = _report(provenance, result, encoded.skipped, time.monotonic() - started)
     _write(out, model, result, report, encoded.skipped)
     return model
@@ -190,6 +201,7 @@ def _encode_all(
     sources: _Sources,
     latent_encoder: LatentEncoder,
     settings: TrainingSettings,
+    framer: Framer,
     cache: Path | None,
     workers: int,
     progress: Progress,
@@ -206,7 +218,7 @@ def _encode_all(
             paths,
             views,
             settings.seed,
-            settings.image_size,
+            framer,
             cache,
             report,
             operator_share=settings.operator_share,
@@ -216,7 +228,8 @@ def _encode_all(
     def encode_split(split: str, samples: Sequence[Sample], views: int) -> _Split:
         images = encode(split, [sample.path for sample in samples], views)
         labels = torch.tensor([samples[image].label for image in images.image])
-        return _Split(images, Latents(images.z0, labels))
+        of_image = _sources_of(dataset, samples)
+        return _Split(images, Latents(images.z0, labels, of_image[images.image]))
 
     def encode_beside(split: str, folder: str, paths: Sequence[Path]) -> EncodedImages:
         """Images that no class of the model has, of which at least one must be readable."""
@@ -238,6 +251,15 @@ def _encode_all(
             name: encode_beside(f"auxiliary {name}", name, paths) for name, paths in sources.auxiliary_images.items()
         },
     )
+
+
+def _sources_of(dataset: Dataset, samples: Sequence[Sample]) -> torch.Tensor:
+    """int64 [n], the number of the folder below its generator's that each image lies in: GENERATOR/SOURCE/…; 0 where it
+    lies in the generator's folder itself."""
+    parts = [sample.path.relative_to(dataset.folder).parts for sample in samples]
+    names = [part[1] if len(part) > 2 else "" for part in parts]
+    number = {name: index for index, name in enumerate(sorted(set(names)))}
+    return torch.tensor([number[name] for name in names], dtype=torch.int64)
 
 
 def _data_hash(sources: _Sources, encoded: _Encoded) -> str:
@@ -282,6 +304,7 @@ def _model(
     latent_encoder: LatentEncoder,
     settings: TrainingSettings,
     network: AttributorConfig,
+    standardisation: Standardisation | None,
     result: FitResult,
     provenance: dict[str, object],
 ) -> TrainedModel:
@@ -295,6 +318,11 @@ def _model(
         latent_shape=latent_encoder.latent_shape(settings.image_size),
         attributor=network,
         latent_encoder=LatentEncoderRecord(latent_encoder.kind, latent_encoder.fingerprint),
+        looks=settings.looks,
+        face_margin=settings.face_margin,
+        amplitudes=settings.amplitudes,
+        latent_mean=None if standardisation is None else standardisation.mean.flatten().tolist(),
+        latent_spread=None if standardisation is None else standardisation.spread.flatten().tolist(),
         provenance=provenance,
     )
     return TrainedModel(config, result.attributor, latent_encoder)

@@ -21,11 +21,13 @@ from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
-from protoleak.images.decode import name_in_messages, open_image
+from protoleak.faces.base import Face
+from protoleak.faces.framer import Framer
+from protoleak.images.decode import name_in_messages
 from protoleak.images.perturbations import Step, apply_chain, draw_chain
-from protoleak.images.preprocess import preprocess
 from protoleak.model.latent_cache import DEPLOYED_VIEW, latent_key
 from protoleak.model.loading import THREADS
+from protoleak.training.face_views import FaceView, draw_face_view
 
 Filter = Literal["bilinear", "bicubic", "lanczos", "box"]
 Codec = Literal["JPEG", "WEBP"]
@@ -69,10 +71,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def name(self) -> str:
         """Names everything that is done: with the file's hash and the side S, the key of a cached latent."""
-        return DEPLOYED_VIEW if self == View() else msgspec.json.encode(self).decode()
+        return msgspec.json.encode(self).decode()
 
-    def pixels(self, image: Image.Image, image_size: int) -> UInt8Array:
-        """The view of an RGB image: uint8 [S, S, 3] with S = image_size."""
+    def made(self, image: Image.Image) -> Image.Image:
+        """The view of an RGB image, before it is framed."""
         if self.crop is not None:
             image = _square(image, *self.crop)
         if self.flip:
@@ -86,18 +88,16 @@ class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.chain:
             random = np.random.Generator(np.random.Philox(key=self.chain_seed))
             image = Image.fromarray(apply_chain(self.chain, np.asarray(image), random))
-        return preprocess(image, image_size)
+        return image
 
 
 def draw_view(seed: int, sha256: str, index: int, operator_share: float) -> View:
-    """View number `index` of the image with that content; the same arguments give the same view. View 0 is plain.
+    """View number `index` of the image with that content; the same arguments give the same view.
 
     Args:
         operator_share: probability that a view is one of the whole image after one to three operators of any
             severity, and not one of a random crop, size and compression.
     """
-    if index == 0:
-        return View()
     name = f"{seed} {sha256} {index}".encode()
     key = np.frombuffer(hashlib.sha256(name).digest()[:16], dtype=np.uint64)
     random = np.random.Generator(np.random.Philox(key=key))
@@ -123,28 +123,36 @@ class ViewSource:
 
     Attributes:
         sha256: of the file's bytes when it was listed.
+        view: a `FaceView` where a look depends on the face, else a `View`; None for the image as it is deployed.
     """
 
     path: Path
     sha256: str
-    view: View
-    image_size: int
+    view: View | FaceView | None
+    framer: Framer
 
     def __call__(self) -> UInt8Array:
-        """uint8 [S, S, 3]. Raises MediaError where the file is no readable image, or is another one by now."""
-        return self.view.pixels(_image(self.path, self.sha256), self.image_size)
+        """The looks, uint8 [L, S, S, 3]. Raises MediaError where the file is no readable image, holds no face where one
+        is needed, or is another one by now."""
+        image, face = _image(self.path, self.sha256, self.framer)
+        if isinstance(self.view, FaceView) and face is not None:
+            made, moved = self.view.made(np.asarray(image), face)
+            return self.framer.frame(Image.fromarray(made), moved)
+        if isinstance(self.view, View):
+            image = self.view.made(image)
+        return self.framer.frame(image, face)
 
     @property
     def key(self) -> str:
-        """Of the view's latent in the cache."""
-        return latent_key(self.sha256, self.view.name, self.image_size)
+        """Of the view's latents in the cache."""
+        return latent_key(self.sha256, DEPLOYED_VIEW if self.view is None else self.view.name, self.framer.framing)
 
 
-def view_sources(path: Path, views: int, seed: int, image_size: int, operator_share: float) -> list[ViewSource]:
+def view_sources(path: Path, views: int, seed: int, framer: Framer, operator_share: float) -> list[ViewSource]:
     """The image of one image file as deployed, then `views` more views of it.
 
     Args:
-        operator_share: see `draw_view`.
+        operator_share: see `draw_view`; views of faces have operators of their own.
 
     Raises:
         MediaError: the file cannot be read.
@@ -153,17 +161,22 @@ def view_sources(path: Path, views: int, seed: int, image_size: int, operator_sh
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise MediaError(f"{name_in_messages(str(path))}: cannot be read: {error.strerror or error}") from error
-    drawn = [draw_view(seed, sha256, index, operator_share) for index in range(views + 1)]
-    return [ViewSource(path, sha256, view, image_size) for view in drawn]
+    drawn: list[View | FaceView | None] = [None]
+    for index in range(1, views + 1):
+        of_faces = framer.framing.needs_face
+        drawn.append(
+            draw_face_view(seed, sha256, index) if of_faces else draw_view(seed, sha256, index, operator_share)
+        )
+    return [ViewSource(path, sha256, view, framer) for view in drawn]
 
 
 # The views of an image are asked for one after another: it is decoded once for all of them, in each thread.
 @lru_cache(maxsize=2 * THREADS)
-def _image(path: Path, sha256: str) -> Image.Image:
-    opened = open_image(path)
+def _image(path: Path, sha256: str, framer: Framer) -> tuple[Image.Image, Face | None]:
+    opened, face = framer.open(path)
     if opened.sha256 != sha256:
         raise MediaError(f"{opened.name}: was changed while the images were read: run again")
-    return opened.image
+    return opened.image, face
 
 
 def _square(image: Image.Image, side_share: float, left_share: float, top_share: float) -> Image.Image:

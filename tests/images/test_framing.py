@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from protoleak.images.framing import LOOKS, Box, Framing, cut, stand_in
+from protoleak.choices import LOOKS
+from protoleak.images.framing import Box, Framing, cut, stand_in
 from protoleak.images.preprocess import preprocess
 
 SIZE = 32

@@ -15,7 +15,6 @@ from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
 from protoleak.choices import Precision
 from protoleak.errors import CalibrationError, DatasetError, EngineError, MediaError
 from protoleak.export.calibrate import Evaluation, EvaluationImages, StageProgress, evaluate
-from protoleak.export.features import deployed_pixels
 from protoleak.export.images import ImageSet
 from protoleak.export.onnx_graph import graph_metadata, prepared, with_metadata
 from protoleak.export.precisions.fp16 import largest_magnitudes, to_float16
@@ -24,6 +23,7 @@ from protoleak.export.precisions.int8 import Quantiser
 from protoleak.export.precisions.sensitivity import rank_layers
 from protoleak.export.runner import VariantRunner
 from protoleak.export.settings import VariantSettings
+from protoleak.faces.framer import Framer
 from protoleak.runtime.engines import Graph, open_engine
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
@@ -59,6 +59,7 @@ class VariantBuilder:
 
     def __init__(
         self,
+        framer: Framer,
         manifest: Manifest,
         noise_bank: Float32Array,
         graphs: dict[Stage, bytes],
@@ -68,7 +69,8 @@ class VariantBuilder:
         settings: VariantSettings,
         progress: StageProgress = lambda *_: None,
     ) -> None:
-        """Takes fp32 `graphs`, and as `reference` what they gave on `images`."""
+        """Takes the `framer` of the bundle's framing, fp32 `graphs`, and as `reference` what they gave on `images`."""
+        self._framer = framer
         self._manifest = manifest
         self._noise_bank = noise_bank
         self._graphs = graphs
@@ -187,22 +189,23 @@ class VariantBuilder:
         return BuiltVariant(graphs, replace(evaluation, report=report))
 
     def _runner(self, graphs: dict[Stage, bytes]) -> VariantRunner:
-        return VariantRunner(self._manifest, self._noise_bank, graphs["latent_encoder"], graphs["attributor"])
+        return VariantRunner(
+            self._manifest, self._noise_bank, graphs["latent_encoder"], graphs["attributor"], self._framer.find
+        )
 
     def _feeds(self, stage: Stage, images: Sequence[UInt8Array], what: str) -> Iterator[dict[str, Array]]:
         """What the runtime feeds a graph, image by image: pixels, or what fp32 encoder and noising make of them."""
         for done, image in enumerate(images, 1):
-            pixels = image[None]
-            value: Array = pixels if stage == "latent_encoder" else self._fp32.stages(pixels)["z_t"]
+            value: Array = image if stage == "latent_encoder" else self._fp32.stages(image[None])["z_t"]
             yield {INPUTS[stage]: value}
             self._progress(what, done, len(images))
 
     def _calibration_pixels(self, count: int) -> list[UInt8Array]:
-        return calibration_pixels(self._images.calibration, count, self._manifest.preprocessing.image_size)
+        return calibration_pixels(self._images.calibration, count, self._framer)
 
 
-def calibration_pixels(images: ImageSet, count: int, image_size: int) -> list[UInt8Array]:
-    """Up to `count` of the readable calibration images, spread over all generators: uint8 [S, S, 3] each.
+def calibration_pixels(images: ImageSet, count: int, framer: Framer) -> list[UInt8Array]:
+    """Up to `count` of the readable calibration images, spread over all generators: uint8 [L, S, S, 3] each.
 
     Raises:
         CalibrationError: no image can be read. Ranges are never measured on made-up data.
@@ -213,7 +216,7 @@ def calibration_pixels(images: ImageSet, count: int, image_size: int) -> list[UI
         if len(pixels) == count:
             break
         try:
-            pixels.append(deployed_pixels(path, image_size))
+            pixels.append(framer.file(path))
         except MediaError:
             continue  # named among the skipped files when the calibration images are run
     if not pixels:

@@ -1,0 +1,44 @@
+"""The face that an image is judged by, where it is judged by one: the largest."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from protoleak.errors import MediaError
+from protoleak.faces.base import Face, FaceDetector
+from protoleak.faces.yunet import YuNetDetector, read_yunet
+
+SCORE, MINIMUM_FACE = 0.6, 32  # of images that are known to show a person: a little more lenient than in screening
+_of_thread = threading.local()  # detectors are for one thread each
+
+
+@dataclass(frozen=True)
+class LargestFace:
+    """Finds the largest face of an image. It can be sent to other processes, and used in several threads.
+
+    Attributes:
+        model: a YuNet ONNX file.
+    """
+
+    model: Path
+
+    def __call__(self, image: Image.Image) -> Face:
+        """The face in a Pillow image of mode RGB, upright.
+
+        Raises:
+            MediaError: there is no face.
+            ProtoleakError: the model is none.
+        """
+        detectors: dict[Path, FaceDetector] = _of_thread.__dict__.setdefault("detectors", {})
+        if self.model not in detectors:
+            model = read_yunet(self.model, "the face detector")
+            detectors[self.model] = YuNetDetector(model, str(self.model), score=SCORE, minimum_face=MINIMUM_FACE)
+        faces = detectors[self.model](np.asarray(image))
+        if not faces:
+            raise MediaError(f"no face of {MINIMUM_FACE} pixels or more was found")
+        return max(faces, key=lambda face: face.box.area)
