@@ -85,7 +85,7 @@ def train(
     """
     started = time.monotonic()
     _check_place(out, resume, overwrite)
-    # Listed before minutes are spent on the data set, so that a mistyped folder is told at once.
+    # Listed before minutes are spent on the data set, so that a mistyped folder is an error at once.
     negative_images = None if negatives is None else list_images(negatives)
     other_images = {} if auxiliary is None else auxiliary_images(auxiliary, dataset)
     latent_shape = latent_encoder.latent_shape(settings.image_size)
