@@ -5,8 +5,8 @@ with "switched" from the trained network at test time (minutes), with "retrained
 the latents of the images as deployed, all with the same settings and seed: compare these with one another only.
 
     python benchmarks/evaluate.py BUNDLE --model MODEL --data ZOO/known --unknown ZOO/unknown \\
-        --photographs PHOTOGRAPHS --auxiliary ZOO/auxiliary --ablations switched,retrained \\
-        --epochs 4 --json benchmarks/results/evaluation.json
+        --photographs PHOTOGRAPHS --auxiliary ZOO/auxiliary --ablations switched,retrained --epochs 4 \\
+        --json benchmarks/results/evaluation.json
 """
 
 from __future__ import annotations
