@@ -1,7 +1,7 @@
 """How fast a clip is screened, where the processor time goes, and whether a long run keeps its memory.
 
-    python benchmarks/video.py CLIP --face-model YUNET.onnx --json benchmarks/results/video.json
-    python benchmarks/video.py CLIP --face-model YUNET.onnx --soak 20000
+    python benchmarks/video.py CLIP --json benchmarks/results/video.json
+    python benchmarks/video.py CLIP --soak 20000
 
 The clip is measured at 640×360 and 1280×720, scaled where it has another size. It is read as a file, of which no
 frame is left out: latency is then the time a frame spends in the queues and stages, not that of a camera.
@@ -135,7 +135,7 @@ def show(speed: Speed) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("clip", type=Path)
-    parser.add_argument("--face-model", type=Path, required=True, help="a YuNet ONNX file")
+    parser.add_argument("--face-model", type=Path, help="a YuNet ONNX file; left out, the bundle's own")
     parser.add_argument("--bundle", help="left out, the one that comes with protoleak")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--soak", type=int, metavar="FRAMES", help="repeat the clip for so many frames afterwards")

@@ -16,12 +16,11 @@ import numpy as np
 from protoleak.arrays import UInt8Array
 from protoleak.faces.base import FaceDetector
 from protoleak.screener import Screener
-from protoleak.video.counters import resident_mib
 from protoleak.video.events import Event
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import TrackedFace
-from protoleak.video.statistics import Statistics
+from protoleak.video.statistics import Statistics, resident_mib
 from protoleak.video.stream import stream
 
 SAMPLES = 40  # of the memory
@@ -33,7 +32,7 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
     """A long run over one source.
 
     Attributes:
-        resident_mib: (frames told, MiB) pairs.
+        resident_mib: (frames seen, MiB) pairs.
         slope: MiB per 1,000 frames, least squares over the pairs after the first quarter; None with fewer than two.
         threads, handles: of the process, before and after; None where there is no /proc.
     """
@@ -51,7 +50,7 @@ class Watch:
     """A sink that keeps the last numbers and, every `interval` frames, the resident memory."""
 
     interval: int | None = None
-    told: int = 0
+    frames: int = 0
     resident: list[tuple[int, float]] = field(default_factory=list)
     statistics: Statistics | None = None
 
@@ -59,10 +58,10 @@ class Watch:
         pass
 
     def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:  # noqa: ARG002  # the Sink's signature
-        self.told += 1
-        if self.interval is not None and self.told % self.interval == 0:
-            self.resident.append((self.told, resident_mib()))
-            print(f"  frame {self.told:>7}: {self.resident[-1][1]:8.1f} MiB resident", flush=True)
+        self.frames += 1
+        if self.interval is not None and self.frames % self.interval == 0:
+            self.resident.append((self.frames, resident_mib()))
+            print(f"  frame {self.frames:>7}: {self.resident[-1][1]:8.1f} MiB resident", flush=True)
 
     def event(self, event: Event, crop: UInt8Array | None) -> None:
         pass
@@ -95,7 +94,7 @@ def repeated(path: Path, frames: int, folder: Path) -> Path:
 
 
 def soak(screener: Screener, detector: FaceDetector, settings: StreamSettings, path: Path, frames: int) -> Soak:
-    """Screens the clip again and again, as one long file, and looks at memory, threads and file handles."""
+    """Screens the clip again and again, as one long file, and watches memory, threads and file handles."""
     gc.collect()  # what earlier work left behind is not this run's
     threads, handles = entries("task"), entries("fd")
     watch = Watch(max(1, frames // SAMPLES))
@@ -107,7 +106,7 @@ def soak(screener: Screener, detector: FaceDetector, settings: StreamSettings, p
         seconds = time.monotonic() - started
     gc.collect()
     return Soak(
-        frames=watch.told,
+        frames=watch.frames,
         seconds=seconds,
         resident_mib=watch.resident,
         slope=slope([pair for pair in watch.resident if pair[0] > WARM_UP * frames]),

@@ -13,10 +13,10 @@ from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, ImagePipeline
 
 if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
     from protoleak.faces.base import FaceDetector
+    from protoleak.faces.settings import FaceFinder, FaceSettings
     from protoleak.faces.still_images import FaceVerdict
     from protoleak.video.events import Event
     from protoleak.video.frames import FrameSource
-    from protoleak.video.settings import FaceFinder, StreamSettings
     from protoleak.video.sink import Sink
 
 
@@ -49,7 +49,7 @@ class Screener(ImagePipeline):
 
         Args:
             image: a path, an encoded image as bytes, a Pillow image, or uint8 [H, W, 3] in RGB order.
-            faces, face_model, face_score, minimum_face, margin: see `StreamSettings`.
+            faces, face_model, face_score, minimum_face, margin: see `protoleak.FaceSettings`.
             detector: one of your own in place of the one that `faces` names.
 
         Raises:
@@ -57,9 +57,9 @@ class Screener(ImagePipeline):
             EngineError: the network's outputs for a face are not finite.
             ProtoleakError: there is no such detector here.
         """
-        from protoleak.video.settings import StreamSettings
+        from protoleak.faces.settings import FaceSettings
 
-        settings = StreamSettings(
+        settings = FaceSettings(
             faces=faces,
             face_model=None if face_model is None else Path(face_model),
             face_score=face_score,
@@ -77,7 +77,7 @@ class Screener(ImagePipeline):
     def each_face(
         self,
         images: Iterable[ImageSource | MediaError],
-        settings: StreamSettings | None = None,
+        settings: FaceSettings | None = None,
         *,
         detector: FaceDetector | None = None,
         batch_size: int = DEFAULT_BATCH_SIZE,
@@ -85,17 +85,17 @@ class Screener(ImagePipeline):
         """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
 
         Args:
-            images: as in `faces`; an error in its place is handed on. They are taken as needed.
+            images: as in `faces`; an error in its place is passed on. They are taken as needed.
             settings: of the detector and the crops; None for the defaults.
             batch_size: faces that go through the engines together; they may be of several images.
 
         Raises:
             ProtoleakError: there is no such detector here.
         """
+        from protoleak.faces.settings import FaceSettings
         from protoleak.faces.still_images import screen_faces
-        from protoleak.video.settings import StreamSettings
 
-        settings = settings or StreamSettings()
+        settings = settings or FaceSettings()
         detector = detector or self.detector(settings)
         return screen_faces(self, detector, images, settings, batch_size)
 
@@ -121,7 +121,7 @@ class Screener(ImagePipeline):
                 if isinstance(event, protoleak.TrackEvent):
                     print(event.track, event.track_verdict.label)
 
-        For the settings see `protoleak.StreamSettings` and `protoleak.StreamSettings`; for the rest
+        For the settings see `protoleak.FaceSettings` and `protoleak.StreamSettings`; for the rest
         `protoleak.video.stream.stream`.
 
         Args:
@@ -145,7 +145,7 @@ class Screener(ImagePipeline):
         )
         return stream(self, source, settings, sinks, detector)
 
-    def detector(self, settings: StreamSettings) -> FaceDetector:
+    def detector(self, settings: FaceSettings) -> FaceDetector:
         """The face detector that the settings ask for.
 
         Raises:

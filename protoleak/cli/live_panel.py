@@ -1,4 +1,4 @@
-"""The status panel of `--live`: what comes in, what is done, what waits, and who is in view."""
+"""The status panel of `--live`: what comes in, what is done, what is queued, and who is in view."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ class StatusPanel:
         numbers.add_row("[bold]source[/bold]", escape(self._name))
         numbers.add_row("frames/s", f"{_rate(frames_in, seconds)} in, {_rate(processed, seconds)} processed")
         numbers.add_row("dropped", f"{now.frames_dropped} of {now.frames_in} frames")
-        numbers.add_row("waiting", ", ".join(f"{count} {name}" for name, count in now.queues.items()))
+        numbers.add_row("queued", ", ".join(f"{count} {name}" for name, count in now.queues.items()))
         numbers.add_row("latency", _latency(now))
         numbers.add_row("attributed", f"{now.attributed} faces of {now.tracks} tracks, {now.failures} failures")
         tracks = Table(box=None, pad_edge=False, header_style="bold")
         for title in ("track", "verdict", "generator", "p-value", "faces"):
             tracks.add_column(title)
         for face in self._faces:
-            answer = face.verdict
-            generator = escape(answer.generator or "–")
+            verdict = face.verdict
+            generator = escape(verdict.generator or "–")
             tracks.add_row(
-                str(face.track), coloured(answer.label), generator, f"{answer.p_value:.3f}", str(answer.evidence)
+                str(face.track), coloured(verdict.label), generator, f"{verdict.p_value:.3f}", str(verdict.evidence)
             )
         return Group(numbers, tracks) if self._faces else Group(numbers)
 

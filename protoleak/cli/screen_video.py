@@ -34,7 +34,7 @@ from protoleak.faces.open import open_detector
 from protoleak.images.decode import printable
 from protoleak.screener import Screener
 from protoleak.video.events import FailureEvent
-from protoleak.video.outputs.folder import Outputs, open_outputs
+from protoleak.video.outputs.folder import OutputFolder, open_outputs
 from protoleak.video.outputs.run_record import run_record
 from protoleak.video.sink import Sink
 from protoleak.video.sources.open import open_source
@@ -87,7 +87,7 @@ def _screen(
     screener: Screener,
     detector: FaceDetector,
     moving: VideoOptions,
-    outputs: Sequence[Outputs],
+    outputs: Sequence[OutputFolder],
     sinks: Sequence[Sink],
 ) -> None:
     """One source from its beginning to its end; one that cannot be opened is recorded as failed."""
@@ -110,7 +110,7 @@ def _screen(
 @contextlib.contextmanager
 def _outputs(
     options: ScreenOptions, moving: VideoOptions, screener: Screener, detector: FaceDetector
-) -> Iterator[list[Outputs]]:
+) -> Iterator[list[OutputFolder]]:
     """What writes the --out folder, where one was given."""
     if options.out is None:
         yield []

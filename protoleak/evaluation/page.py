@@ -37,7 +37,7 @@ def _variant(variant: VariantReport, alpha: float) -> list[str]:
     sections.append(facts_table(tables.summary(variant, alpha)))
     sections += ["<h3>Known classes</h3>", table(tables.GENERATOR_COLUMNS, tables.generator_rows(variant))]
     if variant.unknown:
-        rows: list[Row] = [[*cells[:-1], Cell(cells[-1], kind="words")] for cells in tables.unknown_rows(variant)]
+        rows: list[Row] = [[*cells[:-1], Cell(cells[-1], kind="text")] for cells in tables.unknown_rows(variant)]
         sections += ["<h3>Generators that the bundle doesn't know</h3>", table(tables.UNKNOWN_COLUMNS, rows)]
     if variant.real_open_set:
         sections += ["<h3>Real photographs</h3>", table(tables.REAL_COLUMNS, tables.real_rows(variant))]

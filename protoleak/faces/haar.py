@@ -9,8 +9,7 @@ import cv2
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import ProtoleakError
-from protoleak.faces.base import Box, Face
-from protoleak.faces.scaling import DETECTION_SIDE, reduced
+from protoleak.faces.base import DETECTION_SIDE, Box, Face, reduced
 
 CASCADE = "haarcascade_frontalface_default.xml"
 SCALE_STEP = 1.1

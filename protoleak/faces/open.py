@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import cv2
 
+from protoleak.arrays import UInt8Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.errors import ProtoleakError
-from protoleak.faces.base import FaceDetector
+from protoleak.faces.base import Box, Face, FaceDetector
 from protoleak.faces.haar import HaarDetector, cascade_file
-from protoleak.faces.whole import WholeFrame
+from protoleak.faces.settings import FaceSettings
 from protoleak.faces.yunet import YuNetDetector, read_yunet
-from protoleak.video.settings import StreamSettings
 
 
-def open_detector(settings: StreamSettings, bundle: Bundle | None) -> FaceDetector:
+class WholeFrame:
+    """No detector: every frame is taken for an image of one face, as still images are without `--faces`.
+
+    Its box is such that the crop with its margin is the frame's centre square, which is what the network sees of an
+    image without faces.
+
+    Args:
+        margin: that the crops will be made with.
+    """
+
+    description = "no face detector: the centre square of every frame is judged"
+
+    def __init__(self, margin: float) -> None:
+        self._share = 1 / (1 + 2 * margin)
+
+    def __call__(self, image: UInt8Array) -> list[Face]:
+        """One face in uint8 [H, W, 3], of score 1."""
+        height, width = image.shape[:2]
+        side = min(height, width) * self._share
+        return [Face(Box((width - side) / 2, (height - side) / 2, side, side), 1.0)]
+
+
+def open_detector(settings: FaceSettings, bundle: Bundle | None) -> FaceDetector:
     """The detector that the settings ask for; its `description` says which it is, and where "auto" took it from.
 
     "auto" takes YuNet where there is a model (the file that was named, else the bundle's own), else OpenCV's cascade.
@@ -50,5 +72,5 @@ def open_detector(settings: StreamSettings, bundle: Bundle | None) -> FaceDetect
     return detector
 
 
-def _yunet(model: bytes, name: str, settings: StreamSettings) -> YuNetDetector:
+def _yunet(model: bytes, name: str, settings: FaceSettings) -> YuNetDetector:
     return YuNetDetector(model, name, score=settings.face_score, minimum_face=settings.minimum_face)

@@ -1,4 +1,4 @@
-"""Still images face by face: the same detector, crops and screener as for frames of a video."""
+"""Still images face by face: the same detector, crops and pipeline as for frames of a video."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import EngineError, MediaError
-from protoleak.faces.base import Face, FaceDetector
+from protoleak.faces.base import BoxRecord, Face, FaceDetector
 from protoleak.faces.crops import face_crop
+from protoleak.faces.settings import FaceSettings
 from protoleak.images.decode import ImageSource, OpenedImage, open_image
 from protoleak.images.preprocess import preprocess
 from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.runtime.verdict import InputRecord, Verdict
-from protoleak.video.events import BoxRecord
-from protoleak.video.settings import StreamSettings
 
 
 class FaceVerdict(Verdict, frozen=True, kw_only=True):
-    """The answer for one face in an image; its `input` is the crop's pixels.
+    """The verdict on one face in an image; its `input` is the crop's pixels.
 
     Attributes:
         image: the image that the face is in.
@@ -45,34 +44,30 @@ class _Found:
 
 
 def screen_faces(
-    screener: ImagePipeline,
+    pipeline: ImagePipeline,
     detector: FaceDetector,
     images: Iterable[ImageSource | MediaError],
-    settings: StreamSettings,
+    settings: FaceSettings,
     batch_size: int,
 ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
     """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
 
     Args:
-        images: as in `ImagePipeline.each`; an error in its place is handed on.
+        images: as in `ImagePipeline.each`; an error in its place is passed on.
         settings: margin; the limits, for what is said where no face was found.
         batch_size: faces that go through the engines together; they may be of several images.
     """
-    waiting: list[_Found] = []
+    pending: list[_Found] = []
     for index, image in enumerate(images):
-        waiting.append(_find(screener, detector, image, settings, f"image {index}"))
-        if sum(len(found.crops) for found in waiting) >= batch_size or waiting[-1].error is not None:
-            yield from _judged(screener, waiting, batch_size)
-            waiting = []
-    yield from _judged(screener, waiting, batch_size)
+        pending.append(_find(pipeline, detector, image, settings, f"image {index}"))
+        if sum(len(found.crops) for found in pending) >= batch_size or pending[-1].error is not None:
+            yield from _judged(pipeline, pending, batch_size)
+            pending = []
+    yield from _judged(pipeline, pending, batch_size)
 
 
 def _find(
-    screener: ImagePipeline,
-    detector: FaceDetector,
-    image: ImageSource | MediaError,
-    settings: StreamSettings,
-    name: str,
+    pipeline: ImagePipeline, detector: FaceDetector, image: ImageSource | MediaError, settings: FaceSettings, name: str
 ) -> _Found:
     if isinstance(image, MediaError):
         return _Found(None, [], [], image)
@@ -86,17 +81,17 @@ def _find(
         notes = f"; {'; '.join(opened.notes)}" if opened.notes else ""
         limits = f"of {settings.minimum_face} pixels or more (--minimum-face, --face-score)"
         return _Found(None, [], [], MediaError(f"{opened.name}: no face {limits} was found{notes}"))
-    size = screener.bundle.manifest.preprocessing.image_size
+    size = pipeline.bundle.manifest.preprocessing.image_size
     crops = [preprocess(Image.fromarray(face_crop(pixels, face.box, settings.margin)), size) for face in faces]
     return _Found(opened, faces, crops)
 
 
 def _judged(
-    screener: ImagePipeline, waiting: Sequence[_Found], batch_size: int
+    pipeline: ImagePipeline, pending: Sequence[_Found], batch_size: int
 ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
-    crops = [crop for found in waiting for crop in found.crops]
-    outcomes = iter(screener.each(crops, batch_size))
-    for found in waiting:
+    crops = [crop for found in pending for crop in found.crops]
+    outcomes = iter(pipeline.each(crops, batch_size))
+    for found in pending:
         if found.error is not None:
             yield [found.error]
         elif found.opened is not None:
@@ -115,7 +110,7 @@ def _of_face(
         "source": opened.source,
         "notes": [*opened.notes, *outcome.notes],
         "image": InputRecord(opened.sha256, opened.hashed, opened.size, width, height),
-        "box": BoxRecord(box.left, box.top, box.width, box.height),
+        "box": BoxRecord.of(box),
         "face_score": face.score,
     }
     return FaceVerdict(**fields)

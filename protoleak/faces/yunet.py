@@ -13,8 +13,7 @@ import numpy as np
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.graph_check import inspect_onnx, output_names
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.faces.base import Box, Face
-from protoleak.faces.scaling import DETECTION_SIDE, reduced
+from protoleak.faces.base import DETECTION_SIDE, Box, Face, reduced
 
 # What FaceDetectorYN reads of the network since OpenCV 4.8; it crashes or fails obscurely where one is missing.
 OUTPUTS = frozenset(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))

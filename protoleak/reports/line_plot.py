@@ -24,7 +24,7 @@ class Series:
         joined: whether there is a line.
         shape: of the points.
         colour: any CSS colour; None for the next of COLOURS.
-        dashed: told apart from another line of nearly the same colour.
+        dashed: to distinguish it from another line of nearly the same colour.
     """
 
     name: str

@@ -30,7 +30,7 @@ caption { text-align: left; color: var(--weak); padding-bottom: .3rem; }
 .facts td { white-space: normal; overflow-wrap: anywhere; padding-left: .7rem; }
 .facts th { white-space: normal; min-width: 9rem; color: var(--weak); }
 td.error { color: var(--bad); text-align: left; white-space: normal; }
-td.words { text-align: left; white-space: normal; min-width: 12rem; }
+td.text { text-align: left; white-space: normal; min-width: 12rem; }
 svg { display: block; max-width: 100%; min-width: 620px; height: auto; font: 13px system-ui, sans-serif; }
 svg text { fill: var(--ink); } .grid { stroke: var(--faint); } .rule { stroke: var(--weak); stroke-dasharray: 5 4; }
 svg text.weak { fill: var(--weak); } .band { fill: var(--faint); opacity: .6; }
@@ -51,7 +51,7 @@ class Cell:
     Attributes:
         text: plain; it is escaped.
         columns: how many it spans.
-        kind: its CSS class: "error" or "words", both set to the left and wrapped.
+        kind: its CSS class: "error" or "text", both set to the left and wrapped.
     """
 
     text: str

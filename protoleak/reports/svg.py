@@ -18,7 +18,7 @@ COLOURS = (
     "#ee8866",
     "#44bb99",
     "#994455",
-)  # the first seven are told apart by colour-blind too
+)  # the first seven can be distinguished by the colour-blind too
 CHARACTER = 7  # pixels, of the usual letter at the plots' size of text
 
 

@@ -1,4 +1,4 @@
-"""The last stage: keeps each track's evidence, makes the events, and tells the sinks."""
+"""The last stage: merges the verdicts of each track, makes the events, and calls the sinks."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from protoleak.arrays import UInt8Array
-from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.faces.base import BoxRecord
 from protoleak.runtime.verdict import Verdict
-from protoleak.video.counters import Counters
-from protoleak.video.events import BoxRecord, Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
+from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, Gap, SourceInfo
-from protoleak.video.messages import Answered, Failed, Over, Shown
+from protoleak.video.messages import AttributedFace, RenderedFrame, SourceFailed, TracksEnded
 from protoleak.video.sink import Sink, StatusSink, TrackedFace
+from protoleak.video.statistics import Counters
 from protoleak.video.tracking.evidence import Evidence
 
-STATUS_SECONDS = 0.2  # between two looks at the numbers: more often nobody can read them
+if TYPE_CHECKING:
+    from protoleak.runtime.pipeline import ImagePipeline
+
+STATUS_SECONDS = 0.2  # between two displays of the numbers: more often nobody can read them
 
 
 @dataclass
@@ -35,7 +39,7 @@ class _Record:
             self.last = frame
 
 
-class Ledger:
+class TrackAggregator:
     """One source's events. Used by the thread that the caller iterates in.
 
     Args:
@@ -44,13 +48,13 @@ class Ledger:
 
     def __init__(
         self,
-        screener: ImagePipeline,
+        pipeline: ImagePipeline,
         minimum_evidence: int,
         info: SourceInfo,
         counters: Counters,
         sinks: Sequence[Sink],
     ) -> None:
-        self._evidence = screener.alpha, minimum_evidence, screener.bundle.manifest.real_class
+        self._evidence = pipeline.alpha, minimum_evidence, pipeline.bundle.manifest.real_class
         self._info, self._counters = info, counters
         self._sinks = list(sinks)
         self._started: list[Sink] = []
@@ -58,29 +62,29 @@ class Ledger:
         self._status_at = 0.0
 
     def start(self) -> None:
-        """Tells the sinks what they will see."""
+        """Announces the source to the sinks."""
         for sink in self._sinks:
             sink.start(self._info)
             self._started.append(sink)
 
-    def take(self, message: Answered | Shown | Over | Gap | Failed) -> Iterator[Event]:
+    def take(self, message: AttributedFace | RenderedFrame | TracksEnded | Gap | SourceFailed) -> Iterator[Event]:
         """The events that come of a message; the sinks have seen each when it is yielded."""
-        if isinstance(message, Shown):
-            self._show(message)
-        elif isinstance(message, Answered):
-            yield self._tell(self._answered(message), message.crop)
-        elif isinstance(message, Over):
-            yield from self.close(message.tracks)
+        if isinstance(message, RenderedFrame):
+            self._frame(message)
+        elif isinstance(message, AttributedFace):
+            yield self._report(self._face(message), message.crop)
+        elif isinstance(message, TracksEnded):
+            yield from self.end_tracks(message.tracks)
         elif isinstance(message, Gap):
             self._counters.gaps += 1
             gap = GapEvent(
                 source=self._info.name, timestamp=message.timestamp, seconds=message.seconds, reason=message.reason
             )
-            yield self._tell(gap)
+            yield self._report(gap)
         else:
-            yield self._tell(self._failure(message.message, message.timestamp))
+            yield self._report(self._failure(message.message, message.timestamp))
 
-    def close(self, tracks: Iterable[int] | None = None) -> Iterator[TrackEvent]:
+    def end_tracks(self, tracks: Iterable[int] | None = None) -> Iterator[TrackEvent]:
         """The last event of these tracks, or of all that are open."""
         for track in list(self._records if tracks is None else tracks):
             record = self._records.pop(track)
@@ -94,7 +98,7 @@ class Ledger:
                 frames=record.frames,
                 track_verdict=record.evidence.verdict(),
             )
-            self._tell(event)
+            self._report(event)
             yield event
 
     def status(self) -> None:
@@ -103,9 +107,9 @@ class Ledger:
         if now - self._status_at < STATUS_SECONDS:
             return
         self._status_at = now
-        if watching := [sink for sink in self._sinks if isinstance(sink, StatusSink)]:
+        if status_sinks := [sink for sink in self._sinks if isinstance(sink, StatusSink)]:
             statistics = self._counters.statistics()
-            for sink in watching:
+            for sink in status_sinks:
                 sink.status(statistics)
 
     def finish(self) -> None:
@@ -116,33 +120,32 @@ class Ledger:
                 stack.callback(sink.finish, statistics)
             self._started = []
 
-    def _show(self, shown: Shown) -> None:
-        for track, _ in shown.faces:
-            self._record(track, shown.frame).see(shown.frame)
+    def _frame(self, rendered: RenderedFrame) -> None:
+        for track, _ in rendered.faces:
+            self._record(track, rendered.frame).see(rendered.frame)
         if not self._sinks:
             return
-        faces = [TrackedFace(track, box, self._records[track].evidence.verdict()) for track, box in shown.faces]
+        faces = [TrackedFace(track, box, self._records[track].evidence.verdict()) for track, box in rendered.faces]
         for sink in self._sinks:
-            sink.frame(shown.frame, faces)
+            sink.frame(rendered.frame, faces)
 
-    def _answered(self, answered: Answered) -> FaceEvent | FailureEvent:
-        due, outcome = answered.due, answered.outcome
+    def _face(self, attributed: AttributedFace) -> FaceEvent | FailureEvent:
+        sampled, outcome = attributed.sampled, attributed.outcome
         if not isinstance(outcome, Verdict):
-            return self._failure(str(outcome), due.frame.timestamp)
-        record = self._record(due.track, due.frame)
-        record.see(due.frame)
+            return self._failure(str(outcome), sampled.frame.timestamp)
+        record = self._record(sampled.track, sampled.frame)
+        record.see(sampled.frame)
         record.evidence.add(outcome)
-        latency = time.monotonic() - due.frame.captured
-        self._counters.answered(latency)
-        box = due.face.box
+        latency = time.monotonic() - sampled.frame.captured
+        self._counters.attributed_after(latency)
         return FaceEvent(
             source=self._info.name,
-            frame=due.frame.index,
-            timestamp=due.frame.timestamp,
-            track=due.track,
-            box=BoxRecord(box.left, box.top, box.width, box.height),
-            face_score=due.face.score,
-            sharpness=due.sharpness,
+            frame=sampled.frame.index,
+            timestamp=sampled.frame.timestamp,
+            track=sampled.track,
+            box=BoxRecord.of(sampled.face.box),
+            face_score=sampled.face.score,
+            sharpness=sampled.sharpness,
             verdict=outcome,
             track_verdict=record.evidence.verdict(),
             latency=latency,
@@ -157,7 +160,7 @@ class Ledger:
             self._records[track] = _Record(Evidence(*self._evidence), frame, frame)
         return self._records[track]
 
-    def _tell(self, event: Event, crop: UInt8Array | None = None) -> Event:
+    def _report(self, event: Event, crop: UInt8Array | None = None) -> Event:
         for sink in self._sinks:
             sink.event(event, crop if isinstance(event, FaceEvent) else None)
         return event

@@ -6,18 +6,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from protoleak.faces.base import BoxRecord
 from protoleak.runtime.verdict import Verdict
 
 TrackLabel: TypeAlias = Literal["known", "real", "unknown", "undecided"]
-
-
-class BoxRecord(msgspec.Struct, frozen=True):
-    """A face's box in pixels of the upright frame, without margin."""
-
-    left: float
-    top: float
-    width: float
-    height: float
 
 
 class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):

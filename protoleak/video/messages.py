@@ -1,4 +1,4 @@
-"""What the threads of the pipeline hand to each other."""
+"""What the threads of a stream pass to one another, from the source to the sinks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from protoleak.video.frames import Frame, Gap
 
 
 @dataclass(frozen=True)
-class End:
+class EndOfStream:
     """The sentinel: nothing comes after it."""
 
 
 @dataclass(frozen=True)
-class Failed:
-    """The source, or one face, could not be read or judged; one line.
+class SourceFailed:
+    """The source could not be read further; one line.
 
     Attributes:
         timestamp: of the newest frame, in seconds; None before the first.
@@ -30,14 +30,14 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Broken:
+class StageError:
     """A thread met an error that the caller has to see; it is raised where the caller iterates."""
 
     error: BaseException
 
 
 @dataclass(frozen=True)
-class DueFace:
+class SampledFace:
     """A face that is to be attributed.
 
     Attributes:
@@ -54,49 +54,61 @@ class DueFace:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """A frame that the detector and the tracker have seen.
+class TrackedFrame:
+    """A frame whose faces have been found and belong to tracks.
 
     Attributes:
         faces: (track, box) of every face in it.
-        due: those to attribute.
+        sampled: those to attribute.
         ended: tracks that no later frame continues.
     """
 
     frame: Frame
     faces: list[tuple[int, Box]]
-    due: list[DueFace]
+    sampled: list[SampledFace]
     ended: list[int]
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A due face and its verdict, or why it has none.
+class TrackedGap:
+    """A gap, and the tracks that it ends."""
+
+    gap: Gap
+    ended: list[int]
+
+
+@dataclass(frozen=True)
+class AttributedFace:
+    """A sampled face and its verdict, or why it has none.
 
     Attributes:
         crop: uint8 [S, S, 3] RGB, as it went into the network.
     """
 
-    due: DueFace
+    sampled: SampledFace
     crop: UInt8Array
     outcome: Verdict | MediaError | EngineError
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A frame that the sinks may see."""
+class RenderedFrame:
+    """A frame with its boxes, for the sinks.
+
+    Attributes:
+        faces: (track, box) of every face in it.
+    """
 
     frame: Frame
     faces: list[tuple[int, Box]]
 
 
 @dataclass(frozen=True)
-class Over:
+class TracksEnded:
     """These tracks have ended, and every face of theirs that will be attributed has been."""
 
     tracks: list[int]
 
 
-Read: TypeAlias = Frame | Gap | Failed | End
-Seen: TypeAlias = Looked | Gap | Failed | Over | End
-Told: TypeAlias = Answered | Shown | Over | Gap | Failed | Broken | End
+Decoded: TypeAlias = Frame | Gap | SourceFailed | EndOfStream
+Tracked: TypeAlias = TrackedFrame | TrackedGap | SourceFailed | TracksEnded | EndOfStream
+Attributed: TypeAlias = AttributedFace | RenderedFrame | TracksEnded | Gap | SourceFailed | StageError | EndOfStream

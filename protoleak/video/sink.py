@@ -1,4 +1,4 @@
-"""Who looks on while a source is screened: the writers of files, and the status panel."""
+"""What receives a stream's frames and events while it runs: the writers of files, and the status panel."""
 
 from __future__ import annotations
 

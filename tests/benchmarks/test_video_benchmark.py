@@ -13,7 +13,7 @@ pytest.importorskip("av", reason="PyAV reads and writes the videos: pip install 
 
 from benchmarks.video import Speed, measure, scaled_clip, targets
 from benchmarks.video_soak import repeated, slope, soak
-from protoleak.faces.whole import WholeFrame
+from protoleak.faces.open import WholeFrame
 from protoleak.screener import Screener
 from protoleak.video.settings import StreamSettings
 from tests.video.sources.media import read, write

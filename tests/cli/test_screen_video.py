@@ -17,9 +17,12 @@ import pytest
 pytest.importorskip("av", reason="PyAV reads and writes the videos: pip install 'protoleak[video]'")
 import av
 
+from protoleak.bundle.bundle import DEFAULT_BUNDLE
+from protoleak.bundle.reader import FACE_DETECTOR
 from tests.cli.conftest import Run
 from tests.video.sources.media import cut, write, write_sound
 
+YUNET = DEFAULT_BUNDLE / FACE_DETECTOR
 FRAMES = 60  # of `write`, at 25 per second
 WHOLE = ("--faces", "none", "--engine", "onnxruntime", "--threads", 1, "--every", 0.5, "--minimum-evidence", 2)
 
@@ -166,7 +169,7 @@ def test_options_that_cannot_be_honoured_are_one_line(
     assert len(error.strip().splitlines()) == 1
 
 
-def test_options_of_moving_images_are_refused_for_images(
+def test_options_of_videos_are_refused_for_images(
     tiny_bundle: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from PIL import Image
@@ -180,7 +183,7 @@ def test_ctrl_c_finishes_what_is_written_and_prints_the_summary(video: Path, tin
     out = tmp_path / "out"
     # Looking at a frame takes long here, so that the interruption comes in the middle.
     given = ("--bundle", tiny_bundle, "--out", out)
-    slowed = "import runpy, sys, time; from protoleak.faces.whole import WholeFrame as W; find = W.__call__; "
+    slowed = "import runpy, sys, time; from protoleak.faces.open import WholeFrame as W; find = W.__call__; "
     slowed += "W.__call__ = lambda self, image: (time.sleep(0.2), find(self, image))[1]; "
     slowed += "sys.argv = sys.argv[1:]; runpy.run_module('protoleak', run_name='__main__')"
     process = subprocess.Popen(
@@ -207,12 +210,11 @@ def test_ctrl_c_finishes_what_is_written_and_prints_the_summary(video: Path, tin
 def test_the_speaker_of_a_real_clip_is_one_track_and_every_verdict_has_its_frames_own_timestamp(
     shared: Path, run: Run, tmp_path: Path
 ) -> None:
-    model = shared / "weights" / "face_detection_yunet_2026may.onnx"
     clip = shared / "data" / "video" / "short_hamilton_clip.mp4"
-    if not (model.is_file() and clip.is_file()):
-        pytest.skip("the clip or the face detector is not there")
+    if not clip.is_file():
+        pytest.skip("the clip is not there")
     out = tmp_path / "out"
-    assert run("screen", clip, "--face-model", model, "--out", out, "--annotate", "--engine", "onnxruntime") == 0
+    assert run("screen", clip, "--out", out, "--annotate", "--engine", "onnxruntime") == 0
     with av.open(str(clip)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     faces = lines(out / "verdicts.jsonl")
@@ -231,12 +233,11 @@ def test_the_speaker_of_a_real_clip_is_one_track_and_every_verdict_has_its_frame
 def test_faces_in_images_are_judged_one_by_one(
     shared: Path, tiny_bundle: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = shared / "weights" / "face_detection_yunet_2026may.onnx"
     image = next(iter(sorted((shared / "data" / "real-headshots").glob("*.jpg"))), None)
-    if image is None or not model.is_file():
-        pytest.skip("the photographs or the face detector are not there")
+    if image is None:
+        pytest.skip("the photographs are not there")
     out = tmp_path / "verdicts.jsonl"
-    given = ("--bundle", tiny_bundle, "--out", out, "--face-model", model)
+    given = ("--bundle", tiny_bundle, "--out", out, "--face-model", YUNET)
     assert run("screen", image, *given, "--engine", "onnxruntime", "--threads", 1) == 0
     [face] = lines(out)
     assert face["box"]["width"] > 50
@@ -245,13 +246,10 @@ def test_faces_in_images_are_judged_one_by_one(
 
 
 def test_an_image_without_a_face_is_one_line_and_status_2(
-    shared: Path, tiny_bundle: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_bundle: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from PIL import Image
 
-    model = shared / "weights" / "face_detection_yunet_2026may.onnx"
-    if not model.is_file():
-        pytest.skip("the face detector is not there")
     Image.fromarray(np.full((200, 200, 3), 90, np.uint8)).save(tmp_path / "flat.png")
-    assert run("screen", tmp_path / "flat.png", "--bundle", tiny_bundle, "--face-model", model) == 2
+    assert run("screen", tmp_path / "flat.png", "--bundle", tiny_bundle, "--face-model", YUNET) == 2
     assert "no face" in capsys.readouterr().err

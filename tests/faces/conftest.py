@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from protoleak.bundle.bundle import DEFAULT_BUNDLE
+from protoleak.bundle.reader import FACE_DETECTOR
+
 SPEAKER_FROM, SPEAKER_TO = 82, 211  # the clip is cut: before it another person fills the frame, and after it others
 
 
 @pytest.fixture(scope="session")
-def yunet_file(shared: Path) -> Path:
-    file = shared / "weights" / "face_detection_yunet_2026may.onnx"
-    if not file.is_file():
-        pytest.skip(f"there is no YuNet model at {file}")
-    return file
+def yunet_file() -> Path:
+    return DEFAULT_BUNDLE / FACE_DETECTOR
 
 
 @pytest.fixture(scope="session")

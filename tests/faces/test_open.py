@@ -17,7 +17,7 @@ from protoleak.faces import haar
 from protoleak.faces import open as choose
 from protoleak.faces.crops import face_crop
 from protoleak.faces.open import open_detector
-from protoleak.video.settings import StreamSettings
+from protoleak.faces.settings import FaceSettings
 
 
 @pytest.fixture
@@ -37,15 +37,19 @@ def without_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_auto_takes_the_named_model_before_that_of_the_bundle(bundle_with_detector: Bundle, yunet_file: Path) -> None:
-    from_bundle = open_detector(StreamSettings(), bundle_with_detector)
-    named = open_detector(StreamSettings(face_model=yunet_file), bundle_with_detector)
+    from_bundle = open_detector(FaceSettings(), bundle_with_detector)
+    named = open_detector(FaceSettings(face_model=yunet_file), bundle_with_detector)
     digest = hashlib.sha256(yunet_file.read_bytes()).hexdigest()[:12]
     assert from_bundle.description == f"YuNet, the model in the bundle tiny, SHA-256 {digest}…"
     assert named.description == f"YuNet, {yunet_file}, SHA-256 {digest}…"
 
 
+def test_the_default_bundle_has_a_detector() -> None:
+    assert open_detector(FaceSettings(), Bundle.load()).description.startswith("YuNet, the model in the bundle default")
+
+
 def test_model_of_a_zipped_bundle_finds_faces(bundle_with_detector: Bundle, clip_frames: list[np.ndarray]) -> None:
-    assert open_detector(StreamSettings(), bundle_with_detector)(clip_frames[0])
+    assert open_detector(FaceSettings(), bundle_with_detector)(clip_frames[0])
 
 
 @pytest.mark.usefixtures("without_cascade")
@@ -59,7 +63,7 @@ def test_model_of_a_zipped_bundle_finds_faces(bundle_with_detector: Bundle, clip
 )
 def test_detector_that_is_not_there_is_one_line_with_a_remedy(tiny_bundle: Path, faces: str, words: str) -> None:
     with pytest.raises(ProtoleakError, match=words) as caught:
-        open_detector(StreamSettings(faces=faces), Bundle.load(tiny_bundle))  # type: ignore[arg-type]
+        open_detector(FaceSettings(faces=faces), Bundle.load(tiny_bundle))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
@@ -68,7 +72,7 @@ def test_auto_without_a_model_takes_the_cascade_where_opencv_has_it(
 ) -> None:
     if haar.cascade_file() is None:
         pytest.skip(f"OpenCV {cv2.__version__} was built without its face cascade")
-    detector = open_detector(StreamSettings(), Bundle.load(tiny_bundle))
+    detector = open_detector(FaceSettings(), Bundle.load(tiny_bundle))
     assert detector.description.startswith("OpenCV's cascade")
     assert sum(bool(detector(frame)) for frame in clip_frames) > len(clip_frames) / 2
 
@@ -81,21 +85,21 @@ def test_model_file_that_is_none_is_named(tmp_path: Path, name: str, content: by
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ProtoleakError, match=words) as caught:
-        open_detector(StreamSettings(face_model=tmp_path / name), None)
+        open_detector(FaceSettings(face_model=tmp_path / name), None)
     assert name in str(caught.value)
 
 
 @pytest.mark.parametrize("faces", ["none", "haar"])
 def test_a_model_that_would_not_be_used_is_refused(faces: str, tmp_path: Path) -> None:
     with pytest.raises(ProtoleakError, match="leave one out"):
-        open_detector(StreamSettings(faces=faces, face_model=tmp_path / "x.onnx"), None)  # type: ignore[arg-type]
+        open_detector(FaceSettings(faces=faces, face_model=tmp_path / "x.onnx"), None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("size", [(360, 640), (641, 359), (100, 100)])
 def test_without_faces_the_crop_is_the_centre_square_of_the_frame(size: tuple[int, int], margin: float) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    (face,) = open_detector(StreamSettings(faces="none", margin=margin), None)(image)
+    (face,) = open_detector(FaceSettings(faces="none", margin=margin), None)(image)
     side = min(size)
     top, left = round((size[0] - side) / 2), round((size[1] - side) / 2)
     np.testing.assert_array_equal(face_crop(image, face.box, margin), image[top : top + side, left : left + side])

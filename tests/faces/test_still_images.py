@@ -12,13 +12,13 @@ from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
 from protoleak.faces.base import Box, Face
 from protoleak.faces.crops import face_crop
+from protoleak.faces.settings import FaceSettings
 from protoleak.faces.still_images import FaceVerdict, screen_faces
 from protoleak.images.preprocess import preprocess
 from protoleak.screener import Screener
-from protoleak.video.settings import StreamSettings
 from tests.tiny_bundle import make_image
 
-SETTINGS = StreamSettings(margin=0.1)
+SETTINGS = FaceSettings(margin=0.1)
 LEFT, RIGHT = Box(10, 12, 60, 64), Box(130, 30, 50, 40)
 
 

@@ -97,7 +97,7 @@ class ScriptedSource:
         return self._closed.is_set()
 
     def __iter__(self) -> Iterator[Frame | Gap]:
-        due = time.monotonic()
+        at = time.monotonic()
         for item in self._items:
             if self.closed:
                 return
@@ -110,8 +110,8 @@ class ScriptedSource:
                     raise MediaError("scripted: closed while it was read")
             else:
                 if self._live_rate is not None:
-                    due += 1 / self._live_rate
-                    self._closed.wait(max(0.0, due - time.monotonic()))
+                    at += 1 / self._live_rate
+                    self._closed.wait(max(0.0, at - time.monotonic()))
                 self.given += 1
                 rate = self._live_rate or RATE
                 yield Frame(item, item / rate, marked_frame(item, self._faces(item)), time.monotonic())
@@ -121,7 +121,7 @@ class ScriptedSource:
 
 
 class SlowScreener(Screener):
-    """The small bundle's real answers, `seconds` late for each batch."""
+    """The small bundle's real verdicts, `seconds` late for each batch."""
 
     seconds = 0.0
 
@@ -132,7 +132,7 @@ class SlowScreener(Screener):
 
 @dataclass
 class RecordingSink:
-    """Remembers what it was told; raises where it is told to."""
+    """Remembers what it was called with; raises where it is asked to."""
 
     fail_at: str | None = None
     calls: list[str] = field(default_factory=list)

@@ -85,12 +85,12 @@ def test_a_face_is_attributed_once_every_so_many_seconds_of_its_track(screener: 
 def test_a_track_is_undecided_until_its_minimum_evidence_and_ends_with_all_of_it(screener: SlowScreener) -> None:
     sink = RecordingSink()
     events = run(screener, ScriptedSource(range(4 * RATE)), sink, minimum_evidence=3)
-    answers = [event.track_verdict for event in events if isinstance(event, FaceEvent)]
-    assert [answer.evidence for answer in answers] == [1, 2, 3, 4]
-    assert [answer.label == "undecided" for answer in answers] == [True, True, False, False]
+    verdicts = [event.track_verdict for event in events if isinstance(event, FaceEvent)]
+    assert [verdict.evidence for verdict in verdicts] == [1, 2, 3, 4]
+    assert [verdict.label == "undecided" for verdict in verdicts] == [True, True, False, False]
     last = events[-1]
     assert isinstance(last, TrackEvent)
-    assert last.track_verdict == answers[-1]
+    assert last.track_verdict == verdicts[-1]
     assert (last.first_frame, last.last_frame, last.frames) == (0, 4 * RATE - 1, 4 * RATE)
     assert last.last_timestamp == pytest.approx((4 * RATE - 1) / RATE)
 
@@ -124,7 +124,7 @@ def test_two_people_who_come_and_go_are_two_tracks(screener: SlowScreener) -> No
     assert [(track.track, track.first_frame, track.last_frame) for track in tracks] == [(1, 0, 49), (2, 25, 149)]
 
 
-def test_a_gap_is_told_and_ends_the_tracks_where_it_is_long(screener: SlowScreener) -> None:
+def test_a_gap_is_reported_and_ends_the_tracks_where_it_is_long(screener: SlowScreener) -> None:
     items = [*range(10), Gap(0.4, 0.2, "damaged"), *range(15, 25), Gap(1.0, 30.0, "connection lost"), *range(800, 810)]
     events = run(screener, ScriptedSource(items))
     assert [event.reason for event in events if isinstance(event, GapEvent)] == ["damaged", "connection lost"]

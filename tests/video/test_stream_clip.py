@@ -1,4 +1,4 @@
-"""A real clip of a speaker, with a real detector and the default bundle."""
+"""A real clip of a speaker, with the default bundle and its face detector."""
 
 from __future__ import annotations
 
@@ -16,18 +16,14 @@ SPEAKING = range(82, 211)
 
 def test_the_speaker_is_one_track_and_every_verdict_has_its_frames_own_timestamp(shared: Path) -> None:
     av = pytest.importorskip("av", reason="PyAV reads the clip")
-    path, model = (
-        shared / "data" / "video" / "short_hamilton_clip.mp4",
-        shared / "weights" / "face_detection_yunet_2026may.onnx",
-    )
-    for file in (path, model):
-        if not file.is_file():
-            pytest.skip(f"{file} is not there")
+    path = shared / "data" / "video" / "short_hamilton_clip.mp4"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
     with av.open(str(path)) as container:
         times = [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
     sink = RecordingSink()
     screener = protoleak.load(threads=1, engine="onnxruntime")
-    events = list(screener.stream(path, faces="yunet", face_model=model, sinks=[sink]))
+    events = list(screener.stream(path, sinks=[sink]))
 
     seen = dict(sink.frames)
     in_shot = [face.track for frame in SPEAKING for face in seen[frame]]

@@ -32,7 +32,7 @@ def threads_left() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("protoleak-")]
 
 
-def test_a_source_three_times_faster_than_the_engine_is_answered_with_bounded_latency(screener: SlowScreener) -> None:
+def test_a_source_three_times_faster_than_the_engine_is_attributed_with_bounded_latency(screener: SlowScreener) -> None:
     screener.seconds = 0.1  # for each face, since the batch size is 1: a third of what 30 fps would need
     sink = RecordingSink()
     source = ScriptedSource(range(90), live_rate=30)

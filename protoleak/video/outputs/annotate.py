@@ -1,4 +1,4 @@
-"""annotated.mp4: the source with its faces, their answers, and a bar of what was said when."""
+"""annotated.mp4: the source with its faces, their verdicts, and a bar of the verdicts over time."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ USUAL_RATE = 25  # of a source that says nothing and shows one image only
 
 
 class AnnotatedVideo:
-    """The sink that writes it: every frame that it is given, at that frame's own time.
+    """The sink that writes annotated.mp4: every frame that it is given, at that frame's own time.
 
     Args:
         path: made with the first frame, so that a source without one leaves no file.
-        note: told, in one line, what differs from the source.
+        note: called with one line on what differs from the source; None where nobody wants to know.
 
     Attributes:
         path: as given.
     """
 
-    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, note: Callable[[str], None] | None = None) -> None:
         self.path = path
-        self._note = note
+        self._note = note or (lambda _: None)
         self._info: SourceInfo | None = None
         self._writer: VideoWriter | None = None
         self._timeline = Timeline(None)

@@ -51,7 +51,7 @@ class VideoWriter:
         size: height and width of the images; odd ones get one more row or column, as 4:2:0 colour needs even ones.
         rate: average frames per second, for the encoder's own purposes.
         live: use the clock that allows long gaps.
-        note: told, in one line, what differs from what was asked for.
+        note: called with one line on what differs from what was asked for.
 
     Raises:
         MissingExtra: PyAV isn't installed.
@@ -71,7 +71,7 @@ class VideoWriter:
         self._last = -1
         self._taken_out = 0  # ticks by which gaps had to be shortened
         self._count = 0
-        self._waiting: Packet[VideoStream] | None = None
+        self._held_back: Packet[VideoStream] | None = None
         try:
             self._file: OutputContainer = av.open(str(path), "w", format="mp4", options=CONTAINER)
         except OSError as error:
@@ -126,14 +126,14 @@ class VideoWriter:
         """
         with self._errors():
             self._write(self._stream.encode(None))
-            if self._waiting is not None:
-                self._waiting.duration = max(1, min(round(last_shown / self._tick), LONGEST_STEP))
-                self._file.mux(self._waiting)
-                self._waiting = None
+            if self._held_back is not None:
+                self._held_back.duration = max(1, min(round(last_shown / self._tick), LONGEST_STEP))
+                self._file.mux(self._held_back)
+                self._held_back = None
             self._file.close()
 
     def abandon(self) -> None:
-        """Closes the file after an error that has been told already."""
+        """Closes the file after an error that has been reported already."""
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -156,10 +156,10 @@ class VideoWriter:
         for packet in packets:
             packet.pts = packet.dts = self._times.popleft()
             packet.time_base, packet.stream = self._tick, self._stream
-            if self._waiting is not None:
-                self._waiting.duration = packet.pts - (self._waiting.pts or 0)
-                self._file.mux(self._waiting)
-            self._waiting = packet
+            if self._held_back is not None:
+                self._held_back.duration = packet.pts - (self._held_back.pts or 0)
+                self._file.mux(self._held_back)
+            self._held_back = packet
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

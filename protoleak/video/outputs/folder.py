@@ -1,4 +1,9 @@
-"""The folder that `--out` names, and everything that is written into it.
+"""The folder of a run's outputs, and everything that is written into it.
+
+    with open_output_folder("out", screener, annotate=True) as folder:
+        for event in screener.stream("clip.mp4", sinks=[folder]):
+            ...
+
 
     verdicts.jsonl    one line per attributed face, of all sources: `events.FaceEvent`
     tracks.json       tracks, gaps, failures and counts of all sources: `records.TracksFile`
@@ -17,30 +22,38 @@ A report per source stays small enough to open, to print and to send, however ma
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import ProtoleakError
+from protoleak.faces.base import FaceDetector
+from protoleak.faces.open import open_detector
 from protoleak.files import refused
 from protoleak.video.events import Event, FailureEvent
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.annotate import AnnotatedVideo
 from protoleak.video.outputs.encoder import need_av
-from protoleak.video.outputs.records import TRACKS, VERDICTS, Records
-from protoleak.video.outputs.report import Report, ReportIndex
-from protoleak.video.outputs.run_record import RunRecord
+from protoleak.video.outputs.records import TRACKS, VERDICTS, RecordFiles
+from protoleak.video.outputs.report import HtmlReport, ReportIndex
+from protoleak.video.outputs.run_record import RunRecord, run_record
+from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import Sink, TrackedFace
 from protoleak.video.statistics import Statistics
+
+if TYPE_CHECKING:
+    from protoleak.runtime.pipeline import ImagePipeline
 
 ANNOTATED, REPORT, SOURCES = "annotated.mp4", "report.html", "sources"
 LONGEST_NAME = 40  # of a source in a folder's name
 
 
-class Outputs:
-    """A sink that hands everything on to all writers of a folder. Made by `open_outputs`; a context manager.
+class OutputFolder:
+    """The sink that writes the whole folder. Made by `open_output_folder` or `open_outputs`; a context manager.
 
     One source after the other: `start` … `finish`, `start` … `finish`. Of a source that could not be opened,
     `source_failed` makes a record. The records are written first, so that what was decided is on disk whatever becomes
@@ -55,7 +68,7 @@ class Outputs:
         self.folder = folder
         self.notes: list[str] = []
         self._run, self._annotate = run, annotate
-        self._records = Records(folder, run)
+        self._records = RecordFiles(folder, run)
         self._index = ReportIndex(folder / REPORT, run) if several else None
         self._sinks: list[Sink] = []
         self._begun = 0
@@ -67,7 +80,7 @@ class Outputs:
             place = self.folder / SOURCES / f"{self._begun:03d}_{_file_name(info.name)}"
             _make_folder(place)
         annotated = AnnotatedVideo(place / ANNOTATED, self.notes.append) if self._annotate else None
-        report = Report(place / REPORT, self._run, annotated.path if annotated else None)
+        report = HtmlReport(place / REPORT, self._run, annotated.path if annotated else None)
         if self._index is not None:
             self._index.begin(report)
         sinks: tuple[Sink | None, ...] = (self._records, annotated, report, self._index)
@@ -103,7 +116,7 @@ class Outputs:
         """Closes what is open; may be called more than once."""
         self._records.close()
 
-    def __enter__(self) -> Outputs:
+    def __enter__(self) -> OutputFolder:
         return self
 
     def __exit__(
@@ -125,7 +138,7 @@ class Outputs:
 
 def open_outputs(
     folder: Path, run: RunRecord, *, annotate: bool = False, several: bool = False, overwrite: bool = False
-) -> Outputs:
+) -> OutputFolder:
     """Makes the folder and its first files, so that one that cannot be written is known before anything is screened.
 
     Args:
@@ -153,7 +166,33 @@ def open_outputs(
             path.unlink()
         except OSError as error:
             raise refused(path, error) from error
-    return Outputs(folder, run, annotate=annotate, several=several)
+    return OutputFolder(folder, run, annotate=annotate, several=several)
+
+
+def open_output_folder(
+    folder: str | os.PathLike[str],
+    pipeline: ImagePipeline,
+    settings: StreamSettings | None = None,
+    *,
+    detector: FaceDetector | None = None,
+    annotate: bool = False,
+    several: bool = False,
+    overwrite: bool = False,
+) -> OutputFolder:
+    """As `open_outputs`, with the record of a run that is made with this pipeline and these settings.
+
+    Args:
+        settings: those that the stream will have; None for their defaults.
+        detector: the stream's, if it is given one of its own; None for the one that the settings ask for.
+
+    Raises:
+        ProtoleakError: it cannot be written, or holds the outputs of an earlier run; or there is no such detector.
+        MissingExtra: PyAV is needed for `annotate`.
+    """
+    settings = settings or StreamSettings()
+    detector = detector or open_detector(settings, pipeline.bundle)
+    run = run_record(pipeline, settings, detector.description)
+    return open_outputs(Path(folder), run, annotate=annotate, several=several, overwrite=overwrite)
 
 
 def _outputs_in(folder: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from protoleak.arrays import UInt8Array
 from protoleak.faces.base import Box
 from protoleak.video.events import TrackVerdict
-from protoleak.video.outputs.verdict_style import LOOKS, named
+from protoleak.video.outputs.verdict_style import STYLES, generator_or_label
 from protoleak.video.sink import TrackedFace
 
 RGB = tuple[int, int, int]
@@ -22,7 +22,7 @@ TOO_BRIGHT_FOR_WHITE = 140  # of a plate's luma, 0 to 255
 
 
 def draw_faces(image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
-    """Draws the box of every face, in the line of its answer, and a label that stays in the image.
+    """Draws the box of every face, in the style of its verdict, and a label that stays in the image.
 
     Args:
         image: uint8 [H, W, 3] RGB, drawn into.
@@ -31,11 +31,11 @@ def draw_faces(image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
     size = text_size(height, width)
     taken: list[tuple[int, int, int, int]] = []
     for face in faces:
-        look = LOOKS[face.verdict.label]
-        _box(image, face.box, look.rgb, look.dash, max(2, round(min(height, width) / 240)))
+        style = STYLES[face.verdict.label]
+        _box(image, face.box, style.rgb, style.dash, max(2, round(min(height, width) / 240)))
     for face in faces:
-        look = LOOKS[face.verdict.label]
-        label = fitting(label_texts(face.track, face.verdict), size, look.rgb, width)
+        style = STYLES[face.verdict.label]
+        label = fitting(label_texts(face.track, face.verdict), size, style.rgb, width)
         left, top = _free_place(face.box, label.shape[:2], (height, width), taken)
         paste(image, label, left, top)
         taken.append((left, top, label.shape[1], label.shape[0]))
@@ -43,11 +43,11 @@ def draw_faces(image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
 
 def label_texts(track: int, verdict: TrackVerdict) -> tuple[str, ...]:
     """What a label may say, the fullest first: the next is for where there is no room."""
-    answer = named(verdict)
+    name = generator_or_label(verdict)
     if verdict.label == "undecided":
-        return f"#{track} {answer}, faces: {verdict.evidence}", f"#{track} {answer}", f"#{track} ?"
+        return f"#{track} {name}, faces: {verdict.evidence}", f"#{track} {name}", f"#{track} ?"
     p_value = f"p {verdict.p_value:.3f}"
-    return f"#{track} {answer}  {p_value}", f"{answer} {p_value}", answer, verdict.label
+    return f"#{track} {name}  {p_value}", f"{name} {p_value}", name, verdict.label
 
 
 def text_size(height: int, width: int) -> int:

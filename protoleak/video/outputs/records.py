@@ -77,11 +77,11 @@ class TracksFile(msgspec.Struct, frozen=True, kw_only=True):
     sources: list[SourceRecord]
 
 
-class Records:
-    """The sink that writes both files. One per run: all sources go into the same two files.
+class RecordFiles:
+    """The sink that writes verdicts.jsonl and tracks.json. One per run: all sources go into the same two files.
 
     verdicts.jsonl grows by whole lines as faces are attributed. tracks.json is replaced as a whole whenever a source
-    has ended; until then what is to go into it waits in temporary files, so that memory doesn't grow with a stream.
+    has ended; until then what is to go into it is kept in temporary files, so that memory doesn't grow with a stream.
 
     Args:
         folder: exists, and holds neither file.
@@ -180,7 +180,7 @@ class Records:
 
 
 class _Spool:
-    """JSON values that wait on disk, in a file without a name, which goes with the process."""
+    """JSON values kept on disk, in a file without a name, which goes with the process."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

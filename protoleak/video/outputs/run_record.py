@@ -36,7 +36,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         real_faces_accused: at the bundle's own significance level; None where it wasn't measured.
         alpha: significance level of this run.
         settings: of the stream, by the names of `StreamSettings`.
-        face_finder: which detector, which model; None where faces aren't looked for.
+        face_finder: which detector, which model; None where no faces are searched.
         libraries: package → version.
     """
 
@@ -52,21 +52,21 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
 
 
-def run_record(screener: ImagePipeline, settings: StreamSettings, face_finder: str | None = None) -> RunRecord:
-    """The record of a run with this screener and these settings.
+def run_record(pipeline: ImagePipeline, settings: StreamSettings, face_finder: str | None = None) -> RunRecord:
+    """The record of a run with this pipeline and these settings.
 
     Args:
         face_finder: `FaceDetector.description`.
     """
-    manifest = screener.bundle.manifest
+    manifest = pipeline.bundle.manifest
     return RunRecord(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        bundle=BundleRecord(manifest.name, screener.bundle.sha256, screener.variant),
-        engine=screener.engine,
+        bundle=BundleRecord(manifest.name, pipeline.bundle.sha256, pipeline.variant),
+        engine=pipeline.engine,
         generators=list(manifest.generators),
         real_class=manifest.real_class,
-        real_faces_accused=_accused(screener.bundle.variant(screener.variant).report),
-        alpha=screener.alpha,
+        real_faces_accused=_accused(pipeline.bundle.variant(pipeline.variant).report),
+        alpha=pipeline.alpha,
         settings={name: _plain(getattr(settings, name)) for name in settings.__dataclass_fields__},
         face_finder=face_finder,
         libraries=dict(_versions()),

@@ -1,4 +1,4 @@
-"""How a track's answer looks, everywhere the same: a colour, and besides it a shape and a word."""
+"""How a track's verdict looks, everywhere the same: a colour, and besides it a shape and a word."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from protoleak.video.events import TrackLabel, TrackVerdict
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one answer looks.
+class VerdictStyle:
+    """How one verdict looks.
 
     Attributes:
         rgb: on an image; red, green, yellow and grey as on the command line.
@@ -18,7 +18,7 @@ class Look:
         symbol: the same shape as a character.
         shape: of points in a plot.
         dash: pixels on and off of a box's line at a small size; None for a whole line.
-        weight: which answer a moment with several tracks shows; the gravest first.
+        weight: which verdict a moment with several tracks shows; the gravest first.
     """
 
     rgb: tuple[int, int, int]
@@ -30,14 +30,14 @@ class Look:
     weight: int
 
 
-LOOKS: dict[TrackLabel, Look] = {
-    "known": Look((208, 44, 44), "#b42318", "#ff8a80", "▲", "triangle", None, 3),
-    "unknown": Look((240, 196, 40), "#8a6100", "#e8b93c", "◆", "diamond", (9, 4), 2),
-    "real": Look((36, 140, 72), "#1a7340", "#5fd38a", "■", "square", None, 1),
-    "undecided": Look((128, 132, 138), "#5c6670", "#a3adb6", "●", "circle", (3, 4), 0),
+STYLES: dict[TrackLabel, VerdictStyle] = {
+    "known": VerdictStyle((208, 44, 44), "#b42318", "#ff8a80", "▲", "triangle", None, 3),
+    "unknown": VerdictStyle((240, 196, 40), "#8a6100", "#e8b93c", "◆", "diamond", (9, 4), 2),
+    "real": VerdictStyle((36, 140, 72), "#1a7340", "#5fd38a", "■", "square", None, 1),
+    "undecided": VerdictStyle((128, 132, 138), "#5c6670", "#a3adb6", "●", "circle", (3, 4), 0),
 }
 
 
-def named(verdict: TrackVerdict) -> str:
+def generator_or_label(verdict: TrackVerdict) -> str:
     """The generator where one is named, else the verdict itself."""
     return verdict.generator or verdict.label

@@ -16,7 +16,7 @@ from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
 from protoleak.images.decode import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
-from protoleak.video.sources.prefetch import Handover
+from protoleak.video.sources.prefetch import Prefetcher
 from protoleak.video.sources.redaction import without_secrets
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class CameraSource:
             sha256=None,
             notes=("timestamps are the moments of capture",),
         )
-        self._handover: Handover[Frame] = Handover(f"read {shown}", self._read)
+        self._prefetcher: Prefetcher[Frame] = Prefetcher(f"read {shown}", self._read)
 
     def __iter__(self) -> Iterator[Frame | Gap]:
         """
@@ -64,10 +64,10 @@ class CameraSource:
             MediaError: no frame came in `stall_timeout` seconds, or the camera was unplugged. A pipeline that ends,
                 ends the iteration.
         """
-        self._handover.start()
+        self._prefetcher.start()
         while True:
             try:
-                frame = self._handover.take(self._stall_timeout)
+                frame = self._prefetcher.next(self._stall_timeout)
             except TimeoutError:
                 raise MediaError(
                     f"{self._shown}: no frame for {self._stall_timeout:g} s: see whether another program has it"
@@ -81,8 +81,8 @@ class CameraSource:
 
     def close(self) -> None:
         """Ends the iteration at once; the device is released by the thread that reads, when its read returns."""
-        self._handover.close()
-        if not self._handover.started:
+        self._prefetcher.close()
+        if not self._prefetcher.started:
             self._capture.release()
 
     def _read(self) -> Iterator[Frame]:
@@ -90,7 +90,7 @@ class CameraSource:
 
         first, index = 0.0, 0
         try:
-            while not self._handover.closing.is_set():
+            while not self._prefetcher.closing.is_set():
                 there, captured_bgr = self._capture.read()
                 if not there:
                     break
@@ -102,7 +102,7 @@ class CameraSource:
                 index += 1
         finally:
             self._capture.release()
-        if not self._handover.closing.is_set() and (self.info.kind == "camera" or index == 0):
+        if not self._prefetcher.closing.is_set() and (self.info.kind == "camera" or index == 0):
             raise MediaError(f"{self._shown}: gives no further frame after {index}: see whether it is still plugged in")
 
 

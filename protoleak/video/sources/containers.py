@@ -79,12 +79,12 @@ def video_stream(container: InputContainer, shown: str) -> VideoStream:
     from av.codec.context import Flags
     from av.stream import Disposition
 
-    moving = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
-    if not moving:
+    videos = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    if not videos:
         others = " and ".join(sorted({one.type for one in container.streams if one.type != "video"})) or "nothing else"
         only = f"a cover image and {others}" if container.streams.video else f"only {others}"
         raise MediaError(f"{shown}: no video in it, {only}: nothing to screen")
-    stream = max(moving, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height))
+    stream = max(videos, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height))
     if stream.codec_context is None:
         raise MediaError(f"{shown}: this FFmpeg has no decoder for its video: convert it to H.264")
     if stream.width * stream.height > MAXIMUM_PIXELS:
@@ -134,7 +134,7 @@ def _has_box(path: Path, wanted: bytes) -> bool:
 
 
 def is_readable_video(path: str) -> bool:
-    """Whether a file without a telling suffix holds a video; False where PyAV is not installed."""
+    """Whether a file without the suffix of a video holds a video; False where PyAV is not installed."""
     try:
         import av
     except ImportError:

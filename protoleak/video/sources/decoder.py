@@ -11,8 +11,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from protoleak.video.frames import Frame, Gap
-from protoleak.video.sources.rgb import Upright
-from protoleak.video.sources.timestamps import Clock
+from protoleak.video.sources.rgb import RgbConverter
+from protoleak.video.sources.timestamps import TimestampMapper
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -53,7 +53,7 @@ class Decoder:
     it. So a frame is held back until all that were decoded before it are out: only then is it known to be sound.
 
     Args:
-        clock, upright: the source's; they outlive a connection.
+        timestamps, converter: the source's; they outlive a connection.
         index: of the first frame.
         holes: whether stretches without frames are to be reported, as in files.
         stamped: whether the stream's timestamps mean anything.
@@ -62,8 +62,8 @@ class Decoder:
     def __init__(
         self,
         stream: VideoStream,
-        clock: Clock,
-        upright: Upright,
+        timestamps: TimestampMapper,
+        converter: RgbConverter,
         index: int = 0,
         holes: bool = False,
         stamped: bool = True,
@@ -73,8 +73,8 @@ class Decoder:
         self._error = FFmpegError
         self._stream = stream
         self._stamped = stamped
-        self._clock = clock
-        self._upright = upright
+        self._timestamps = timestamps
+        self._converter = converter
         self.index = index
         self.packets = 0
         self.rate = stream.average_rate or stream.guessed_rate or None
@@ -82,7 +82,7 @@ class Decoder:
         self._tick = stream.time_base or Fraction(1, 1000)
         self._holes = holes
         self._ends: float | None = None
-        self._waiting: OrderedDict[int, tuple[int, bool]] = OrderedDict()  # dts → turn, whether the packet is damaged
+        self._undecoded: OrderedDict[int, tuple[int, bool]] = OrderedDict()  # dts → turn, whether the packet is damaged
         self._held: list[_Decoded] = []
         self._damage: _Damage | None = None
 
@@ -93,18 +93,18 @@ class Decoder:
         turn = self.packets
         self.packets += not last
         if packet.dts is not None:
-            self._waiting[packet.dts] = (turn, packet.is_corrupt)
+            self._undecoded[packet.dts] = (turn, packet.is_corrupt)
         try:
             for frame in packet.decode():
                 self._hold(frame)
         except self._error:
             if packet.dts is not None:
-                self._waiting.pop(packet.dts, None)
+                self._undecoded.pop(packet.dts, None)
             stamp = None if packet.pts is None else packet.pts * packet.time_base
             self._take(_Decoded(None, stamp, turn, True))
         # A packet can give no image at all, such as a reference that is never shown.
-        while self._waiting and next(iter(self._waiting.values()))[0] < turn - REORDERED:
-            self._waiting.popitem(last=False)
+        while self._undecoded and next(iter(self._undecoded.values()))[0] < turn - REORDERED:
+            self._undecoded.popitem(last=False)
         yield from self._release(captured, everything=last)
 
     def drain(self) -> Iterator[Frame | Gap]:
@@ -121,7 +121,7 @@ class Decoder:
         return Gap(self._damage.began, None, self._reason(self._damage))
 
     def _hold(self, frame: VideoFrame) -> None:
-        turn, corrupt = self._waiting.pop(frame.dts, (None, False)) if frame.dts is not None else (None, False)
+        turn, corrupt = self._undecoded.pop(frame.dts, (None, False)) if frame.dts is not None else (None, False)
         ticks = frame.pts if frame.pts is not None else frame.dts
         stamp = None
         if self._stamped and ticks is not None and frame.time_base is not None:
@@ -139,7 +139,7 @@ class Decoder:
     def _release(self, captured: float, everything: bool) -> Iterator[Frame | Gap]:
         while self._held:
             turn = self._held[0].turn
-            if not everything and turn is not None and any(other < turn for other, _ in self._waiting.values()):
+            if not everything and turn is not None and any(other < turn for other, _ in self._undecoded.values()):
                 return
             yield from self._judge(self._held.pop(0), captured)
 
@@ -148,9 +148,9 @@ class Decoder:
         self.index += 1
         frame = decoded.frame
         if frame is None:
-            timestamp = self._clock.near(decoded.stamp, captured)
+            timestamp = self._timestamps.near(decoded.stamp, captured)
         else:
-            timestamp = self._clock.place(decoded.stamp, captured, self._period, self._tick)
+            timestamp = self._timestamps.place(decoded.stamp, captured, self._period, self._tick)
         if decoded.corrupt and self._damage is None:
             self._damage = _Damage(self.packets)
         damage = self._damage
@@ -166,7 +166,7 @@ class Decoder:
         elif self._ends is not None and timestamp - self._ends > HOLE:
             yield Gap(self._ends, timestamp - self._ends, "no frame in this stretch of the file")
         assert frame is not None  # without one it is corrupt
-        image = self._upright.convert(frame)
+        image = self._converter.convert(frame)
         if self._holes and frame.duration and frame.time_base:
             self._ends = timestamp + float(frame.duration * frame.time_base)
         yield Frame(index, timestamp, image, captured, bool(frame.key_frame))

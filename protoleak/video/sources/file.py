@@ -16,8 +16,8 @@ from protoleak.images.decode import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.sources.containers import MISSING_END, open_container, video_stream, why_unreadable
 from protoleak.video.sources.decoder import Decoder
-from protoleak.video.sources.rgb import Upright
-from protoleak.video.sources.timestamps import Clock
+from protoleak.video.sources.rgb import RgbConverter
+from protoleak.video.sources.timestamps import TimestampMapper
 
 if TYPE_CHECKING:
     from av import Packet
@@ -44,8 +44,8 @@ class FileSource:
         self._container = _opened(path, self._shown)
         try:
             self._stream = video_stream(self._container, self._shown)
-            self._clock, self._upright = Clock(), Upright(self._shown)
-            self._decoder = Decoder(self._stream, self._clock, self._upright, holes=True)
+            self._timestamps, self._converter = TimestampMapper(), RgbConverter(self._shown)
+            self._decoder = Decoder(self._stream, self._timestamps, self._converter, holes=True)
             self._reading = self._read(self._container, self._stream)
             first = self._first_frame()
         except BaseException:
@@ -107,7 +107,7 @@ class FileSource:
                 if packet.stream_index == stream.index:
                     yield from self._decoder.decode(cast("Packet[VideoStream]", packet))
         except FFmpegError as error:
-            where = f"after {self._clock.last or 0:.3f} s"
+            where = f"after {self._timestamps.last or 0:.3f} s"
             raise MediaError(
                 f"{self._shown}: cannot be read further {where}: {error.strerror}: copy it again"
             ) from None
@@ -118,7 +118,7 @@ class FileSource:
 
     def _missing_end(self, container: InputContainer, stream: VideoStream, seen: float) -> Iterator[Gap]:
         """A gap where the file holds less than its header says, in frames or in seconds."""
-        last = self._clock.last or 0.0
+        last = self._timestamps.last or 0.0
         period = 1 / float(self._decoder.rate or 25)
         entries = stream.index_entries
         size = container.size
@@ -136,7 +136,7 @@ class FileSource:
             )
 
     def _keep_notes(self) -> None:
-        notes = (*self._upright.notes, *self._clock.notes)
+        notes = (*self._converter.notes, *self._timestamps.notes)
         if hasattr(self, "info") and notes != self.info.notes:
             self.info = replace(self.info, notes=notes)
 

@@ -14,10 +14,10 @@ from protoleak.images.decode import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.sources.containers import DEMUXERS, MISSING_END, open_container, video_stream
 from protoleak.video.sources.decoder import Decoder
-from protoleak.video.sources.prefetch import Handover
+from protoleak.video.sources.prefetch import Prefetcher
 from protoleak.video.sources.redaction import without_secrets
-from protoleak.video.sources.rgb import Upright
-from protoleak.video.sources.timestamps import Clock
+from protoleak.video.sources.rgb import RgbConverter
+from protoleak.video.sources.timestamps import TimestampMapper
 
 if TYPE_CHECKING:
     from av import FFmpegError, Packet
@@ -76,7 +76,7 @@ class NetworkSource:
             raise
         duration = container.duration / 1e6 if container.duration else None
         live = duration is None if RTSP.match(url) else container.size <= 0
-        self._clock, self._upright = Clock(live=live), Upright(self._shown)
+        self._timestamps, self._converter = TimestampMapper(live=live), RgbConverter(self._shown)
         self._first: InputContainer | None = container
         self._index = 0
         self._damage: Gap | None = None  # in which the last connection ended
@@ -90,7 +90,7 @@ class NetworkSource:
             duration=None if live else duration,
             sha256=None,
         )
-        self._handover: Handover[Frame | Gap] = Handover(f"read {self._shown}", self._read)
+        self._prefetcher: Prefetcher[Frame | Gap] = Prefetcher(f"read {self._shown}", self._read)
 
     def __iter__(self) -> Iterator[Frame | Gap]:
         """Frames as they come. `info` is completed by the first, and `info.notes` grows.
@@ -98,22 +98,22 @@ class NetworkSource:
         Raises:
             MediaError: a finite source broke off, or a live one was lost for longer than `patience`.
         """
-        self._handover.start()
-        while (item := self._handover.take()) is not None:
+        self._prefetcher.start()
+        while (item := self._prefetcher.next()) is not None:
             if isinstance(item, Frame):
                 self._complete(item)
             yield item
 
     def close(self) -> None:
         """Ends the iteration at once; a read that hangs is freed within `stall_timeout`, by its own thread."""
-        self._handover.close()
-        if not self._handover.started and self._first is not None:
+        self._prefetcher.close()
+        if not self._prefetcher.started and self._first is not None:
             self._first.close()
             self._first = None
 
     def _complete(self, frame: Frame) -> None:
         height, width = frame.image.shape[:2]
-        notes = (*self._upright.notes, *self._clock.notes)
+        notes = (*self._converter.notes, *self._timestamps.notes)
         if (width, height, notes) != (self.info.width, self.info.height, self.info.notes):
             self.info = replace(self.info, width=width, height=height, notes=notes)
 
@@ -161,16 +161,16 @@ class NetworkSource:
             except _ConnectionLost as error:
                 reason = str(error)
                 if not self.info.live:
-                    where = f"after {self._clock.last or 0:.3f} s"
+                    where = f"after {self._timestamps.last or 0:.3f} s"
                     raise MediaError(
                         f"{self._shown}: the connection broke {where}: {reason}: screen it again, or download it first"
                     ) from None
             finally:
                 container.close()
-            if not self.info.live or self._handover.closing.is_set():
+            if not self.info.live or self._prefetcher.closing.is_set():
                 return
             if lost is None:
-                began = self._damage.timestamp if self._damage else self._clock.last or 0.0
+                began = self._damage.timestamp if self._damage else self._timestamps.last or 0.0
                 lost, since, attempts = Gap(began, None, reason), time.monotonic(), 0
             container = None
             while container is None:
@@ -182,7 +182,7 @@ class NetworkSource:
                     )
                 delay = min(self._settings.first_delay * 2**attempts, self._settings.longest_delay)
                 attempts += 1
-                if self._handover.closing.wait(delay):
+                if self._prefetcher.closing.wait(delay):
                     return
                 with contextlib.suppress(MediaError):  # the gap says why it was lost; the next attempt may succeed
                     container = self._connect()
@@ -198,19 +198,19 @@ class NetworkSource:
         live = self.info.live
         stream = video_stream(container, self._shown)
         stamped = not (live and container.format.name in CLOCKLESS)
-        decoder = Decoder(stream, self._clock, self._upright, self._index, holes=not live, stamped=stamped)
-        self._clock.restart()
-        waiting_since = time.monotonic()
+        decoder = Decoder(stream, self._timestamps, self._converter, self._index, holes=not live, stamped=stamped)
+        self._timestamps.restart()
+        last_frame_at = time.monotonic()
         try:
             # All streams, because sound that goes on while the images stand still is a stall too.
             for packet in container.demux():
                 if packet.stream_index == stream.index:
                     for item in decoder.decode(cast("Packet[VideoStream]", packet)):
                         yield item
-                        waiting_since = time.monotonic()
-                if self._handover.closing.is_set():
+                        last_frame_at = time.monotonic()
+                if self._prefetcher.closing.is_set():
                     return
-                if time.monotonic() - waiting_since > settings.stall_timeout:
+                if time.monotonic() - last_frame_at > settings.stall_timeout:
                     raise _ConnectionLost(f"no frame for {settings.stall_timeout:g} s")
         except FFmpegError as error:
             yield from decoder.drain()
@@ -222,8 +222,8 @@ class NetworkSource:
             return
         if self._damage is not None:
             yield self._damage
-        elif self.info.duration and self.info.duration - (self._clock.last or 0.0) > MISSING_END:
-            yield Gap(self._clock.last or 0.0, None, f"it ends early: {self.info.duration:.3f} s were announced")
+        elif self.info.duration and self.info.duration - (self._timestamps.last or 0.0) > MISSING_END:
+            yield Gap(self._timestamps.last or 0.0, None, f"it ends early: {self.info.duration:.3f} s were announced")
 
 
 class _ConnectionLost(Exception):

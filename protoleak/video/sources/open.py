@@ -43,7 +43,7 @@ def open_source(name: str, *, network: NetworkSettings = NetworkSettings()) -> F
 def is_video(name: str) -> bool:
     """Whether a name stands for videos: an address, a camera, a pipeline, or a file that holds a video.
 
-    A file with a suffix of images is a still image, GIFs included; one with a suffix of videos is a video, whether it
+    A file with a suffix of images is an image, GIFs included; one with a suffix of videos is a video, whether it
     can be read or not; any other is looked into. A folder is neither, nor is a glob pattern.
     """
     if NETWORK.match(name) or name.startswith(GSTREAMER) or _is_camera(name):
@@ -57,12 +57,12 @@ def is_video(name: str) -> bool:
 
 
 def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Still images and moving ones apart.
+    """Images and videos apart.
 
     Returns:
         stills: for `protoleak.images.discover.expand_sources`: everything that is no video, `-` and folders and
             patterns included, as given; a folder or pattern that yields videos only is left out, so that
-            nobody is told that there is no image in it.
+            nobody reads that there is no image in it.
         videos: for `open_source`, each once.
     """
     stills: list[str] = []

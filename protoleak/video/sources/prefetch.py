@@ -1,4 +1,4 @@
-"""Hands values from a thread that may wait long to one that must be able to stop at once."""
+"""Reads ahead in a thread that may block for long, for a thread that must be able to stop at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 CAPACITY = 2  # enough that neither side waits for a switch of threads; more would only be latency
 
 
-class Handover(Generic[Item]):
+class Prefetcher(Generic[Item]):
     """Runs a generator in a thread of its own; what it yields comes out of the iteration here.
 
     Libraries that read from sockets and devices can't be interrupted from another thread. With the reading in a thread
@@ -26,7 +26,7 @@ class Handover(Generic[Item]):
     def __init__(self, name: str, items: Callable[[], Iterator[Item]]) -> None:
         self.closing = threading.Event()
         self._changed = threading.Condition()
-        self._waiting: deque[Item] = deque()
+        self._prefetched: deque[Item] = deque()
         self._ended = False
         self._error: BaseException | None = None
         self._items = items
@@ -43,7 +43,7 @@ class Handover(Generic[Item]):
     def started(self) -> bool:
         return self._thread.ident is not None
 
-    def take(self, timeout: float | None = None) -> Item | None:
+    def next(self, timeout: float | None = None) -> Item | None:
         """The next item; None when there are no more.
 
         Raises:
@@ -52,14 +52,14 @@ class Handover(Generic[Item]):
         """
         with self._changed:
             ready = self._changed.wait_for(
-                lambda: self._waiting or self._ended or self.closing.is_set(), timeout=timeout
+                lambda: self._prefetched or self._ended or self.closing.is_set(), timeout=timeout
             )
             if not ready:
                 raise TimeoutError
             if self.closing.is_set():
                 return None
-            if self._waiting:
-                item = self._waiting.popleft()
+            if self._prefetched:
+                item = self._prefetched.popleft()
                 self._changed.notify_all()
                 return item
             if self._error is not None:
@@ -71,7 +71,7 @@ class Handover(Generic[Item]):
         """Ends the iteration. Waits a moment for the thread, which is enough unless its read hangs."""
         self.closing.set()
         with self._changed:
-            self._waiting.clear()
+            self._prefetched.clear()
             self._changed.notify_all()
         if self.started and threading.current_thread() is not self._thread:
             self._thread.join(timeout=0.2)
@@ -80,10 +80,10 @@ class Handover(Generic[Item]):
         try:
             for item in self._items():
                 with self._changed:
-                    self._changed.wait_for(lambda: len(self._waiting) < CAPACITY or self.closing.is_set())
+                    self._changed.wait_for(lambda: len(self._prefetched) < CAPACITY or self.closing.is_set())
                     if self.closing.is_set():
                         return
-                    self._waiting.append(item)
+                    self._prefetched.append(item)
                     self._changed.notify_all()
         except BaseException as error:  # it is raised where the items are taken
             self._error = error

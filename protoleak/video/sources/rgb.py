@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PQ, HLG = 16, 18  # transfer characteristics of HDR, ITU-T H.273 table 3
 
 
-class Upright:
+class RgbConverter:
     """Converts the frames of one stream; `notes` says what was done that one might not expect.
 
     YUV becomes RGB by the frame's own colour matrix and range (FFmpeg's swscale; BT.601 where it names none), with

@@ -8,8 +8,8 @@ SMALLEST_STEP = Fraction(1, 1000)  # seconds between a frame and one that claims
 BACKWARDS = Fraction(1)  # seconds: a clock that goes back further has been started anew; less is a faulty timestamp
 
 
-class Clock:
-    """Places frames in time. One per source, for all of its connections.
+class TimestampMapper:
+    """Maps the timestamps of frames to seconds since the first. One per source, for all of its connections.
 
     Args:
         live: a frame without a timestamp was captured when it was decoded; in a file it comes a period after the last.

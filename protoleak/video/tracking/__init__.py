@@ -1,1 +1,1 @@
-"""Faces over time: which belong together, which are due, and what they say together."""
+"""Faces over time: which belong together, which are sampled, and what they say together."""

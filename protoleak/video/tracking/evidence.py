@@ -23,7 +23,7 @@ class Evidence:
 
     Args:
         alpha: significance level for unknown.
-        minimum: attributed faces before there is a verdict; below it the answer is "undecided".
+        minimum: attributed faces before there is a verdict; below it the verdict is "undecided".
         real_class: the bundle's class of camera originals, None where it has none.
     """
 

@@ -1,4 +1,4 @@
-"""When a track's face is worth another attribution: not at every frame, which would say the same again."""
+"""Which of a track's faces are attributed: not that of every frame, which would say the same again."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ LARGER = 1.5  # of the side: 2.25 times as many pixels of its own in the image t
 SHARPER = 2.0  # of the variance of the Laplacian
 
 
-class DueRule:
+class SamplingRule:
     """Decides for one track.
 
-    A face is due when `every` seconds have gone since the last attributed one, or earlier when it is clearly larger or
-    clearly sharper than any attributed before. Both bars rise with each attribution, so that a face which grows from
+    A face is sampled when `every` seconds have gone since the last one, or earlier when it is clearly larger or clearly
+    sharper than any attributed before. Both bars rise with each attribution, so that a face which grows from
     48 to 1080 pixels is taken at most log(1080/48)/log(1.5) < 8 times for it.
 
     Args:
@@ -23,7 +23,7 @@ class DueRule:
         self._largest = 0.0
         self._sharpest = 0.0
 
-    def due(self, timestamp: float, side: float, sharpness: float) -> bool:
+    def wants(self, timestamp: float, side: float, sharpness: float) -> bool:
         """Whether this face is to be attributed.
 
         Args:

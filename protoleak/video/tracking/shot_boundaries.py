@@ -21,14 +21,14 @@ RATIO = 2.5  # to the mean of the changes before: hand-held cameras and slow sou
 CHANGES_KEPT = 8
 
 
-class CutFinder:
-    """Looks at one source's frames in order."""
+class ShotBoundaryDetector:
+    """Compares one source's frames in order."""
 
     def __init__(self) -> None:
         self._before: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None = None
         self._changes: deque[float] = deque(maxlen=CHANGES_KEPT)
 
-    def cut(self, image: UInt8Array) -> bool:
+    def begins_with(self, image: UInt8Array) -> bool:
         """Whether this frame, uint8 [H, W, 3], begins another shot than the one before."""
         step = max(1, min(image.shape[:2]) // SAMPLED_SIDE)
         sampled = np.ascontiguousarray(image[::step, ::step])

@@ -1,63 +1,71 @@
-"""The stage that looks at every frame: finds faces, links them to tracks, and says which are due."""
+"""The stage that follows faces over time: finds them in every frame, assigns them to tracks, and samples them."""
 
 from __future__ import annotations
+
+from collections.abc import Container
 
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.crops import face_crop, sharpness
 from protoleak.video.frames import Frame, Gap
-from protoleak.video.messages import DueFace, Looked
+from protoleak.video.messages import Decoded, EndOfStream, SampledFace, Tracked, TrackedFrame, TrackedGap, TracksEnded
 from protoleak.video.settings import StreamSettings
-from protoleak.video.tracking.sampling import DueRule
-from protoleak.video.tracking.shot_boundaries import CutFinder
-from protoleak.video.tracking.tracker import LOST_SECONDS, Linker
-from protoleak.video.waiting import WaitingFaces
+from protoleak.video.tracking.sampling import SamplingRule
+from protoleak.video.tracking.shot_boundaries import ShotBoundaryDetector
+from protoleak.video.tracking.tracker import LOST_SECONDS, Tracker
 
 
-class Looker:
+class TrackingStage:
     """One source's faces over time. Used by one thread.
 
     Args:
         image_size: side of the network's input, in pixels.
-        waiting: of a live source, the due faces that the engine hasn't come to: while one of a track waits there, the
-            newest image of that track is due as well, and takes its place.
+        pending: see `Scheduler.pending`: while a face of a track is pending, the newest image of that track is sampled
+            as well, and takes its place.
     """
 
     def __init__(
-        self, detector: FaceDetector, settings: StreamSettings, image_size: int, waiting: WaitingFaces | None
+        self, detector: FaceDetector, settings: StreamSettings, image_size: int, pending: Container[int]
     ) -> None:
         self._detector, self._settings, self._image_size = detector, settings, image_size
-        self._waiting = waiting
-        self._cuts = CutFinder()
-        self._linker = Linker()
-        self._rules: dict[int, DueRule] = {}
+        self._pending = pending
+        self._shots = ShotBoundaryDetector()
+        self._tracker = Tracker()
+        self._rules: dict[int, SamplingRule] = {}
 
     @property
     def tracks(self) -> int:
         """Begun so far."""
-        return self._linker.begun
+        return self._tracker.begun
 
-    def look(self, frame: Frame) -> Looked:
-        """Everything that this frame shows."""
-        ended = self.end() if self._cuts.cut(frame.image) else []
-        linked = self._linker.link(frame.timestamp, self._detector(frame.image))
-        for track in linked.ended:
+    def track(self, message: Decoded) -> list[Tracked]:
+        """What a decoded message becomes."""
+        if isinstance(message, Frame):
+            return [self.frame(message)]
+        if isinstance(message, Gap):
+            # A gap ends all tracks, unless it was so short that a face could have been hidden for as long.
+            long = message.seconds is None or message.seconds > LOST_SECONDS
+            return [TrackedGap(message, self._end() if long else [])]
+        if isinstance(message, EndOfStream):
+            return [TracksEnded(self._end()), message]
+        return [message]
+
+    def frame(self, frame: Frame) -> TrackedFrame:
+        """A frame's faces with their tracks, and those that are to be attributed."""
+        ended = self._end() if self._shots.begins_with(frame.image) else []
+        tracked = self._tracker.update(frame.timestamp, self._detector(frame.image))
+        for track in tracked.ended:
             del self._rules[track]
-        due = []
-        for track, face in linked.faces:
-            rule = self._rules.setdefault(track, DueRule(self._settings.every))
+        sampled = []
+        for track, face in tracked.faces:
+            rule = self._rules.setdefault(track, SamplingRule(self._settings.every))
             crop = face_crop(frame.image, face.box, self._settings.margin)
             side, sharp = max(face.box.width, face.box.height), sharpness(crop, self._image_size)
-            replaces = self._waiting is not None and track in self._waiting
-            if replaces or rule.due(frame.timestamp, side, sharp):
+            if track in self._pending or rule.wants(frame.timestamp, side, sharp):
                 rule.took(frame.timestamp, side, sharp)
-                due.append(DueFace(track, frame, face, crop, sharp))
-        return Looked(frame, [(track, face.box) for track, face in linked.faces], due, ended + linked.ended)
+                sampled.append(SampledFace(track, frame, face, crop, sharp))
+        return TrackedFrame(frame, [(track, face.box) for track, face in tracked.faces], sampled, ended + tracked.ended)
 
-    def gap(self, gap: Gap) -> list[int]:
-        """Tracks that a gap ends: all, unless it was so short that a face could have been hidden for as long."""
-        return self.end() if gap.seconds is None or gap.seconds > LOST_SECONDS else []
-
-    def end(self) -> list[int]:
+    def _end(self) -> list[int]:
         """Ends all open tracks and returns their numbers."""
         self._rules.clear()
-        return self._linker.interrupt()
+        return self._tracker.interrupt()

@@ -1,6 +1,6 @@
 """Which face of this frame is which of the frames before: overlap with where each face should be by now.
 
-Tracker libraries were looked at first. norfair (2.3) needs scipy and filterpy and forbids rich 15; motpy (0.0.10) needs
+Tracker libraries were tried first. norfair (2.3) needs scipy and filterpy and forbids rich 15; motpy (0.0.10) needs
 scipy and filterpy and is an alpha; trackers (2.6) needs scipy, supervision, requests, and opencv-python, which installs
 over the headless one. What a handful of faces at video rate needs is below.
 """
@@ -14,13 +14,13 @@ from protoleak.faces.base import Box, Face
 
 MINIMUM_OVERLAP = 0.25  # two equal boxes moved apart by 0.6 of their width
 LOST_SECONDS = 1.0  # a turned head or a hand before the face; after it, somebody else may stand there
-LOST_FRAMES = 3  # and this many looked at without it, so that a source of one frame a second has tracks too
+LOST_FRAMES = 3  # and this many frames without it, so that a source of one frame a second has tracks too
 PREDICTED_SECONDS = 0.5  # a face that moved steadily so far seldom does for longer
 NEW_SHARE = 0.5  # of the newest displacement in the velocity: detectors jitter by some pixels from frame to frame
 
 
 @dataclass(frozen=True)
-class Linked:
+class TrackedFaces:
     """One frame's faces by track, and the tracks that are over.
 
     Attributes:
@@ -56,15 +56,18 @@ class _Track:
         return _Track(self.number, box, velocity, timestamp)
 
 
-class Linker:
-    """Links faces over the frames of one source: greedily by falling intersection over union with the box that a
-    constant velocity predicts. A face that overlaps no open track begins a new one."""
+class Tracker:
+    """Assigns the faces of one source's frames to tracks.
+
+    Greedily, by falling intersection over union with the box that a constant velocity predicts. A face that overlaps no
+    open track begins a new one.
+    """
 
     def __init__(self) -> None:
         self._open: list[_Track] = []
         self.begun = 0
 
-    def link(self, timestamp: float, faces: Sequence[Face]) -> Linked:
+    def update(self, timestamp: float, faces: Sequence[Face]) -> TrackedFaces:
         """The tracks of one frame's faces.
 
         Args:
@@ -89,7 +92,7 @@ class Linker:
                 numbers[index] = self.begun
                 kept.append(_Track(self.begun, face.box, (0.0, 0.0), timestamp))
         self._open = kept
-        return Linked([(numbers[index], face) for index, face in enumerate(faces)], ended)
+        return TrackedFaces([(numbers[index], face) for index, face in enumerate(faces)], ended)
 
     def interrupt(self) -> list[int]:
         """Ends all open tracks, as after a gap in which anything may have happened; returns their numbers."""

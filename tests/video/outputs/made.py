@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from protoleak.faces.base import Box
+from protoleak.faces.base import Box, BoxRecord
 from protoleak.runtime.engines.base import EngineDescription
 from protoleak.runtime.verdict import (
     BundleRecord,
@@ -18,7 +18,7 @@ from protoleak.runtime.verdict import (
     Verdict,
     Why,
 )
-from protoleak.video.events import BoxRecord, FaceEvent, TrackEvent, TrackLabel, TrackVerdict
+from protoleak.video.events import FaceEvent, TrackEvent, TrackLabel, TrackVerdict
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.run_record import RealFacesAccused, RunRecord
 from protoleak.video.sink import TrackedFace
@@ -71,18 +71,18 @@ def face(
     track: int = 1,
     *,
     source: str = "clip.mp4",
-    answer: Literal["known", "real", "unknown"] = "known",
+    label: Literal["known", "real", "unknown"] = "known",
     of_track: TrackVerdict | None = None,
     sharpness: float = 30.0,
 ) -> FaceEvent:
-    of_track = of_track or track_verdict(answer)
+    of_track = of_track or track_verdict(label)
     verdict = Verdict(
         source=None,
-        label=answer,
-        generator="dawn" if answer == "known" else None,
+        label=label,
+        generator="dawn" if label == "known" else None,
         nearest=of_track.nearest or "dawn",
-        p_value=0.02 if answer == "unknown" else 0.35,
-        real_p_value=0.3 if answer == "real" else 0.01,
+        p_value=0.02 if label == "unknown" else 0.35,
+        real_p_value=0.3 if label == "real" else 0.01,
         accusation_level=0.01,
         alpha=0.05,
         calibration=CalibrationGroup("generator", 60),

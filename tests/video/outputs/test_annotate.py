@@ -105,7 +105,7 @@ def test_at_a_variable_rate_and_any_size_no_time_is_moved(
     assert duration == pytest.approx(end, abs=2 * TICK)
 
 
-def test_a_image_of_odd_size_gets_one_more_row_and_column(tmp_path: Path) -> None:
+def test_an_image_of_odd_size_gets_one_more_row_and_column(tmp_path: Path) -> None:
     _, _, notes = annotated(tmp_path / "a.mp4", [0, 0.04], info(), (47, 63))
     with av.open(str(tmp_path / "a.mp4")) as file:
         stream = file.streams.video[0]
@@ -155,14 +155,14 @@ def test_a_source_without_a_frame_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("answer", ["known", "real", "unknown", "undecided"])
-def test_the_box_is_where_the_face_is_in_the_colour_of_the_answer(tmp_path: Path, answer: TrackLabel) -> None:
+@pytest.mark.parametrize("label", ["known", "real", "unknown", "undecided"])
+def test_the_box_is_where_the_face_is_in_the_colour_of_its_verdict(tmp_path: Path, label: TrackLabel) -> None:
     path = tmp_path / "a.mp4"
     video = AnnotatedVideo(path, print)
     video.start(info())
     grey = np.full((480, 640, 3), 120, np.uint8)
     for index in range(3):
-        shown = [seen(verdict=track_verdict(answer), box=Box(200, 150, 240, 200))]
+        shown = [seen(verdict=track_verdict(label), box=Box(200, 150, 240, 200))]
         video.frame(type(frame(0, 0))(index, index / 25, grey, 0.0), shown)
     video.finish(statistics())
     with av.open(str(path)) as file:
@@ -170,7 +170,7 @@ def test_the_box_is_where_the_face_is_in_the_colour_of_the_answer(tmp_path: Path
     assert (grey == 120).all()  # several stages look at a frame
     line = image[347:353, 220:420].reshape(-1, 3)  # the lower edge
     colour = np.asarray(
-        {"known": (208, 44, 44), "real": (36, 140, 72), "unknown": (240, 196, 40)}.get(answer, (128,) * 3)
+        {"known": (208, 44, 44), "real": (36, 140, 72), "unknown": (240, 196, 40)}.get(label, (128,) * 3)
     )
     near = np.abs(line - colour).max(axis=1) < 60
     assert near.any()

@@ -9,12 +9,14 @@ import pytest
 
 from protoleak.errors import MissingExtra, ProtoleakError
 from protoleak.screener import Screener
-from protoleak.video.events import FailureEvent
-from protoleak.video.outputs.folder import open_outputs
+from protoleak.video.events import FaceEvent, FailureEvent
+from protoleak.video.outputs.folder import open_output_folder, open_outputs
 from protoleak.video.outputs.records import TracksFile
 from protoleak.video.outputs.run_record import RealFacesAccused, run_record
 from protoleak.video.settings import StreamSettings
+from protoleak.video.stream import stream
 from tests.video.outputs.made import RUN, crop, ended, face, frame, info, seen, statistics
+from tests.video.scripted import ScriptedSource
 
 
 def files(folder: Path) -> set[str]:
@@ -31,6 +33,22 @@ def test_one_source_is_four_files(tmp_path: Path) -> None:
         outputs.event(ended(), None)
         outputs.finish(statistics())
     assert files(folder) == {"verdicts.jsonl", "tracks.json", "annotated.mp4", "report.html"}
+
+
+def test_a_stream_fills_the_folder_that_is_made_for_its_screener(tiny_bundle: Path, tmp_path: Path) -> None:
+    screener = Screener(tiny_bundle, engine="onnxruntime", threads=1)
+    settings = StreamSettings(faces="none", every=0.5)
+    with open_output_folder(tmp_path, screener, settings) as folder:
+        events = list(stream(screener, ScriptedSource(range(50)), settings, [folder]))
+    lines = (tmp_path / "verdicts.jsonl").read_bytes().splitlines()
+    assert [msgspec.json.decode(line, type=FaceEvent) for line in lines] == [
+        event for event in events if isinstance(event, FaceEvent)
+    ]
+    run = msgspec.json.decode((tmp_path / "tracks.json").read_bytes(), type=TracksFile).run
+    assert (run.settings["every"], run.face_finder) == (
+        0.5,
+        "no face detector: the centre square of every frame is judged",
+    )
 
 
 def test_several_sources_have_a_folder_each_and_a_page_that_leads_to_them(tmp_path: Path) -> None:

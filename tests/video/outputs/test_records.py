@@ -12,7 +12,7 @@ import pytest
 
 from protoleak.errors import ProtoleakError
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent
-from protoleak.video.outputs.records import TRACKS, VERDICTS, Records, TracksFile
+from protoleak.video.outputs.records import TRACKS, VERDICTS, RecordFiles, TracksFile
 from tests.paths import ROOT
 from tests.video.outputs.made import RUN, crop, ended, face, info, statistics
 
@@ -21,10 +21,10 @@ ON_A_SMALL_DISK = """
 import resource, sys
 from pathlib import Path
 from protoleak.errors import ProtoleakError
-from protoleak.video.outputs.records import Records
+from protoleak.video.outputs.records import RecordFiles
 from tests.video.outputs.made import RUN, crop, ended, face, info, statistics
 
-records = Records(Path(sys.argv[1]), RUN)
+records = RecordFiles(Path(sys.argv[1]), RUN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
 records.start(info())
 try:
@@ -38,10 +38,10 @@ records.finish(statistics())
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from protoleak.video.outputs.records import Records
+from protoleak.video.outputs.records import RecordFiles
 from tests.video.outputs.made import RUN, crop, face, info
 
-records = Records(Path(sys.argv[1]), RUN)
+records = RecordFiles(Path(sys.argv[1]), RUN)
 records.start(info())
 for number in range(5):
     records.event(face(float(number)), crop())
@@ -66,7 +66,7 @@ def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_attributed_face_is_a_line_at_once(tmp_path: Path) -> None:
-    records = Records(tmp_path, RUN)
+    records = RecordFiles(tmp_path, RUN)
     records.start(info())
     for number in range(3):
         records.event(face(number / 2, track=number + 1), crop())
@@ -76,7 +76,7 @@ def test_every_attributed_face_is_a_line_at_once(tmp_path: Path) -> None:
 
 
 def test_tracks_gaps_failures_and_counts_of_all_sources_are_in_one_file(tmp_path: Path) -> None:
-    records = Records(tmp_path, RUN)
+    records = RecordFiles(tmp_path, RUN)
     gap = GapEvent(source="a.mp4", timestamp=1.0, seconds=None, reason="damaged")
     failure = FailureEvent(source="a.mp4", message="truncated", timestamp=1.0)
     records.start(info("a.mp4"))
@@ -100,7 +100,7 @@ def test_tracks_gaps_failures_and_counts_of_all_sources_are_in_one_file(tmp_path
 
 
 def test_tracks_json_is_valid_before_any_source_has_ended(tmp_path: Path) -> None:
-    records = Records(tmp_path, RUN)
+    records = RecordFiles(tmp_path, RUN)
     records.start(info())
     records.event(ended(), None)
     assert tracks(tmp_path).sources == []
@@ -126,7 +126,7 @@ def test_a_full_disk_is_one_clear_line_and_what_was_decided_stays_valid(tmp_path
 
 
 def test_a_tracks_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
-    records = Records(tmp_path, RUN)
+    records = RecordFiles(tmp_path, RUN)
     records.start(info("a.mp4"))
     records.finish(statistics("a.mp4"))
     before = (tmp_path / TRACKS).read_bytes()
@@ -139,7 +139,7 @@ def test_a_tracks_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -
 
 
 def test_the_values_are_plain_json(tmp_path: Path) -> None:
-    records = Records(tmp_path, RUN)
+    records = RecordFiles(tmp_path, RUN)
     records.start(info('quote " and ü.mp4'))
     records.event(face(1.0), crop())
     records.finish(statistics())

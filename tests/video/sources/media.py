@@ -1,4 +1,4 @@
-"""Small videos for the tests, written by PyAV: every frame can be told from its pixels."""
+"""Small videos for the tests, written by PyAV: every frame is known by its pixels."""
 
 from __future__ import annotations
 

@@ -20,17 +20,17 @@ from protoleak.video.sources.open import open_source
 from tests.video.sources.media import fails, make_image, number_of, write, write_sound
 
 SOON = NetworkSettings(open_timeout=5, stall_timeout=1, first_delay=0.02, longest_delay=0.1, patience=20)
-Answer = Callable[[BaseHTTPRequestHandler], None]
+Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[str]:
+def serving(respond: Respond) -> Iterator[str]:
     """An HTTP server on loopback; yields its address, without a slash at the end."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             try:
-                answer(self)
+                respond(self)
             except OSError:  # the reader has gone
                 self.close_connection = True
 
@@ -49,8 +49,8 @@ def serving(answer: Answer) -> Iterator[str]:
         thread.join()
 
 
-def file_answer(data: bytes, announced: int | None = None) -> Answer:
-    def answer(request: BaseHTTPRequestHandler) -> None:
+def file_response(data: bytes, announced: int | None = None) -> Respond:
+    def respond(request: BaseHTTPRequestHandler) -> None:
         first = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
         size = len(data) if announced is None else announced
         request.send_response(206 if first else 200)
@@ -61,13 +61,13 @@ def file_answer(data: bytes, announced: int | None = None) -> Answer:
         request.end_headers()
         request.wfile.write(data[first:])
 
-    return answer
+    return respond
 
 
-def camera_answer(frames: int, pause: float = 0.01, hang: float = 0.0) -> Answer:
+def camera_response(frames: int, pause: float = 0.01, hang: float = 0.0) -> Respond:
     """What network cameras send: JPEG after JPEG, without a length and without timestamps."""
 
-    def answer(request: BaseHTTPRequestHandler) -> None:
+    def respond(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         request.end_headers()
@@ -78,11 +78,11 @@ def camera_answer(frames: int, pause: float = 0.01, hang: float = 0.0) -> Answer
             time.sleep(pause)
         time.sleep(hang)
 
-    return answer
+    return respond
 
 
 def test_a_file_behind_http_ends_when_it_ends(tmp_path: Path) -> None:
-    with serving(file_answer(write(tmp_path / "x.mp4").read_bytes())) as address:
+    with serving(file_response(write(tmp_path / "x.mp4").read_bytes())) as address:
         source = open_source(f"{address}/x.mp4", network=SOON)
         frames = [item for item in source if isinstance(item, Frame)]
         source.close()
@@ -93,7 +93,7 @@ def test_a_file_behind_http_ends_when_it_ends(tmp_path: Path) -> None:
 def test_a_file_whose_connection_breaks_is_an_error_after_what_had_come(tmp_path: Path) -> None:
     data = write(tmp_path / "x.mp4", movflags="faststart").read_bytes()
     seen: list[Frame | Gap] = []
-    with serving(file_answer(data[: len(data) // 2], announced=len(data))) as address:
+    with serving(file_response(data[: len(data) // 2], announced=len(data))) as address:
         source = open_source(f"{address}/x.mp4", network=SOON)
         with pytest.raises(MediaError, match="the connection broke after") as caught:
             seen.extend(source)
@@ -103,7 +103,7 @@ def test_a_file_whose_connection_breaks_is_an_error_after_what_had_come(tmp_path
 
 
 def test_a_live_stream_that_ends_is_connected_to_again_and_time_goes_on() -> None:
-    with serving(camera_answer(10)) as address:
+    with serving(camera_response(10)) as address:
         source = open_source(f"{address}/live", network=SOON)
         items: list[Frame | Gap] = []
         for item in source:
@@ -124,7 +124,7 @@ def test_a_live_stream_that_ends_is_connected_to_again_and_time_goes_on() -> Non
 
 
 def test_a_live_stream_that_stalls_counts_as_lost() -> None:
-    with serving(camera_answer(10, hang=3)) as address:
+    with serving(camera_response(10, hang=3)) as address:
         source = open_source(f"{address}/live", network=SOON)
         gap = next(item for item in source if isinstance(item, Gap))
         source.close()
@@ -134,7 +134,7 @@ def test_a_live_stream_that_stalls_counts_as_lost() -> None:
 
 
 def test_closing_from_another_thread_ends_a_stalled_read_at_once() -> None:
-    with serving(camera_answer(10, hang=2)) as address:
+    with serving(camera_response(10, hang=2)) as address:
         patient = NetworkSettings(stall_timeout=3)
         source = open_source(f"{address}/live", network=patient)
         threading.Timer(0.6, source.close).start()
@@ -145,7 +145,7 @@ def test_closing_from_another_thread_ends_a_stalled_read_at_once() -> None:
 
 
 def test_memory_and_threads_do_not_grow_over_many_connections() -> None:
-    with serving(camera_answer(3, pause=0)) as address:
+    with serving(camera_response(3, pause=0)) as address:
         source = open_source(f"{address}/live", network=SOON)
         gaps = 0
         sizes = []
@@ -171,11 +171,11 @@ def test_memory_and_threads_do_not_grow_over_many_connections() -> None:
 def test_a_playlist_behind_http_is_refused_and_not_followed() -> None:
     asked = []
 
-    def answer(request: BaseHTTPRequestHandler) -> None:
+    def respond(request: BaseHTTPRequestHandler) -> None:
         asked.append(request.path)
-        file_answer(b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n/secret.ts\n#EXT-X-ENDLIST\n")(request)
+        file_response(b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n/secret.ts\n#EXT-X-ENDLIST\n")(request)
 
-    with serving(answer) as address:
+    with serving(respond) as address:
         fails(f"{address}/list.m3u8", "playlists", "refused")
     assert "/secret.ts" not in asked
 
@@ -183,20 +183,20 @@ def test_a_playlist_behind_http_is_refused_and_not_followed() -> None:
 def test_a_redirection_to_a_local_file_is_not_followed(tmp_path: Path) -> None:
     secret = write(tmp_path / "x.mp4")
 
-    def answer(request: BaseHTTPRequestHandler) -> None:
+    def respond(request: BaseHTTPRequestHandler) -> None:
         request.send_response(302)
         request.send_header("Location", f"file://{secret}")
         request.end_headers()
 
-    with serving(answer) as address:
+    with serving(respond) as address:
         fails(f"{address}/x.mp4")
 
 
 def test_passwords_and_tokens_are_in_no_name_and_no_message() -> None:
-    def answer(request: BaseHTTPRequestHandler) -> None:
+    def respond(request: BaseHTTPRequestHandler) -> None:
         request.send_error(404)
 
-    with serving(answer) as address:
+    with serving(respond) as address:
         host = address.removeprefix("http://")
         message = fails(
             f"http://admin:hunter2@{host}/x?token=abc&size=1", f"http://admin:***@{host}/x?token=***&size=1"
@@ -206,13 +206,13 @@ def test_passwords_and_tokens_are_in_no_name_and_no_message() -> None:
 
 
 def test_a_server_that_is_not_there_is_one_line() -> None:
-    with serving(file_answer(b"")) as address:
+    with serving(file_response(b"")) as address:
         pass
     fails(f"{address}/x.mp4", "connection refused", "is the server running")
 
 
 def test_audio_behind_http_is_one_line(tmp_path: Path) -> None:
-    with serving(file_answer(write_sound(tmp_path / "x.m4a").read_bytes())) as address:
+    with serving(file_response(write_sound(tmp_path / "x.m4a").read_bytes())) as address:
         fails(f"{address}/x.m4a", "no video")
 
 

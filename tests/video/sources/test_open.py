@@ -1,4 +1,4 @@
-"""Still images and moving ones are told apart by name, and by content where the name doesn't say."""
+"""Images and videos are distinguished by name, and by content where the name doesn't say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.video.sources.media import write, write_sound
 @pytest.mark.parametrize(
     "name", ["0", "12", "rtsp://x/y", "RTSPS://x", "http://x/y.jpg", "https://x", "gst:x", "a.MKV"]
 )
-def test_addresses_cameras_pipelines_and_video_suffixes_are_moving(name: str) -> None:
+def test_addresses_cameras_pipelines_and_video_suffixes_are_videos(name: str) -> None:
     assert is_video(name)
 
 

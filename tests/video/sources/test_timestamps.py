@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protoleak.video.sources.timestamps import Clock
+from protoleak.video.sources.timestamps import TimestampMapper
 
 PERIOD, TICK = Fraction(1, 25), Fraction(1, 90000)
 stamps = st.lists(st.none() | st.fractions(min_value=-1000, max_value=1000), min_size=1, max_size=30)
 
 
 def placed(values: list[Fraction | None]) -> tuple[list[float], list[str]]:
-    clock = Clock()
-    return [clock.place(value, 0.0, PERIOD, TICK) for value in values], clock.notes
+    mapper = TimestampMapper()
+    return [mapper.place(value, 0.0, PERIOD, TICK) for value in values], mapper.notes
 
 
 @given(stamps)
@@ -48,20 +48,20 @@ def test_a_timestamp_that_is_missing_in_between_lies_a_period_after_the_last() -
 
 
 def test_after_a_new_connection_time_goes_on_by_what_passed() -> None:
-    clock = Clock(live=True)
-    clock.place(Fraction(100), 50.0, PERIOD, TICK)
-    clock.place(Fraction(101), 51.0, PERIOD, TICK)
-    clock.restart()
-    assert clock.place(Fraction(7), 61.0, PERIOD, TICK) == pytest.approx(11)
-    assert clock.place(Fraction(8), 61.9, PERIOD, TICK) == pytest.approx(12)
+    mapper = TimestampMapper(live=True)
+    mapper.place(Fraction(100), 50.0, PERIOD, TICK)
+    mapper.place(Fraction(101), 51.0, PERIOD, TICK)
+    mapper.restart()
+    assert mapper.place(Fraction(7), 61.0, PERIOD, TICK) == pytest.approx(11)
+    assert mapper.place(Fraction(8), 61.9, PERIOD, TICK) == pytest.approx(12)
 
 
 def test_errors_of_many_connections_do_not_add_up() -> None:
     """Each connection begins with half a second of images that come at once."""
-    clock = Clock(live=True)
+    mapper = TimestampMapper(live=True)
     for connection in range(20):
-        clock.restart()
+        mapper.restart()
         for frame in range(25):
             captured = 10.0 * connection + max(0.0, frame / 25 - 0.5)
-            last = clock.place(Fraction(frame, 25), captured, PERIOD, TICK)
+            last = mapper.place(Fraction(frame, 25), captured, PERIOD, TICK)
         assert last == pytest.approx(captured, abs=1.1)

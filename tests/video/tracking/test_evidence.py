@@ -1,4 +1,4 @@
-"""A track's answer: scores averaged, p-values merged so that alpha holds however dependent the frames are."""
+"""A track's verdict: scores averaged, p-values merged so that alpha holds however dependent the frames are."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def verdict(tiny_bundle: Path) -> Verdict:
     return protoleak.load(tiny_bundle, threads=1)(make_image(0, 1))[0]
 
 
-def answer_of(
+def track_verdict_of(
     verdict: Verdict,
     faces: list[tuple[float, dict[str, float]]],
     minimum: int = 1,
@@ -100,55 +100,55 @@ def test_nan_is_no_p_value() -> None:
     ),
     st.randoms(use_true_random=False),
 )
-def test_the_answer_does_not_depend_on_the_order_of_the_faces_and_is_consistent(
+def test_the_verdict_does_not_depend_on_the_order_of_the_faces_and_is_consistent(
     verdict: Verdict, faces: list[tuple[float, dict[str, float]]], shuffler: object
 ) -> None:
-    answer = answer_of(verdict, faces)
+    merged = track_verdict_of(verdict, faces)
     shuffled = list(faces)
     shuffler.shuffle(shuffled)  # type: ignore[attr-defined]
-    other = answer_of(verdict, shuffled)
-    assert other.p_value == pytest.approx(answer.p_value)
-    assert other.scores == pytest.approx(answer.scores)
-    assert answer.evidence == len(faces)
-    assert (answer.label == "unknown") == (answer.p_value <= ALPHA)
-    assert (answer.generator is not None) == (answer.label == "known")
-    assert answer.nearest == max(answer.scores, key=lambda name: answer.scores[name])
-    for name, score in answer.scores.items():
+    other = track_verdict_of(verdict, shuffled)
+    assert other.p_value == pytest.approx(merged.p_value)
+    assert other.scores == pytest.approx(merged.scores)
+    assert merged.evidence == len(faces)
+    assert (merged.label == "unknown") == (merged.p_value <= ALPHA)
+    assert (merged.generator is not None) == (merged.label == "known")
+    assert merged.nearest == max(merged.scores, key=lambda name: merged.scores[name])
+    for name, score in merged.scores.items():
         assert score == pytest.approx(np.mean([scores[name] for _, scores in faces]))
 
 
 def test_one_face_with_a_minimum_of_one_differs_from_its_own_verdict_only_in_the_doubled_p_value(
     verdict: Verdict,
 ) -> None:
-    answer = answer_of(verdict, [(0.4, verdict.scores)])
-    assert (answer.label, answer.generator, answer.nearest) == ("known", verdict.nearest, verdict.nearest)
-    assert (answer.scores, answer.p_value) == (verdict.scores, 0.8)
+    merged = track_verdict_of(verdict, [(0.4, verdict.scores)])
+    assert (merged.label, merged.generator, merged.nearest) == ("known", verdict.nearest, verdict.nearest)
+    assert (merged.scores, merged.p_value) == (verdict.scores, 0.8)
 
 
 def test_real_is_said_of_the_real_class_only(verdict: Verdict) -> None:
     faces = [(0.9, {"dawn": 1.0, "camera": 2.0}), (0.9, {"dawn": 1.5, "camera": 1.0})]
-    assert answer_of(verdict, faces).label == "real"
-    assert answer_of(verdict, faces).generator is None
-    assert answer_of(verdict, faces, real=None).generator == "camera"
+    assert track_verdict_of(verdict, faces).label == "real"
+    assert track_verdict_of(verdict, faces).generator is None
+    assert track_verdict_of(verdict, faces, real=None).generator == "camera"
 
 
 def test_nothing_is_decided_below_the_minimum_evidence(verdict: Verdict) -> None:
     nothing = Evidence(ALPHA, 2, None).verdict()
     assert nothing == TrackVerdict(
-        verdict="undecided", generator=None, nearest=None, p_value=1.0, real_p_value=None, evidence=0, scores={}
+        label="undecided", generator=None, nearest=None, p_value=1.0, real_p_value=None, evidence=0, scores={}
     )
-    one = answer_of(verdict, [(0.001, {"dawn": 1.0})], minimum=2)
+    one = track_verdict_of(verdict, [(0.001, {"dawn": 1.0})], minimum=2)
     assert (one.label, one.generator, one.nearest) == ("undecided", None, "dawn")
-    assert answer_of(verdict, [(0.001, {"dawn": 1.0})] * 2, minimum=2).label == "unknown"
+    assert track_verdict_of(verdict, [(0.001, {"dawn": 1.0})] * 2, minimum=2).label == "unknown"
 
 
 @pytest.mark.parametrize(
-    ("real_p_value", "merged", "answer"),
+    ("real_p_value", "merged", "label"),
     [(0.02, 0.04, "known"), (0.021, 0.042, "unknown"), (None, None, "known")],
 )
 def test_a_generator_is_named_only_for_a_track_that_is_unusual_among_camera_originals(
-    verdict: Verdict, real_p_value: float | None, merged: float | None, answer: str
+    verdict: Verdict, real_p_value: float | None, merged: float | None, label: str
 ) -> None:
     faces = [(0.4, {"dawn": 2.0, "camera": 1.0})] * 3
-    track = answer_of(verdict, faces, real_p_value=real_p_value)
-    assert (track.label, track.real_p_value) == (answer, merged if merged is None else pytest.approx(merged))
+    track = track_verdict_of(verdict, faces, real_p_value=real_p_value)
+    assert (track.label, track.real_p_value) == (label, merged if merged is None else pytest.approx(merged))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from protoleak.arrays import UInt8Array
-from protoleak.video.tracking.shot_boundaries import CutFinder
+from protoleak.video.tracking.shot_boundaries import ShotBoundaryDetector
 
 
 def scene(seed: int, shift: int = 0, brightness: int = 0) -> UInt8Array:
@@ -19,8 +19,8 @@ def scene(seed: int, shift: int = 0, brightness: int = 0) -> UInt8Array:
 
 
 def cuts(images: list[UInt8Array]) -> list[int]:
-    finder = CutFinder()
-    return [index for index, image in enumerate(images) if finder.cut(image)]
+    finder = ShotBoundaryDetector()
+    return [index for index, image in enumerate(images) if finder.begins_with(image)]
 
 
 def test_a_cut_is_found_at_the_frame_that_begins_the_shot() -> None:
@@ -36,10 +36,10 @@ def test_slow_changes_of_light_are_no_cut() -> None:
 
 
 def test_a_change_of_size_and_a_frame_of_one_pixel_do_no_harm() -> None:
-    finder = CutFinder()
-    assert not finder.cut(scene(1))
-    assert not finder.cut(scene(1).repeat(4, axis=0).repeat(4, axis=1))
-    finder.cut(np.zeros((1, 1, 3), np.uint8))
+    finder = ShotBoundaryDetector()
+    assert not finder.begins_with(scene(1))
+    assert not finder.begins_with(scene(1).repeat(4, axis=0).repeat(4, axis=1))
+    finder.begins_with(np.zeros((1, 1, 3), np.uint8))
 
 
 def test_the_three_cuts_of_the_clip_are_found_and_no_other(shared: Path) -> None:

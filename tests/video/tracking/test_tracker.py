@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protoleak.faces.base import Box, Face
-from protoleak.video.tracking.tracker import LOST_SECONDS, Linker, overlap
+from protoleak.video.tracking.tracker import LOST_SECONDS, Tracker, overlap
 
 RATE = 25
 boxes = st.builds(Box, *[st.floats(-500, 500)] * 2, *[st.floats(1, 500)] * 2)
@@ -33,53 +33,53 @@ def test_overlap_of_boxes_shifted_by_half_a_width_is_a_third() -> None:
 
 @given(st.lists(faces, max_size=12))
 def test_every_face_gets_one_track_and_no_track_two_faces_of_a_frame(frames: list[list[Face]]) -> None:
-    linker = Linker()
+    tracker = Tracker()
     ended: set[int] = set()
     for index, found in enumerate(frames):
-        linked = linker.link(index / RATE, found)
-        assert [one for _, one in linked.faces] == found
-        numbers = [track for track, _ in linked.faces]
+        tracked = tracker.update(index / RATE, found)
+        assert [one for _, one in tracked.faces] == found
+        numbers = [track for track, _ in tracked.faces]
         assert len(set(numbers)) == len(numbers)
         assert not ended & set(numbers)  # what has ended stays so
-        ended |= set(linked.ended)
-    remaining = linker.interrupt()
+        ended |= set(tracked.ended)
+    remaining = tracker.interrupt()
     assert not ended & set(remaining)
-    assert ended | set(remaining) == set(range(1, linker.begun + 1))
+    assert ended | set(remaining) == set(range(1, tracker.begun + 1))
 
 
 def test_two_faces_that_pass_each_other_keep_their_tracks() -> None:
-    linker = Linker()
+    tracker = Tracker()
     for index in range(60):
         x = 4.0 * index
-        linked = linker.link(index / RATE, [face(x), face(240 - x, 20)])
-        assert [track for track, _ in linked.faces] == [1, 2]
+        tracked = tracker.update(index / RATE, [face(x), face(240 - x, 20)])
+        assert [track for track, _ in tracked.faces] == [1, 2]
 
 
 def test_a_moving_face_that_is_hidden_for_some_frames_is_found_where_it_must_be_by_then() -> None:
-    linker = Linker()
+    tracker = Tracker()
     for index in range(20):
-        linker.link(index / RATE, [face(8.0 * index)])
+        tracker.update(index / RATE, [face(8.0 * index)])
     for index in range(20, 29):  # 80 pixels on: without a velocity no overlap is left
-        assert linker.link(index / RATE, []).ended == []
-    assert linker.link(29 / RATE, [face(8.0 * 29)]).faces[0][0] == 1
+        assert tracker.update(index / RATE, []).ended == []
+    assert tracker.update(29 / RATE, [face(8.0 * 29)]).faces[0][0] == 1
 
 
 def test_a_face_that_is_gone_for_long_ends_its_track_and_comes_back_as_another() -> None:
-    linker = Linker()
-    linker.link(0.0, [face(0)])
-    ended = [index for index in range(1, 60) if linker.link(index / RATE, []).ended]
+    tracker = Tracker()
+    tracker.update(0.0, [face(0)])
+    ended = [index for index in range(1, 60) if tracker.update(index / RATE, []).ended]
     assert len(ended) == 1
     assert ended[0] / RATE > LOST_SECONDS
-    assert linker.link(61 / RATE, [face(0)]).faces[0][0] == 2
+    assert tracker.update(61 / RATE, [face(0)]).faces[0][0] == 2
 
 
 def test_a_source_of_one_frame_in_two_seconds_has_tracks_too() -> None:
-    linker = Linker()
+    tracker = Tracker()
     for index in range(10):
-        assert linker.link(2.0 * index, [face(index)] if index != 5 else []).ended == []
-    assert linker.begun == 1
+        assert tracker.update(2.0 * index, [face(index)] if index != 5 else []).ended == []
+    assert tracker.begun == 1
 
 
 def test_equal_timestamps_do_no_harm() -> None:
-    linker = Linker()
-    assert [linker.link(1.0, [face(index)]).faces[0][0] for index in range(5)] == [1] * 5
+    tracker = Tracker()
+    assert [tracker.update(1.0, [face(index)]).faces[0][0] for index in range(5)] == [1] * 5

@@ -10,12 +10,12 @@ import cv2
 
 from protoleak.arrays import UInt8Array
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent, TrackLabel, TrackVerdict
-from protoleak.video.outputs.verdict_style import LOOKS
+from protoleak.video.outputs.verdict_style import STYLES
 
 FACES_KEPT = 4  # of a track
 TRACKS_KEPT = 60  # with images and plots; the others are counted, and are in tracks.json
 POINTS_KEPT = 400  # of a curve: more than a plot has pixels to show
-MISHAPS_KEPT = 100  # gaps, and failures
+INCIDENTS_KEPT = 100  # gaps, and failures
 JPEG_QUALITY = 88
 
 Item = TypeVar("Item")
@@ -47,10 +47,10 @@ class Thinned(Generic[Item]):
 
 @dataclass(frozen=True)
 class Point:
-    """What one attributed face adds to the plots of its track: its own answer, and its track's with it."""
+    """What one attributed face adds to the plots of its track: its own verdict, and its track's with it."""
 
     timestamp: float
-    answer: TrackLabel
+    label: TrackLabel
     p_value: float
     track_p_value: float
     track_scores: dict[str, float]
@@ -71,8 +71,8 @@ class KeptFace:
 
 
 @dataclass
-class TrackStory:
-    """One track.
+class CollectedTrack:
+    """What a report shows of one track.
 
     Attributes:
         first, last: timestamps between which it was seen, or attributed as long as it has not ended.
@@ -90,12 +90,12 @@ class TrackStory:
 
     @property
     def rank(self) -> tuple[int, int]:
-        """By which it is decided what to show in full: graver answers first, then those with more evidence."""
-        return LOOKS[self.verdict.label].weight, self.verdict.evidence
+        """By which it is decided what to show in full: graver verdicts first, then those with more evidence."""
+        return STYLES[self.verdict.label].weight, self.verdict.evidence
 
     @property
-    def telling_face(self) -> KeptFace | None:
-        """The best face whose own answer is the track's; the best of all where no kept one's is."""
+    def representative_face(self) -> KeptFace | None:
+        """The best face whose own verdict is the track's; the best of all where no kept one's is."""
         same = [face for face in self.faces if face.event.verdict.nearest == self.verdict.nearest]
         agreeing = [face for face in same if face.event.verdict.label == self.verdict.label]
         return next(iter([*agreeing, *same, *self.faces]), None)
@@ -112,21 +112,21 @@ class TrackStory:
         del self.faces[FACES_KEPT:]
 
 
-class SourceStory:
-    """One source.
+class SourceCollector:
+    """Collects what a report shows of one source.
 
     Attributes:
-        tracks: number → story, of those that are shown in full.
-        answers: verdict → tracks with it, of all that have ended.
+        tracks: number → track, of those that are shown in full.
+        verdicts: label → tracks with it, of all that have ended.
         generators: generator → tracks that name it.
         left_out: tracks that are not shown in full.
-        gaps, failures: the first MISHAPS_KEPT.
+        gaps, failures: the first INCIDENTS_KEPT.
         gap_count, failure_count, faces: of all.
     """
 
     def __init__(self) -> None:
-        self.tracks: dict[int, TrackStory] = {}
-        self.answers: Counter[str] = Counter()
+        self.tracks: dict[int, CollectedTrack] = {}
+        self.verdicts: Counter[str] = Counter()
         self.generators: Counter[str] = Counter()
         self.left_out = 0
         self.gaps: list[GapEvent] = []
@@ -134,37 +134,37 @@ class SourceStory:
         self.gap_count = self.failure_count = self.faces = 0
 
     def add(self, event: Event, crop: UInt8Array | None) -> None:
-        """Everything that happens."""
+        """Takes in an event of the stream."""
         if isinstance(event, FaceEvent):
             self.faces += 1
-            story = self.tracks.setdefault(
-                event.track, TrackStory(event.track, event.timestamp, event.timestamp, event.track_verdict)
+            track = self.tracks.setdefault(
+                event.track, CollectedTrack(event.track, event.timestamp, event.timestamp, event.track_verdict)
             )
-            story.add(event, crop)
+            track.add(event, crop)
         elif isinstance(event, TrackEvent):
             self._end(event)
         elif isinstance(event, GapEvent):
             self.gap_count += 1
-            if len(self.gaps) < MISHAPS_KEPT:
+            if len(self.gaps) < INCIDENTS_KEPT:
                 self.gaps.append(event)
         else:
             self.failure_count += 1
-            if len(self.failures) < MISHAPS_KEPT:
+            if len(self.failures) < INCIDENTS_KEPT:
                 self.failures.append(event)
 
     def _end(self, event: TrackEvent) -> None:
         verdict = event.track_verdict
-        self.answers[verdict.label] += 1
+        self.verdicts[verdict.label] += 1
         if verdict.generator is not None:
             self.generators[verdict.generator] += 1
-        story = self.tracks.setdefault(
-            event.track, TrackStory(event.track, event.first_timestamp, event.last_timestamp, verdict)
+        track = self.tracks.setdefault(
+            event.track, CollectedTrack(event.track, event.first_timestamp, event.last_timestamp, verdict)
         )
-        story.first, story.last = event.first_timestamp, event.last_timestamp
-        story.verdict, story.frames = verdict, event.frames
-        ended = [story for story in self.tracks.values() if story.frames is not None]
+        track.first, track.last = event.first_timestamp, event.last_timestamp
+        track.verdict, track.frames = verdict, event.frames
+        ended = [track for track in self.tracks.values() if track.frames is not None]
         if len(ended) > TRACKS_KEPT:
-            del self.tracks[min(ended, key=lambda story: story.rank).track]
+            del self.tracks[min(ended, key=lambda track: track.rank).track]
             self.left_out += 1
 
 

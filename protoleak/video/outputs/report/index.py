@@ -12,13 +12,12 @@ from protoleak.files import write_whole
 from protoleak.reports.page import page
 from protoleak.video.events import Event, FailureEvent
 from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.report.page import READING, count_words
-from protoleak.video.outputs.report.report import Report
-from protoleak.video.outputs.report.style import STYLE
-from protoleak.video.outputs.report.track import time_words
+from protoleak.video.outputs.report.page import READING, STYLE, counted
+from protoleak.video.outputs.report.report import HtmlReport
+from protoleak.video.outputs.report.track import precise_timecode
 from protoleak.video.outputs.report.wording import accusations
 from protoleak.video.outputs.run_record import RunRecord
-from protoleak.video.outputs.verdict_style import LOOKS
+from protoleak.video.outputs.verdict_style import STYLES
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics
 
@@ -35,10 +34,10 @@ class ReportIndex:
     def __init__(self, path: Path, run: RunRecord) -> None:
         self._path, self._run = path, run
         self._rows: list[str] = []
-        self._report: Report | None = None
+        self._report: HtmlReport | None = None
         self._name = ""
 
-    def begin(self, report: Report) -> None:
+    def begin(self, report: HtmlReport) -> None:
         """Tells of the report to which the next row leads."""
         self._report = report
 
@@ -46,7 +45,7 @@ class ReportIndex:
         self._name = info.name
 
     def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:
-        """What it needs is in the report's story."""
+        """What it shows is collected by the report."""
 
     def event(self, event: Event, crop: UInt8Array | None) -> None:
         """As for frames."""
@@ -59,16 +58,16 @@ class ReportIndex:
         """
         if self._report is None:
             return
-        story, report, self._report = self._report.story, self._report, None
+        collected, report, self._report = self._report.collected, self._report, None
         where = quote(report.path.relative_to(self._path.parent).as_posix())
-        cells = [str(story.answers[answer]) for answer in LOOKS]
-        cells += [time_words(statistics.media_seconds), str(story.gap_count), str(story.failure_count)]
-        names = ", ".join(f"{name} {count}" for name, count in story.generators.most_common()) or "–"
+        cells = [str(collected.verdicts[label]) for label in STYLES]
+        cells += [precise_timecode(statistics.media_seconds), str(collected.gap_count), str(collected.failure_count)]
+        names = ", ".join(f"{name} {count}" for name, count in collected.generators.most_common()) or "–"
         stopped = " (stopped)" if statistics.interrupted else ""
         self._add(
             f'<th scope="row"><a href="{where}">{escape(self._name)}</a>{stopped}</th>'
             + "".join(f"<td>{cell}</td>" for cell in cells)
-            + f'<td class="words">{escape(names)}</td>'
+            + f'<td class="text">{escape(names)}</td>'
         )
 
     def source_failed(self, failure: FailureEvent) -> None:
@@ -77,7 +76,7 @@ class ReportIndex:
         Raises:
             ProtoleakError: the disk refused.
         """
-        columns = len(LOOKS) + 4
+        columns = len(STYLES) + 4
         self._add(
             f'<th scope="row">{escape(failure.source)}</th>'
             f'<td class="error" colspan="{columns}">{escape(failure.message)}</td>'
@@ -85,14 +84,14 @@ class ReportIndex:
 
     def _add(self, cells: str) -> None:
         self._rows.append(f"<tr>{cells}</tr>")
-        columns = ["source", *LOOKS, "screened", "gaps", "failures", "generators named"]
+        columns = ["source", *STYLES, "screened", "gaps", "failures", "generators named"]
         head = "".join(f'<th scope="col">{column}</th>' for column in columns)
         sections = [
             f"<h1>{TITLE}</h1>",
             '<div class="plain">'
             + "".join(f"<p>{escape(text)}</p>" for text in (*READING, accusations(self._run)))
             + "</div>",
-            f"<h2>{count_words(len(self._rows), 'source')}</h2>",
+            f"<h2>{counted(len(self._rows), 'source')}</h2>",
             '<div class="scroll"><table><caption>Tracks by verdict, and what was not seen</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(self._rows)}</tbody></table></div>",
         ]

@@ -9,15 +9,15 @@ from protoleak.arrays import UInt8Array
 from protoleak.files import write_whole
 from protoleak.video.events import Event
 from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.report.collector import SourceStory
+from protoleak.video.outputs.report.collector import SourceCollector
 from protoleak.video.outputs.report.page import report_page
 from protoleak.video.outputs.run_record import RunRecord
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics
 
 
-class Report:
-    """Writes report.html when its source has ended, was stopped, or failed.
+class HtmlReport:
+    """The sink that writes report.html, when its source has ended, was stopped, or failed.
 
     Args:
         path: of the file.
@@ -25,11 +25,11 @@ class Report:
 
     Attributes:
         path: as given.
-        story: what is known so far.
+        collected: what is known so far.
     """
 
     def __init__(self, path: Path, run: RunRecord, annotated: Path | None = None) -> None:
-        self.path, self.story = path, SourceStory()
+        self.path, self.collected = path, SourceCollector()
         self._run, self._annotated = run, annotated
         self._info: SourceInfo | None = None
 
@@ -40,7 +40,7 @@ class Report:
         """What it needs of the frames is in the events."""
 
     def event(self, event: Event, crop: UInt8Array | None) -> None:
-        self.story.add(event, crop)
+        self.collected.add(event, crop)
 
     def finish(self, statistics: Statistics) -> None:
         """Writes the file.
@@ -50,5 +50,5 @@ class Report:
         """
         if self._info is not None:
             annotated = self._annotated.name if self._annotated is not None and self._annotated.is_file() else None
-            page = report_page(self._info, self._run, self.story, statistics, annotated)
+            page = report_page(self._info, self._run, self.collected, statistics, annotated)
             write_whole(self.path, [page.encode()])

@@ -7,8 +7,8 @@ from protoleak.video.events import TrackVerdict
 from protoleak.video.outputs.run_record import RunRecord
 
 
-def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> list[str]:
-    """A track's answer in one or more paragraphs: what it says, and what it doesn't.
+def verdict_paragraphs(track: TrackVerdict, run: RunRecord, group: str | None) -> list[str]:
+    """A track's verdict in one or more paragraphs: what it says, and what it doesn't.
 
     Args:
         group: whose calibration images the faces' p-values are ranks among; None without an attributed face.
@@ -16,10 +16,10 @@ def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> lis
     faces = "1 attributed face" if track.evidence == 1 else f"{track.evidence} attributed faces"
     if track.label == "undecided":
         return [
-            f"There is no answer yet: {faces}, and {run.settings.get('minimum_evidence')} are the least for a verdict. "
+            f"There is no verdict yet: {faces}, and {run.settings.get('minimum_evidence')} are the least for one. "
             "An undecided track says nothing about the face."
         ]
-    p_value = p_value_words(track, run, group)
+    p_value = p_value_paragraph(track, run, group)
     if track.label == "known":
         return [
             f"By the mean scores of {faces}, these images resemble most those made by {track.generator}, and the "
@@ -56,7 +56,7 @@ def verdict_words(track: TrackVerdict, run: RunRecord, group: str | None) -> lis
     ]
 
 
-def p_value_words(track: TrackVerdict, run: RunRecord, group: str | None) -> str:
+def p_value_paragraph(track: TrackVerdict, run: RunRecord, group: str | None) -> str:
     """How the p-value is to be read."""
     among = "of the calibration images" if group in (None, "overall") else f"of the calibration images of {group}"
     return (
@@ -78,7 +78,7 @@ def accusations(run: RunRecord) -> str:
     )
 
 
-def why_words(verdict: Verdict) -> str:
+def reason_text(verdict: Verdict) -> str:
     """Why a face was given its nearest class."""
     own, other = verdict.why.nearest_prototype, verdict.why.runner_up
     if own.distance <= other.distance:
