@@ -1,10 +1,10 @@
-"""protoleak tells which generative model made a face image, and says "none that I know" when that is the answer.
+"""protoleak tells which generative model made a face image, and says "none that I know" where that is the verdict.
 
     import protoleak
 
-    screener = protoleak.load()
-    verdict = screener("face.jpg")[0]
-    print(verdict.label, verdict.nearest, verdict.p_value)
+    with protoleak.load() as screener:
+        verdict = screener("face.jpg")[0]
+        print(verdict.label, verdict.nearest, verdict.p_value)
 
 Importing the package is light: NumPy and the engines are imported by the first use of a name below.
 """
@@ -15,61 +15,136 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
+from protoleak.version import __version__
+
 if TYPE_CHECKING:
     from protoleak.bundle.bundle import Bundle
     from protoleak.errors import (
         BundleError,
         CalibrationError,
+        CheckpointError,
+        DatasetError,
         EngineError,
         EngineOutOfMemory,
         EngineUnavailable,
         MediaError,
+        MissingExtra,
+        ParityError,
         ProtoleakError,
     )
+    from protoleak.faces.base import BoxRecord, Face, FaceDetector
+    from protoleak.faces.settings import FaceSettings
+    from protoleak.faces.still_images import FaceVerdict
     from protoleak.runtime.engines.base import EngineOptions
     from protoleak.runtime.verdict import Verdict
     from protoleak.screener import Screener
+    from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent, TrackVerdict
+    from protoleak.video.frames import Frame, FrameSource, Gap, SourceInfo
+    from protoleak.video.outputs.annotate import AnnotatedVideo
+    from protoleak.video.outputs.folder import OutputFolder, open_output_folder
+    from protoleak.video.outputs.records import RecordFiles
+    from protoleak.video.outputs.report import HtmlReport
+    from protoleak.video.outputs.run_record import RunRecord, run_record
+    from protoleak.video.settings import StreamSettings
+    from protoleak.video.sink import Sink, TrackedFace
+    from protoleak.video.statistics import Statistics
 
-from protoleak.version import __version__
+# Name → module, for what isn't an error.
+_HOME_OF = {
+    "AnnotatedVideo": "protoleak.video.outputs.annotate",
+    "BoxRecord": "protoleak.faces.base",
+    "Bundle": "protoleak.bundle.bundle",
+    "EngineOptions": "protoleak.runtime.engines.base",
+    "Event": "protoleak.video.events",
+    "Face": "protoleak.faces.base",
+    "FaceDetector": "protoleak.faces.base",
+    "FaceEvent": "protoleak.video.events",
+    "FaceSettings": "protoleak.faces.settings",
+    "FaceVerdict": "protoleak.faces.still_images",
+    "FailureEvent": "protoleak.video.events",
+    "Frame": "protoleak.video.frames",
+    "FrameSource": "protoleak.video.frames",
+    "Gap": "protoleak.video.frames",
+    "GapEvent": "protoleak.video.events",
+    "HtmlReport": "protoleak.video.outputs.report",
+    "OutputFolder": "protoleak.video.outputs.folder",
+    "RecordFiles": "protoleak.video.outputs.records",
+    "RunRecord": "protoleak.video.outputs.run_record",
+    "Screener": "protoleak.screener",
+    "Sink": "protoleak.video.sink",
+    "SourceInfo": "protoleak.video.frames",
+    "Statistics": "protoleak.video.statistics",
+    "StreamSettings": "protoleak.video.settings",
+    "TrackEvent": "protoleak.video.events",
+    "TrackVerdict": "protoleak.video.events",
+    "TrackedFace": "protoleak.video.sink",
+    "Verdict": "protoleak.runtime.verdict",
+    "open_output_folder": "protoleak.video.outputs.folder",
+    "run_record": "protoleak.video.outputs.run_record",
+}
 
 __all__ = [
+    "AnnotatedVideo",
+    "BoxRecord",
     "Bundle",
     "BundleError",
     "CalibrationError",
+    "CheckpointError",
+    "DatasetError",
     "EngineError",
     "EngineOptions",
     "EngineOutOfMemory",
     "EngineUnavailable",
+    "Event",
+    "Face",
+    "FaceDetector",
+    "FaceEvent",
+    "FaceSettings",
+    "FaceVerdict",
+    "FailureEvent",
+    "Frame",
+    "FrameSource",
+    "Gap",
+    "GapEvent",
+    "HtmlReport",
     "MediaError",
+    "MissingExtra",
+    "OutputFolder",
+    "ParityError",
     "ProtoleakError",
+    "RecordFiles",
+    "RunRecord",
     "Screener",
+    "Sink",
+    "SourceInfo",
+    "Statistics",
+    "StreamSettings",
+    "TrackEvent",
+    "TrackVerdict",
+    "TrackedFace",
     "Verdict",
     "__version__",
     "load",
+    "open_output_folder",
+    "run_record",
 ]
-
-_HOME_OF = {
-    "Bundle": "protoleak.bundle.bundle",
-    "EngineOptions": "protoleak.runtime.engines.base",
-    "Screener": "protoleak.screener",
-    "Verdict": "protoleak.runtime.verdict",
-}
 
 
 def load(
     bundle: str | os.PathLike[str] | None = None,
     *,
-    alpha: float = 0.05,
+    alpha: float | None = None,
     variant: str | None = None,
     engine: str = "auto",
     threads: int | None = None,
     engine_options: EngineOptions | None = None,
 ) -> Screener:
-    """Opens a bundle, checks all of it, and returns what turns images into verdicts.
+    """Opens a bundle, checks all of it, and returns what turns images and videos into verdicts.
 
     Args:
         bundle: a bundle directory or .zip; None for the one that comes with the package.
-        alpha: significance level in (0, 1): the share of known images that may be called unknown.
+        alpha: significance level in (0, 1): the share of known images that may be called unknown; None for the level
+            that the bundle was measured at.
         variant: a precision of the bundle, such as "fp32"; None or "auto" for the fastest in the engine, as measured
             when the bundle was exported, or for the first that its manifest lists.
         engine: what executes the graphs: one that `protoleak engines` lists, or "auto" for the best that can run here.

@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("runtime", "environment"),
     ("faces",),
     ("video",),
-    ("screener", "__init__"),
+    ("screener"),
     ("model",),
     ("calibration", "training", "distillation"),
     ("bench", "evaluation", "export"),
