@@ -39,9 +39,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="DATA")
     parser.add_argument("--images", type=int, default=120, help="of each class")
     options = parser.parse_args()
-    draw_images(options.folder, options.images)
-    write_latent_encoder(options.folder / "latent_encoder.onnx")
-    print(f"{options.folder}: {options.images} images of each of camera, {', '.join(ENLARGED)}, and a latent encoder")
+    draw_data(options.folder, options.images)
+
+
+def draw_data(folder: Path, count: int) -> None:
+    """All of it, with `count` images of each class."""
+    draw_images(folder, count)
+    write_latent_encoder(folder / "latent_encoder.onnx")
+    print(f"{folder}: {count} images each of known/camera, {', '.join(ENLARGED)}; latent_encoder.onnx")
 
 
 def draw_images(folder: Path, count: int) -> None:
