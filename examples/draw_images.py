@@ -1,4 +1,4 @@
-"""Draws a small data set, and takes a latent encoder to learn it with, so that everything can be tried without a download.
+"""Draws a small data set, and takes a latent encoder to learn it with: all can be tried without a download.
 
     python examples/draw_images.py DATA
 

@@ -2,8 +2,8 @@
 
     python examples/screen_video.py [VIDEO] [--out FOLDER]
 
-The sink keeps the sharpest face of each track, as the network saw it: FOLDER/faces/track_1.png, … Left out, the video is
-a short one that is made of the photograph beside this file.
+The sink keeps the sharpest face of each track, as the network saw it: FOLDER/faces/track_1.png, … Left out, the video
+is a short one that is made of the photograph beside this file.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ class SharpestFaces:
         """Every frame with the faces in it; of no use here."""
 
     def event(self, event: protoleak.Event, crop: np.ndarray | None) -> None:
-        if isinstance(event, protoleak.FaceEvent) and crop is not None:
-            if event.sharpness > self._sharpest.get(event.track, 0.0):
-                self._sharpest[event.track] = event.sharpness
-                Image.fromarray(crop).save(self.folder / f"track_{event.track}.png")
+        if not isinstance(event, protoleak.FaceEvent) or crop is None:
+            return
+        if event.sharpness > self._sharpest.get(event.track, 0.0):
+            self._sharpest[event.track] = event.sharpness
+            Image.fromarray(crop).save(self.folder / f"track_{event.track}.png")
 
     def finish(self, statistics: protoleak.Statistics) -> None:
         print(f"{statistics.frames_processed} frames, {statistics.attributed} faces attributed")

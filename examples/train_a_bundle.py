@@ -44,7 +44,9 @@ def main() -> None:
     print(f"the exported graphs differ from PyTorch by {max(row.relative for row in result.parity):.0e} at most")
 
     with protoleak.load(data / "bundle") as screener:
-        for image in sorted(data.glob("*known/*/*.jpg"))[options.images - 1 :: options.images]:  # the last of each class is for tests
+        for image in sorted(data.glob("*known/*/*.jpg"))[
+            options.images - 1 :: options.images
+        ]:  # the last of each class is for tests
             verdict = screener(image)[0]
             print(f"{image.relative_to(data)}: {verdict.label}, nearest {verdict.nearest}, p = {verdict.p_value:.2f}")
 

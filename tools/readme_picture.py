@@ -2,8 +2,8 @@
 
     python tools/readme_picture.py --portraits DIR
 
-Stable Diffusion 3 portraits and NASA's photograph of examples/ become a short clip, which `Screener.stream` screens with
-the default bundle as it screens any video; nothing is drawn here that it did not write. The portraits are those of
+Stable Diffusion 3 portraits and NASA's photograph of examples/ become a short clip, which `Screener.stream` screens
+with the default bundle as it screens any video; nothing is drawn here that it did not write. The portraits are those of
 https://github.com/faker-js/assets-person-portrait (CC0), and those that are shown are of the zoo's test split: the
 bundle was not trained on them. Chromium, driven by Playwright, takes the image of the report.
 """
@@ -11,6 +11,7 @@ bundle was not trained on them. Chromium, driven by Playwright, takes the image 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -27,7 +28,6 @@ sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instea
 
 import protoleak  # noqa: E402
 from protoleak.arrays import UInt8Array  # noqa: E402
-from protoleak.video.outputs.folder import output_folder  # noqa: E402
 from zoo.sources import split_of  # noqa: E402
 
 PORTRAITS = ("female_2.jpg", "male_10.jpg")
@@ -90,14 +90,18 @@ def frames(portraits: Sequence[Path]) -> Iterator[UInt8Array]:
     panels = [np.asarray(image.resize((side, side), Image.Resampling.LANCZOS)) for image in images]
     left = (side - PANEL) // 2
     for index in range(RATE * SECONDS):
-        step = round(DRIFT * index / (RATE * SECONDS))
+        step = round(DRIFT * (1 - index / (RATE * SECONDS)))
         yield np.concatenate([panel[step : step + HEIGHT, left : left + PANEL] for panel in panels], axis=1)
 
 
 def screen(clip: Path, out: Path) -> None:
     """Everything that `protoleak screen CLIP --out OUT --annotate` writes."""
-    with protoleak.load(engine="onnxruntime") as screener, output_folder(out, screener, annotate=True) as folder:
-        for event in screener.stream(clip, sinks=[folder]):
+    with (
+        contextlib.chdir(clip.parent),
+        protoleak.load(engine="onnxruntime") as screener,
+        protoleak.open_output_folder(out, screener, annotate=True) as folder,
+    ):
+        for event in screener.stream(clip.name, sinks=[folder]):  # its name alone stands in the report
             if isinstance(event, protoleak.TrackEvent):
                 print(f"track {event.track}: {event.track_verdict.label} {event.track_verdict.nearest}")
 
