@@ -18,6 +18,9 @@ import sys
 import time
 from pathlib import Path
 
+from protoleak.environment.machine import processor
+from protoleak.environment.versions import source_commit
+
 TARGET_SECONDS = 1.5
 IMPORT_LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| (\s*)(\S+)")
 PACKAGES = ("numpy", "onnxruntime", "PIL", "rich", "typer", "msgspec", "concurrent", "protoleak")
@@ -70,20 +73,6 @@ def stages(image: str, bundle: str | None) -> dict[str, float]:
     return {name: 1000 * statistics.median(run[i] for run in runs) for i, name in enumerate(names)}
 
 
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("image")
@@ -113,7 +102,7 @@ def main() -> None:
         "imports_ms": imports(command),
         "load_average_1min": os.getloadavg()[0],
         "machine": f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "commit": commit(),
+        "commit": source_commit() or "unknown",
     }
     met = "met" if result["median"] <= TARGET_SECONDS else "MISSED"
     print(f"cold protoleak screen {options.image}, {options.runs} processes on {result['machine']}")

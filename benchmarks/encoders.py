@@ -36,20 +36,21 @@ from benchmarks.encoder_targets import (
     best_engine,
     judged,
 )
-from protoleak.bench import BenchmarkSettings, run_benchmark
 from protoleak.bench.results import Report
+from protoleak.bench.run import run_benchmark
+from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bundle.bundle import Bundle
 from protoleak.dataset import Dataset, Sample, read_dataset
 from protoleak.environment.machine import describe_machine
 from protoleak.export.export import export_bundle
 from protoleak.export.settings import DEFAULT_CONTRAST, ExportSettings
+from protoleak.files import cache_folder
 from protoleak.model.checkpoint import load_model
-from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.model.light_encoder import LightEncoder
 from protoleak.model.loading import usable_workers
-from protoleak.progress import Progress, progress_bar
-from protoleak.training.memory import keep_freed_memory
+from protoleak.progress import shown_progress
+from protoleak.training.fit import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import train
 
@@ -85,7 +86,6 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
         auxiliary=auxiliary if auxiliary.is_dir() else None,
         contrast=options.contrast,
         unknown=options.zoo / "unknown",
-        cache=default_cache(),
     )
     beside = {name: options.zoo / name for name in ("negatives", "auxiliary") if (options.zoo / name).is_dir()}
     what = {
@@ -100,8 +100,8 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
     known = kept(file, what)
     if known is not None:
         return known
-    dataset = reduced(read_dataset(options.zoo / "known", options.real), options.per_class, options.seed)
-    with progress_bar() as progress:
+    dataset = reduced(read_dataset(options.zoo / "known", options.real_class), options.per_class, options.seed)
+    with shown_progress() as progress:
         train(
             dataset,
             loaded,
@@ -109,7 +109,8 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
             place / "model",
             negatives=beside.get("negatives"),
             auxiliary=beside.get("auxiliary"),
-            cache=default_cache(),
+            cache=cache_folder("latents"),
+            overwrite=True,
             workers=usable_workers(),
             progress=progress,
         )
@@ -118,7 +119,8 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
             dataset,
             place / "bundle",
             exported,
-            lambda stage, done, total: progress(Progress(stage, done, total)),
+            progress,
+            cache_folder("latents"),
         )
     open_set = {name: item["auroc"] for name, item in export.report["open_set"].items()}
     result = {
@@ -169,7 +171,7 @@ def timed(bundle: Path, runs: int) -> dict[str, dict[str, float]]:
     report: Report = run_benchmark(
         Bundle.load(bundle),
         BenchmarkSettings(
-            engines=(BEST_ENGINE, RUNTIME_ENGINE), precisions=("variant", "bf16"), batch_sizes=(1,), runs=runs
+            engines=(BEST_ENGINE, RUNTIME_ENGINE), computes=("exact", "bf16"), batch_sizes=(1,), runs=runs
         ),
     )
     return {
@@ -188,7 +190,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--zoo", type=Path, required=True, help="folder with known/ and unknown/, negatives/ and auxiliary/"
     )
-    parser.add_argument("--real", default="real", help="the folder of known/ with camera originals")
+    parser.add_argument("--real-class", default="real", help="the folder of known/ with camera originals")
     parser.add_argument("--teacher", required=True, help="a latent encoder: the point of reference")
     parser.add_argument(
         "--input-range", type=float, nargs=2, default=(0.0, 1.0), help="of a teacher that is an ONNX file"

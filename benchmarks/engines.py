@@ -25,14 +25,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from protoleak.bench import BenchmarkSettings, Report, Row, run_benchmark
 from protoleak.bench.inputs import drawn_images
+from protoleak.bench.results import Report, Row
+from protoleak.bench.run import run_benchmark
+from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bench.tables import ROW_COLUMNS, STAGE_COLUMNS, facts, row_cells, stage_cells
 from protoleak.bundle import manifest as manifests
 from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, write_bundle
 from protoleak.bundle.reader import NOISE_BANK, PROTOTYPES
 from protoleak.calibration.density import DensityModel
 from protoleak.calibration.heads import PrototypeHead
+from protoleak.choices import BackboneKind
 from protoleak.export.density_module import DensityModule
 from protoleak.export.graphs import DeployedAttributor, export_attributor, export_latent_encoder
 from protoleak.export.head_modules import HeadModule
@@ -40,7 +43,6 @@ from protoleak.export.precisions.int8 import Quantiser
 from protoleak.images.decode import open_image
 from protoleak.images.preprocess import preprocess
 from protoleak.model.attributor import Attributor, AttributorConfig
-from protoleak.model.backbones import BackboneKind
 from protoleak.model.checkpoint import LatentEncoderRecord, ModelConfig, TrainedModel, load_model, save_model
 from protoleak.model.latent_encoder import load_latent_encoder
 
@@ -199,7 +201,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args()
     settings = BenchmarkSettings(
-        precisions=("variant", "bf16"),
+        computes=("exact", "bf16"),
         batch_sizes=tuple(int(part) for part in options.batch_sizes.split(",")),
         runs=options.runs,
         warm_up=1,

@@ -4,8 +4,8 @@ The bundle is evaluated as `protoleak evaluate` does it. With --ablations the pa
 with "switched" from the trained network at test time (minutes), with "retrained" by short trainings of their own on
 the latents of the images as deployed, all with the same settings and seed: compare these with one another only.
 
-    python benchmarks/evaluate.py BUNDLE --model MODEL --data ZOO/known --unknown ZOO/unknown --real PHOTOGRAPHS \\
-        --auxiliary ZOO/auxiliary --ablations switched,retrained --epochs 4 --json benchmarks/results/evaluation.json
+    python benchmarks/evaluate.py BUNDLE --model MODEL --data ZOO/known --unknown ZOO/unknown \\
+        --photographs PHOTOGRAPHS --auxiliary ZOO/auxiliary --ablations switched,retrained --epochs 4 --json benchmarks/results/evaluation.json
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from benchmarks.ablations.judge import Judge
 from benchmarks.ablations.latents import encode
 from benchmarks.ablations.results import Row
 from benchmarks.ablations.run import retrained, switched
-from protoleak.bench.results import Machine
 from protoleak.bundle.bundle import Bundle
-from protoleak.calibration.heads import HEAD_KINDS, HeadKind
+from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.dataset import read_dataset
-from protoleak.environment.machine import describe_machine
+from protoleak.environment.machine import Machine, describe_machine
 from protoleak.errors import CheckpointError, DatasetError, ProtoleakError
-from protoleak.evaluation import EvaluationSettings, Report, evaluate_bundle
 from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.images import read_images
+from protoleak.evaluation.results import Report
+from protoleak.evaluation.run import evaluate_bundle
+from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.evaluation.tables import brief, estimate, first_line
 from protoleak.export.images import in_order_of
+from protoleak.files import cache_folder
 from protoleak.images.perturbations import OPERATORS
 from protoleak.model.checkpoint import TrainedModel, load_model
-from protoleak.model.latent_cache import default_cache
-from protoleak.progress import Progress
-from protoleak.training.memory import keep_freed_memory
+from protoleak.training.fit import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 
 ABLATIONS = ("none", "switched", "retrained")
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = EvaluationSettings(
         data=arguments.data,
         unknown=arguments.unknown,
-        real=arguments.real,
+        photographs=arguments.photographs,
         split="test",
         engine=arguments.engine,
         alpha=arguments.alpha,
@@ -173,7 +173,7 @@ def ablate(
             yield row, None
     if "retrained" in wanted:
         training = short_training(model, arguments.epochs, arguments.seed)
-        for row in retrained(training, judge, encoded, head, show_training):
+        for row in retrained(training, judge, encoded, head, show):
             yield row, training
 
 
@@ -194,6 +194,7 @@ def short_training(model: TrainedModel, epochs: int, seed: int) -> TrainingSetti
         timesteps=tuple(config.timesteps),
         low_frequency_components=config.low_frequency_components,
         image_size=config.image_size,
+        views=0,
         epochs=epochs,
         patience=epochs,
         seed=seed,
@@ -201,13 +202,9 @@ def short_training(model: TrainedModel, epochs: int, seed: int) -> TrainingSetti
     )
 
 
-def show(name: str, done: int, total: int) -> None:
+def show(name: str, done: int, total: int, _: str = "", /) -> None:
     if sys.stderr.isatty():
         print(f"\r{name} {done}/{total}\033[K", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-
-def show_training(name: str, progress: Progress) -> None:
-    show(f"train {name}", progress.done, progress.total)
 
 
 def print_row(row: Row) -> None:
@@ -229,10 +226,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--model", type=Path, help="the model directory that the bundle was exported from")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--unknown", type=Path)
-    parser.add_argument("--real", type=Path)
+    parser.add_argument("--photographs", type=Path)
     parser.add_argument("--auxiliary", type=Path, help="generators that the model learnt and never names")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--alpha", type=float, default=0.05)
+    parser.add_argument("--alpha", type=float, help="left out, the bundle's")
     parser.add_argument("--images", type=int, default=20, help="per class, through every operator")
     parser.add_argument("--bootstrap", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
@@ -240,7 +237,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--no-operators", action="store_true", help="without robustness")
     parser.add_argument("--ablations", default="switched", help=f"some of {', '.join(ABLATIONS)}, with commas between")
     parser.add_argument("--epochs", type=int, default=4, help="of each short training")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="of latents")
+    parser.add_argument("--cache", type=Path, default=cache_folder("latents"), help="of latents")
     parser.add_argument("--json", type=Path)
     return parser.parse_args(arguments)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from protoleak.diffusion import NoiseSchedule, low_frequency, low_frequency_projection, noise_bank
+from protoleak.environment.versions import source_commit
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.cuda.crops import BgrFrame, CudaCrops
 from protoleak.runtime.cuda.device import CudaWorker
@@ -92,11 +92,6 @@ def row(worker: CudaWorker, work: str, batch_size: int, milliseconds: float, mov
     return Row(work, batch_size, milliseconds, moved / 1e6, moved / milliseconds / 1e6, copy / milliseconds)
 
 
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-sizes", default="1,4,16,64", help="separated by commas")
@@ -121,7 +116,12 @@ def main() -> int:
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         versions = {"nvrtc": ".".join(map(str, nvrtc_version()))}
-        content = {"machine": machine, "versions": versions, "commit": commit(), "rows": [r._asdict() for r in results]}
+        content = {
+            "machine": machine,
+            "versions": versions,
+            "commit": source_commit() or "unknown",
+            "rows": [r._asdict() for r in results],
+        }
         arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return 0
 

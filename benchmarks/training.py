@@ -2,7 +2,7 @@
 
 Every epoch does the same work whatever the latents say, so a few are measured and the rest reckoned from their median.
 The latents have the shape of the default bundle's. With `--both` the epochs are measured a second time in a process
-whose C library gives freed memory back as it does by default: what `protoleak.training.memory` spares.
+whose C library gives freed memory back as it does by default: what `protoleak.training.fit` spares.
 
     python benchmarks/training.py --json benchmarks/results/training.json
 """
@@ -23,10 +23,9 @@ import msgspec
 import torch
 
 from protoleak.bundle.bundle import Bundle
+from protoleak.choices import COMPUTES
 from protoleak.environment.machine import describe_machine
-from protoleak.progress import Progress
-from protoleak.training.fit import Latents, fit
-from protoleak.training.memory import keep_freed_memory
+from protoleak.training.fit import Latents, fit, keep_freed_memory
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 
@@ -49,9 +48,9 @@ def epoch_seconds(settings: TrainingSettings, images: int, latent_shape: tuple[i
 
     ends: list[float] = []
 
-    def watch(progress: Progress) -> None:
-        print(f"\r  step {progress.done} of {progress.total}", end="", file=sys.stderr, flush=True)
-        if progress.done % (progress.total // settings.epochs) == 0:
+    def watch(stage: str, done: int, total: int, _: str = "", /) -> None:
+        print(f"\r  {stage}, step {done} of {total}", end="", file=sys.stderr, flush=True)
+        if done == total:
             ends.append(time.monotonic())
 
     fit(config, settings, noising, train, validation, None, "benchmark", progress=watch)
@@ -64,7 +63,7 @@ def in_another_process(options: argparse.Namespace) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "plain.json"
         command = [sys.executable, __file__, "--plain-malloc", "--measured", "1", "--json", str(file)]
-        command += ["--images", str(options.images), "--precision", options.precision]
+        command += ["--images", str(options.images), "--compute", options.compute]
         subprocess.run(command, check=True)
         return list(json.loads(file.read_text())["epoch_seconds"])
 
@@ -74,7 +73,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4000, help="training latents")
     parser.add_argument("--epochs", type=int, default=20, help="of the training whose time is reckoned")
     parser.add_argument("--measured", type=int, default=3, help="epochs that are really run, after one to warm up")
-    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
+    parser.add_argument("--compute", default="auto", choices=COMPUTES)
     parser.add_argument("--plain-malloc", action="store_true", help="leave the C library's allocator as it is")
     parser.add_argument("--both", action="store_true", help="and once more with --plain-malloc")
     parser.add_argument("--json", type=Path, help="write the numbers here")
@@ -82,7 +81,7 @@ def main() -> None:
 
     kept = not options.plain_malloc and keep_freed_memory()
     shape = Bundle.load().manifest.latent_shape
-    settings = TrainingSettings(epochs=options.measured + 1, patience=options.measured + 1, precision=options.precision)
+    settings = TrainingSettings(epochs=options.measured + 1, patience=options.measured + 1, compute=options.compute)
     seconds = epoch_seconds(settings, options.images, (shape[0], shape[1], shape[2]))
     whole = statistics.median(seconds) * options.epochs
     result: dict[str, object] = {

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from protoleak.faces.base import BoxRecord, Face, FaceDetector
     from protoleak.faces.settings import FaceSettings
     from protoleak.faces.still_images import FaceVerdict
-    from protoleak.runtime.engines.base import EngineOptions
+    from protoleak.runtime.engine_options import EngineOptions
     from protoleak.runtime.verdict import Verdict
     from protoleak.screener import Screener
     from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent, TrackVerdict
@@ -54,7 +54,7 @@ _HOME_OF = {
     "AnnotatedVideo": "protoleak.video.outputs.annotate",
     "BoxRecord": "protoleak.faces.base",
     "Bundle": "protoleak.bundle.bundle",
-    "EngineOptions": "protoleak.runtime.engines.base",
+    "EngineOptions": "protoleak.runtime.engine_options",
     "Event": "protoleak.video.events",
     "Face": "protoleak.faces.base",
     "FaceDetector": "protoleak.faces.base",

@@ -6,6 +6,16 @@ exits with status 2; `--debug` shows the traceback.
 
 from __future__ import annotations
 
+LONGEST_INPUT = 200  # characters of what the user gave that a message may repeat
+KEPT_START, KEPT_END = 120, 40
+
+
+def shortened(text: str) -> str:
+    """What a message repeats of an input: all of it up to LONGEST_INPUT characters, else its start and its end."""
+    if len(text) <= LONGEST_INPUT:
+        return text
+    return f"{text[:KEPT_START]}…{text[-KEPT_END:]} ({len(text)} characters)"
+
 
 class ProtoleakError(Exception):
     """Base of all errors that protoleak raises on purpose."""

@@ -1,61 +1,150 @@
-"""Progress of training as plain values, and a bar that shows them."""
+"""How long work shows that it is alive: on a terminal a bar, elsewhere lines for a log."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SECONDS_BETWEEN_LINES = 60.0
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands.
+class Progress(Protocol):
+    """What long work calls as it goes on, from any thread."""
 
-    Attributes:
-        stage: what is being done, such as "train" or "encode train".
-        done, total: steps.
-        loss: mean training loss of the epoch so far.
-        validation_macro_auc: after the epoch before, once there is one.
-    """
+    def __call__(self, stage: str, done: int, total: int, note: str = "", /) -> None:
+        """
+        Args:
+            stage: what is being done, such as "encode train" or "epoch 3 of 40".
+            done, total: steps of this stage; a total of 0 where nobody knows how many there are.
+            note: what was measured so far, such as the loss.
+        """
 
-    stage: str
-    done: int
-    total: int
-    loss: float | None = None
-    validation_macro_auc: float | None = None
+
+def no_progress(stage: str, done: int, total: int, note: str = "", /) -> None:
+    """Shows nothing."""
 
 
 @contextmanager
-def progress_bar(hidden: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """A bar per stage on standard error, with loss and validation AUC beside it: `with progress_bar() as progress`."""
+def shown_progress(
+    console: Console | None = None, *, stage_lines: bool = True, interval: float = SECONDS_BETWEEN_LINES
+) -> Iterator[Progress]:
+    """Shows progress on standard error: `with shown_progress() as progress`.
+
+    On a terminal there is a bar for the stage that is going on, elsewhere a line a minute, so that a log shows life.
+    Both leave a line for every stage that has ended.
+
+    Args:
+        console: in place of standard error.
+        stage_lines: False for no lines of stages that have ended, where the command itself says what it did.
+        interval: seconds between two lines of a stage that goes on.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[measured]}"),
-    )
-    bar = Bar(*columns, console=Console(stderr=True), disable=hidden)
-    tasks: dict[str, TaskID] = {}
-
-    def show(progress: Progress) -> None:
-        if not tasks:
-            bar.start()  # not before: a bar without a task leaves an empty line, before an error message for instance
-        if progress.stage not in tasks:
-            tasks[progress.stage] = bar.add_task(progress.stage, total=progress.total, measured="")
-        measured = []
-        if progress.loss is not None:
-            measured.append(f"loss {progress.loss:.3f}")
-        if progress.validation_macro_auc is not None:
-            measured.append(f"validation AUC {progress.validation_macro_auc:.4f}")
-        bar.update(tasks[progress.stage], completed=progress.done, total=progress.total, measured="  ".join(measured))
-
+    display = _Display(console or Console(stderr=True, highlight=False, soft_wrap=True), stage_lines, interval)
     try:
-        yield show
+        yield display
+        display.end_stage()
     finally:
-        if tasks:
-            bar.stop()
+        display.stop()
+
+
+class _Stage:
+    """Where one stage stands."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.done, self.total, self.note = 0, 0, ""
+        self.started = time.monotonic()
+
+    @property
+    def has_ended(self) -> bool:
+        return 0 < self.total <= self.done
+
+    def line(self) -> str:
+        steps = f"{self.done}/{self.total}" if self.total > 1 else str(self.done) if self.done > 1 else ""
+        seconds = f"{time.monotonic() - self.started:.0f} s"
+        return f"{self.name}: {', '.join(part for part in (steps, self.note, seconds) if part)}"
+
+
+class _Display:
+    """A `Progress` that is shown: by a bar on a terminal, by lines of a thread elsewhere. Both begin with the first
+    call: a bar without a task would leave an empty line, before an error message for instance."""
+
+    def __init__(self, console: Console, stage_lines: bool, interval: float) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self._console = console
+        self._bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
+        self._stage_lines = stage_lines
+        self._interval = interval
+        self._stage: _Stage | None = None
+        self._last_ended = ""
+        self._lock = threading.RLock()
+        self._stopping = threading.Event()
+        self._ticker: threading.Thread | None = None
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "", /) -> None:
+        with self._lock:
+            if self._stage is None and stage == self._last_ended and done >= total > 0:
+                return  # it says once more that it has ended
+            if self._stage is None or self._stage.name != stage:
+                self.end_stage()
+                self._begin(stage)
+            current = self._stage
+            assert current is not None
+            current.done, current.total, current.note = done, total, note
+            if self._bar is not None:
+                self._bar.update(self._bar.task_ids[0], completed=done, total=total or None, note=note)
+            if current.has_ended:
+                self.end_stage()
+
+    def _begin(self, stage: str) -> None:
+        self._stage = _Stage(stage)
+        if self._bar is not None:
+            self._bar.add_task(stage, total=None, note="")
+            self._bar.start()
+        elif self._ticker is None:
+            self._ticker = threading.Thread(target=self._tick, name="protoleak-progress", daemon=True)
+            self._ticker.start()
+
+    def _tick(self) -> None:
+        while not self._stopping.wait(self._interval):
+            with self._lock:
+                if self._stage is not None and time.monotonic() - self._stage.started >= self._interval / 2:
+                    self._print(self._stage)
+
+    def end_stage(self) -> None:
+        """A line for the stage that was going on."""
+        with self._lock:
+            if self._stage is None:
+                return
+            if self._bar is not None:
+                self._bar.remove_task(self._bar.task_ids[0])
+            if self._stage_lines:
+                self._print(self._stage)
+            self._last_ended, self._stage = self._stage.name, None
+
+    def _print(self, stage: _Stage) -> None:
+        self._console.print(stage.line(), markup=False)
+
+    def stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._ticker is not None:
+            self._stopping.set()
+            self._ticker.join()

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "protoleak"
 # From the ground up: what stands on a floor imports from floors below it and from its own, never from above.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "arrays"),
-    ("diffusion", "files", "progress", "reports", "metrics"),
+    ("choices", "diffusion", "files", "progress", "reports", "metrics"),
     ("bundle", "images", "dataset"),
     ("runtime", "environment"),
     ("faces",),
@@ -31,12 +31,14 @@ FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 TORCH_FREE = (
     "arrays",
     "bundle",
+    "choices",
     "diffusion",
     "environment",
     "errors",
     "faces",
     "files",
     "images",
+    "progress",
     "runtime",
 )
 HEAVY = {"torch", "torchvision", "diffusers", "onnx", "onnxscript", "sklearn", "scipy", "safetensors"}

@@ -22,14 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from protoleak.arrays import Float32Array
 from protoleak.dataset import Dataset, read_dataset
 from protoleak.environment.machine import describe_machine
+from protoleak.files import cache_folder
 from protoleak.metrics.scores import auroc_known_unknown
 from protoleak.model.attributor import Attributor
-from protoleak.model.latent_cache import default_cache
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
-from protoleak.progress import Progress, progress_bar
-from protoleak.training.fit import EVALUATION_BATCH, Latents, fit
+from protoleak.progress import shown_progress
+from protoleak.training.fit import EVALUATION_BATCH, Latents, fit, keep_freed_memory
 from protoleak.training.latents import encode_images
-from protoleak.training.memory import keep_freed_memory
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from zoo.steps import write_json
@@ -50,15 +49,15 @@ def read_latents(parts: Sequence[Dataset], encoder: LatentEncoder, split: str, s
         paths += [sample.path for sample in samples]
         labels += [before + sample.label for sample in samples]
         before += len(part.generators)
-    with progress_bar() as progress:
+    with shown_progress() as progress:
         encoded = encode_images(
             encoder,
             paths,
             0,
             settings.seed,
             settings.image_size,
-            default_cache(),
-            lambda done, total: progress(Progress(f"encode {split}", done, total)),
+            cache_folder("latents"),
+            lambda done, total: progress(f"encode {split}", done, total),
         )
     return Latents(encoded.z0, torch.tensor(labels)[encoded.image])
 
@@ -70,7 +69,7 @@ def train_on_all(
     shape = encoder.latent_shape(settings.image_size)
     noising = Noising.of(settings, shape)
     sets = splits["train"], splits["validation"], None
-    with progress_bar() as progress:
+    with shown_progress() as progress:
         result = fit(settings.network(shape, classes), settings, noising, *sets, "separability", progress=progress)
     return result.attributor, noising
 
@@ -119,6 +118,7 @@ def main() -> None:
         epochs=options.epochs,
         patience=options.epochs,
         timesteps=tuple(options.timesteps),
+        views=0,
         seed=options.seed,
         mixed_negatives=False,
     )

@@ -14,7 +14,8 @@ from benchmarks.ablations.openness import DEFAULT_RULE, RULES, Fitted
 from benchmarks.ablations.results import How, Row
 from protoleak.bundle.manifest import Manifest
 from protoleak.calibration.conformal_fit import calibrate
-from protoleak.calibration.heads import HeadKind, fit_head
+from protoleak.calibration.heads import fit_head
+from protoleak.choices import HeadKind
 from protoleak.errors import CalibrationError
 from protoleak.evaluation import measures
 from protoleak.evaluation.bootstrap import Resamples

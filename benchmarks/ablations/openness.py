@@ -10,9 +10,10 @@ import numpy as np
 from benchmarks.ablations.network import Embedded
 from protoleak.arrays import Float64Array
 from protoleak.bundle.manifest import Density
-from protoleak.calibration.density import DensityModel, DensitySpace, fit_density
+from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import LabelArray
 from protoleak.calibration.kernel import log_kernel_density
+from protoleak.choices import DensitySpace
 
 Rule = Callable[[Embedded], Float64Array]
 PUBLISHED_BANDWIDTHS = np.linspace(0.1, 1.0, 10)  # whatever the embedding's scale, as the published code tries them

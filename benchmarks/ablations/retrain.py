@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -69,7 +68,7 @@ def train_variation(
     base: TrainingSettings,
     encoded: Encoded,
     classes: int,
-    progress: Callable[[Progress], None],
+    progress: Progress,
 ) -> tuple[Attributor, Noising]:
     """Trains one on the latents of the images as deployed: no views and no negatives from a folder."""
     settings = msgspec.structs.replace(base, **variation.settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from benchmarks.ablations.judge import AT_ALPHA, NOT_ASKED, UNLIKE_CAMERAS, Judge
 from benchmarks.ablations.latents import Encoded
@@ -10,7 +10,7 @@ from benchmarks.ablations.network import Switches, embed_all
 from benchmarks.ablations.openness import DEFAULT_RULE, NOT_CONTRASTED, RULES
 from benchmarks.ablations.results import Row
 from benchmarks.ablations.retrain import train_variation, variations
-from protoleak.calibration.heads import HEAD_KINDS, HeadKind
+from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.progress import Progress
 from protoleak.training.noising import Noising
@@ -61,14 +61,14 @@ def retrained(
     judge: Judge,
     encoded: Encoded,
     head: HeadKind,
-    progress: Callable[[str, Progress], None],
+    progress: Progress,
 ) -> Iterator[Row]:
     """Short trainings that differ in one part each."""
     for variation in variations(base, encoded.auxiliary is not None):
         name = f"{variation.part}: {variation.change}"
 
-        def show(stage: Progress, name: str = name) -> None:
-            progress(name, stage)
+        def show(stage: str, done: int, total: int, note: str = "", /, name: str = name) -> None:
+            progress(f"train {name}, {stage}", done, total, note)
 
         network, noising = train_variation(variation, base, encoded, len(judge.manifest.generators), show)
         found = embed_all(network, noising, encoded, Switches())

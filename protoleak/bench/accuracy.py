@@ -46,12 +46,12 @@ def judge(
     image with its own name, and an unknown generator's that is called unknown.
 
     Args:
-        name: engine, variant and precision.
+        name: engine, variant and compute.
         given: one answer per image.
         real_class: the bundle's, or None.
         reference: another's name and answers to the same images.
     """
-    engine, variant, precision = name
+    engine, variant, compute = name
     pairs = [(image, answer) for image, answer in zip(images, given, strict=True) if answer is not None]
     right = [_is_right(image, answer, real_class) for image, answer in pairs]
 
@@ -68,7 +68,7 @@ def judge(
     return Accuracy(
         engine=engine,
         variant=variant,
-        precision=precision,
+        compute=compute,
         camera=verdicts("camera"),
         generators=verdicts("generator"),
         others=verdicts("other"),

@@ -46,15 +46,15 @@ def drawn_images(count: int) -> list[bytes]:
     return images
 
 
-def labelled_images(folder: Path, manifest: Manifest, camera: str | None = None) -> list[Labelled]:
+def labelled_images(folder: Path, manifest: Manifest, real_class: str | None = None) -> list[Labelled]:
     """The images of a data set with one folder per generator: its test split where it has a Split.json, else all.
 
     Args:
-        manifest: says which folders are generators that the bundle knows, and which one is its camera class.
-        camera: another folder of camera originals, such as one from a source that training never saw.
+        manifest: says which folders are generators that the bundle knows, and which one is its real class.
+        real_class: another folder of camera originals, such as one from a source that training never saw.
 
     Raises:
-        DatasetError: no folder with images, or no folder called `camera`.
+        DatasetError: no folder with images, or no folder called `real_class`.
     """
     folders = generator_folders(folder, "--data")
     if (folder / SPLIT_FILE).is_file():
@@ -64,12 +64,12 @@ def labelled_images(folder: Path, manifest: Manifest, camera: str | None = None)
         found = [(path, entry.name) for entry in folders for path in list_images(entry)]
     if not found:
         raise DatasetError(f"--data {folder}: no images in folders of it; give one that holds a folder per generator")
-    if camera is not None and camera not in {name for _, name in found}:
-        raise DatasetError(f"--camera {camera}: {folder} has no such folder with images")
-    return [Labelled(path, _kind(name, manifest, camera), name) for path, name in found]
+    if real_class is not None and real_class not in {name for _, name in found}:
+        raise DatasetError(f"--real-class {real_class}: {folder} has no such folder with images")
+    return [Labelled(path, _kind(name, manifest, real_class), name) for path, name in found]
 
 
-def _kind(name: str, manifest: Manifest, camera: str | None) -> Kind:
-    if name in (camera, manifest.real_class):
+def _kind(name: str, manifest: Manifest, real_class: str | None) -> Kind:
+    if name in (real_class, manifest.real_class):
         return "camera"
     return "generator" if name in manifest.generators else "other"

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from protoleak.environment.machine import Machine
+
 SCHEMA_VERSION = 1
 # In the order in which an image goes through them. "upload" and "download" are there on a GPU alone, and so is "gpu":
 # the whole line there, where it is one CUDA graph whose parts cannot be timed.
@@ -78,7 +80,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One engine and variant at one batch size: a timing, or the error in its place.
 
     Attributes:
-        precision: "variant", or "bf16" where OpenVINO may compute in it.
+        compute: "exact", or "bf16" where OpenVINO may compute in it.
         device: in the engine's own words.
         settings: what else bears on the numbers, as in a verdict's record of the engine.
         peak_memory_mib: greatest resident memory of the whole process while the row was measured, with everything that
@@ -88,7 +90,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: str
     variant: str
-    precision: str
+    compute: str
     batch: int
     error: str | None = None
     device: str | None = None
@@ -100,7 +102,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        return configuration_name(self.engine, self.variant, self.precision)
+        return configuration_name(self.engine, self.variant, self.compute)
 
 
 class Verdicts(msgspec.Struct, frozen=True):
@@ -135,7 +137,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: str
     variant: str
-    precision: str
+    compute: str
     error: str | None = None
     camera: Verdicts | None = None
     generators: Verdicts | None = None
@@ -147,28 +149,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        return configuration_name(self.engine, self.variant, self.precision)
-
-
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it was measured.
-
-    Attributes:
-        cores: that this process may use.
-        load_average: over one minute, before the first row; a busy machine makes the numbers worse.
-        commit: of protoleak's source where it runs from a git checkout, with "+changes" where files differ from it.
-        jetson: power mode and clocks where this is a Jetson.
-    """
-
-    processor: str
-    cores: int
-    system: str
-    python: str
-    gpu: str | None
-    libraries: dict[str, str]
-    load_average: float | None
-    commit: str | None
-    jetson: dict[str, str] | None
+        return configuration_name(self.engine, self.variant, self.compute)
 
 
 class BundleFacts(msgspec.Struct, frozen=True):
@@ -204,6 +185,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def configuration_name(engine: str, variant: str, precision: str) -> str:
+def configuration_name(engine: str, variant: str, compute: str) -> str:
     """What tables call an engine with a variant, such as "openvino int8" or "openvino fp32 in bf16"."""
-    return f"{engine} {variant}" + ("" if precision == "variant" else f" in {precision}")
+    return f"{engine} {variant}" + (f" in {compute}" if compute == "bf16" else "")

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import TypeAlias
 
 import msgspec
 
 from protoleak.bench.accuracy import Answer, answers, judge
 from protoleak.bench.inputs import Labelled, drawn_images, labelled_images
-from protoleak.bench.results import SCHEMA_VERSION, Accuracy, BundleFacts, Machine, Report, Row, configuration_name
-from protoleak.bench.settings import BenchmarkSettings, Precision
+from protoleak.bench.results import SCHEMA_VERSION, Accuracy, BundleFacts, Report, Row, configuration_name
+from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bench.timing import Baseline, Sample, Workload, compare, measure, screening, summarise
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
-from protoleak.environment.machine import describe_machine
+from protoleak.choices import Compute
+from protoleak.environment.machine import Machine, describe_machine
 from protoleak.environment.memory import forget_peak, peak_mib
 from protoleak.errors import ProtoleakError
+from protoleak.progress import Progress, no_progress
 from protoleak.runtime.engines import EngineOptions, choose, survey
-from protoleak.runtime.engines.base import first_line, no_progress
+from protoleak.runtime.engines.base import first_line
 from protoleak.screener import Screener
 
-BASELINE = ("pytorch eager", "fp32", "variant")
+Configuration: TypeAlias = tuple[str, str, Compute]  # engine, variant, compute
+BASELINE: Configuration = ("pytorch eager", "fp32", "exact")
 IMAGES = 16
 UNDIVIDED, STAGE_RUNS = "gpu", 10
 BUSY_SHARE = 0.5
@@ -47,13 +51,11 @@ class _Measured:
     reference: tuple[str, list[Answer | None]] | None = None
 
 
-def run_benchmark(
-    bundle: Bundle, settings: BenchmarkSettings, progress: Callable[[str, int, int], None] = no_progress
-) -> Report:
+def run_benchmark(bundle: Bundle, settings: BenchmarkSettings, progress: Progress = no_progress) -> Report:
     """Measures a bundle.
 
     Args:
-        progress: told what is being measured, configurations done and configurations in all.
+        progress: called with every configuration as a stage.
 
     Raises:
         BundleError: the bundle lacks a variant that was asked for.
@@ -62,22 +64,23 @@ def run_benchmark(
     """
     variants = [choose_variant(bundle.manifest, name)[0] for name in settings.variants or bundle.manifest.variants]
     engines, not_here = _engines(settings)
-    judged = labelled_images(settings.data, bundle.manifest, settings.camera) if settings.data else []
+    judged = labelled_images(settings.data, bundle.manifest, settings.real_class) if settings.data else []
     machine = describe_machine(settings.device)
     images, described = _timed_images(judged)
     baseline, problem = _baseline(bundle, settings)
     measured = _Measured([], [], {}, {} if problem is None else dict.fromkeys(settings.batch_sizes, problem))
-    todo = [
-        (engine, variant, precision)
+    todo: list[Configuration] = [
+        (engine, variant, compute)
         for engine in dict.fromkeys(engines)
         for variant in dict.fromkeys(variants)
-        for precision in settings.precisions
-        if precision != ONLY_OPENVINO or engine == "openvino"
+        for compute in settings.computes
+        if compute != ONLY_OPENVINO or engine == "openvino"
     ]
-    for index, (engine, variant, precision) in enumerate(todo):
-        progress(configuration_name(engine, variant, precision), index, len(todo))
-        _measure_configuration(bundle, settings, (engine, variant, precision), images, judged, baseline, measured)
-    progress("", len(todo), len(todo))
+    for number, name in enumerate(todo, start=1):
+        stage = f"{number} of {len(todo)}: {configuration_name(*name)}"
+        progress(stage, 0, 1)
+        _measure_configuration(bundle, settings, name, images, judged, baseline, measured)
+        progress(stage, 1, 1)
     return Report(
         schema_version=SCHEMA_VERSION,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -85,7 +88,7 @@ def run_benchmark(
         machine=machine,
         images=described,
         data=f"{len(judged)} images of {settings.data}" if judged else None,
-        alpha=settings.alpha,
+        alpha=bundle.manifest.alpha if settings.alpha is None else settings.alpha,
         warm_up=settings.warm_up,
         not_here=not_here,
         rows=measured.rows + (_baseline_rows(measured, settings) if settings.baseline_model else []),
@@ -126,7 +129,7 @@ def _baseline(bundle: Bundle, settings: BenchmarkSettings) -> tuple[Workload | N
 def _measure_configuration(
     bundle: Bundle,
     settings: BenchmarkSettings,
-    name: tuple[str, str, Precision],
+    name: Configuration,
     images: Sequence[bytes],
     judged: Sequence[Labelled],
     baseline: Workload | None,
@@ -156,12 +159,10 @@ def _measure_configuration(
         measured.reference = measured.reference or (configuration_name(*name), given)
 
 
-def _opened(
-    bundle: Bundle, settings: BenchmarkSettings, name: tuple[str, str, Precision], stage_times: bool = False
-) -> Screener:
-    engine, variant, precision = name
+def _opened(bundle: Bundle, settings: BenchmarkSettings, name: Configuration, stage_times: bool = False) -> Screener:
+    engine, variant, compute = name
     options = EngineOptions(
-        precision=precision,
+        compute=compute,
         device=settings.device,
         batch_maximum=max(8, *settings.batch_sizes),
         stage_times=stage_times,
@@ -180,14 +181,14 @@ def _opened(
 def _row(
     bundle: Bundle,
     settings: BenchmarkSettings,
-    name: tuple[str, str, Precision],
+    name: Configuration,
     batch: int,
     screener: Screener,
     images: Sequence[bytes],
     baseline: Workload | None,
     measured: _Measured,
 ) -> Row:
-    engine, variant, precision = name
+    engine, variant, compute = name
     workload = screening(screener)
     guarded = None if baseline is None else _guarded(baseline, batch, measured)
     timing, theirs = measure(workload, images, batch, settings.runs, settings.warm_up, guarded)
@@ -202,7 +203,7 @@ def _row(
     return Row(
         engine=engine,
         variant=variant,
-        precision=precision,
+        compute=compute,
         batch=batch,
         device=screener.engine.device,
         settings=screener.engine.settings,
@@ -229,7 +230,7 @@ def _guarded(baseline: Workload, batch: int, measured: _Measured) -> Baseline:
 
 
 def _baseline_rows(measured: _Measured, settings: BenchmarkSettings) -> list[Row]:
-    engine, variant, precision = BASELINE
+    engine, variant, compute = BASELINE
     rows = []
     for batch in settings.batch_sizes:
         samples = measured.baseline.get(batch)
@@ -239,7 +240,7 @@ def _baseline_rows(measured: _Measured, settings: BenchmarkSettings) -> list[Row
             Row(
                 engine=engine,
                 variant=variant,
-                precision=precision,
+                compute=compute,
                 batch=batch,
                 error=error,
                 device=None if error else "CPU",
@@ -249,14 +250,14 @@ def _baseline_rows(measured: _Measured, settings: BenchmarkSettings) -> list[Row
     return rows
 
 
-def _failed(name: tuple[str, str, str], batch: int, error: Exception) -> Row:
-    engine, variant, precision = name
-    return Row(engine=engine, variant=variant, precision=precision, batch=batch, error=_one_line(error))
+def _failed(name: Configuration, batch: int, error: Exception) -> Row:
+    engine, variant, compute = name
+    return Row(engine=engine, variant=variant, compute=compute, batch=batch, error=_one_line(error))
 
 
-def _not_judged(name: tuple[str, str, str], error: Exception) -> Accuracy:
-    engine, variant, precision = name
-    return Accuracy(engine=engine, variant=variant, precision=precision, error=_one_line(error))
+def _not_judged(name: Configuration, error: Exception) -> Accuracy:
+    engine, variant, compute = name
+    return Accuracy(engine=engine, variant=variant, compute=compute, error=_one_line(error))
 
 
 def _one_line(error: Exception) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
+from protoleak.choices import COMPUTES, Compute, check_choice
 from protoleak.errors import ProtoleakError
-
-Precision: TypeAlias = Literal["variant", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -18,34 +16,38 @@ class BenchmarkSettings:
     Attributes:
         engines: names; None for all that can run here.
         variants: names; None for all of the bundle.
-        precisions: "variant", and "bf16" for OpenVINO in bfloat16 beside it.
+        computes: "exact", and "bf16" for OpenVINO in bfloat16 beside it.
         batch_sizes: faces that go through the engines together.
         runs, warm_up: timed batches per row, and batches before them.
         data: a folder with one folder of images per generator, to judge the verdicts by.
-        camera: a folder in it that holds camera originals, besides the one named like the bundle's camera class.
+        real_class: a folder in it that holds camera originals, besides the one named like the bundle's real class.
         baseline_model: a model directory, for eager PyTorch in the same run.
-        threads, device: as everywhere.
+        alpha: significance level of the verdicts; None for the bundle's.
+        threads: of the processor, for each engine; None for its own choice.
+        device: CUDA device ordinal.
     """
 
     engines: tuple[str, ...] | None = None
     variants: tuple[str, ...] | None = None
-    precisions: tuple[Precision, ...] = ("variant",)
+    computes: tuple[Compute, ...] = ("exact",)
     batch_sizes: tuple[int, ...] = (1, 4, 16)
     runs: int = 20
     warm_up: int = 3
     data: Path | None = None
-    camera: str | None = None
+    real_class: str | None = None
     baseline_model: Path | None = None
-    alpha: float = 0.05
+    alpha: float | None = None
     threads: int | None = None
     device: int = 0
 
     def __post_init__(self) -> None:
+        for compute in self.computes:
+            check_choice("compute", compute, COMPUTES)
         if self.runs < 1 or self.warm_up < 0:
             raise ProtoleakError(f"{self.runs} runs after {self.warm_up} to warm up: give at least 1 and 0")
         if not self.batch_sizes or min(self.batch_sizes) < 1:
             raise ProtoleakError(f"batch sizes {list(self.batch_sizes)}: give 1 or more")
         if self.threads is not None and self.threads < 1:
             raise ProtoleakError(f"{self.threads} threads: give 1 or more, or leave it out for all cores")
-        if self.camera is not None and self.data is None:
-            raise ProtoleakError(f"--camera {self.camera} is a folder of --data: give that too")
+        if self.real_class is not None and self.data is None:
+            raise ProtoleakError(f"--real-class {self.real_class} is a folder of --data: give that too")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES, check_files, read_directory, read_zip
 from protoleak.errors import BundleError
+from protoleak.files import replacing
 
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[1] / "default_bundle"
 
@@ -213,22 +213,16 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     encoded = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=records)), indent=2)
     check_place(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            staged = Path(folder) / "bundle"
+        with replacing(path) as staged:
             if path.suffix == ".zip":
                 with zipfile.ZipFile(staged, "w", zipfile.ZIP_DEFLATED) as archive:
                     for name, data in [(MANIFEST, encoded), *sorted(files.items())]:
                         archive.writestr(name, data)
-                staged.replace(path)
             else:
                 for name, data in [(MANIFEST, encoded), *files.items()]:
                     target = staged / name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(data)
-                if path.exists():
-                    path.rename(Path(folder) / "replaced")
-                staged.rename(path)
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
     return hashlib.sha256(encoded).hexdigest()

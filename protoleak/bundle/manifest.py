@@ -149,6 +149,7 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
             f"speeds of other variants than {manifest.variants}",
         ),
         (manifest.face_detector in (None, "yunet"), f"face detector {manifest.face_detector!r}: only 'yunet' is known"),
+        (0 < manifest.alpha < 1, f"alpha {manifest.alpha:g} lies outside 0 to 1"),
         (bool(manifest.variants), "no variant"),
         (
             all(re.fullmatch(r"[a-z0-9_]+", name) for name in manifest.variants),

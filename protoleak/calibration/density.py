@@ -16,7 +16,6 @@ the transform depends on the answer.)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +31,9 @@ from protoleak.calibration.kernel import (
     log_kernel_density,
     median_neighbour_distance,
 )
+from protoleak.choices import DensitySpace
 from protoleak.errors import CalibrationError
 
-DensitySpace = Literal["whitened", "gated"]
 SMALLEST_NORM = 1e-12  # as torch.nn.functional.normalize
 
 

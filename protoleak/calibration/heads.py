@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +25,9 @@ from protoleak.calibration.kernel import (
 )
 from protoleak.calibration.mixture import fit_gaussian_mixture
 from protoleak.calibration.scaling import Standardisation, shrink_variances
+from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.errors import CalibrationError
 
-HeadKind = Literal["prototype", "mahalanobis", "gaussian_mixture", "kernel_density", "tied_gaussian"]
-HEAD_KINDS: tuple[HeadKind, ...] = get_args(HeadKind)
 FloatArray = npt.NDArray[np.floating]
 LabelArray = npt.NDArray[np.int64]
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Float64Array
-from protoleak.metrics.scores import softmax
-
 IMAGES_PER_GENERATOR = 2  # fewer of one generator, and its probabilities would rest on a single image
 LOG_RANGE = 16.0  # temperatures from e⁻¹⁶ to e¹⁶ times the scores' own spread
 
@@ -44,8 +41,3 @@ def fit_temperature(class_score: npt.NDArray[np.floating], labels: npt.NDArray[n
 
     found = minimize_scalar(loss, bounds=(-LOG_RANGE, LOG_RANGE), method="bounded", options={"xatol": 1e-10})
     return float(spread * np.exp(found.x))
-
-
-def probabilities(class_score: npt.NDArray[np.floating], temperature: float) -> Float64Array:
-    """softmax(class score / T), float64 [N, K]."""
-    return softmax(class_score.astype(np.float64) / temperature)

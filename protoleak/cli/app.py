@@ -1,82 +1,109 @@
-"""The command line. Every heavy import is inside the command that needs it; what a command does is in `commands/`."""
+"""The command line: one command per file of this folder. Every heavy import is inside the command that needs it."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from protoleak.cli.bench import bench
-from protoleak.cli.build import build
+from protoleak.cli.build_plans import build_plans
+from protoleak.cli.console import without_long_inputs
 from protoleak.cli.distill import distill
 from protoleak.cli.engines import engines
 from protoleak.cli.evaluate import evaluate
+from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.export import export
 from protoleak.cli.import_checkpoint import import_checkpoint
-from protoleak.cli.inspect_command import inspect
+from protoleak.cli.inspect import inspect
 from protoleak.cli.screen import screen
 from protoleak.cli.train import train
 from protoleak.errors import ProtoleakError
+from protoleak.version import __version__
+
+# Of click, or of the copy of it that newer versions of Typer have inside.
+UsageError: Any = typer.BadParameter.__bases__[0]
+
+USING, MAKING, MEASURING = "Screen images and videos", "Make a bundle", "Measure a bundle"
 
 app = typer.Typer(
     name="protoleak",
     help="Tells which generative model made a face image, and says so when it knows none.",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-NOTHING_DONE = 2
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"protoleak {__version__}")
+        raise typer.Exit(ExitStatus.ALL_WELL)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
 ) -> None:
     """Options of every command; --debug may stand anywhere, `main` takes it out."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(ExitStatus.NOTHING_DONE)
 
 
-app.command("screen")(screen)
-app.command("inspect")(inspect)
-app.command("train")(train)
-app.command("import")(import_checkpoint)
-app.command("distill")(distill)
-app.command("export")(export)
-app.command("engines")(engines)
-app.command("build")(build)
-app.command("bench")(bench)
-app.command("evaluate")(evaluate)
+app.command("screen", rich_help_panel=USING)(screen)
+app.command("engines", rich_help_panel=USING)(engines)
+app.command("build-plans", rich_help_panel=USING)(build_plans)
+app.command("train", rich_help_panel=MAKING)(train)
+app.command("export", rich_help_panel=MAKING)(export)
+app.command("distill", rich_help_panel=MAKING)(distill)
+app.command("import-checkpoint", rich_help_panel=MAKING)(import_checkpoint)
+app.command("inspect", rich_help_panel=MEASURING)(inspect)
+app.command("evaluate", rich_help_panel=MEASURING)(evaluate)
+app.command("bench", rich_help_panel=MEASURING)(bench)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line and returns the exit status: 0 all well, 1 some inputs failed, 2 nothing could be done.
+    """Runs the command line and returns the exit status, see `ExitStatus`.
 
-    An error that protoleak raises on purpose is one line on standard error; with --debug it keeps its traceback.
+    An error that protoleak raises on purpose is one line on standard error, and so is a misspelt option; with --debug
+    an error keeps its traceback.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    end = given.index("--") if "--" in given else len(given)
-    debug = "--debug" in given[:end]
-    kept = [item for item in given[:end] if item != "--debug"] + given[end:]
+    typed = sys.argv[1:] if arguments is None else arguments
+    end = typed.index("--") if "--" in typed else len(typed)
+    debug = "--debug" in typed[:end]
+    kept = [item for item in typed[:end] if item != "--debug"] + typed[end:]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # a file name that the terminal cannot show is no reason to fail
     try:
-        app(args=kept, prog_name="protoleak")
+        status = app(args=kept, prog_name="protoleak", standalone_mode=False)
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else NOTHING_DONE
+        return stop.code if isinstance(stop.code, int) else ExitStatus.NOTHING_DONE
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx is not None else "protoleak"
+        message = error.format_message().replace("Value error, ", "")  # of the library that Typer validates with
+        _print_error(f"{message} ({command} --help says what there is)", kept)
+        return ExitStatus.NOTHING_DONE
     except ProtoleakError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        return NOTHING_DONE
-    except BrokenPipeError:  # the reader of our output, such as `head`, has gone: nobody is left to tell
+        _print_error(str(error), kept)
+        return ExitStatus.NOTHING_DONE
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone: nobody is left to read a message
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NOTHING_DONE
-    return 0
+        return ExitStatus.NOTHING_DONE
+    return status if isinstance(status, int) else ExitStatus.ALL_WELL
+
+
+def _print_error(message: str, typed: list[str]) -> None:
+    print(f"error: {without_long_inputs(message, typed)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,119 +3,139 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from protoleak.bench.settings import BenchmarkSettings
 from protoleak.cli.console import (
     HtmlFileOption,
     JsonFileOption,
     check_folders,
-    exit_status,
+    output_console,
     print_table,
-    report_bar,
-    report_console,
     write_report,
 )
-from protoleak.cli.options import DeviceOption, ThreadsOption, existing, integers, interruptible, names
+from protoleak.cli.exit_status import status_of_parts
+from protoleak.cli.options import (
+    ENGINE,
+    MEASURED_ON,
+    AlphaOption,
+    BundleArgument,
+    DeviceOption,
+    ThreadsOption,
+    VariantsOption,
+    existing,
+    integers,
+    interruptible,
+    joined,
+    names,
+)
 from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:
     from protoleak.bench.results import Report
-    from protoleak.bench.settings import Precision
+    from protoleak.choices import Compute
 
-WIDTH_WITHOUT_TERMINAL = 170
+WIDTH = 170  # without a terminal
+BASELINE = "Baseline"
 
 
 @interruptible("nothing is written")
 def bench(
-    bundle: Annotated[
-        Optional[str],  # noqa: UP045 Typer evaluates this on Python 3.10 too
-        typer.Argument(help="Bundle directory or .zip; left out, the one that comes with protoleak."),
-    ] = None,
+    bundle: BundleArgument = None,
     engine: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--engine", help="Engines with commas between; left out, all that can run here."),
+        str | None,
+        typer.Option(
+            "--engine", rich_help_panel=ENGINE, help="Engines with commas between; left out, all that can run here."
+        ),
     ] = None,
-    variant: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--variant", help="Variants with commas between; left out, all of the bundle."),
-    ] = None,
-    precision: Annotated[
-        str, typer.Option("--precision", help="variant,bf16 also runs OpenVINO in bfloat16.")
-    ] = "variant",
+    variants: VariantsOption = None,
+    compute: Annotated[
+        str,
+        typer.Option(
+            "--compute",
+            rich_help_panel=ENGINE,
+            help="exact, bf16 or exact,bf16: bf16 lets OpenVINO compute float32 layers in bfloat16.",
+        ),
+    ] = joined(BenchmarkSettings.computes),
     batch_sizes: Annotated[
         str, typer.Option("--batch-sizes", help="Faces that go through the engines together.")
-    ] = "1,4,16",
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed batches per row.")] = 20,
-    warm_up: Annotated[int, typer.Option("--warm-up", min=0, help="Batches before them that don't count.")] = 3,
+    ] = joined(BenchmarkSettings.batch_sizes),
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed batches per row.")] = BenchmarkSettings.runs,
+    warm_up: Annotated[
+        int, typer.Option("--warm-up", min=0, help="Batches before them that don't count.")
+    ] = BenchmarkSettings.warm_up,
     data: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(
             "--data",
+            rich_help_panel=MEASURED_ON,
             help="Folder with one folder of held-out images per generator (with Split.json, its test split): "
             "compares the verdicts with it.",
         ),
-    ] = None,
-    camera: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--camera", help="A folder in --data of camera originals, besides the bundle's real class."),
-    ] = None,
+    ] = BenchmarkSettings.data,
+    real_class: Annotated[
+        str | None,
+        typer.Option(
+            "--real-class",
+            rich_help_panel=MEASURED_ON,
+            help="A folder in --data that holds camera originals, besides the bundle's real class.",
+        ),
+    ] = BenchmarkSettings.real_class,
     baseline: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--baseline", help="pytorch: eager PyTorch of the same model in the same run; needs --model."),
+        Literal["pytorch"] | None,
+        typer.Option(
+            "--baseline",
+            rich_help_panel=BASELINE,
+            help="Eager PyTorch of the same model in the same run; needs --model.",
+        ),
     ] = None,
     model: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--model", help="The model directory that the bundle was exported from, for --baseline."),
-    ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="Significance level of the verdicts.")] = 0.05,
-    threads: ThreadsOption = None,
-    device: DeviceOption = 0,
+        Path | None,
+        typer.Option(
+            "--model",
+            rich_help_panel=BASELINE,
+            help="The model directory that the bundle was exported from, for --baseline.",
+        ),
+    ] = BenchmarkSettings.baseline_model,
+    alpha: AlphaOption = BenchmarkSettings.alpha,
+    threads: ThreadsOption = BenchmarkSettings.threads,
+    device: DeviceOption = BenchmarkSettings.device,
     json_file: JsonFileOption = None,
     html_file: HtmlFileOption = None,
 ) -> None:
     """Time every engine and variant that can run here, and compare the verdicts with labels. A failure is a row."""
-    from protoleak.bench.page import html_page
-    from protoleak.bench.run import run_benchmark
-    from protoleak.bench.settings import BenchmarkSettings
-    from protoleak.bundle.bundle import Bundle
-
     if (baseline is None) != (model is None):
         raise ProtoleakError("--baseline pytorch and --model MODEL go together: the baseline is that model directory")
-    if baseline not in (None, "pytorch"):
-        raise ProtoleakError(f"--baseline {baseline}: there is only pytorch")
     check_folders(json_file, html_file)
     settings = BenchmarkSettings(
-        engines=None if engine is None else tuple(names(engine, "--engine")),
-        variants=None if variant is None else tuple(names(variant, "--variant")),
-        precisions=_precisions(precision),
+        engines=None if engine is None else names(engine, "--engine"),
+        variants=None if variants is None else names(variants, "--variants"),
+        computes=cast("tuple[Compute, ...]", names(compute, "--compute")),  # the settings check them
         batch_sizes=tuple(dict.fromkeys(integers(batch_sizes, "--batch-sizes"))),
         runs=runs,
         warm_up=warm_up,
-        data=None if data is None else existing(data, "--data"),
-        camera=camera,
-        baseline_model=None if model is None else existing(model, "--model"),
+        data=existing(data, "--data"),
+        real_class=real_class,
+        baseline_model=existing(model, "--model"),
         alpha=alpha,
         threads=threads,
         device=device,
     )
+    from protoleak.bench.page import html_page
+    from protoleak.bench.run import run_benchmark
+    from protoleak.bundle.bundle import Bundle
+    from protoleak.progress import shown_progress
+
     opened = Bundle.load(bundle)
-    with report_bar() as show:
-        report = run_benchmark(opened, settings, show)
+    with shown_progress() as progress:
+        report = run_benchmark(opened, settings, progress)
     _print(report)
     write_report(report, lambda: html_page(report), json_file, html_file)
     failed = [row for row in report.rows if row.error is not None]
     problems = any(item.error is not None for item in report.accuracy)
-    raise typer.Exit(exit_status(len(failed), len(report.rows), problems))
-
-
-def _precisions(text: str) -> tuple[Precision, ...]:
-    found = names(text, "--precision")
-    for name in found:
-        if name not in ("variant", "bf16"):
-            raise ProtoleakError(f"--precision {text}: {name!r} is none, choose variant, bf16 or variant,bf16")
-    return cast("tuple[Precision, ...]", tuple(dict.fromkeys(found)))
+    raise typer.Exit(status_of_parts(len(failed), len(report.rows), problems))
 
 
 def _print(report: Report) -> None:
@@ -123,7 +143,7 @@ def _print(report: Report) -> None:
 
     from protoleak.bench import tables
 
-    console = report_console(WIDTH_WITHOUT_TERMINAL)
+    console = output_console(WIDTH)
 
     for name, value in tables.facts(report):
         console.print(f"[bold]{escape(name)}[/bold]  {escape(value)}", soft_wrap=True)

@@ -1,31 +1,87 @@
-"""What commands that measure and report have in common: a bar, tables, and the report's JSON and HTML files."""
+"""How commands print: errors and notes in one line each, tables, progress of plans, and a report's files."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protoleak.errors import ProtoleakError
+from protoleak.cli.options import OUTPUT
+from protoleak.errors import LONGEST_INPUT, ProtoleakError, shortened
 
 if TYPE_CHECKING:
     import msgspec
     from rich.console import Console
 
-ALL_WELL, SOME_FAILED, NOTHING_DONE = 0, 1, 2
+    from protoleak.progress import Progress
 
-JsonFileOption = Annotated[
-    Optional[Path],  # noqa: UP045 Typer evaluates this on Python 3.10 too
-    typer.Option("--json", help="Write all numbers here."),
-]
+WIDTH_WITHOUT_TERMINAL = 120
+TOO_LONG = re.compile(rf"\S{{{LONGEST_INPUT + 1},}}")  # a path or a string of base64: it has no space
+
+JsonFileOption = Annotated[Path | None, typer.Option("--json", rich_help_panel=OUTPUT, help="Write all numbers here.")]
 HtmlFileOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--html", help="Write one page with plots here."),
+    Path | None, typer.Option("--html", rich_help_panel=OUTPUT, help="Write one page with plots here.")
 ]
+
+
+def without_long_inputs(message: str, inputs: Iterable[str] = ()) -> str:
+    """A message in which no input of more than LONGEST_INPUT characters stands in full.
+
+    Args:
+        inputs: what was typed, and may be repeated in the message.
+    """
+    for given in inputs:
+        if len(given) > LONGEST_INPUT:
+            message = message.replace(given, shortened(given))
+    return TOO_LONG.sub(lambda found: shortened(found[0]), message)
+
+
+def error_console() -> Console:
+    """Standard error, a line per message whatever its length."""
+    from rich.console import Console
+
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def output_console(width: int = WIDTH_WITHOUT_TERMINAL) -> Console:
+    """Standard output; `width` columns where it isn't a terminal, so that no table is folded for want of one."""
+    from rich.console import Console
+
+    narrow = None if sys.stdout.isatty() or "COLUMNS" in os.environ else width
+    return Console(width=narrow, highlight=False)
+
+
+def print_note(console: Console, message: str) -> None:
+    """A line that the user should know."""
+    from rich.markup import escape
+
+    console.print(f"[dim]note:[/dim] {escape(without_long_inputs(message))}")
+
+
+def print_error(console: Console, message: str) -> None:
+    """A line on what failed while the rest goes on."""
+    from rich.markup import escape
+
+    console.print(f"[red]error:[/red] {escape(without_long_inputs(message))}")
+
+
+@contextmanager
+def plan_progress(title: str) -> Iterator[Progress]:
+    """Shows the building of a plan as one stage, with the builder's phases as notes."""
+    from protoleak.progress import shown_progress
+
+    with shown_progress(stage_lines=False) as progress:
+
+        def show(phase: str, done: int, total: int, _: str = "", /) -> None:
+            progress(f"building {title}", min(done, max(total - 1, 0)), total, phase)  # the last phase ends the stage
+
+        yield show
 
 
 def check_folders(*files: Path | None) -> None:
@@ -33,19 +89,6 @@ def check_folders(*files: Path | None) -> None:
     for file in files:
         if file is not None and not file.absolute().parent.is_dir():
             raise ProtoleakError(f"{file}: there is no folder {file.parent}: make it first")
-
-
-@contextmanager
-def report_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error where a person can see it: called with what is done, steps done and steps in all."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("")
-        yield lambda name, done, total: progress.update(task, description=name, completed=done, total=total)
 
 
 def write_report(
@@ -59,25 +102,19 @@ def write_report(
     Raises:
         ProtoleakError: the disk refused.
     """
+    from protoleak.files import write_whole
+
+    if json_file is not None:
+        write_whole(json_file, [json_bytes(report)])
+    if html_file is not None:
+        write_whole(html_file, [page().encode()])
+
+
+def json_bytes(value: object) -> bytes:
+    """Indented JSON with a line end."""
     import msgspec
 
-    contents = []
-    if json_file is not None:
-        contents.append((json_file, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"))
-    if html_file is not None:
-        contents.append((html_file, page().encode()))
-    for file, content in contents:
-        try:
-            file.write_bytes(content)
-        except OSError as error:
-            raise ProtoleakError(f"{file} cannot be written: {error.strerror or error}") from error
-
-
-def report_console(width: int) -> Console:
-    """Standard output; `width` columns where it isn't a terminal, so that no table of the report is folded."""
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else width)
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -94,10 +131,3 @@ def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequenc
         table.add_row(*map(escape, cells))
     console.print(table)
     console.print()
-
-
-def exit_status(failed: int, of: int, problems: bool) -> int:
-    """Of a report with so many parts that failed out of all; `problems` are smaller ones."""
-    if failed == of:
-        return NOTHING_DONE
-    return SOME_FAILED if failed or problems else ALL_WELL

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
+from protoleak.choices import Compute
 from protoleak.cli.options import (
+    INPUT,
+    OUTPUT,
     InputRangeOption,
     ScalingOption,
     WorkersOption,
@@ -17,82 +20,110 @@ from protoleak.cli.options import (
     names,
     needs_extra,
 )
+from protoleak.distillation.settings import DEFAULT_STUDENT, STUDENTS, DistillationSettings
 from protoleak.errors import ProtoleakError
 
+TRAINING = "Training"
+DEFAULT = DistillationSettings()
 Shape = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
 @interruptible("latents of the teacher and finished epochs are kept; run it again with --resume to go on")
 @needs_extra("export")
 def distill(
-    teacher: Annotated[str, typer.Option("--teacher", help="The latent encoder to learn from; see train.")],
-    data: Annotated[Path, typer.Option("--data", help="Folder of images; no labels are needed.")],
+    teacher: Annotated[
+        str, typer.Option("--teacher", rich_help_panel=INPUT, help="The latent encoder to learn from; see train.")
+    ],
+    data: Annotated[
+        Path, typer.Option("--data", rich_help_panel=INPUT, help="Folder of images; no labels are needed.")
+    ],
     out: Annotated[
-        Path, typer.Option("--out", help="Directory to write the student to; with several, one below it for each.")
+        Path,
+        typer.Option(
+            "--out",
+            rich_help_panel=OUTPUT,
+            help="Directory to write the student to; with several, one below it for each.",
+        ),
     ],
     student: Annotated[
-        Optional[str],  # noqa: UP045 Typer evaluates this on Python 3.10 too
+        str | None,
         typer.Option(
             "--student",
-            help="1g, 2g, 3g, 5g or 15g: its GFLOP for 256×256 pixels. Several, with commas, share the work.",
+            help=f"{', '.join(STUDENTS)}: its GFLOP for 256×256 pixels. Several, with commas, share the work. Left "
+            f"out, {DEFAULT_STUDENT}.",
         ),
     ] = None,
     teacher_range: InputRangeOption = "0,1",
     scaling: ScalingOption = 1.0,
     widths: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--widths", help="In place of --student: channels at 1/2, 1/4 and 1/8 of the size, as 32,64,96."),
     ] = None,
     blocks: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--blocks", help="With --widths: residual blocks at each of these sizes, as 0,2,3."),
     ] = None,
-    views: Annotated[int, typer.Option("--views", min=0, help="Altered ones per image, besides the whole.")] = 3,
+    views: Annotated[
+        int,
+        typer.Option("--views", min=0, rich_help_panel=TRAINING, help="Altered ones per image, besides the whole."),
+    ] = DEFAULT.views,
     operator_share: Annotated[
         float,
         typer.Option(
             "--operator-share",
             min=0,
             max=1,
+            rich_help_panel=TRAINING,
             help="Of the views: chains of compression, blur, noise, … The others are random crops and compressions.",
         ),
-    ] = 0.3,
+    ] = DEFAULT.operator_share,
     window: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(
-            "--window", help="Pixels: learn from a random square of each view at a time; left out, all of it."
+            "--window",
+            rich_help_panel=TRAINING,
+            help="Pixels: learn from a random square of each view at a time; left out, all of it.",
         ),
-    ] = None,
+    ] = DEFAULT.window,
     whitening: Annotated[
         float,
         typer.Option(
             "--whitening",
             min=0,
             max=1,
+            rich_help_panel=TRAINING,
             help="How far faint directions of the teacher's latents count like strong ones; 0: the plain error.",
         ),
-    ] = 0.9,
-    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 16,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=2)] = 16,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0)] = 2e-3,
-    precision: Annotated[
-        str, typer.Option("--precision", help="fp32, bf16, or auto: bf16 where the processor has instructions for it.")
-    ] = "auto",
+    ] = DEFAULT.whitening,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, rich_help_panel=TRAINING)] = DEFAULT.epochs,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=2, rich_help_panel=TRAINING)] = DEFAULT.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", min=0, rich_help_panel=TRAINING)
+    ] = DEFAULT.learning_rate,
+    compute: Annotated[
+        Compute,
+        typer.Option(
+            "--compute",
+            rich_help_panel=TRAINING,
+            help="Arithmetic: exact in float32, bf16 in bfloat16, or auto: bf16 where the processor has instructions "
+            "for it.",
+        ),
+    ] = DEFAULT.compute,
+    seed: Annotated[int, typer.Option("--seed", min=0, rich_help_panel=TRAINING)] = DEFAULT.seed,
     workers: WorkersOption = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", rich_help_panel=OUTPUT, help="Go on from an interrupted run in --out.")
+    ] = False,
 ) -> None:
     """Distil light latent encoders, and report how closely they follow their teacher on images they never saw."""
-    if precision not in ("auto", "fp32", "bf16"):
-        raise ProtoleakError(f"--precision {precision}: choose auto, fp32 or bf16")
     shapes = _shapes(student, widths, blocks)
     from protoleak.distillation.data import prepare
-    from protoleak.distillation.run import DistillationSettings, check_place, distil_student
-    from protoleak.model.latent_cache import default_cache
+    from protoleak.distillation.run import check_place, distil_student
+    from protoleak.files import cache_folder
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.loading import usable_workers
-    from protoleak.progress import progress_bar
-    from protoleak.training.memory import keep_freed_memory
+    from protoleak.progress import shown_progress
+    from protoleak.training.fit import keep_freed_memory
 
     keep_freed_memory()
     settings = {
@@ -106,7 +137,7 @@ def distill(
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
-            precision=precision,  # type: ignore[arg-type]  # checked above
+            compute=compute,
             seed=seed,
         )
         for name, shape in shapes.items()
@@ -116,18 +147,16 @@ def distill(
         check_place(place)
     encoder = load_latent_encoder(teacher, input_range=input_range(teacher_range), scaling=scaling)
     count = usable_workers() if workers is None else workers
-    with progress_bar() as progress:
-        prepared = prepare(encoder, data, next(iter(settings.values())), default_cache(), count, progress)
+    with shown_progress() as progress:
+        prepared = prepare(encoder, data, next(iter(settings.values())), cache_folder("latents"), count, progress)
     for name, place in places.items():
-        with progress_bar() as progress:
+        with shown_progress() as progress:
             report = distil_student(prepared, place, settings[name], progress, resume)
         print(_summary(report, place))
 
 
 def _shapes(student: str | None, widths: str | None, blocks: str | None) -> dict[str, Shape]:
     """Widths and blocks of the students that are asked for, by name."""
-    from protoleak.model.light_encoder import DEFAULT_STUDENT, STUDENTS
-
     if widths is not None or blocks is not None:
         if student is not None or widths is None or blocks is None:
             raise ProtoleakError("--widths and --blocks belong together, and stand in place of --student")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
+from protoleak.cli.console import output_console
+from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import DeviceOption
 from protoleak.errors import EngineUnavailable
+from protoleak.runtime.engine_options import EngineOptions
+
+WIDTH = 160  # without a terminal
 
 
 def engines(
     bundle: Annotated[
-        Optional[str],  # noqa: UP045 Typer evaluates this on Python 3.10 too
+        str | None,
         typer.Argument(help="Bundle directory or .zip, to explain which variant is taken; left out, engines only."),
     ] = None,
-    device: DeviceOption = 0,
+    device: DeviceOption = EngineOptions.device,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """List every engine, whether it can run here and if not what to install, and explain what `auto` takes."""
@@ -46,11 +50,10 @@ def engines(
         print(json.dumps(report, indent=2))
     else:
         _print(report)
-    raise typer.Exit(0 if chosen else 2)
+    raise typer.Exit(ExitStatus.ALL_WELL if chosen else ExitStatus.NOTHING_DONE)
 
 
 def _print(report: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -61,7 +64,7 @@ def _print(report: dict[str, Any]) -> None:
     for item in report["engines"]:
         runs = "[green]yes[/green]" if item["runs_here"] else "builds only" if item["builds_here"] else "[dim]no[/dim]"
         table.add_row(item["engine"], runs, escape(item["detail"]))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = output_console(WIDTH)
     console.print(table)
     auto = report["auto"]
     console.print(

@@ -3,93 +3,116 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from protoleak.choices import OPERATOR_NAMES, Split
 from protoleak.cli.console import (
     HtmlFileOption,
     JsonFileOption,
     check_folders,
-    exit_status,
+    output_console,
     print_table,
-    report_bar,
-    report_console,
     write_report,
 )
-from protoleak.cli.options import DeviceOption, EngineOption, ThreadsOption, existing, interruptible, names
+from protoleak.cli.exit_status import status_of_parts
+from protoleak.cli.options import (
+    MEASURED_ON,
+    AlphaOption,
+    BundleArgument,
+    DeviceOption,
+    EngineOption,
+    PhotographsOption,
+    ThreadsOption,
+    UnknownOption,
+    VariantsOption,
+    existing,
+    interruptible,
+    names,
+)
+from protoleak.evaluation.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from protoleak.evaluation.results import Report, VariantReport
-    from protoleak.evaluation.settings import SplitChoice
 
-WIDTH_WITHOUT_TERMINAL = 200
+WIDTH = 200  # without a terminal
 NAME_WIDTH = 48
+CHAIN = "chain"
+ROBUSTNESS = "Robustness and intervals"
 
 
 @interruptible("nothing is written")
 def evaluate(
-    bundle: Annotated[str, typer.Argument(help="Bundle directory or .zip.")],
+    bundle: BundleArgument = None,
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--data", help="Folder with one folder of images per class of the bundle; its test split is taken."
+            "--data",
+            rich_help_panel=MEASURED_ON,
+            help="One folder of images per class of the bundle; its test split is taken. May be left out where "
+            "--unknown or --photographs is given.",
         ),
-    ],
-    unknown: Annotated[
-        Optional[Path],  # noqa: UP045 Typer evaluates this on Python 3.10 too
-        typer.Option("--unknown", help="One folder of images per generator that the bundle doesn't know."),
-    ] = None,
-    real: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--real", help="Photographs of people from sources that training never saw."),
-    ] = None,
+    ] = EvaluationSettings.data,
+    unknown: UnknownOption = EvaluationSettings.unknown,
+    photographs: PhotographsOption = EvaluationSettings.photographs,
     split: Annotated[
-        str,
+        Split,
         typer.Option(
             "--split",
-            help="Of --data: test, all, or auto: the test split where there is a Split.json or the bundle was trained "
-            "on this folder, else all.",
+            rich_help_panel=MEASURED_ON,
+            help="Of --data. auto is the test split where there is a Split.json or the bundle was trained on this "
+            "folder, else all.",
         ),
-    ] = "auto",
-    variant: Annotated[str, typer.Option("--variant", help="Variants with commas between, or all.")] = "all",
-    engine: EngineOption = "auto",
-    alpha: Annotated[float, typer.Option("--alpha", help="Significance level of the verdicts.")] = 0.05,
+    ] = EvaluationSettings.split,
+    variants: VariantsOption = None,
+    engine: EngineOption = EvaluationSettings.engine,
+    alpha: AlphaOption = EvaluationSettings.alpha,
     operators: Annotated[
         str,
         typer.Option(
-            "--operators", help="all, none, or some with commas between (jpeg,crop …); chain for chains of 1 to 3."
+            "--operators",
+            rich_help_panel=ROBUSTNESS,
+            help=f"all, none, or some with commas between: {', '.join(OPERATOR_NAMES)}; {CHAIN} for chains of 1 to 3.",
         ),
     ] = "all",
     images: Annotated[
-        int, typer.Option("--images", min=1, help="At most so many per class go through the operators.")
-    ] = 20,
+        int,
+        typer.Option(
+            "--images", min=1, rich_help_panel=ROBUSTNESS, help="At most so many per class go through the operators."
+        ),
+    ] = EvaluationSettings.images_per_class,
     bootstrap: Annotated[
-        int, typer.Option("--bootstrap", min=0, help="Resamples that the 95 % intervals are over; 0 for none.")
-    ] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resamples and the operators.")] = 0,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images that go through together.")] = 8,
-    threads: ThreadsOption = None,
-    device: DeviceOption = 0,
+        int,
+        typer.Option(
+            "--bootstrap",
+            min=0,
+            rich_help_panel=ROBUSTNESS,
+            help="Resamples that the 95 % intervals are over; 0 for none.",
+        ),
+    ] = EvaluationSettings.resamples,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, rich_help_panel=ROBUSTNESS, help="Of the resamples and the operators.")
+    ] = EvaluationSettings.seed,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Images that go through together.")
+    ] = EvaluationSettings.batch_size,
+    threads: ThreadsOption = EvaluationSettings.threads,
+    device: DeviceOption = EvaluationSettings.device,
     json_file: JsonFileOption = None,
     html_file: HtmlFileOption = None,
 ) -> None:
     """Measure a bundle: real faces accused, attribution, what it doesn't know, its promises, and how far they hold."""
-    from protoleak.bundle.bundle import Bundle
-    from protoleak.evaluation.page import html_page
-    from protoleak.evaluation.run import evaluate_bundle
-    from protoleak.evaluation.settings import EvaluationSettings
-
     check_folders(json_file, html_file)
     chosen, chains = _operators(operators)
     settings = EvaluationSettings(
         data=existing(data, "--data"),
-        unknown=None if unknown is None else existing(unknown, "--unknown"),
-        real=None if real is None else existing(real, "--real"),
-        split=cast("SplitChoice", split),
-        variants=None if variant == "all" else tuple(dict.fromkeys(names(variant, "--variant"))),
+        unknown=existing(unknown, "--unknown"),
+        photographs=existing(photographs, "--photographs"),
+        split=split,
+        variants=None if variants is None else names(variants, "--variants"),
         engine=engine,
         alpha=alpha,
         threads=threads,
@@ -101,26 +124,28 @@ def evaluate(
         resamples=bootstrap,
         seed=seed,
     )
+    from protoleak.bundle.bundle import Bundle
+    from protoleak.evaluation.page import html_page
+    from protoleak.evaluation.run import evaluate_bundle
+    from protoleak.progress import shown_progress
+
     opened = Bundle.load(bundle)
-    with report_bar() as show:
-        report = evaluate_bundle(opened, settings, show)
+    with shown_progress() as progress:
+        report = evaluate_bundle(opened, settings, progress)
     _print(report)
     write_report(report, lambda: html_page(report), json_file, html_file)
     failed = [one for one in report.variants if one.error is not None]
     problems = any(one.unreadable for one in report.variants)
-    raise typer.Exit(exit_status(len(failed), len(report.variants), problems))
+    raise typer.Exit(status_of_parts(len(failed), len(report.variants), problems))
 
 
 def _operators(text: str) -> tuple[tuple[str, ...], bool]:
     """Operators, and whether there are chains of them."""
-    from protoleak.evaluation.robustness import CHAIN
-    from protoleak.images.perturbations import OPERATORS
-
     if text == "none":
         return (), False
     if text == "all":
-        return tuple(OPERATORS), True
-    found = tuple(dict.fromkeys(names(text, "--operators")))
+        return OPERATOR_NAMES, True
+    found = names(text, "--operators")
     return tuple(name for name in found if name != CHAIN), CHAIN in found
 
 
@@ -129,7 +154,7 @@ def _print(report: Report) -> None:
 
     from protoleak.evaluation import tables
 
-    console = report_console(WIDTH_WITHOUT_TERMINAL)
+    console = output_console(WIDTH)
     for one in report.variants:
         console.print(
             f"[bold]real faces accused[/bold] ({one.variant})  {escape(tables.first_line(one))}", soft_wrap=True

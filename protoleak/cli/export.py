@@ -4,176 +4,159 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
+import msgspec
 import typer
 
-from protoleak.cli.options import existing, interruptible, names, needs_extra
+from protoleak.choices import PRECISIONS, DensitySpace, HeadKind
+from protoleak.cli.exit_status import ExitStatus
+from protoleak.cli.options import (
+    INPUT,
+    OUTPUT,
+    PhotographsOption,
+    SettingsOption,
+    UnknownOption,
+    existing,
+    interruptible,
+    joined,
+    names,
+    needs_extra,
+    print_settings_option,
+    typed,
+)
+from protoleak.cli.settings_file import read_settings
 from protoleak.errors import ProtoleakError
+from protoleak.export.settings import ExportSettings
 
-HEADS = ("prototype", "mahalanobis", "gaussian_mixture", "kernel_density", "tied_gaussian")
-# Those of export.settings and export.quantise, which import too much to be read for a help text.
-PRECISIONS = ("fp16", "int8")
-RANGE_METHODS = ("minmax", "entropy", "percentile")
 SHOWN_SKIPPED = 20
+FITTED = "Head, density and verdicts"
+FP32 = "fp32"  # always written
+DEFAULT = ExportSettings()
+PrintSettingsOption = Annotated[bool, print_settings_option(ExportSettings, "export")]
 
 
 @interruptible("nothing was written")
 @needs_extra("export")
 def export(
-    model: Annotated[Path, typer.Argument(help="Model directory, from `protoleak train` or `protoleak import`.")],
-    data: Annotated[Path, typer.Option("--data", help="The data set: one folder per generator, as for train.")],
-    out: Annotated[Path, typer.Option("--out", help="Bundle to write: a directory, or a .zip.")],
-    head: Annotated[str, typer.Option("--head", help=f"What scores classes: {', '.join(HEADS)}.")] = "prototype",
-    density_space: Annotated[
-        str, typer.Option("--density-space", help="whitened, or gated for the published raw one.")
-    ] = "whitened",
-    density_bandwidth: Annotated[
-        Optional[float],  # noqa: UP045 Typer evaluates this on Python 3.10 too
-        typer.Option(
-            "--density-bandwidth",
-            help="In distances to the nearest neighbour. Left out, 1.5 with --auxiliary, else the likeliest.",
-        ),
-    ] = None,
-    auxiliary: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--auxiliary", help="The generators that train learnt and doesn't name, to contrast the density."),
-    ] = None,
-    contrast: Annotated[
-        float, typer.Option("--contrast", help="How much the density of --auxiliary counts, from 0 to 1.")
-    ] = 0.2,
-    unknown: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--unknown", help="Images of generators that the model doesn't know, to measure on."),
-    ] = None,
-    real_faces: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--real-faces", help="Photographs of people that training never saw, to measure on."),
-    ] = None,
-    face_detector: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--face-detector", help="A YuNet ONNX file to put into the bundle, for screening videos."),
-    ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="Significance level that the report is measured at.")] = 0.05,
+    context: typer.Context,
+    model: Annotated[
+        Path, typer.Argument(help="Model directory, from `protoleak train` or `protoleak import-checkpoint`.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option("--data", rich_help_panel=INPUT, help="The data set: one folder per generator, as for train."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", rich_help_panel=OUTPUT, help="Bundle to write: a directory, or a .zip.")
+    ],
     name: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--name", help="Name of the bundle; left out, that of --out."),
-    ] = None,
-    opset: Annotated[int, typer.Option("--opset", min=18, help="ONNX opset of the graphs.")] = 20,
+        str | None,
+        typer.Option("--name", rich_help_panel=OUTPUT, help="Name of the bundle; left out, that of --out."),
+    ] = DEFAULT.name,
     variants: Annotated[
-        str, typer.Option("--variants", help="Precisions, with commas between: fp32 (always written), fp16, int8.")
-    ] = "fp32",
-    calibration_images: Annotated[
-        int,
-        typer.Option("--calibration-images", help="Images of the calibration split that int8 ranges are measured on."),
-    ] = 64,
-    calibration_method: Annotated[
-        str, typer.Option("--calibration-method", help=f"How int8 ranges are chosen: {', '.join(RANGE_METHODS)}.")
-    ] = "minmax",
-    generator_agreement: Annotated[
-        float,
-        typer.Option("--generator-agreement", help="Least share of test images whose generator is that of fp32."),
-    ] = 0.99,
-    verdict_agreement: Annotated[
+        str,
+        typer.Option(
+            "--variants",
+            rich_help_panel=OUTPUT,
+            help=f"Precisions, with commas between: {FP32} (always written), {', '.join(PRECISIONS)}.",
+        ),
+    ] = joined((FP32, *DEFAULT.variants)),
+    face_detector: Annotated[
+        Path | None,
+        typer.Option(
+            "--face-detector",
+            rich_help_panel=OUTPUT,
+            help="A YuNet ONNX file to put into the bundle, for faces in images and videos.",
+        ),
+    ] = DEFAULT.face_detector,
+    alpha: Annotated[
         float,
         typer.Option(
-            "--verdict-agreement", help="Least share of held-out images that are known or unknown as in fp32."
+            "--alpha",
+            rich_help_panel=FITTED,
+            help="Significance level that the report is measured at and that the bundle is screened at.",
         ),
-    ] = 0.97,
-    auc_drop: Annotated[
-        float, typer.Option("--auc-drop", help="Largest fall of any AUC that fp16 or int8 may cost.")
-    ] = 0.005,
+    ] = DEFAULT.alpha,
+    head: Annotated[
+        HeadKind, typer.Option("--head", rich_help_panel=FITTED, help="What scores classes.")
+    ] = DEFAULT.head,
+    density_space: Annotated[
+        DensitySpace,
+        typer.Option("--density-space", rich_help_panel=FITTED, help="gated is the published raw one."),
+    ] = DEFAULT.density_space,
+    auxiliary: Annotated[
+        Path | None,
+        typer.Option(
+            "--auxiliary",
+            rich_help_panel=FITTED,
+            help="The generators that train learnt and doesn't name, to contrast the density.",
+        ),
+    ] = DEFAULT.auxiliary,
+    unknown: UnknownOption = DEFAULT.unknown,
+    photographs: PhotographsOption = DEFAULT.photographs,
+    settings_file: SettingsOption = None,
+    print_settings: PrintSettingsOption = False,  # noqa: ARG001  # it has printed and left
 ) -> None:
     """Write a bundle: fit head, density and conformal calibration, export both graphs and prove them, and measure.
 
     fp16 and int8 are written only where they keep fp32's verdicts on held-out images; where one doesn't, the rest is
     written, the reason printed, and the exit status 1.
     """
-    if head not in HEADS:
-        raise ProtoleakError(f"--head {head}: choose one of {', '.join(HEADS)}")
-    if density_space not in ("whitened", "gated"):
-        raise ProtoleakError(f"--density-space {density_space}: choose whitened or gated")
-    if density_bandwidth is not None and not density_bandwidth > 0:
-        raise ProtoleakError(
-            f"--density-bandwidth {density_bandwidth:g}: give a number above 0, in distances to the nearest neighbour"
-        )
-    if not 0 <= contrast <= 1:
-        raise ProtoleakError(f"--contrast {contrast:g}: give a number from 0 (none) to 1")
-    for option, path in (
-        ("--data", data),
-        ("--auxiliary", auxiliary),
-        ("--unknown", unknown),
-        ("--real-faces", real_faces),
-    ):
-        if path is not None:
-            existing(path, option)
-    precisions = _precisions(variants)
-    if calibration_method not in RANGE_METHODS:
-        raise ProtoleakError(f"--calibration-method {calibration_method}: choose one of {', '.join(RANGE_METHODS)}")
-    for option, share in (("--generator-agreement", generator_agreement), ("--verdict-agreement", verdict_agreement)):
-        if not 0 <= share <= 1:
-            raise ProtoleakError(f"{option} {share:g}: give a share between 0 and 1, such as 0.99")
+    settings = ExportSettings() if settings_file is None else read_settings(settings_file, ExportSettings)
+    options = typed(
+        context,
+        name=name,
+        variants=_precisions(variants),
+        face_detector=face_detector,
+        alpha=alpha,
+        head=head,
+        density_space=density_space,
+        auxiliary=auxiliary,
+        unknown=unknown,
+        photographs=photographs,
+    )
+    settings = msgspec.structs.replace(settings, **options)
+    existing(data, "--data")
+    existing(settings.auxiliary, "--auxiliary")
+    existing(settings.unknown, "--unknown")
+    existing(settings.photographs, "--photographs")
     from protoleak.dataset import read_dataset
     from protoleak.export.export import export_bundle
-    from protoleak.export.precisions.gate import GateLimits
-    from protoleak.export.settings import ExportSettings, VariantSettings
+    from protoleak.export.parity import table
+    from protoleak.files import cache_folder
     from protoleak.model.checkpoint import load_model
-    from protoleak.model.latent_cache import default_cache
-    from protoleak.progress import Progress, progress_bar
+    from protoleak.progress import shown_progress
 
     trained = load_model(model)
     dataset = read_dataset(data, trained.config.real_class)
-    settings = ExportSettings(
-        name=name or out.stem,
-        head=head,  # type: ignore[arg-type]  # checked above
-        density_space=density_space,  # type: ignore[arg-type]
-        bandwidth=density_bandwidth,
-        auxiliary=auxiliary,
-        contrast=contrast,
-        alpha=alpha,
-        opset=opset,
-        unknown=unknown,
-        real_faces=real_faces,
-        face_detector=face_detector,
-        cache=default_cache(),
-        variants=precisions,  # type: ignore[arg-type]  # checked above
-        variant_settings=VariantSettings(
-            calibration_images=calibration_images,
-            method=calibration_method,  # type: ignore[arg-type]  # checked above
-            limits=GateLimits(generator_agreement, verdict_agreement, auc_drop),
-        ),
-    )
-    with progress_bar() as progress:
-        result = export_bundle(
-            trained, dataset, out, settings, lambda stage, done, total: progress(Progress(stage, done, total))
-        )
-    from protoleak.export.parity import table
-
+    with shown_progress() as progress:
+        result = export_bundle(trained, dataset, out, settings, progress, cache_folder("latents"))
     print(f"the exported graphs against PyTorch on real images:\n{table(result.parity)}\n")
     print(_summary(result.report))
     learnt = trained.config.provenance.get("auxiliary_images")
-    if learnt and auxiliary is None:
+    if learnt and settings.auxiliary is None:
         print(f"the model learnt {learnt} images of auxiliary generators: --auxiliary contrasts the density with them")
     for line in result.skipped[:SHOWN_SKIPPED]:
         print(f"skipped: {line}")
     if len(result.skipped) > SHOWN_SKIPPED:
         print(f"skipped {len(result.skipped) - SHOWN_SKIPPED} more; protoleak inspect names all")
-    for precision in precisions:
-        print(_variant_summary(precision, result.reports))
+    for variant in settings.variants:
+        print(_variant_summary(variant, result.reports))
     print(f"wrote {out}, SHA-256 {result.sha256}\nsee it all with: protoleak inspect {out}")
     for precision, why in result.refused.items():
         print(f"protoleak: {precision} was not written: {why}", file=sys.stderr)
     if result.refused:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.SOME_FAILED)
 
 
 def _precisions(variants: str) -> tuple[str, ...]:
     """The precisions besides fp32, in the order of PRECISIONS whatever the order of typing."""
     asked = names(variants, "--variants")
     for name in asked:
-        if name not in ("fp32", *PRECISIONS):
+        if name not in (FP32, *PRECISIONS):
             raise ProtoleakError(
-                f"--variants {variants}: there is no {name!r}; choose among fp32, {', '.join(PRECISIONS)}"
+                f"--variants {variants}: there is no {name!r}; choose among {FP32}, {', '.join(PRECISIONS)}"
             )
     return tuple(precision for precision in PRECISIONS if precision in asked)
 

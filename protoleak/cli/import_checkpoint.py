@@ -1,47 +1,66 @@
-"""`protoleak import`: a published Proto-LeakNet checkpoint becomes a model directory."""
+"""`protoleak import-checkpoint`: a published Proto-LeakNet checkpoint becomes a model directory."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from protoleak.cli.options import (
-    ImageSizeOption,
+    INPUT,
     InputRangeOption,
     LatentEncoderOption,
+    RealClassOption,
     ScalingOption,
     input_range,
     integers,
     names,
     needs_extra,
 )
+from protoleak.training.settings import TrainingSettings
+
+TRAINED_WITH = "How it was trained"
+DEFAULT = TrainingSettings()
 
 
 @needs_extra("export")
 def import_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the published code; read without executing it.")],
     latent_encoder: LatentEncoderOption,
-    timesteps: Annotated[str, typer.Option("--timesteps", help="Those that it was trained with: 0,100,300,500.")],
-    generators: Annotated[str, typer.Option("--generators", help="Class names in the order of its training: a,b,c.")],
+    timesteps: Annotated[
+        str, typer.Option("--timesteps", rich_help_panel=TRAINED_WITH, help="In the order of its training: 0,100,300.")
+    ],
+    generators: Annotated[
+        str, typer.Option("--generators", rich_help_panel=TRAINED_WITH, help="Its classes, in their order: a,b,c.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Model directory to write.")],
     temporal: Annotated[
-        Optional[str],  # noqa: UP045 Typer evaluates this on Python 3.10 too
-        typer.Option("--temporal", help="File with the temporal pool's query, or uniform for the mean over timesteps."),
+        str | None,
+        typer.Option(
+            "--temporal",
+            rich_help_panel=TRAINED_WITH,
+            help="File with the temporal pool's query, or uniform for the mean over timesteps.",
+        ),
     ] = None,
-    real: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--real", help="The generator that stands for camera originals."),
-    ] = None,
+    real_class: RealClassOption = None,
     low_frequency: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--low-frequency", min=1, help="Components, where its input has the low-frequency half."),
+        int | None,
+        typer.Option(
+            "--low-frequency",
+            min=1,
+            rich_help_panel=TRAINED_WITH,
+            help="Components, where its input has the low-frequency half.",
+        ),
     ] = None,
     encoder_range: InputRangeOption = "0,1",
     scaling: ScalingOption = 1.0,
-    image_size: ImageSizeOption = 256,
-    noise_seed: Annotated[int, typer.Option("--noise-seed", min=0, help="Of the frozen noise bank.")] = 0,
+    image_size: Annotated[
+        int, typer.Option("--image-size", rich_help_panel=INPUT, help="Side in pixels of what the latent encoder gets.")
+    ] = DEFAULT.image_size,
+    noise_seed: Annotated[
+        int, typer.Option("--noise-seed", min=0, help="Of the frozen noise bank.")
+    ] = DEFAULT.noise_seed,
 ) -> None:
     """Import a checkpoint of the published code: what shapes tell is read, and a contradiction is refused."""
     from protoleak.model.checkpoint import save_model
@@ -55,7 +74,7 @@ def import_checkpoint(
         timesteps=integers(timesteps, "--timesteps"),
         generators=names(generators, "--generators"),
         temporal=temporal,
-        real_class=real,
+        real_class=real_class,
         low_frequency_components=low_frequency,
         image_size=image_size,
         noise_seed=noise_seed,

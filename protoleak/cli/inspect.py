@@ -1,19 +1,23 @@
-"""What `protoleak inspect` prints: a bundle, how it was made and what was measured of it, for people."""
+"""`protoleak inspect`: what a bundle is, how it was made and what was measured of it."""
 
 from __future__ import annotations
 
 import json
-import sys
-from typing import Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
 
-from rich.console import Console
+import typer
 from rich.markup import escape
 from rich.table import Table
 
-from protoleak.bundle.bundle import Bundle, Calibration
-from protoleak.bundle.manifest import Manifest
+from protoleak.cli.console import output_console
+from protoleak.cli.options import AlphaOption, BundleArgument
 from protoleak.errors import CalibrationError
-from protoleak.runtime import conformal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from protoleak.bundle.bundle import Bundle, Calibration
+    from protoleak.bundle.manifest import Manifest
 
 CONFIDENCE = 0.95
 FIRST_IN_REPORT = ("real_faces_accused", "false_rejection", "withheld", "closed_set", "open_set")
@@ -29,30 +33,35 @@ PROPORTION = {"count", "of", "share", "interval_95"}
 NOT_SHOWN = ("calibration",)  # the bounds table says it, at the alpha that is asked for
 
 
-def run(path: str | None, alpha: float, as_json: bool) -> int:
-    """Prints the bundle and returns the exit status.
+def inspect(
+    bundle: BundleArgument = None,
+    alpha: AlphaOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show what a bundle is, how it was made and what was measured of it. Checks every hash."""
+    from protoleak.bundle.bundle import Bundle
 
-    Raises:
-        BundleError: the bundle does not pass its checks.
-        CalibrationError: alpha is outside (0, 1).
-    """
-    summary = summarise(Bundle.load(path), alpha)
+    summary = summarise(Bundle.load(bundle), alpha)
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
-        width = None if sys.stdout.isatty() else 120
-        _print(summary, Console(width=width, highlight=False))
-    return 0
+        _print(summary, output_console())
 
 
-def summarise(bundle: Bundle, alpha: float) -> dict[str, Any]:
+def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
     """Everything that `inspect` shows, as plain values. The bundle's hashes were checked by `Bundle.load`.
+
+    Args:
+        alpha: significance level of the bounds; None for the bundle's.
 
     Raises:
         CalibrationError: alpha is outside (0, 1).
     """
-    conformal.check_alpha(alpha)
+    from protoleak.runtime import conformal
+
     manifest = bundle.manifest
+    alpha = manifest.alpha if alpha is None else alpha
+    conformal.check_alpha(alpha)
     variants = {}
     for name in manifest.variants:
         variant = bundle.variant(name)
@@ -92,12 +101,16 @@ def summarise(bundle: Bundle, alpha: float) -> dict[str, Any]:
 
 def _accusation_level(calibration: Calibration, alpha: float) -> float | None:
     """How often, at most, a camera original like those of the calibration is accused; None without a promise."""
+    from protoleak.runtime import conformal
+
     margins = calibration.real_margins
     return None if margins is None else conformal.accusation_level(len(margins), alpha)
 
 
 def _bounds(manifest: Manifest, calibration: Calibration, alpha: float) -> list[dict[str, Any]]:
     """Per generator: which calibration images its p-values are ranks among, and what they promise."""
+    from protoleak.runtime import conformal
+
     rows: list[dict[str, Any]] = []
     for index, generator in enumerate(manifest.generators):
         row: dict[str, Any] = {"generator": generator, "own_images": len(calibration.per_generator[index])}

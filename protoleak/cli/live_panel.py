@@ -1,4 +1,4 @@
-"""The status panel of `--live`: what comes in, what is done, what is queued, and who is in view."""
+"""The status panel of `--dashboard`: what comes in, what is done, what is queued, and who is in view."""
 
 from __future__ import annotations
 

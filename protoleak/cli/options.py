@@ -1,42 +1,134 @@
-"""Options that several commands share, and how lists of numbers are typed."""
+"""Options that several commands share, and how lists of numbers and names are typed."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
+import msgspec
 import typer
 
+from protoleak.choices import EngineName
+from protoleak.cli.exit_status import ExitStatus
+from protoleak.cli.settings_file import settings_text
 from protoleak.errors import ProtoleakError
 
-INTERRUPTED = 130
-LATENT_ENCODER_HELP = (
-    "A directory or hub id of a diffusers AutoencoderKL or AutoencoderTiny, one that `protoleak distill` wrote, "
-    "or any ONNX file that maps an image to a latent."
-)
-LatentEncoderOption = Annotated[str, typer.Option("--latent-encoder", help=LATENT_ENCODER_HELP)]
-InputRangeOption = Annotated[
-    str, typer.Option("--input-range", help="What black and white are to an ONNX latent encoder, such as -1,1.")
+# Panels of --help that several commands have.
+INPUT, OUTPUT, MEASURED_ON, ENGINE, SETTINGS = "Input", "Output", "Measured on", "Engine", "Settings"
+
+BundleArgument = Annotated[
+    str | None, typer.Argument(help="Bundle directory or .zip; left out, the one that comes with protoleak.")
 ]
-ScalingOption = Annotated[float, typer.Option("--scaling", help="Factor on the latent of an ONNX latent encoder.")]
-ImageSizeOption = Annotated[int, typer.Option("--image-size", help="Side of the images that the encoder sees.")]
+LatentEncoderOption = Annotated[
+    str,
+    typer.Option(
+        "--latent-encoder",
+        rich_help_panel=INPUT,
+        help="A directory or hub id of a diffusers AutoencoderKL or AutoencoderTiny, one that `protoleak distill` "
+        "wrote, or any ONNX file that maps an image to a latent.",
+    ),
+]
+InputRangeOption = Annotated[
+    str,
+    typer.Option(
+        "--input-range", rich_help_panel=INPUT, help="What black and white are to an ONNX latent encoder, as -1,1."
+    ),
+]
+ScalingOption = Annotated[
+    float, typer.Option("--scaling", rich_help_panel=INPUT, help="Factor on the latent of an ONNX latent encoder.")
+]
+RealClassOption = Annotated[
+    str | None, typer.Option("--real-class", rich_help_panel=INPUT, help="The class that holds camera originals.")
+]
+PhotographsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--photographs",
+        rich_help_panel=MEASURED_ON,
+        help="Photographs of people from sources that training never saw: how many of them are accused?",
+    ),
+]
+UnknownOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--unknown",
+        rich_help_panel=MEASURED_ON,
+        help="One folder of images per generator that isn't known: how many of them are called unknown?",
+    ),
+]
+AlphaOption = Annotated[
+    float | None,
+    typer.Option(
+        "--alpha",
+        help="Significance level: share of known images that may be called unknown; left out, the bundle's.",
+    ),
+]
 EngineOption = Annotated[
-    str, typer.Option("--engine", help="One that `protoleak engines` lists, or auto for the best that can run here.")
+    EngineName,
+    typer.Option("--engine", rich_help_panel=ENGINE, help="See `protoleak engines`; auto is the best that runs here."),
+]
+VariantsOption = Annotated[
+    str | None,
+    typer.Option("--variants", help="Precisions of the bundle, as fp32,fp16; left out, all that it has."),
 ]
 ThreadsOption = Annotated[
-    Optional[int],  # noqa: UP045 Typer evaluates this on Python 3.10 too
-    typer.Option("--threads", min=1, help="Processor threads; left out, all cores."),
+    int | None,
+    typer.Option("--threads", min=1, rich_help_panel=ENGINE, help="Processor threads; left out, all cores."),
 ]
-DeviceOption = Annotated[int, typer.Option("--device", min=0, help="CUDA device ordinal.")]
+DeviceOption = Annotated[int, typer.Option("--device", min=0, rich_help_panel=ENGINE, help="CUDA device ordinal.")]
 WorkersOption = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option(
         "--workers", min=0, help="Processes that prepare images; 0 for threads; left out, one per core up to 8."
     ),
 ]
+SettingsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        rich_help_panel=SETTINGS,
+        help="TOML file with settings, see --print-settings; options override it.",
+    ),
+]
+
+
+def print_settings_option(kind: type[msgspec.Struct], command: str) -> object:
+    """The option --print-settings, which prints and exits before anything else is asked for."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            print(settings_text(kind, command), end="")
+            raise typer.Exit(ExitStatus.ALL_WELL)
+
+    return typer.Option(
+        "--print-settings",
+        is_eager=True,
+        callback=show,
+        rich_help_panel=SETTINGS,
+        help="Write a file for --settings, with every setting explained, to standard output.",
+    )
+
+
+def typed(context: typer.Context, **values: object) -> dict[str, object]:
+    """Those of the values whose option stands on the command line: they go before a settings file.
+
+    Args:
+        values: by the names that the command's parameters have.
+    """
+    found = {}
+    for name, value in values.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            found[name] = value
+    return found
+
+
+def joined(values: Iterable[object]) -> str:
+    """A list as it is typed: a,b,c."""
+    return ",".join(map(str, values))
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:
@@ -71,12 +163,12 @@ def input_range(text: str) -> tuple[float, float]:
     return values[0], values[1]
 
 
-def names(text: str, option: str) -> list[str]:
-    """Comma-separated names, as typed for `option`."""
+def names(text: str, option: str) -> tuple[str, ...]:
+    """Comma-separated names, as typed for `option`, each once."""
     found = [part.strip() for part in text.split(",")]
     if not all(found):
         raise ProtoleakError(f"{option} {text!r}: give names with commas between and none empty")
-    return found
+    return tuple(dict.fromkeys(found))
 
 
 @contextmanager
@@ -100,11 +192,11 @@ def interruptible(what_now: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         print(f"interrupted: {what_now}", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
 
 
-def existing(path: Path, option: str) -> Path:
+def existing(path: Path | None, option: str) -> Path | None:
     """The path itself. Raises ProtoleakError where nothing is there."""
-    if not path.exists():
+    if path is not None and not path.exists():
         raise ProtoleakError(f"{option} {path}: there is nothing at that path")
     return path

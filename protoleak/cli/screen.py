@@ -3,73 +3,94 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from protoleak.cli.options import DeviceOption, EngineOption, ThreadsOption
-from protoleak.cli.screen_options import INTERRUPTED, SOME_FAILED, ScreenOptions, VideoOptions
+from protoleak.choices import Compute
+from protoleak.cli.exit_status import ExitStatus, status_of_all
+from protoleak.cli.options import ENGINE, OUTPUT, AlphaOption, DeviceOption, EngineOption, ThreadsOption
+from protoleak.cli.screen_options import ScreenOptions, VideoOptions
 from protoleak.errors import ProtoleakError
+from protoleak.faces.settings import FaceFinder
+from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
 
-RESULTS_SUFFIXES = (".jsonl", ".ndjson", ".csv")  # as in runtime.results, which imports too much for a help text
-FACES = "Faces of images too"
-MOVING = "Videos"
+RESULTS_SUFFIXES = (".jsonl", ".ndjson", ".csv")  # as in cli.results_file, which imports too much for a help text
+FACES, VIDEOS = "Faces of images too", "Videos"
 
 
 def screen(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE…",
+            metavar="SOURCE",
             help="Images, videos, folders, globs, - for paths on standard input; a webcam's number, rtsp://…, "
             "http(s)://…, or gst: and a GStreamer pipeline.",
         ),
     ],
     bundle: Annotated[
-        Optional[str],  # noqa: UP045 Typer evaluates this on Python 3.10 too
+        str | None,
         typer.Option("--bundle", help="Bundle directory or .zip; left out, the one that comes with protoleak."),
-    ] = None,
+    ] = ScreenOptions.bundle,
+    alpha: AlphaOption = ScreenOptions.alpha,
     out: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             "--out",
+            rich_help_panel=OUTPUT,
             help="Of images: FILE.jsonl or FILE.csv, written line by line; - for JSON Lines on standard output. Of "
             "videos: a folder.",
         ),
-    ] = None,
-    alpha: Annotated[
-        float, typer.Option("--alpha", help="Significance level: share of known images that may be called unknown.")
-    ] = 0.05,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an existing --out file.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")] = False,
-    batch_size: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--batch-size", min=1, help="Images (8) or faces of a video (4) that go through together."),
-    ] = None,
-    engine: EngineOption = "auto",
+    ] = ScreenOptions.out,
+    resume: Annotated[
+        bool, typer.Option("--resume", rich_help_panel=OUTPUT, help="Continue an existing --out file.")
+    ] = ScreenOptions.resume,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace an existing --out.")
+    ] = ScreenOptions.overwrite,
+    engine: EngineOption = ScreenOptions.engine,
     variant: Annotated[
-        str, typer.Option("--variant", help="A precision of the bundle, or auto for the fastest, as measured.")
-    ] = "auto",
-    precision: Annotated[
         str,
-        typer.Option("--precision", help="bf16 lets OpenVINO compute in bfloat16; variant keeps the graph's types."),
-    ] = "variant",
-    device: DeviceOption = 0,
-    threads: ThreadsOption = None,
+        typer.Option(
+            "--variant",
+            rich_help_panel=ENGINE,
+            help="A precision of the bundle, as fp32, or auto for the fastest, as measured.",
+        ),
+    ] = ScreenOptions.variant,
+    compute: Annotated[
+        Compute,
+        typer.Option(
+            "--compute",
+            rich_help_panel=ENGINE,
+            help="What the engine may do with the variant's types: exact keeps them, bf16 lets OpenVINO compute "
+            "float32 layers in bfloat16, auto is exact until a bundle carries a calibration for bfloat16.",
+        ),
+    ] = EngineOptions.compute,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            rich_help_panel=ENGINE,
+            help=f"Images ({ScreenOptions.batch_size}) or faces of a video ({StreamSettings.batch_size}) that go "
+            "through together.",
+        ),
+    ] = None,
+    device: DeviceOption = EngineOptions.device,
+    threads: ThreadsOption = ScreenOptions.threads,
     faces: Annotated[
-        Optional[str],  # noqa: UP045
+        FaceFinder | None,
         typer.Option(
             "--faces",
             rich_help_panel=FACES,
-            help="Who finds the faces: auto, yunet, haar, or none to judge whole images. Left out, none for images "
-            "and auto for videos.",
+            help="Who finds the faces; none judges whole images. Left out, none for images and auto for videos.",
         ),
     ] = None,
     face_model: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--face-model", rich_help_panel=FACES, help="YuNet ONNX file; left out, the bundle's own."),
-    ] = None,
+    ] = StreamSettings.face_model,
     face_score: Annotated[
         float, typer.Option("--face-score", rich_help_panel=FACES, help="Least confidence of a face.")
     ] = StreamSettings.face_score,
@@ -81,26 +102,27 @@ def screen(
         typer.Option("--margin", rich_help_panel=FACES, help="Shown on each side of a face, as a share of its size."),
     ] = StreamSettings.margin,
     every: Annotated[
-        float, typer.Option("--every", rich_help_panel=MOVING, help="Seconds between two verdicts on one person.")
+        float, typer.Option("--every", rich_help_panel=VIDEOS, help="Seconds between two verdicts on one person.")
     ] = StreamSettings.every,
     minimum_evidence: Annotated[
         int,
-        typer.Option("--minimum-evidence", rich_help_panel=MOVING, help="Faces that a verdict on a person rests on."),
+        typer.Option("--minimum-evidence", rich_help_panel=VIDEOS, help="Faces that a verdict on a person rests on."),
     ] = StreamSettings.minimum_evidence,
     max_seconds: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option("--max-seconds", rich_help_panel=MOVING, help="Stop after so much of each source."),
-    ] = None,
+        float | None,
+        typer.Option("--max-seconds", rich_help_panel=VIDEOS, help="Stop after so much of each source."),
+    ] = StreamSettings.max_seconds,
     annotate: Annotated[
-        bool, typer.Option("--annotate", rich_help_panel=MOVING, help="Write annotated.mp4 into the --out folder.")
-    ] = False,
-    live: Annotated[
-        bool, typer.Option("--live", rich_help_panel=MOVING, help="Show rates, queues, latency and tracks meanwhile.")
-    ] = False,
+        bool, typer.Option("--annotate", rich_help_panel=VIDEOS, help="Write annotated.mp4 into the --out folder.")
+    ] = VideoOptions.annotate,
+    dashboard: Annotated[
+        bool,
+        typer.Option("--dashboard", rich_help_panel=VIDEOS, help="Show rates, queues, latency and tracks meanwhile."),
+    ] = VideoOptions.dashboard,
     stats: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--stats", rich_help_panel=MOVING, help="FILE.json for counts and times of every source."),
-    ] = None,
+        Path | None,
+        typer.Option("--stats", rich_help_panel=VIDEOS, help="FILE.json for counts and times of every source."),
+    ] = VideoOptions.stats,
 ) -> None:
     """Say of each face who made it: a known generator, a camera (real), or nobody that the bundle knows."""
     from protoleak.video.sources.open import separate
@@ -109,7 +131,7 @@ def screen(
     if faces == "none" and face_model is not None:
         raise ProtoleakError("--face-model is a YuNet model and --faces none uses none: leave one out")
     settings = StreamSettings(
-        faces=faces or "auto",  # type: ignore[arg-type]  # StreamSettings refuses what it doesn't know
+        faces=faces or StreamSettings.faces,
         face_model=face_model,
         face_score=face_score,
         minimum_face=minimum_face,
@@ -131,61 +153,53 @@ def screen(
         engine=engine,
         variant=variant,
         threads=threads,
-        precision=precision,
+        compute=compute,
         device=device,
         faces=settings if in_images else None,
     )
-    moving = VideoOptions(videos, settings, annotate, live, stats)
+    video_options = VideoOptions(videos, settings, annotate, dashboard, stats)
     if videos:
-        _check_moving(options, moving)
+        _check_videos(options, video_options)
     else:
-        _check_still(moving)
-    statuses = []
+        _check_images(video_options)
+    statuses: list[ExitStatus] = []
     if stills:
         from protoleak.cli.screen_images import run as run_images
 
         statuses.append(run_images(options))
-    if videos and INTERRUPTED not in statuses:
+    if videos and ExitStatus.INTERRUPTED not in statuses:
         from protoleak.cli.screen_video import run as run_videos
 
-        statuses.append(run_videos(options, moving))
-    raise typer.Exit(_together(statuses))
+        statuses.append(run_videos(options, video_options))
+    raise typer.Exit(status_of_all(statuses))
 
 
-def _check_moving(options: ScreenOptions, moving: VideoOptions) -> None:
+def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
     """Raises ProtoleakError where options cannot be honoured with videos among the sources."""
     if options.resume:
         raise ProtoleakError(
             "--resume is for images: a video is screened from its beginning, with --overwrite if need be"
         )
     if options.out is None:
-        if moving.annotate:
+        if video_options.annotate:
             raise ProtoleakError("--annotate needs a folder to write the video into: give --out DIR")
     elif options.sources:
         raise ProtoleakError(
             f"--out {options.out}: a file for images and a folder for videos, and the sources hold both (such "
-            f"as {moving.sources[0]!r}): screen them one after the other"
+            f"as {video_options.sources[0]!r}): screen them one after the other"
         )
     elif options.out == "-" or Path(options.out).suffix.lower() in RESULTS_SUFFIXES:
         raise ProtoleakError(f"--out {options.out}: videos are written into a folder: give --out DIR")
 
 
-def _check_still(moving: VideoOptions) -> None:
+def _check_images(video_options: VideoOptions) -> None:
     """Raises ProtoleakError where an option would do nothing because all sources are images."""
     given = {
-        "--max-seconds": moving.settings.max_seconds is not None,
-        "--annotate": moving.annotate,
-        "--live": moving.live,
-        "--stats": moving.stats is not None,
+        "--max-seconds": video_options.settings.max_seconds is not None,
+        "--annotate": video_options.annotate,
+        "--dashboard": video_options.dashboard,
+        "--stats": video_options.stats is not None,
     }
     for option, is_given in given.items():
         if is_given:
             raise ProtoleakError(f"{option} is for videos, and there are none among the sources: leave it out")
-
-
-def _together(statuses: list[int]) -> int:
-    """The exit status of images and videos that were screened one after the other."""
-    if INTERRUPTED in statuses:
-        return INTERRUPTED
-    same = set(statuses)
-    return same.pop() if len(same) == 1 else SOME_FAILED

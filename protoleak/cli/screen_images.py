@@ -14,19 +14,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from protoleak.cli.console import error_console, output_console, print_error, print_note
+from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.live_panel import coloured
 from protoleak.cli.results_file import STANDARD_OUTPUT, Identity, ResultsWriter, open_results
-from protoleak.cli.screen_options import ALL_WELL, INTERRUPTED, NOTHING_DONE, SOME_FAILED, ScreenOptions
-from protoleak.cli.screening import (
-    error_console,
-    open_screener,
-    output_console,
-    print_error,
-    print_note,
-)
+from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.images.decode import printable
 from protoleak.images.discover import expand_sources
+from protoleak.progress import shown_progress
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
 
@@ -49,7 +45,7 @@ class _Tally:
     interrupted: bool = False
 
 
-def run(options: ScreenOptions) -> int:
+def run(options: ScreenOptions) -> ExitStatus:
     """Screens all sources and returns the exit status.
 
     Raises:
@@ -67,13 +63,14 @@ def run(options: ScreenOptions) -> int:
         done = frozenset[str]() if writer is None else writer.done
         todo = [item for item in listed if not (isinstance(item, str) and printable(item) in done)]
         skipped = len(listed) - len(todo)
-        with _progress(len(todo), errors) as advance:
+        with shown_progress(errors, stage_lines=False) as progress:
             try:
                 for outcomes in judge(todo):
                     for outcome in outcomes:
                         _record(outcome, tally, writer, errors)
                     tally.images += 1
-                    advance()
+                    if len(todo) > 1:
+                        progress("screening", tally.images, len(todo))
             except KeyboardInterrupt:
                 tally.interrupted = True
     to_standard_output = options.out == STANDARD_OUTPUT
@@ -81,11 +78,11 @@ def run(options: ScreenOptions) -> int:
         _print_table(tally, faces=options.faces is not None)
     _print_summary(tally, skipped, len(todo), errors if to_standard_output else output_console())
     if tally.interrupted:
-        return INTERRUPTED
-    answered = sum(tally.verdicts.values()) + skipped
+        return ExitStatus.INTERRUPTED
+    judged = sum(tally.verdicts.values()) + skipped
     if not tally.failed:
-        return ALL_WELL
-    return SOME_FAILED if answered else NOTHING_DONE
+        return ExitStatus.ALL_WELL
+    return ExitStatus.SOME_FAILED if judged else ExitStatus.NOTHING_DONE
 
 
 def _judge(
@@ -127,20 +124,6 @@ def _record(outcome: Verdict | ProtoleakError, tally: _Tally, writer: ResultsWri
         tally.rows.append(outcome)
 
 
-@contextlib.contextmanager
-def _progress(total: int, console: Console) -> Iterator[Callable[[], None]]:
-    """A bar on standard error where more than one image is to be screened and a person can see it."""
-    if total < 2 or not console.is_terminal:
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("screening"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("screening", total=total)
-        yield lambda: progress.advance(task)
-
-
 def _print_table(tally: _Tally, *, faces: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("image", overflow="fold")
@@ -178,9 +161,9 @@ def _place(row: Verdict) -> str:
 
 
 def _print_summary(tally: _Tally, skipped: int, asked: int, console: Console) -> None:
-    answered = sum(tally.verdicts.values())
+    judged = sum(tally.verdicts.values())
     parts = [f"{tally.verdicts[verdict]} {verdict}" for verdict in ("known", "real", "unknown")]
-    text = f"{answered} {'verdict' if answered == 1 else 'verdicts'}: {', '.join(parts)}"
+    text = f"{judged} {'verdict' if judged == 1 else 'verdicts'}: {', '.join(parts)}"
     if tally.failed:
         text += f"; {tally.failed} failed"
     if skipped:

@@ -1,48 +1,111 @@
-"""`protoleak screen` of videos: sources one after another, what is written of them, and the summary."""
+"""`protoleak screen` of videos: sources one after another, what is written of them, what is said meanwhile, and the
+summary."""
 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from protoleak.cli.live_panel import StatusPanel, coloured
-from protoleak.cli.screen_options import (
-    ALL_WELL,
-    INTERRUPTED,
-    NOTHING_DONE,
-    SOME_FAILED,
-    ScreenOptions,
-    VideoOptions,
-)
-from protoleak.cli.screening import (
+from protoleak.arrays import UInt8Array
+from protoleak.cli.console import (
+    check_folders,
     error_console,
-    open_screener,
+    json_bytes,
     output_console,
     print_error,
     print_note,
 )
-from protoleak.cli.video_tally import VideoTally
+from protoleak.cli.exit_status import ExitStatus
+from protoleak.cli.live_panel import StatusPanel, coloured
+from protoleak.cli.screen_options import ScreenOptions, VideoOptions, open_screener
 from protoleak.errors import MediaError, MissingExtra, ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
+from protoleak.files import write_whole
 from protoleak.images.decode import printable
+from protoleak.progress import Progress, no_progress, shown_progress
 from protoleak.screener import Screener
-from protoleak.video.events import FailureEvent
+from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
+from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.folder import OutputFolder, open_outputs
 from protoleak.video.outputs.run_record import run_record
-from protoleak.video.sink import Sink
+from protoleak.video.sink import Sink, TrackedFace
 from protoleak.video.sources.open import open_source
 from protoleak.video.sources.redaction import without_secrets
+from protoleak.video.statistics import Statistics
 from protoleak.video.stream import stream
 
+ROWS_SHOWN = 50
 
-def run(options: ScreenOptions, moving: VideoOptions) -> int:
+
+class VideoTally:
+    """A sink for all sources of a run.
+
+    Args:
+        errors: where failures, gaps and notes are printed as they come.
+        progress: called with every frame.
+
+    Attributes:
+        begun: whether any source was opened.
+        rows: the first tracks that have ended, to be shown.
+        tracks: verdict → tracks that have ended.
+        faces: that were attributed.
+        failed: sources and faces without a verdict.
+        statistics: one per source that has ended.
+        interrupted: whether Ctrl-C was pressed.
+    """
+
+    def __init__(self, errors: Console, progress: Progress) -> None:
+        self._errors = errors
+        self._progress = progress
+        self._stage, self._frames = "", 0
+        self.begun = False
+        self.rows: list[TrackEvent] = []
+        self.tracks: Counter[str] = Counter()
+        self.faces = 0
+        self.failed = 0
+        self.statistics: list[Statistics] = []
+        self.interrupted = False
+
+    def start(self, info: SourceInfo) -> None:
+        self.begun = True
+        self._stage, self._frames = f"screening {info.name}", 0
+        for note in info.notes:
+            print_note(self._errors, f"{info.name}: {note}")
+
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:  # noqa: ARG002  # the protocol's
+        self._frames += 1
+        self._progress(self._stage, self._frames, 0, "frames")
+
+    def event(self, event: Event, crop: UInt8Array | None) -> None:  # noqa: ARG002  # the protocol's
+        if isinstance(event, FaceEvent):
+            self.faces += 1
+        elif isinstance(event, TrackEvent):
+            self.tracks[event.track_verdict.label] += 1
+            if len(self.rows) < ROWS_SHOWN:
+                self.rows.append(event)
+        elif isinstance(event, GapEvent):
+            lasted = "" if event.seconds is None else f" for {event.seconds:.1f} s"
+            print_note(self._errors, f"{event.source}, at {event.timestamp:.1f} s: no images{lasted}: {event.reason}")
+        else:
+            self.fail(event)
+
+    def fail(self, event: FailureEvent) -> None:
+        """A source that could not be read, or a face that could not be judged."""
+        self.failed += 1
+        print_error(self._errors, event.message)
+
+    def finish(self, statistics: Statistics) -> None:
+        self.statistics.append(statistics)
+
+
+def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     """Screens all sources one after another and returns the exit status.
 
     Ctrl-C, and a disk that refuses, end everything; a source that cannot be read is said and the next one begun.
@@ -51,42 +114,43 @@ def run(options: ScreenOptions, moving: VideoOptions) -> int:
         ProtoleakError: nothing could be started: the bundle, engine, alpha, face detector or --out is not usable.
     """
     errors = error_console()
-    if moving.stats is not None and not moving.stats.absolute().parent.is_dir():
-        raise ProtoleakError(f"--stats {moving.stats}: there is no folder {moving.stats.parent}: make it first")
+    check_folders(video_options.stats)
     screener = open_screener(options, errors)
-    detector = open_detector(moving.settings, screener.bundle)
-    tally = VideoTally(errors)
+    detector = open_detector(video_options.settings, screener.bundle)
     broken = False
-    try:
-        with _outputs(options, moving, screener, detector) as outputs:
-            panel = _panel(moving, errors)
-            print_note(errors, f"faces: {detector.description}")
-            for source in moving.sources:
-                _screen(source, screener, detector, moving, outputs, [*panel, tally])
-            for note in (note for output in outputs for note in output.notes):
-                print_note(errors, note)
-    except KeyboardInterrupt:
-        tally.interrupted = True
-    except ProtoleakError as error:
-        if not tally.begun:
-            raise
-        broken = True
-        print_error(errors, str(error))
-    if moving.stats is not None:
-        broken = not _write_statistics(moving.stats, tally, errors) or broken
+    with shown_progress(errors, stage_lines=False) as progress:
+        tally = VideoTally(errors, no_progress if video_options.dashboard else progress)
+        try:
+            with _outputs(options, video_options, screener, detector) as outputs:
+                panel = _panel(video_options, errors)
+                print_note(errors, f"faces: {detector.description}")
+                for source in video_options.sources:
+                    _screen(source, screener, detector, video_options, outputs, [*panel, tally])
+                for note in (note for output in outputs for note in output.notes):
+                    print_note(errors, note)
+        except KeyboardInterrupt:
+            tally.interrupted = True
+        except ProtoleakError as error:
+            if not tally.begun:
+                raise
+            broken = True
+            print_error(errors, str(error))
+    if video_options.stats is not None:
+        broken = not _write_statistics(video_options.stats, tally, errors) or broken
     _print_summary(tally, options.out, output_console())
     if tally.interrupted:
-        return INTERRUPTED
+        return ExitStatus.INTERRUPTED
     if not (broken or tally.failed):
-        return ALL_WELL
-    return SOME_FAILED if any(one.frames_processed for one in tally.statistics) else NOTHING_DONE
+        return ExitStatus.ALL_WELL
+    judged = any(one.frames_processed for one in tally.statistics)
+    return ExitStatus.SOME_FAILED if judged else ExitStatus.NOTHING_DONE
 
 
 def _screen(
     source: str,
     screener: Screener,
     detector: FaceDetector,
-    moving: VideoOptions,
+    video_options: VideoOptions,
     outputs: Sequence[OutputFolder],
     sinks: Sequence[Sink],
 ) -> None:
@@ -102,14 +166,14 @@ def _screen(
                 sink.fail(failure)
         return
     # Closed here and not whenever Python gets to it: on Ctrl-C the sinks are to finish before the folder is closed.
-    with contextlib.closing(stream(screener, opened, moving.settings, [*outputs, *sinks], detector)) as events:
+    with contextlib.closing(stream(screener, opened, video_options.settings, [*outputs, *sinks], detector)) as events:
         for _ in events:
             pass  # the sinks have seen it
 
 
 @contextlib.contextmanager
 def _outputs(
-    options: ScreenOptions, moving: VideoOptions, screener: Screener, detector: FaceDetector
+    options: ScreenOptions, video_options: VideoOptions, screener: Screener, detector: FaceDetector
 ) -> Iterator[list[OutputFolder]]:
     """What writes the --out folder, where one was given."""
     if options.out is None:
@@ -117,26 +181,25 @@ def _outputs(
         return
     opened = open_outputs(
         Path(options.out),
-        run_record(screener, moving.settings, detector.description),
-        annotate=moving.annotate,
-        several=len(moving.sources) > 1,
+        run_record(screener, video_options.settings, detector.description),
+        annotate=video_options.annotate,
+        several=len(video_options.sources) > 1,
         overwrite=options.overwrite,
     )
     with opened:
         yield [opened]
 
 
-def _panel(moving: VideoOptions, console: Console) -> list[Sink]:
-    return [StatusPanel(console)] if moving.live else []
+def _panel(video_options: VideoOptions, console: Console) -> list[Sink]:
+    return [StatusPanel(console)] if video_options.dashboard else []
 
 
 def _write_statistics(path: Path, tally: VideoTally, errors: Console) -> bool:
     """Whether the counts and times of all sources could be written."""
-    data = msgspec.json.format(msgspec.json.encode({"sources": tally.statistics}), indent=2) + b"\n"
     try:
-        path.write_bytes(data)
-    except OSError as error:
-        print_error(errors, f"--stats {path} cannot be written: {(error.strerror or str(error)).lower()}")
+        write_whole(path, [json_bytes({"sources": tally.statistics})])
+    except ProtoleakError as error:
+        print_error(errors, f"--stats: {error}")
         return False
     return True
 
@@ -151,22 +214,22 @@ def _print_summary(tally: VideoTally, out: str | None, console: Console) -> None
         for title in ("p-value", "as real", "faces"):
             table.add_column(title, justify="right")
         for row in tally.rows:
-            answer = row.track_verdict
+            verdict = row.track_verdict
             table.add_row(
                 escape(row.source),
                 str(row.track),
                 f"{row.first_timestamp:.2f}–{row.last_timestamp:.2f}",
-                coloured(answer.label),
-                escape(answer.nearest or "–"),
-                f"{answer.p_value:.3f}",
-                "–" if answer.real_p_value is None else f"{answer.real_p_value:.3f}",
-                str(answer.evidence),
+                coloured(verdict.label),
+                escape(verdict.nearest or "–"),
+                f"{verdict.p_value:.3f}",
+                "–" if verdict.real_p_value is None else f"{verdict.real_p_value:.3f}",
+                str(verdict.evidence),
             )
         console.print(table)
     hidden = tally.tracks.total() - len(tally.rows)
     if hidden > 0:
         console.print(f"… and {hidden} more; --out DIR keeps them all")
-    kinds = ", ".join(f"{tally.tracks[verdict]} {verdict}" for verdict in ("known", "real", "unknown", "undecided"))
+    kinds = ", ".join(f"{tally.tracks[label]} {label}" for label in ("known", "real", "unknown", "undecided"))
     frames = sum(one.frames_processed for one in tally.statistics)
     dropped = sum(one.frames_dropped for one in tally.statistics)
     seconds = sum(one.seconds for one in tally.statistics)

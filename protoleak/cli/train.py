@@ -3,145 +3,199 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated
 
+import msgspec
 import typer
 
+from protoleak.choices import BackboneKind, Compute
 from protoleak.cli.options import (
-    ImageSizeOption,
+    INPUT,
+    OUTPUT,
     InputRangeOption,
     LatentEncoderOption,
+    RealClassOption,
     ScalingOption,
+    SettingsOption,
     WorkersOption,
+    existing,
     input_range,
     integers,
     interruptible,
+    joined,
     needs_extra,
+    print_settings_option,
+    typed,
 )
-from protoleak.errors import ProtoleakError
+from protoleak.cli.settings_file import read_settings
+from protoleak.training.settings import TrainingSettings
 
-if TYPE_CHECKING:
-    from protoleak.training.command import TrainingSummary
+TRAINING = "Training"
+SHOWN_SKIPPED = 20
+DEFAULT = TrainingSettings()
+PrintSettingsOption = Annotated[bool, print_settings_option(TrainingSettings, "train")]
 
 
 @interruptible("run it again with --resume to go on")
 @needs_extra("export")
 def train(
+    context: typer.Context,
     data: Annotated[
         Path, typer.Argument(help="One folder per generator, with or without a Split.json (WILD's layout).")
     ],
     latent_encoder: LatentEncoderOption,
-    out: Annotated[Path, typer.Option("--out", help="Model directory to write.")],
+    out: Annotated[Path, typer.Option("--out", rich_help_panel=OUTPUT, help="Model directory to write.")],
     encoder_range: InputRangeOption = "0,1",
     scaling: ScalingOption = 1.0,
-    real: Annotated[
-        Optional[str],  # noqa: UP045 Typer evaluates this on Python 3.10 too
-        typer.Option("--real", help="The folder of DATA that holds camera originals."),
-    ] = None,
+    real_class: RealClassOption = None,
     negatives: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--negatives", help="Images of no class, pushed away from every class."),
+        Path | None,
+        typer.Option("--negatives", rich_help_panel=INPUT, help="Images of no class, pushed away from every class."),
     ] = None,
     auxiliary: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--auxiliary", help="One folder per generator that is learnt, to be told apart, and never named."),
-    ] = None,
-    mixed_negatives: Annotated[
-        bool, typer.Option("--mixed-negatives/--no-mixed-negatives", help="Negatives mixed from two known classes.")
-    ] = True,
-    backbone: Annotated[
-        str, typer.Option("--backbone", help="conv, resnet18, resnet50, resnet101, efficientnet_b4 or vit_b_16.")
-    ] = "conv",
-    timesteps: Annotated[str, typer.Option("--timesteps")] = "0,100,300,500,700",
-    low_frequency: Annotated[
-        int, typer.Option("--low-frequency", min=0, help="Lowest DCT components per axis to append; 0 for none.")
-    ] = 8,
-    embedding_size: Annotated[int, typer.Option("--embedding-size", min=1)] = 128,
-    prototypes: Annotated[int, typer.Option("--prototypes", min=1, help="Per generator.")] = 6,
-    views: Annotated[
-        int, typer.Option("--views", min=0, help="Altered ones of each training image, besides the image as it is.")
-    ] = 3,
-    operator_share: Annotated[
-        float,
+        Path | None,
         typer.Option(
-            "--operator-share",
-            min=0,
-            max=1,
-            help="Of the views: chains of compression, blur, noise, … The others are random crops and compressions.",
+            "--auxiliary",
+            rich_help_panel=INPUT,
+            help="One folder per generator that is learnt, to be told apart, and never named.",
         ),
-    ] = 0.5,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="At most.")] = 40,
-    patience: Annotated[int, typer.Option("--patience", min=1, help="Epochs without a better validation AUC.")] = 10,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=2)] = 64,
-    learning_rate: Annotated[float, typer.Option("--learning-rate")] = 1e-3,
-    timestep_dropout: Annotated[float, typer.Option("--timestep-dropout", min=0, max=1)] = 0.1,
-    entropy_weight: Annotated[float, typer.Option("--entropy-weight", min=0)] = 0.01,
-    negatives_weight: Annotated[float, typer.Option("--negatives-weight", min=0)] = 0.3,
-    precision: Annotated[
-        str, typer.Option("--precision", help="fp32, bf16, or auto: bf16 where the processor has instructions for it.")
-    ] = "auto",
-    image_size: ImageSizeOption = 256,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    noise_seed: Annotated[int, typer.Option("--noise-seed", min=0, help="Of the frozen noise bank.")] = 0,
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", rich_help_panel=OUTPUT, help="Go on from an interrupted run in --out.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace the model or the run in --out.")
+    ] = False,
+    backbone: Annotated[
+        BackboneKind, typer.Option("--backbone", rich_help_panel=TRAINING, help="The per-timestep encoder.")
+    ] = DEFAULT.backbone,
+    timesteps: Annotated[
+        str,
+        typer.Option("--timesteps", rich_help_panel=TRAINING, help="Of the diffusion, that each image is noised to."),
+    ] = joined(DEFAULT.timesteps),
+    image_size: Annotated[
+        int,
+        typer.Option("--image-size", rich_help_panel=TRAINING, help="Side in pixels of what the latent encoder gets."),
+    ] = DEFAULT.image_size,
+    views: Annotated[
+        int,
+        typer.Option(
+            "--views",
+            min=0,
+            rich_help_panel=TRAINING,
+            help="Altered ones of each training image, besides the image as it is.",
+        ),
+    ] = DEFAULT.views,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, rich_help_panel=TRAINING, help="At most.")] = DEFAULT.epochs,
+    patience: Annotated[
+        int,
+        typer.Option("--patience", min=1, rich_help_panel=TRAINING, help="Epochs without a better validation AUC."),
+    ] = DEFAULT.patience,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=2, rich_help_panel=TRAINING, help="Images per step.")
+    ] = DEFAULT.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", rich_help_panel=TRAINING, help="At the start; it falls along a cosine.")
+    ] = DEFAULT.learning_rate,
+    compute: Annotated[
+        Compute,
+        typer.Option(
+            "--compute",
+            rich_help_panel=TRAINING,
+            help="Arithmetic: exact in float32, bf16 in bfloat16, or auto: bf16 where the processor has instructions "
+            "for it.",
+        ),
+    ] = DEFAULT.compute,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, rich_help_panel=TRAINING, help="Of weights, views, order and noise.")
+    ] = DEFAULT.seed,
     workers: WorkersOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run in --out.")] = False,
+    settings_file: SettingsOption = None,
+    print_settings: PrintSettingsOption = False,  # noqa: ARG001  # it has printed and left
 ) -> None:
     """Train the attribution network on folders of images, one per generator."""
-    if precision not in ("auto", "fp32", "bf16"):
-        raise ProtoleakError(f"--precision {precision}: choose auto, fp32 or bf16")
-    from protoleak.model.loading import usable_workers
-    from protoleak.training.command import run
-    from protoleak.training.settings import TrainingSettings
-
-    settings = TrainingSettings(
-        backbone=backbone,  # type: ignore[arg-type]  # TrainingSettings checks it and names the choices
-        embedding_size=embedding_size,
-        prototypes_per_generator=prototypes,
-        timesteps=integers(timesteps, "--timesteps"),
-        low_frequency_components=low_frequency or None,
-        image_size=image_size,
-        views=views,
-        operator_share=operator_share,
-        epochs=epochs,
-        patience=patience,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        timestep_dropout=timestep_dropout,
-        entropy_weight=entropy_weight,
-        negatives_weight=negatives_weight,
-        mixed_negatives=mixed_negatives,
-        precision=precision,  # type: ignore[arg-type]  # checked above
-        seed=seed,
-        noise_seed=noise_seed,
-    )
-    summary = run(
-        data,
-        latent_encoder,
-        out,
+    settings = TrainingSettings() if settings_file is None else read_settings(settings_file, TrainingSettings)
+    settings = msgspec.structs.replace(
         settings,
-        input_range=input_range(encoder_range),
-        scaling=scaling,
-        real=real,
-        negatives=negatives,
-        auxiliary=auxiliary,
-        resume=resume,
-        workers=usable_workers() if workers is None else workers,
+        **typed(
+            context,
+            backbone=backbone,
+            timesteps=integers(timesteps, "--timesteps"),
+            image_size=image_size,
+            views=views,
+            epochs=epochs,
+            patience=patience,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            compute=compute,
+            seed=seed,
+        ),
     )
-    _print(summary, data)
+    existing(negatives, "--negatives")
+    existing(auxiliary, "--auxiliary")
+    from protoleak.dataset import read_dataset
+    from protoleak.files import cache_folder
+    from protoleak.model.latent_encoder import load_latent_encoder
+    from protoleak.model.loading import usable_workers
+    from protoleak.progress import shown_progress
+    from protoleak.training.fit import keep_freed_memory
+    from protoleak.training.train import train as train_model
+
+    keep_freed_memory()
+    dataset = read_dataset(data, real_class)
+    encoder = load_latent_encoder(latent_encoder, input_range=input_range(encoder_range), scaling=scaling)
+    with shown_progress() as progress:
+        train_model(
+            dataset,
+            encoder,
+            settings,
+            out,
+            negatives=negatives,
+            auxiliary=auxiliary,
+            cache=cache_folder("latents"),
+            resume=resume,
+            overwrite=overwrite,
+            workers=usable_workers() if workers is None else workers,
+            progress=progress,
+        )
+    _print(out, data)
 
 
-def _print(summary: TrainingSummary, data: Path) -> None:
+class _Epoch(msgspec.Struct):
+    validation_macro_auc: float
+    validation_loss: float
+
+
+class _Skipped(msgspec.Struct):
+    path: str
+    reason: str
+
+
+class _Report(msgspec.Struct):
+    """What is printed of training.json."""
+
+    images: dict[str, dict[str, int]]
+    best_epoch: int
+    epochs: list[_Epoch]
+    skipped: list[_Skipped]
+    seconds: float
+
+
+def _print(out: Path, data: Path) -> None:
     from protoleak.training.report import PAGE_FILE
+    from protoleak.training.train import REPORT_FILE
 
-    for split, counts in summary.images.items():
+    report = msgspec.json.decode((out / REPORT_FILE).read_bytes(), type=_Report)
+    best = report.epochs[report.best_epoch - 1]
+    for split, counts in report.images.items():
         print(f"{split}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
-    for line in summary.skipped[:20]:
-        print(f"skipped: {line}")
-    if len(summary.skipped) > 20:
-        print(f"skipped {len(summary.skipped) - 20} more; all are listed in {summary.out}/training.json")
+    for item in report.skipped[:SHOWN_SKIPPED]:
+        print(f"skipped: {item.path}: {item.reason}")
+    if len(report.skipped) > SHOWN_SKIPPED:
+        print(f"skipped {len(report.skipped) - SHOWN_SKIPPED} more; all are listed in {out / REPORT_FILE}")
     print(
-        f"best of {summary.epochs} epochs is {summary.best_epoch}: validation macro AUC "
-        f"{summary.validation_macro_auc:.4f}, loss {summary.validation_loss:.3f}, after {summary.seconds:.0f} s; "
-        f"see {summary.out / PAGE_FILE}\n"
-        f"next: protoleak export {summary.out} --data {data} --out BUNDLE"
+        f"best of {len(report.epochs)} epochs is {report.best_epoch}: validation macro AUC "
+        f"{best.validation_macro_auc:.4f}, loss {best.validation_loss:.3f}, after {report.seconds:.0f} s; "
+        f"see {out / PAGE_FILE}\n"
+        f"next: protoleak export {out} --data {data} --out BUNDLE"
     )

@@ -8,38 +8,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.dataset import list_images
+from protoleak.distillation.settings import ViewSettings
 from protoleak.errors import DatasetError, MediaError
 from protoleak.model.latent_cache import LatentItem, cached_latents
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.model.loading import loaded
-from protoleak.progress import Progress
+from protoleak.progress import Progress, no_progress
 from protoleak.training.provenance import content_hash
 from protoleak.training.views import ViewSource, view_sources
 
 MINIMUM_IMAGES = 10
 PART = 16  # views that are made, and encoded, together
-
-
-class ViewSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is shown to teacher and students. The same settings give every student of a family the same views.
-
-    Attributes:
-        views: of each image, besides the whole image as it is deployed.
-        operator_share: share of the views that are the whole image after a chain of operators; the others are random
-            crops, sizes and compressions (see `training.views`).
-        held_out: share of the images that only measure.
-    """
-
-    views: int = 3
-    operator_share: float = 0.3
-    held_out: float = 0.1
-    image_size: int = 256
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,7 +64,7 @@ def prepare(
     settings: ViewSettings,
     cache: Path | None = None,
     workers: int = 0,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> DistillationData:
     """Makes the views of all images below `folder`, and asks the teacher where its latent isn't cached yet.
 
@@ -106,21 +89,18 @@ def prepare(
             )
         except MediaError:
             continue
-    total = sum(len(views) for views in sources.values())
-    encoded_before = made_before = 0
     parts: dict[bool, Views] = {}
     readable: list[Path] = []
     for is_held in (False, True):
         chosen = [path for index, path in enumerate(paths) if (index in held) == is_held and path in sources]
         of_chosen = [sources[path] for path in chosen]
-        report = partial(_report, progress, "views", made_before, total)
+        purpose = "measure with" if is_held else "learn from"
+        report = partial(_report, progress, f"views to {purpose}", sum(len(views) for views in of_chosen))
         images, kept = _images(of_chosen, settings.image_size, workers, report)
-        made_before += sum(len(views) for views in of_chosen)
         views = [view for position in kept for view in of_chosen[position]]
         items = [LatentItem(view.key, partial(_view, images, index)) for index, view in enumerate(views)]
-        report = partial(_report, progress, "teacher", encoded_before, total)
+        report = partial(_report, progress, f"the teacher's latents to {purpose}", len(items))
         encoded = cached_latents(teacher, items, cache, PART, report)
-        encoded_before += len(items)
         parts[is_held] = Views(images, encoded.latents, len(kept))
         readable += [chosen[position] for position in kept]
     if len(readable) < MINIMUM_IMAGES or not all(len(part.images) for part in parts.values()):
@@ -169,8 +149,8 @@ def _images(
     return images, [position for position in range(len(sources)) if position not in broken]
 
 
-def _report(progress: Callable[[Progress], None], stage: str, before: int, total: int, done: int) -> None:
-    progress(Progress(stage, before + done, total))
+def _report(progress: Progress, stage: str, total: int, done: int) -> None:
+    progress(stage, done, total)
 
 
 def _view(images: UInt8Array, index: int) -> UInt8Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from protoleak.distillation.data import Views
 from protoleak.distillation.loss import DistillationLoss
 from protoleak.errors import EngineError
 from protoleak.model.light_encoder import LightEncoder
-from protoleak.progress import Progress
+from protoleak.progress import Progress, no_progress
 from protoleak.training.state import TrainingState, load_state, save_state
 
 WARM_UP = 0.05  # share of the steps in which the learning rate rises
@@ -35,7 +34,7 @@ def fit_student(
     seed: int,
     run: str,
     state_file: Path | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> TrainingState:
     """Minimises a distillation loss.
 
@@ -87,7 +86,7 @@ def fit_student(
             torch.nn.utils.clip_grad_norm_(student.parameters(), LARGEST_GRADIENT_NORM)
             optimiser.step()
             total += float(error)
-            progress(Progress("distil", step + 1, steps, loss=total / (batch + 1)))
+            progress(f"epoch {state.epoch + 1} of {epochs}", batch + 1, batches, f"error {total / (batch + 1):.4f}")
         state.epoch += 1
         state.curves.append({"epoch": state.epoch, "loss": round(total / batches, 5)})
         state.network, state.optimizer = student.state_dict(), optimiser.state_dict()

@@ -8,7 +8,6 @@ teacher, per channel, on images that it never saw. What a student is worth is an
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -16,57 +15,24 @@ import numpy as np
 import torch
 
 from protoleak.arrays import Float32Array, UInt8Array
-from protoleak.distillation.data import DistillationData, ViewSettings
+from protoleak.distillation.data import DistillationData
 from protoleak.distillation.fit import fit_student, to_unit_range
 from protoleak.distillation.loss import DistillationLoss
-from protoleak.errors import CheckpointError, ProtoleakError
+from protoleak.distillation.settings import DistillationSettings
+from protoleak.errors import CheckpointError
 from protoleak.model.light_encoder import WEIGHTS_FILE, LightEncoder, LightEncoderConfig
-from protoleak.progress import Progress
+from protoleak.progress import Progress, no_progress
 from protoleak.training.provenance import run_hash
-from protoleak.training.settings import Precision, has_bfloat16
 from protoleak.training.state import STATE_FILE
 
 REPORT_FILE = "distillation.json"
-CELL = 8  # pixels of the image per position of the latent, each way
-
-
-class DistillationSettings(ViewSettings, frozen=True, kw_only=True):
-    """How a student is made. What it is shown: see `ViewSettings`.
-
-    Attributes:
-        widths, blocks: of the student, see `LightEncoderConfig`.
-        window: side in pixels, a multiple of 8, of the part of each view that is learnt from at a time; None for all.
-        whitening: how far the directions of the latent space count alike, from 0 to 1; see `DistillationLoss`.
-        precision: of the student's arithmetic in training; "bf16" is several times faster on processors with bfloat16
-            instructions and slower on others; "auto" is "bf16" where it is faster, else "fp32".
-    """
-
-    widths: tuple[int, int, int] = (32, 64, 96)
-    blocks: tuple[int, int, int] = (0, 2, 3)
-    epochs: int = 16
-    batch_size: int = 16
-    learning_rate: float = 2e-3
-    window: int | None = None
-    whitening: float = 0.9
-    precision: Precision = "auto"
-
-    @property
-    def bfloat16(self) -> bool:
-        """Whether this machine is to train with bfloat16."""
-        return self.precision == "bf16" or (self.precision == "auto" and has_bfloat16())
-
-    def __post_init__(self) -> None:
-        if self.window is not None and (self.window < CELL or self.window % CELL):
-            raise ProtoleakError(f"window is {self.window}: give a multiple of {CELL} pixels, such as 128")
-        if not 0 <= self.whitening <= 1:
-            raise ProtoleakError(f"whitening is {self.whitening:g}: give a share from 0 to 1")
 
 
 def distil_student(
     data: DistillationData,
     out: Path,
     settings: DistillationSettings,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Progress = no_progress,
     resume: bool = False,
 ) -> dict[str, object]:
     """Trains one student, writes it with its report to `out`, and returns the report.

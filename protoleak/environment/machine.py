@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from importlib import metadata
 from pathlib import Path
 
-from protoleak.bench.results import Machine
+import msgspec
+
 from protoleak.environment.jetson import read_jetson
+from protoleak.environment.versions import library_versions, source_commit
 from protoleak.errors import EngineUnavailable
 
 LIBRARIES = (
     *("protoleak", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx"),
     *("cuda-core", "torch", "diffusers"),
 )
-GIT_SECONDS = 10
-SOURCE = Path(__file__).resolve().parents[2]
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it was measured.
+
+    Attributes:
+        cores: that this process may use.
+        load_average: over one minute, before the first row; a busy machine makes the numbers worse.
+        commit: of protoleak's source where it runs from a git checkout, with "+changes" where files differ from it.
+        jetson: power mode and clocks where this is a Jetson.
+    """
+
+    processor: str
+    cores: int
+    system: str
+    python: str
+    gpu: str | None
+    libraries: dict[str, str]
+    load_average: float | None
+    commit: str | None
+    jetson: dict[str, str] | None
 
 
 def describe_machine(device: int = 0) -> Machine:
@@ -32,9 +51,9 @@ def describe_machine(device: int = 0) -> Machine:
         system=platform.platform(),
         python=platform.python_version(),
         gpu=_gpu(device),
-        libraries=_libraries(),
+        libraries=library_versions(LIBRARIES),
         load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        commit=commit(),
+        commit=source_commit(),
         jetson=read_jetson(),
     )
 
@@ -51,26 +70,6 @@ def processor(information: Path = Path("/proc/cpuinfo")) -> str:
     return platform.processor() or platform.machine()
 
 
-def commit(folder: Path = SOURCE) -> str | None:
-    """The commit of the checkout whose top `folder` is, or None where it is none, as in an installed package."""
-    if not (folder / ".git").exists():  # an environment inside somebody else's checkout is not ours
-        return None
-    revision = _git(folder, "rev-parse", "HEAD")
-    if not revision:
-        return None
-    return revision + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=GIT_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
 def _gpu(device: int) -> str | None:
     from protoleak.runtime.engines.gpu import find_gpu
 
@@ -79,13 +78,3 @@ def _gpu(device: int) -> str | None:
     except EngineUnavailable:
         return None
     return f"{gpu.name} (compute capability {gpu.compute_capability}, {gpu.memory / 2**30:.0f} GiB)"
-
-
-def _libraries() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

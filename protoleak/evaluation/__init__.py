@@ -3,11 +3,3 @@ how long it holds as images are compressed, cropped and passed around.
 
 Everything is measured through the runtime's own line, with the bundle's frozen thresholds. NumPy only.
 """
-
-from __future__ import annotations
-
-from protoleak.evaluation.results import Report, VariantReport
-from protoleak.evaluation.run import evaluate_bundle
-from protoleak.evaluation.settings import EvaluationSettings
-
-__all__ = ["EvaluationSettings", "Report", "VariantReport", "evaluate_bundle"]

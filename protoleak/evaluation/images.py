@@ -16,9 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from protoleak.bundle.manifest import Manifest
+from protoleak.choices import Split
 from protoleak.dataset import SPLIT_FILE, Dataset, Sample, generator_folders, list_images, read_dataset
 from protoleak.errors import DatasetError
-from protoleak.evaluation.settings import EvaluationSettings, SplitChoice
+from protoleak.evaluation.settings import EvaluationSettings
 
 Kind = Literal["known", "unknown", "real"]
 SEEN_SPLITS = ("train", "validation", "calibration")
@@ -69,21 +70,25 @@ def read_images(manifest: Manifest, settings: EvaluationSettings) -> Images:
     Raises:
         DatasetError: folders that don't fit the bundle, no image, or test images that are also training images.
     """
-    found, facts, dataset = _known(manifest, settings.data, settings.split)
+    found: list[Image] = []
+    facts: list[str] = []
+    dataset = None
+    if settings.data is not None:
+        found, facts, dataset = _known(manifest, settings.data, settings.split)
     if settings.unknown is not None:
         unknown, more = _unknown(manifest, settings.unknown, dataset)
         found, facts = found + unknown, facts + more
-    if settings.real is not None:
-        paths = list_images(settings.real)
+    if settings.photographs is not None:
+        paths = list_images(settings.photographs)
         found += [
-            Image(path, "real", "", -1, "real photograph " + _source(path.relative_to(settings.real).as_posix()))
+            Image(path, "real", "", -1, "real photograph " + _source(path.relative_to(settings.photographs).as_posix()))
             for path in paths
         ]
-        facts.append(f"real photographs: {len(paths)} of {settings.real.resolve().name}")
+        facts.append(f"real photographs: {len(paths)} of {settings.photographs.resolve().name}")
     return Images(tuple(found), tuple(facts))
 
 
-def _known(manifest: Manifest, folder: Path, choice: SplitChoice) -> tuple[list[Image], list[str], Dataset | None]:
+def _known(manifest: Manifest, folder: Path, choice: Split) -> tuple[list[Image], list[str], Dataset | None]:
     """Images of known classes, what they are in words, and the data set where its test split is taken."""
     names = [entry.name for entry in generator_folders(folder, "--data")]
     strange = [name for name in names if name not in manifest.generators]

@@ -21,9 +21,9 @@ def reading_notes(
         for (kind, folder), positions in per_folder(images.all).items()
     }
     found = []
-    if settings.real is None:
+    if settings.photographs is None:
         found.append(
-            "no real photographs were given (--real): whether this bundle accuses real faces of being made by a "
+            "no real photographs were given (--photographs): whether this bundle accuses real faces of being made by a "
             "generator was not measured"
         )
     else:

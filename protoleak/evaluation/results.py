@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from protoleak.bench.results import Machine
+from protoleak.environment.machine import Machine
 
 SCHEMA_VERSION = 1
 Interval = tuple[float, float]

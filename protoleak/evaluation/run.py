@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
@@ -18,26 +17,27 @@ from protoleak.evaluation.predictions import Outputs, ask
 from protoleak.evaluation.results import SCHEMA_VERSION, BundleFacts, Report, UnknownGenerator, VariantReport
 from protoleak.evaluation.robustness import measure_robustness
 from protoleak.evaluation.settings import EvaluationSettings
+from protoleak.progress import Progress, no_progress
 from protoleak.runtime.conformal import check_alpha
 from protoleak.runtime.engines import EngineOptions
 from protoleak.screener import Screener
 
 ALL_UNKNOWN = "(all unknown generators)"
-Progress = Callable[[str, int, int], None]
 
 
-def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Progress = lambda *_: None) -> Report:
+def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Progress = no_progress) -> Report:
     """Evaluates a bundle. A variant that cannot be measured is a report with its error, and the others go on.
 
     Args:
-        progress: told what is done, how much of it, and of how much.
+        progress: called with every variant's parts as stages.
 
     Raises:
         DatasetError: the images don't fit the bundle; see `read_images`.
         BundleError: no such variant.
         CalibrationError: α is no significance level.
     """
-    check_alpha(settings.alpha)
+    alpha = bundle.manifest.alpha if settings.alpha is None else settings.alpha
+    check_alpha(alpha)
     variants = settings.variants or tuple(bundle.manifest.variants)
     for name in variants:
         choose_variant(bundle.manifest, name)
@@ -53,7 +53,7 @@ def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Prog
             bundle.manifest.name, bundle.sha256, list(bundle.manifest.generators), bundle.manifest.real_class
         ),
         machine=describe_machine(settings.device),
-        alpha=settings.alpha,
+        alpha=alpha,
         seed=settings.seed,
         resamples=settings.resamples,
         sources=resamples.sources,
@@ -120,11 +120,11 @@ def _measured(
         variant=name,
         engine=screener.engine.name,
         device=screener.engine.device,
-        real_faces=measures.real_faces(real, manifest, resamples) if settings.real is not None else None,
+        real_faces=measures.real_faces(real, manifest, resamples) if settings.photographs is not None else None,
         real_class=measures.real_class(known, manifest, resamples),
         closed_set=measures.closed_set(known, manifest, resamples),
         false_rejection=measures.false_rejection(
-            known, manifest, bundle.variant(name).calibration, settings.alpha, resamples
+            known, manifest, bundle.variant(name).calibration, screener.alpha, resamples
         ),
         unknown=_unknown(bundle, images, known, unknown, resamples),
         real_open_set=measures.against_real(known, real, manifest, resamples) if len(real) else [],

@@ -31,7 +31,7 @@ def first_line(variant: VariantReport) -> str:
     if variant.error is not None:
         return f"not measured: {variant.error}"
     if variant.real_faces is None:
-        return "not measured: no real photographs were given (--real)"
+        return "not measured: no real photographs were given (--photographs)"
     text = share(variant.real_faces.accused)
     named = ", ".join(f"{name} {count}" for name, count in variant.real_faces.accused_of.items())
     return f"{text}{f'; of {named}' if named else ''}"

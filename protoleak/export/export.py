@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from protoleak.export.settings import ExportSettings
 from protoleak.export.speed import measure_speeds
 from protoleak.faces.yunet import YuNetDetector, read_yunet
 from protoleak.model.checkpoint import TrainedModel
+from protoleak.progress import Progress, no_progress
 from protoleak.runtime import conformal
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
@@ -86,7 +87,8 @@ def export_bundle(
     dataset: Dataset,
     out: Path,
     settings: ExportSettings,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Progress = no_progress,
+    cache: Path | None = None,
 ) -> ExportResult:
     """Writes the bundle of a model: fp32, and those other variants asked for that pass the gate.
 
@@ -96,7 +98,8 @@ def export_bundle(
     Files that are no readable images are skipped, counted and named in the manifest's provenance.
 
     Args:
-        progress: called with a stage's name, steps done and steps in all.
+        progress: called as every stage goes on.
+        cache: folder of cached latents, or None to keep none.
 
     Raises:
         DatasetError: the data set is another one than the model's, or lacks images.
@@ -112,20 +115,20 @@ def export_bundle(
     conformal.check_enough(len(dataset.calibration), settings.alpha)
     unknown = [] if settings.unknown is None else unknown_generators(settings.unknown)
     others = None if settings.auxiliary is None else auxiliary_generators(settings.auxiliary, dataset)
-    real_faces = None if settings.real_faces is None else folder_of_images("real faces", settings.real_faces)
+    real_faces = None if settings.photographs is None else folder_of_images("real faces", settings.photographs)
     face_detector = None if settings.face_detector is None else _face_detector(settings.face_detector)
     splits = {name: split(dataset, name) for name in ("train", "validation", "calibration", "test")}
     check_variants(settings.variants, splits["calibration"], splits["test"], settings.variant_settings)
 
-    train = _features(model, splits["train"], settings, progress)
-    validation = _features(model, splits["validation"], settings, progress)
+    train = _features(model, splits["train"], cache, progress)
+    validation = _features(model, splits["validation"], cache, progress)
     head = fit_head(
         settings.head,
         *(train.embedding, train.gate, train.labels),
         *(validation.embedding, validation.gate, validation.labels),
         config.generators,
     )
-    auxiliary = None if others is None else _features(model, others, settings, progress)
+    auxiliary = None if others is None else _features(model, others, cache, progress)
     density = fit_density(
         *(train.embedding, train.gate, train.labels),
         *(validation.embedding, validation.gate),
@@ -134,7 +137,7 @@ def export_bundle(
         auxiliary=None if auxiliary is None else (auxiliary.embedding, auxiliary.gate),
         contrast=0.0 if auxiliary is None else settings.contrast,
     )
-    manifest = describe(model, density, settings)
+    manifest = describe(model, density, settings, settings.name or out.stem)
     noise_bank = config.noise_bank()
 
     progress("export", 0, 2)
@@ -240,10 +243,8 @@ def _some_pixels(paths: Sequence[Path], image_size: int) -> UInt8Array:
     return np.stack(pixels)
 
 
-def _features(
-    model: TrainedModel, images: ImageSet, settings: ExportSettings, progress: Callable[[str, int, int], None]
-) -> Features:
+def _features(model: TrainedModel, images: ImageSet, cache: Path | None, progress: Progress) -> Features:
     def show(done: int) -> None:
         progress(f"encode {images.name} images", done, len(images.paths))
 
-    return network_features(model, images.paths, images.labels, settings.cache, show)
+    return network_features(model, images.paths, images.labels, cache, show)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import DatasetError, MediaError
-from protoleak.images.decode import open_image, printable
+from protoleak.images.decode import name_in_messages, open_image
 from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs
 from protoleak.model.latent_cache import DEPLOYED_VIEW, LatentItem, cached_latents, latent_key
@@ -79,14 +79,14 @@ def deployed_pixels(path: Path, image_size: int) -> UInt8Array:
 
 def reason(path: Path, error: MediaError) -> str:
     """Why a file is no readable image, without its path: bundles name files relative to the data set."""
-    return str(error).removeprefix(f"{printable(str(path))}: ")
+    return str(error).removeprefix(f"{name_in_messages(str(path))}: ")
 
 
 def _item(path: Path, image_size: int) -> LatentItem:
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        unreadable = MediaError(f"{printable(str(path))}: cannot be read: {error.strerror or error}")
+        unreadable = MediaError(f"{name_in_messages(str(path))}: cannot be read: {error.strerror or error}")
 
         def fail() -> UInt8Array:
             raise unreadable

@@ -20,12 +20,12 @@ from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.errors import CheckpointError, ParityError, ProtoleakError
 from protoleak.export.density_module import DensityModule
 from protoleak.export.head_modules import HeadModule
+from protoleak.export.settings import DEFAULT_OPSET
 from protoleak.model.attributor import Attributor
 from protoleak.model.latent_encoder import LatentEncoder, OnnxLatentEncoder, TorchLatentEncoder
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
 # Opset 20 serves TensorRT 10.3 (JetPack 6.2), which predates opset 21; IR 10 serves ONNX Runtime from 1.18 on.
-DEFAULT_OPSET = 20
 IR_VERSION = 10
 # A batch may be summed in another order than a single image; images that mix differ in every digit.
 BATCH_TOLERANCE = 1e-4

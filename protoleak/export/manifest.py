@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-import protoleak
 from protoleak.bundle.manifest import SCHEMA_VERSION, Density, LowFrequency, Manifest, Preprocessing
 from protoleak.calibration.density import DensityModel
+from protoleak.environment.versions import library_versions
 from protoleak.export.settings import ExportSettings
 from protoleak.model.checkpoint import TrainedModel
+from protoleak.version import __version__
 
 LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "pillow", "scikit-learn")
 
@@ -22,6 +22,7 @@ def describe(
     model: TrainedModel,
     density: DensityModel,
     settings: ExportSettings,
+    name: str,
 ) -> Manifest:
     """The manifest of a bundle, its list of files still empty; which images served it is added by `with_images`."""
     config = model.config
@@ -33,8 +34,7 @@ def describe(
         "export": {
             "opset": settings.opset,
             **({} if settings.face_detector is None else {"face_detector": settings.face_detector.name}),
-            "libraries": {"protoleak": protoleak.version.__version__}
-            | {name: importlib.metadata.version(name) for name in LIBRARIES},
+            "libraries": {"protoleak": __version__} | library_versions(LIBRARIES),
         },
     }
     contrast: dict[str, Any] = {}  # left out where there is none: protoleaks that know of none read the bundle then
@@ -42,7 +42,7 @@ def describe(
         contrast = {"auxiliary_images": len(density.auxiliary), "contrast": density.contrast}
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        name=settings.name,
+        name=name,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         generators=list(config.generators),
         real_class=config.real_class,
@@ -66,6 +66,7 @@ def describe(
         variants=["fp32"],
         files={},
         face_detector=None if settings.face_detector is None else "yunet",
+        alpha=settings.alpha,
     )
 
 

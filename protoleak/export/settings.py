@@ -2,56 +2,86 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
-from protoleak.calibration.density import DensitySpace
-from protoleak.calibration.heads import HeadKind
-from protoleak.export.graphs import DEFAULT_OPSET
-from protoleak.export.precisions.gate import GateLimits
-from protoleak.export.precisions.int8 import RangeMethod
+import msgspec
 
-Precision = Literal["fp16", "int8"]
+from protoleak.choices import (
+    DENSITY_SPACES,
+    HEAD_KINDS,
+    PRECISIONS,
+    RANGE_METHODS,
+    DensitySpace,
+    HeadKind,
+    Precision,
+    RangeMethod,
+    check_choice,
+)
+from protoleak.errors import ProtoleakError
+
+DEFAULT_OPSET, SMALLEST_OPSET = 20, 18
 # With auxiliary generators: benchmarks/results/open_set.json and docs/decisions/0012-contrast.md.
 DEFAULT_CONTRAST, CONTRASTED_BANDWIDTH = 0.2, 1.5
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-@dataclass(frozen=True)
-class VariantSettings:
+class GateLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a variant besides fp32 may change.
+
+    Attributes:
+        generator_agreement: least share of test images whose best class is the same as in fp32.
+        verdict_agreement: least share of all held-out images (test, unknown, photographs) that both call unknown or
+            both don't. Lower than the other: p-values are ranks, so an image at the threshold changes sides with the
+            calibration images next to it, though nothing is less accurate for it.
+        auc_drop: largest fall of either macro AUC, and of the AUROC of known against each set of unknown images.
+    """
+
+    generator_agreement: float = 0.99
+    verdict_agreement: float = 0.97
+    auc_drop: float = 0.005
+
+
+class VariantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the variants besides fp32 are made.
 
     Attributes:
         calibration_images: of the calibration split, at most, that activation ranges are measured on for int8.
         method: how a range is chosen from what was measured.
-        limits: of the gate.
+        limits: of the gate, which a variant must pass to be written.
     """
 
     calibration_images: int = 64
     method: RangeMethod = "minmax"
-    limits: GateLimits = field(default_factory=GateLimits)
+    limits: GateLimits = GateLimits()
+
+    def __post_init__(self) -> None:
+        check_choice("method", self.method, RANGE_METHODS)
+        if self.calibration_images < 1:
+            raise ProtoleakError(f"calibration_images is {self.calibration_images}: give 1 or more")
 
 
-@dataclass(frozen=True)
-class ExportSettings:
+class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a bundle is made with.
 
     Attributes:
-        bandwidth: of the density, in median nearest-neighbour distances. None for CONTRASTED_BANDWIDTH where there are
-            auxiliary generators, else for the one of greatest held-out likelihood.
-        auxiliary: folder with a folder of images per generator that the model learnt and doesn't name, or None.
-        contrast: how much the log density of the auxiliary generators counts; nothing without any.
-        alpha: significance level that the report is measured at; any other can be used with the bundle.
-        unknown: folder of images of generators that the model does not know, one folder per generator, or None.
-        real_faces: photographs of people from sources that training never saw, or None.
-        face_detector: a YuNet ONNX file that goes into the bundle, or None.
-        cache: of latents; None for none.
-        variants: which of fp16 and int8 to try; fp32 is always written.
+        name: of the bundle; none for that of its file or folder.
+        head: what scores classes.
+        density_space: "whitened", or "gated" for the published raw one.
+        bandwidth: of the density, in median nearest-neighbour distances; none for 1.5 where there are auxiliary
+            generators, else for the one of greatest held-out likelihood.
+        auxiliary: folder with a folder of images per generator that the model learnt and doesn't name, or none.
+        contrast: how much the log density of the auxiliary generators counts, from 0 to 1; nothing without any.
+        alpha: significance level that the report is measured at and that the bundle is screened at, if no other one is
+            asked for.
+        opset: ONNX opset of the graphs.
+        unknown: folder of images of generators that the model does not know, one folder per generator, to measure on,
+            or none.
+        photographs: folder of photographs of people from sources that training never saw, to measure on, or none.
+        face_detector: a YuNet ONNX file that goes into the bundle, or none.
+        variants: precisions to try besides fp32, which is always written.
         variant_settings: how they are made.
     """
 
-    name: str
+    name: str | None = None
     head: HeadKind = "prototype"
     density_space: DensitySpace = "whitened"
     bandwidth: float | None = None
@@ -60,11 +90,24 @@ class ExportSettings:
     alpha: float = 0.05
     opset: int = DEFAULT_OPSET
     unknown: Path | None = None
-    real_faces: Path | None = None
+    photographs: Path | None = None
     face_detector: Path | None = None
-    cache: Path | None = None
     variants: tuple[Precision, ...] = ()
-    variant_settings: VariantSettings = field(default_factory=VariantSettings)
+    variant_settings: VariantSettings = VariantSettings()
+
+    def __post_init__(self) -> None:
+        check_choice("head", self.head, HEAD_KINDS)
+        check_choice("density_space", self.density_space, DENSITY_SPACES)
+        for variant in self.variants:
+            check_choice("variant", variant, PRECISIONS)
+        if self.bandwidth is not None and not self.bandwidth > 0:
+            raise ProtoleakError(
+                f"bandwidth is {self.bandwidth:g}: give a number above 0, in distances to the nearest neighbour"
+            )
+        if not 0 <= self.contrast <= 1:
+            raise ProtoleakError(f"contrast is {self.contrast:g}: give a number from 0 (none) to 1")
+        if self.opset < SMALLEST_OPSET:
+            raise ProtoleakError(f"opset is {self.opset}: give {SMALLEST_OPSET} or more")
 
     @property
     def density_bandwidth(self) -> float | None:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from protoleak.arrays import UInt8Array
-from protoleak.errors import MediaError
+from protoleak.errors import MediaError, shortened
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | Image.Image | UInt8Array"
 
@@ -85,9 +85,9 @@ def open_image(source: ImageSource, name: str | None = None) -> OpenedImage:
     """
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
-        shown = printable(path)
+        shown = name_in_messages(path)
         data = _read_file(path, shown)
-        return _from_encoded(data, shown, shown)
+        return _from_encoded(data, shown, printable(path))
     if isinstance(source, (bytes, bytearray)):
         return _from_encoded(bytes(source), name or "image in memory", None)
     if isinstance(source, Image.Image):
@@ -107,6 +107,12 @@ def printable(path: str) -> str:
     """A path as valid one-line Unicode: bytes that are not UTF-8, and control characters, are written as escapes."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def name_in_messages(path: str) -> str:
+    """What messages call a file: its path in one line, or the ends of it where it is longer than a path should be, such
+    as an image in base64 that was given for a path."""
+    return shortened(printable(path))
 
 
 def _read_file(path: str, shown: str) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from protoleak.errors import MediaError
-from protoleak.images.decode import printable
+from protoleak.images.decode import name_in_messages
 
 IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -49,7 +49,7 @@ def _expand(sources: Iterable[str], standard_input: BinaryIO) -> Iterator[str | 
         elif glob.has_magic(source) and not os.path.lexists(source):
             matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 Path.glob refuses absolute patterns
             if not matches:
-                yield MediaError(f"{printable(source)}: no file matches this pattern")
+                yield MediaError(f"{name_in_messages(source)}: no file matches this pattern")
             for match in matches:
                 yield from _folder(match) if _is_folder(match) else (match,)
         else:
@@ -70,8 +70,8 @@ def _folder(folder: str) -> Iterator[str | MediaError]:
         folders.sort()
         images += [str(Path(place, name)) for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
     for error in unreadable:
-        yield MediaError(f"{printable(str(error.filename))}: cannot be read: {(error.strerror or '').lower()}")
+        yield MediaError(f"{name_in_messages(str(error.filename))}: cannot be read: {(error.strerror or '').lower()}")
     if not images and not unreadable:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        yield MediaError(f"{printable(folder)}: a folder without an image in it (looked for {kinds})")
+        yield MediaError(f"{name_in_messages(folder)}: a folder without an image in it (looked for {kinds})")
     yield from sorted(images)

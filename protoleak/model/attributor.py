@@ -13,7 +13,8 @@ import msgspec
 import torch
 from torch import nn
 
-from protoleak.model.backbones import BACKBONE_KINDS, VIT_IMAGE_SIZE, VIT_PATCH, BackboneKind, build_backbone
+from protoleak.choices import BACKBONE_KINDS, BackboneKind
+from protoleak.model.backbones import VIT_IMAGE_SIZE, VIT_PATCH, build_backbone
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.5, 5.0  # the published clamp of τ
 PROTOTYPE_SPREAD = 0.01  # standard deviation of the initial prototypes, as published

@@ -7,16 +7,12 @@ checkpoints (Proto-LeakNet's research code), so that a state dict can be loaded 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from protoleak.choices import BACKBONE_KINDS, BackboneKind
 from protoleak.errors import MissingExtra
-
-BackboneKind = Literal["conv", "resnet18", "resnet50", "resnet101", "efficientnet_b4", "vit_b_16"]
-BACKBONE_KINDS: tuple[BackboneKind, ...] = get_args(BackboneKind)
 
 IMAGE_CHANNELS = 3  # torchvision's stems take this many; with any other number the stem is replaced
 VIT_PATCH = 16

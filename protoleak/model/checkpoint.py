@@ -8,7 +8,6 @@ latent_encoder/           a copy of the latent encoder
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from protoleak.arrays import Float32Array
 from protoleak.bundle.manifest import Schedule
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.errors import CheckpointError, MissingExtra
+from protoleak.files import replacing
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 
@@ -152,16 +152,11 @@ def save_model(path: Path, model: TrainedModel) -> None:
     weights = save(state)
     record = _ModelFile(SCHEMA_VERSION, hashlib.sha256(weights).hexdigest(), model.config)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            staged = Path(folder) / "model"
+        with replacing(path) as staged:
             staged.mkdir()
             (staged / WEIGHTS_FILE).write_bytes(weights)
             (staged / MODEL_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
             model.latent_encoder.save(staged / LATENT_ENCODER_FOLDER)
-            if path.exists():
-                path.rename(Path(folder) / "replaced")
-            staged.rename(path)
     except OSError as error:
         raise CheckpointError(f"cannot write the model {path}: {error.strerror or error}") from error
 

@@ -8,8 +8,6 @@ share a cache. A file that cannot be read is encoded again.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy.typing as npt
 
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import CheckpointError, EngineError, MediaError
+from protoleak.files import replacing
 from protoleak.model.loading import loaded
 
 if TYPE_CHECKING:  # processes that only load images import this file, and have no use for PyTorch
@@ -64,12 +63,6 @@ class CachedLatents:
 def latent_key(content_sha256: str, view: str, image_size: int) -> str:
     """The key of an image: SHA-256 of its file, the name of the view made of it, and the side S in pixels."""
     return f"{content_sha256} {view} {image_size}"
-
-
-def default_cache() -> Path:
-    """$PROTOLEAK_CACHE/latents, or ~/.cache/protoleak/latents."""
-    root = os.environ.get("PROTOLEAK_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "protoleak") / "latents"
 
 
 def cached_latents(
@@ -158,15 +151,8 @@ def _read(file: Path) -> Float32Array | None:
 
 def _write(file: Path, latent: Float32Array) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, staged = tempfile.mkstemp(prefix=".", suffix=".npy", dir=file.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                np.save(stream, latent, allow_pickle=False)
-            Path(staged).replace(file)
-        except BaseException:
-            Path(staged).unlink(missing_ok=True)
-            raise
+        with replacing(file) as staged, staged.open("wb") as stream:
+            np.save(stream, latent, allow_pickle=False)
     except OSError as error:
         raise CheckpointError(
             f"cannot write the latent cache {file.parent.parent}: {error.strerror or error}; make room or set "

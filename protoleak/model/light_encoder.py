@@ -9,7 +9,6 @@ widths grow as the resolution falls.
 from __future__ import annotations
 
 from pathlib import Path
-from types import MappingProxyType
 
 import msgspec
 import torch
@@ -21,20 +20,6 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "weights.safetensors"
 CLASS_NAME = "LightEncoder"
 PATCH = 2  # pixels per direction that enter as channels
-
-
-# widths and blocks of the students that have names. The names are floating-point operations of an image of 256×256
-# (with 32 latent channels 1.00, 1.95, 2.66, 5.32 and 14.6 GFLOP), which on processors decide their time.
-STUDENTS = MappingProxyType(
-    {
-        "1g": ((16, 48, 64), (0, 1, 3)),
-        "2g": ((24, 56, 80), (0, 2, 3)),
-        "3g": ((32, 64, 96), (0, 2, 3)),
-        "5g": ((32, 64, 128), (0, 2, 6)),
-        "15g": ((48, 96, 192), (1, 3, 6)),
-    }
-)
-DEFAULT_STUDENT = "3g"
 
 
 class LightEncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

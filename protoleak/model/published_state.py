@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
+from protoleak.choices import BackboneKind
 from protoleak.errors import CheckpointError
-from protoleak.model.backbones import VIT_PATCH, BackboneKind
+from protoleak.model.backbones import VIT_PATCH
 
 TEMPORAL_POOL = "temporal_pool"
 NETWORK_MODULES = ("backbone", "proto_head", "lse_agg")

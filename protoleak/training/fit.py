@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import hashlib
 import math
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,7 +19,7 @@ import torch
 from protoleak.errors import EngineError
 from protoleak.metrics.scores import macro_auc_softmax
 from protoleak.model.attributor import Attributor, AttributorConfig
-from protoleak.progress import Progress
+from protoleak.progress import Progress, no_progress
 from protoleak.training.batches import balanced_order, batches, endless
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
@@ -26,6 +29,9 @@ from protoleak.training.state import TrainingState, load_state, save_state
 LARGEST_GRADIENT_NORM = 5.0  # as published
 EVALUATION_BATCH = 64
 PROTOTYPES = "proto_head.protos"  # in a network's weights
+# mallopt(3). The parameters are those of glibc's malloc.h, which Python's standard library doesn't name.
+TRIM_THRESHOLD, MMAP_MAX = -1, -4
+NEVER_TRIM, NO_MAPPINGS = -1, 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def fit(
     negatives: torch.Tensor | None,
     run: str,
     state_file: Path | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Progress = no_progress,
     auxiliary: Latents | None = None,
 ) -> FitResult:
     """Trains a network; deterministic given settings, data, machine and number of threads.
@@ -71,7 +77,7 @@ def fit(
         negatives: float32 [m, C, h, w], latents of images of no class, or None.
         run: hash that a state must carry to be gone on from.
         state_file: written after every epoch, and gone on from if it is there. None for no state.
-        progress: called after every step.
+        progress: called after every step, with a stage for every epoch.
         auxiliary: of generators that are learnt as classes of their own and then forgotten: the network that is given
             back has prototypes of `config`'s classes alone. Labels from 0, every one of which has a latent.
 
@@ -99,8 +105,13 @@ def fit(
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             started = time.monotonic()
             torch.manual_seed(_seed(settings.seed, f"epoch {state.epoch}"))
-            record = _train_epoch(network, optimizer, settings, noising, train, negatives, state, progress)
+            parts = list(batches(balanced_order(train.labels, len(train.labels)), settings.batch_size))
+            report = partial(progress, f"epoch {state.epoch + 1} of {settings.epochs}")
+            steps = len(parts) + 1  # the last one is validation
+            record = _train_epoch(network, optimizer, settings, noising, train, parts, negatives, state, report)
             record |= evaluate(network, noising, validation, config.generators)
+            measured = f"loss {record['training_loss']:.3f}, validation AUC {record['validation_macro_auc']:.4f}"
+            report(steps, steps, measured)
             state.curves.append(record)
             state.epoch += 1
             if state.best_epoch == 0 or _quality(record) > _quality(state.curves[state.best_epoch - 1]):
@@ -151,13 +162,13 @@ def _train_epoch(
     settings: TrainingSettings,
     noising: Noising,
     train: Latents,
+    parts: list[torch.Tensor],
     negatives: torch.Tensor | None,
     state: TrainingState,
-    progress: Callable[[Progress], None],
+    report: Callable[[int, int, str], None],
 ) -> dict[str, float]:
+    """Trains on the latents of each part, in turn; `report` is called after every step."""
     network.train()
-    order = balanced_order(train.labels, len(train.labels))
-    parts = list(batches(order, settings.batch_size))
     share = 0.0 if negatives is None else settings.negatives_share
     counts = [math.ceil(share * len(part)) for part in parts]
     negative_order = endless(torch.arange(0 if negatives is None else len(negatives)), sum(counts))
@@ -179,9 +190,7 @@ def _train_epoch(
         optimizer.step()
         total += float(loss.detach())
         mean = total / (step + 1)
-        position = state.epoch * len(parts) + step + 1
-        auc = state.curves[-1]["validation_macro_auc"] if state.curves else None
-        progress(Progress("train", position, settings.epochs * len(parts), loss=mean, validation_macro_auc=auc))
+        report(step + 1, len(parts) + 1, f"loss {mean:.3f}")
     return {"epoch": state.epoch + 1, "training_loss": total / len(parts)}
 
 
@@ -227,6 +236,22 @@ def embed_kept(network: Attributor, kept: torch.Tensor, dropped: torch.Tensor) -
     h[~dropped] = embedded
     g = network.backbone.att.gate(h) if network.config.gate else torch.ones_like(h)
     return h, g
+
+
+def keep_freed_memory() -> bool:
+    """Has this process keep the memory that it frees, for its next allocation. Call it before the first large one.
+
+    glibc gives every large block back to the system at once and asks for it anew, so that each tensor of each step is
+    cleared and mapped page by page again: with latents of 32×32×32 that takes several times as long as the arithmetic
+    (`benchmarks/training.py`). The price is that the process stays as large as it ever was.
+
+    Returns:
+        Whether it was done; elsewhere than on glibc there is nothing to do.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    allocator = ctypes.CDLL(None)
+    return bool(allocator.mallopt(MMAP_MAX, NO_MAPPINGS)) and bool(allocator.mallopt(TRIM_THRESHOLD, NEVER_TRIM))
 
 
 def _seed(seed: int, purpose: str) -> int:

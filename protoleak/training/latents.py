@@ -10,7 +10,7 @@ import msgspec
 import torch
 
 from protoleak.errors import DatasetError, MediaError
-from protoleak.images.decode import printable
+from protoleak.images.decode import name_in_messages, printable
 from protoleak.model.latent_cache import LatentItem, cached_latents
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.training.views import ViewSource, view_sources
@@ -102,5 +102,4 @@ def require_every_class(
 
 def _skipped(path: Path, error: MediaError) -> Skipped:
     """The message of a MediaError begins with the file's name, which has a field of its own here."""
-    shown = printable(str(path))
-    return Skipped(shown, str(error).removeprefix(f"{shown}: "))
+    return Skipped(printable(str(path)), str(error).removeprefix(f"{name_in_messages(str(path))}: "))

@@ -1,19 +1,14 @@
-"""The training report: how loss and validation went from epoch to epoch, as one HTML file and as an image."""
+"""The training report: how loss and validation went from epoch to epoch, as one HTML file."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 
-from protoleak.errors import MissingExtra
 from protoleak.reports.line_plot import Axis, Band, Series, line_plot
 from protoleak.reports.page import bullets, facts_table, page, table
 
 PAGE_FILE = "training.html"
-CURVES_FILE = "training.png"
-CURVES_INCHES, CURVES_DPI = (10.0, 4.0), 120
 LOSSES = (("training", "training_loss"), ("validation", "validation_loss"))
 AUC = "validation_macro_auc"
 SHOWN_SKIPPED = 50
@@ -23,7 +18,7 @@ FACTS = {
     "negatives": "negatives",
     "negative_images": "negative images",
     "skipped_images": "files skipped",
-    "precision": "arithmetic",
+    "compute": "arithmetic",
     "threads": "threads",
     "training_seconds": "seconds of training",
     "seconds": "seconds with encoding",
@@ -104,32 +99,6 @@ def auc_plot(epochs: Epochs, best: int) -> str:
     axis = Axis("validation macro AUC", start=min(values), end=max(*values, min(values) + 1e-3))
     series = [Series("validation", [(one["epoch"], one[AUC]) for one in epochs], shape="circle")]
     return line_plot(series, _epoch_axis(epochs), axis, "Validation macro AUC of each epoch.", bands=[_band(best)])
-
-
-def require_plots() -> None:
-    """Raises MissingExtra without matplotlib: before training, not after it."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtra("matplotlib", "export")
-
-
-def write_curves(path: Path, epochs: Epochs, best: int) -> None:
-    """Both plots side by side as a PNG. Needs matplotlib, see `require_plots`."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=CURVES_INCHES, dpi=CURVES_DPI, layout="constrained")  # no pyplot: it would open a display
-    loss, auc = figure.subplots(1, 2)
-    at = [one["epoch"] for one in epochs]
-    for name, key in LOSSES:
-        loss.plot(at, [one[key] for one in epochs], marker=".", label=name)
-    auc.plot(at, [one[AUC] for one in epochs], marker=".", label="validation")
-    for axes, title in ((loss, "loss"), (auc, "validation macro AUC")):
-        axes.axvline(best, color="0.6", linestyle="--", label=f"kept: epoch {best}")
-        axes.set(title=title, xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(path)
 
 
 def _epoch_axis(epochs: Epochs) -> Axis:

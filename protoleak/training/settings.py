@@ -3,53 +3,54 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import TYPE_CHECKING
 
 import msgspec
-import torch
 
-from protoleak.diffusion import NoiseSchedule
+from protoleak.choices import BACKBONE_KINDS, COMPUTES, BackboneKind, Compute, check_choice
 from protoleak.errors import ProtoleakError
-from protoleak.model.attributor import AttributorConfig
-from protoleak.model.backbones import BACKBONE_KINDS, BackboneKind
 
-Precision = Literal["auto", "fp32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+if TYPE_CHECKING:
+    from protoleak.model.attributor import AttributorConfig
+
 # torch 2.14 gives wrong bfloat16 weight gradients (infinite, or garbage) for stride-2 convolutions of 1×1 planes, which
 # the deeper backbones have when latents are small.
 BFLOAT16_BACKBONES: tuple[BackboneKind, ...] = ("conv",)
 DEFAULT_TIMESTEPS = (0, 100, 300, 500, 700)
 SMALLEST_IMAGE_SIZE = 64
+SCHEDULE_STEPS = 1000  # as `diffusion.NoiseSchedule`, which needs NumPy
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of one training run. With the same data, machine and number of threads they give the same weights.
 
     Attributes:
-        backbone: one of BACKBONE_KINDS.
-        embedding_size: D.
-        prototypes_per_generator: M.
+        backbone: the per-timestep encoder of the network.
+        embedding_size: components of an embedding.
+        prototypes_per_generator: points of the embedding space that stand for each generator.
         timesteps: of the diffusion; each image is noised to all of them.
-        low_frequency_components: k lowest DCT-II vectors per axis whose projection is appended, or None for none.
+        low_frequency_components: lowest DCT-II vectors per axis whose projection is appended to the network's input, or
+            none.
         image_size: side in pixels of what the latent encoder gets.
         views: latents per training image besides that of the image as it is deployed (see `training.views`).
         operator_share: share of the views that are the whole image after a chain of operators, as WILD post-processes
             images; the others are random crops, sizes and compressions.
-        validation_views: the views of validation images; None for as many. They show what training is to achieve, and
-            small validation sets tell epochs apart better with them.
+        validation_views: the views of validation images; none for as many as `views`. They show what training is to
+            achieve, and small validation sets tell epochs apart better with them.
         epochs: at most this many; one epoch is as many draws as there are training latents.
+        patience: epochs without a better validation result after which training ends.
         batch_size: of images with a class; negatives come on top.
-        learning_rate, weight_decay: of AdamW. The rate falls to 0 over all epochs along a cosine.
+        learning_rate: of AdamW; it falls to 0 over all epochs along a cosine.
+        weight_decay: of AdamW.
         timestep_dropout: probability that a timestep of an image is left out of a step.
         entropy_weight: of mean(log T − H(timestep weights)), which keeps the temporal pool from a single timestep.
         negatives_weight: of the cross entropy to the uniform target, for mixed and for given negatives each.
         mixed_negatives: whether latents of two classes are interpolated and pushed away from every class.
         mixed_share: mixed negatives per image of a batch.
         negatives_share: given negatives per image of a batch; used when there is a folder of them.
-        precision: of the per-timestep encoder's arithmetic in training; validation is always fp32. "bf16", for the
-            backbone `conv` only, is two to three times as fast on processors with bfloat16 instructions and many times
-            slower on others; "auto" is "bf16" where it is faster, else "fp32".
-        patience: epochs without a better validation result after which training ends.
+        compute: arithmetic of the per-timestep encoder in training; validation is always exact, in float32. "bf16", for
+            the backbone `conv` only, is two to three times as fast on processors with bfloat16 instructions and many
+            times slower on others; "auto" is "bf16" where it is faster, else "exact".
         seed: of initial weights, views, order, dropout and training noise.
         noise_seed: of the frozen noise bank that the model is validated and deployed with.
     """
@@ -60,10 +61,11 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     timesteps: tuple[int, ...] = DEFAULT_TIMESTEPS
     low_frequency_components: int | None = 8
     image_size: int = 256
-    views: int = 0
+    views: int = 3
     operator_share: float = 0.5
     validation_views: int | None = None
     epochs: int = 40
+    patience: int = 10
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -73,27 +75,24 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     mixed_negatives: bool = True
     mixed_share: float = 0.25
     negatives_share: float = 0.25
-    precision: Precision = "auto"
-    patience: int = 10
+    compute: Compute = "auto"
     seed: int = 0
     noise_seed: int = 0
 
     @property
     def bfloat16(self) -> bool:
         """Whether this machine is to train with bfloat16."""
-        return self.precision == "bf16" or (
-            self.precision == "auto" and self.backbone in BFLOAT16_BACKBONES and has_bfloat16()
+        return self.compute == "bf16" or (
+            self.compute == "auto" and self.backbone in BFLOAT16_BACKBONES and has_bfloat16()
         )
 
     def __post_init__(self) -> None:
-        if self.backbone not in BACKBONE_KINDS:
-            raise ProtoleakError(f"no backbone {self.backbone!r}: choose one of {', '.join(BACKBONE_KINDS)}")
-        if self.precision not in PRECISIONS:
-            raise ProtoleakError(f"no precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}")
-        if self.precision == "bf16" and self.backbone not in BFLOAT16_BACKBONES:
+        check_choice("backbone", self.backbone, BACKBONE_KINDS)
+        check_choice("compute", self.compute, COMPUTES)
+        if self.compute == "bf16" and self.backbone not in BFLOAT16_BACKBONES:
             raise ProtoleakError(
-                f"precision bf16 serves the backbone {BFLOAT16_BACKBONES[0]} only, not {self.backbone}: "
-                "give fp32 or auto"
+                f"compute bf16 serves the backbone {BFLOAT16_BACKBONES[0]} only, not {self.backbone}: "
+                "give exact or auto"
             )
         for name in ("embedding_size", "prototypes_per_generator", "epochs", "patience"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "give 1 or more")
@@ -122,16 +121,19 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             raise ProtoleakError("no timesteps: give at least one, such as 0,100,300,500,700")
         if len(set(self.timesteps)) != len(self.timesteps):
             raise ProtoleakError(f"timesteps {self.timesteps} name one twice: give each once")
-        steps = NoiseSchedule().steps
-        outside = [t for t in self.timesteps if not 0 <= t < steps]
+        outside = [t for t in self.timesteps if not 0 <= t < SCHEDULE_STEPS]
         if outside:
-            raise ProtoleakError(f"timesteps {outside} lie outside the schedule: give numbers from 0 to {steps - 1}")
+            raise ProtoleakError(
+                f"timesteps {outside} lie outside the schedule: give numbers from 0 to {SCHEDULE_STEPS - 1}"
+            )
         components = self.low_frequency_components
         if components is not None and components < 1:
             raise ProtoleakError(f"low_frequency_components is {components}: give 1 or more, or none to leave them out")
 
     def network(self, latent_shape: tuple[int, int, int], generators: int) -> AttributorConfig:
         """The network for latents of shape (C, h, w) and so many classes."""
+        from protoleak.model.attributor import AttributorConfig
+
         return AttributorConfig(
             backbone=self.backbone,
             in_channels=latent_shape[0] * (1 if self.low_frequency_components is None else 2),
@@ -152,8 +154,10 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor has instructions for bfloat16, without which it is slower than fp32."""
-    # Older versions of torch cannot tell; fp32 is right everywhere.
+    """Whether the processor has instructions for bfloat16, without which it is slower than float32."""
+    import torch
+
+    # Older versions of torch cannot tell; float32 is right everywhere.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

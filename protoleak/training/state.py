@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from protoleak.errors import CheckpointError
+from protoleak.files import replacing
 
 STATE_FILE = "training_state.pt"
 
@@ -37,9 +38,8 @@ class TrainingState:
 
 def save_state(path: Path, state: TrainingState) -> None:
     """Writes the state; an interruption leaves the one before it."""
-    partial = path.with_suffix(".partial")
-    torch.save(asdict(state), partial)
-    partial.replace(path)
+    with replacing(path) as staged:
+        torch.save(asdict(state), staged)
 
 
 def load_state(path: Path, run: str) -> TrainingState:
@@ -48,7 +48,7 @@ def load_state(path: Path, run: str) -> TrainingState:
     Raises:
         CheckpointError: it is unreadable, or belongs to a run with other settings, data or latent encoder.
     """
-    start_anew = "train without resuming to start anew, or choose another output folder"
+    start_anew = "start anew with --overwrite, or give another --out"
     try:
         state = TrainingState(**torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import torch
 
 from protoleak.dataset import Dataset, auxiliary_images, list_images
-from protoleak.errors import CheckpointError
+from protoleak.environment.versions import library_versions, source_commit
+from protoleak.errors import CheckpointError, ProtoleakError
 from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
     MODEL_FILE,
@@ -24,16 +26,17 @@ from protoleak.model.checkpoint import (
     save_model,
 )
 from protoleak.model.latent_encoder import LatentEncoder
-from protoleak.progress import Progress
+from protoleak.progress import Progress, no_progress
 from protoleak.training.fit import FitResult, Latents, fit
 from protoleak.training.latents import EncodedImages, Skipped, encode_images, require_every_class
 from protoleak.training.noising import Noising
-from protoleak.training.provenance import content_hash, library_versions, run_hash, source_commit
-from protoleak.training.report import CURVES_FILE, PAGE_FILE, html_page, require_plots, write_curves
+from protoleak.training.provenance import content_hash, run_hash
+from protoleak.training.report import PAGE_FILE, html_page
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
 
 REPORT_FILE = "training.json"
+LIBRARIES = ("protoleak", "torch", "torchvision", "numpy", "pillow", "onnxruntime", "diffusers", "scikit-learn")
 
 
 def train(
@@ -46,26 +49,28 @@ def train(
     auxiliary: Path | None = None,
     cache: Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     workers: int = 0,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> TrainedModel:
-    """Encodes the images once, trains, and writes the model and its report (JSON, HTML and PNG) to `out`.
+    """Encodes the images once, trains, and writes the model and its report (JSON and HTML) to `out`.
 
     Unreadable images are skipped and listed in training.json. The test and calibration images are not looked at.
 
     Args:
         dataset: from `read_dataset`.
         latent_encoder: frozen.
-        out: of the model directory; a model there is replaced.
+        out: of the model directory.
         negatives: folder of images of no class, pushed away from every class.
         auxiliary: folder with a folder per generator that is learnt, so that the classes are told apart from it, and
             never named: siblings of the classes are worth most (docs/decisions/0010-auxiliary-generators.md).
         cache: folder of cached latents, or None to keep none.
         resume: go on from the state that an interrupted run left in `out`; where that run is finished, its model is
             given back.
+        overwrite: replace the model or the unfinished run that is in `out`.
         workers: processes that make views of images while others are encoded; 0 for threads. With any number the
             result is the same, and a script that asks for some needs `if __name__ == "__main__":`.
-        progress: called often, with where the run stands.
+        progress: called often; every encoding and every epoch is a stage.
 
     Returns:
         The model of the epoch with the best validation macro AUC; the network is in evaluation mode.
@@ -74,13 +79,12 @@ def train(
         ProtoleakError: the settings don't fit the latents.
         DatasetError: a class without a readable training or validation image, or no readable negative, or an auxiliary
             generator without a readable image or of a class's name.
-        CheckpointError: `out` is no place for a model, or what is there to resume belongs to another run.
+        CheckpointError: `out` is no place for a model, or holds one that is neither to be resumed nor overwritten, or
+            what is there to resume belongs to another run.
         EngineError: a latent or the loss is not finite, or a worker ended before its time.
-        MissingExtra: matplotlib is not installed.
     """
     started = time.monotonic()
-    require_plots()
-    _check_place(out)
+    _check_place(out, resume, overwrite)
     # Listed before minutes are spent on the data set, so that a mistyped folder is told at once.
     negative_images = None if negatives is None else list_images(negatives)
     other_images = {} if auxiliary is None else auxiliary_images(auxiliary, dataset)
@@ -89,7 +93,7 @@ def train(
 
     def encode(split: str, paths: list[Path], views: int) -> EncodedImages:
         def report(done: int, total: int) -> None:
-            progress(Progress(f"encode {split}", done, total))
+            progress(f"encode {split}", done, total)
 
         return encode_images(
             latent_encoder,
@@ -169,9 +173,9 @@ def train(
         "skipped_images": sum(len(part.skipped) for part in encoded.values()),
         "settings": msgspec.to_builtins(settings),
         "best": result.curves[result.best_epoch - 1],
-        "libraries": library_versions(),
+        "libraries": {"python": platform.python_version()} | library_versions(LIBRARIES),
         "commit": source_commit(),
-        "precision": "bf16" if settings.bfloat16 else "fp32",
+        "compute": "bf16" if settings.bfloat16 else "exact",
         "threads": torch.get_num_threads(),
     }
     model = TrainedModel(
@@ -195,14 +199,22 @@ def train(
     return model
 
 
-def _check_place(out: Path) -> None:
-    """Before any work is spent: `out` is new, empty, a model, or an unfinished run."""
+def _check_place(out: Path, resume: bool, overwrite: bool) -> None:
+    """Before any work is spent: `out` is new or empty, or holds a model or an unfinished run that may be touched."""
+    if resume and overwrite:
+        raise ProtoleakError("--resume keeps what is there and --overwrite replaces it: give one of them")
     if not out.exists():
         return
     if not out.is_dir() or (
         any(out.iterdir()) and not any((out / name).is_file() for name in (MODEL_FILE, STATE_FILE))
     ):
         raise CheckpointError(f"{out} exists and is not a model: choose another place, or move it away")
+    if resume or overwrite:
+        return
+    if (out / STATE_FILE).is_file():
+        raise CheckpointError(f"{out} holds an unfinished run: go on with --resume, or start anew with --overwrite")
+    if (out / MODEL_FILE).is_file():
+        raise CheckpointError(f"{out} holds a finished model: replace it with --overwrite, or give another --out")
 
 
 def _finished(out: Path, run: str) -> TrainedModel:
@@ -210,7 +222,7 @@ def _finished(out: Path, run: str) -> TrainedModel:
     if model.config.provenance.get("run") != run:
         raise CheckpointError(
             f"{out} holds a finished model of other settings, data or latent encoder: there is nothing to resume; "
-            "train without resuming to replace it, or choose another output folder"
+            "replace it with --overwrite, or give another --out"
         )
     return model
 
@@ -257,10 +269,9 @@ def _write(
     (staged / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     lines = [f"{item.path}: {item.reason}" for item in skipped]
     (staged / PAGE_FILE).write_text(html_page(report, result.curves, lines), encoding="utf-8")
-    write_curves(staged / CURVES_FILE, result.curves, result.best_epoch)
     (out / MODEL_FILE).unlink(missing_ok=True)
     shutil.rmtree(out / LATENT_ENCODER_FOLDER, ignore_errors=True)
-    for name in (LATENT_ENCODER_FOLDER, WEIGHTS_FILE, REPORT_FILE, PAGE_FILE, CURVES_FILE, MODEL_FILE):
+    for name in (LATENT_ENCODER_FOLDER, WEIGHTS_FILE, REPORT_FILE, PAGE_FILE, MODEL_FILE):
         (staged / name).replace(out / name)
     staged.rmdir()
     (out / STATE_FILE).unlink()

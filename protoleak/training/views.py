@@ -21,7 +21,7 @@ from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
-from protoleak.images.decode import open_image, printable
+from protoleak.images.decode import name_in_messages, open_image
 from protoleak.images.perturbations import Step, apply_chain, draw_chain
 from protoleak.images.preprocess import preprocess
 from protoleak.model.latent_cache import DEPLOYED_VIEW, latent_key
@@ -152,7 +152,7 @@ def view_sources(path: Path, views: int, seed: int, image_size: int, operator_sh
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise MediaError(f"{printable(str(path))}: cannot be read: {error.strerror or error}") from error
+        raise MediaError(f"{name_in_messages(str(path))}: cannot be read: {error.strerror or error}") from error
     drawn = [draw_view(seed, sha256, index, operator_share) for index in range(views + 1)]
     return [ViewSource(path, sha256, view, image_size) for view in drawn]
 

@@ -27,7 +27,7 @@ def make_images(*kinds: tuple[Kind, str]) -> list[Labelled]:
 
 
 def test_folders_are_the_bundle_s_generators_its_camera_or_strangers(labelled: Path, manifest: Manifest) -> None:
-    found = {one.folder: one.kind for one in labelled_images(labelled, manifest, camera="phones")}
+    found = {one.folder: one.kind for one in labelled_images(labelled, manifest, real_class="phones")}
     assert found == {
         "dawn": "generator",
         "moss": "generator",
@@ -49,7 +49,7 @@ def test_of_a_data_set_with_splits_only_the_test_split_is_judged(
 
 def test_a_camera_folder_that_is_not_there_is_an_error(labelled: Path, manifest: Manifest) -> None:
     with pytest.raises(DatasetError, match="lenses"):
-        labelled_images(labelled, manifest, camera="lenses")
+        labelled_images(labelled, manifest, real_class="lenses")
 
 
 def test_a_folder_without_folders_of_images_is_an_error(tmp_path: Path, manifest: Manifest) -> None:

@@ -15,7 +15,9 @@ from tests.paths import ROOT
 torch = pytest.importorskip("torch", reason="the baseline is PyTorch")
 pytest.importorskip("diffusers", reason="diffusers makes the latent encoder")
 
-from protoleak.bench import BenchmarkSettings, Report, run_benchmark  # noqa: E402
+from protoleak.bench.results import Report  # noqa: E402
+from protoleak.bench.run import run_benchmark  # noqa: E402
+from protoleak.bench.settings import BenchmarkSettings  # noqa: E402
 from protoleak.bundle.bundle import Bundle  # noqa: E402
 
 SCRIPT = ROOT / "benchmarks" / "engines.py"

@@ -9,8 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from protoleak.bench import BenchmarkSettings, Report, run_benchmark
 from protoleak.bench.page import cost_plot, html_page
+from protoleak.bench.results import Report
+from protoleak.bench.run import run_benchmark
+from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bundle.bundle import Bundle
 
 

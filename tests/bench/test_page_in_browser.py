@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from protoleak.bench import BenchmarkSettings, run_benchmark
 from protoleak.bench.page import html_page
+from protoleak.bench.run import run_benchmark
+from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bundle.bundle import Bundle
 from tests.browser import check_plots, chromium, fits, opened
 

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from protoleak.bench import BenchmarkSettings, Report, run_benchmark
+from protoleak.bench.results import Report
+from protoleak.bench.run import run_benchmark
+from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bundle.bundle import Bundle
 from protoleak.errors import BundleError, EngineUnavailable, ProtoleakError
 from protoleak.runtime.engines import EngineOptions
@@ -82,7 +84,7 @@ def test_a_failure_at_one_batch_size_leaves_the_others(bundle: Bundle, monkeypat
 
 
 def test_the_timed_artefact_is_the_one_that_is_judged(bundle: Bundle, labelled: Path) -> None:
-    report = run_benchmark(bundle, changed(data=labelled, camera="phones", batch_sizes=(1,)))
+    report = run_benchmark(bundle, changed(data=labelled, real_class="phones", batch_sizes=(1,)))
     (item,) = report.accuracy
     assert item.camera is not None
     assert item.generators is not None
@@ -102,10 +104,10 @@ def test_a_second_engine_is_compared_with_the_first_by_its_verdicts(bundle: Bund
 
 
 def test_bf16_is_measured_beside_where_it_was_asked_for(bundle: Bundle) -> None:
-    report = run_benchmark(bundle, changed(precisions=("variant", "bf16"), engines=("onnxruntime",), batch_sizes=(1,)))
-    assert [row.precision for row in report.rows] == ["variant"]  # ONNX Runtime has none
+    report = run_benchmark(bundle, changed(computes=("exact", "bf16"), engines=("onnxruntime",), batch_sizes=(1,)))
+    assert [row.compute for row in report.rows] == ["exact"]  # ONNX Runtime has none
     pytest.importorskip("openvino")
-    report = run_benchmark(bundle, changed(precisions=("bf16",), engines=("openvino",), batch_sizes=(1,)))
+    report = run_benchmark(bundle, changed(computes=("bf16",), engines=("openvino",), batch_sizes=(1,)))
     assert [row.name for row in report.rows] == ["openvino fp32 in bf16"]  # timed or failed, by the processor
 
 
@@ -162,7 +164,8 @@ def test_without_a_baseline_torch_is_never_imported(tiny_bundle: Path) -> None:
 import sys
 for name in ("torch", "diffusers", "onnx", "sklearn"):
     sys.modules[name] = None
-from protoleak.bench import BenchmarkSettings, run_benchmark
+from protoleak.bench.run import run_benchmark
+from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bundle.bundle import Bundle
 settings = BenchmarkSettings(engines=("onnxruntime",), batch_sizes=(1,), runs=1, threads=1)
 assert run_benchmark(Bundle.load({str(tiny_bundle)!r}), settings).rows[0].error is None

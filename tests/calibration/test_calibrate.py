@@ -3,15 +3,16 @@ import pytest
 
 from protoleak.bundle.bundle import Calibration
 from protoleak.calibration.conformal_fit import calibrate
-from protoleak.calibration.temperature import fit_temperature, probabilities
+from protoleak.calibration.temperature import fit_temperature
 from protoleak.errors import CalibrationError
+from protoleak.metrics.scores import softmax
 from protoleak.runtime.conformal import real_margin
 
 GENERATORS = ("a", "b")
 
 
 def _loss(score: np.ndarray, labels: np.ndarray, temperature: float) -> float:
-    return float(-np.log(probabilities(score, temperature)[np.arange(len(labels)), labels]).mean())
+    return float(-np.log(softmax(score / temperature)[np.arange(len(labels)), labels]).mean())
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
@@ -28,7 +29,7 @@ def test_the_temperature_minimises_the_negative_log_likelihood(scale: float) -> 
 def test_the_temperature_of_calibrated_scores_is_the_one_they_were_made_with() -> None:
     rng = np.random.default_rng(1)
     score = rng.normal(size=(20_000, 3)) * 4
-    labels = np.array([rng.choice(3, p=row) for row in probabilities(score, 2.0)])
+    labels = np.array([rng.choice(3, p=row) for row in softmax(score / 2.0)])
     # The estimate's standard error with 20,000 images is about 1 %.
     assert fit_temperature(score, labels) == pytest.approx(2.0, rel=0.05)
 

@@ -4,11 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from protoleak.calibration.heads import HEAD_KINDS, Head, HeadKind, KernelDensityHead, MahalanobisHead, fit_head
+from protoleak.calibration.heads import Head, KernelDensityHead, MahalanobisHead, fit_head
 from protoleak.calibration.kernel import log_kernel_density
 from protoleak.calibration.mixture import GaussianMixtureHead, fit_gaussian_mixture
 from protoleak.calibration.scaling import Standardisation, shrink_variances
-from protoleak.calibration.score_scaling import ScoreStandardisation, ScoreTemperatures
+from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.errors import CalibrationError
 from protoleak.metrics.scores import accuracy
 from tests.calibration.conftest import Embedded, make_embedded
@@ -78,27 +78,6 @@ def test_the_mixture_fits_as_published_from_the_same_seed(reference: Reference) 
         )
     # k-means may start elsewhere in another scikit-learn; from the same start only float32 rounding is left.
     np.testing.assert_allclose(_forward(head, reference), reference["proto_gmm/score"], rtol=1e-3)
-
-
-def test_the_score_standardisation_reproduces_the_published_z_scores(reference: Reference) -> None:
-    labels: npt.NDArray[np.int64] = reference["val/label"]  # type: ignore[assignment]
-    fitted = ScoreStandardisation.fit(reference["maha_diag/score_val"], labels)
-    np.testing.assert_allclose(fitted.mean, reference["zscore/mean_std"][:, 0], rtol=1e-6)
-    np.testing.assert_allclose(fitted.deviation, reference["zscore/mean_std"][:, 1], rtol=1e-6)
-    np.testing.assert_allclose(fitted.apply(reference["maha_diag/score"]), reference["zscore/score"], rtol=1e-5)
-
-
-def test_the_temperatures_per_generator_are_the_published_ones(reference: Reference) -> None:
-    labels: npt.NDArray[np.int64] = reference["val/label"]  # type: ignore[assignment]
-    fitted = ScoreTemperatures.fit(reference["maha_diag/score_val"], labels)
-    # 200 steps in float64 instead of the published float32.
-    np.testing.assert_allclose(fitted.temperature, reference["perclass_temp/temperature"], rtol=1e-5)
-    np.testing.assert_allclose(fitted.apply(fitted.temperature[None]), np.ones((1, 3)))
-
-
-def test_scores_without_validation_images_of_a_generator_have_no_scale() -> None:
-    with pytest.raises(CalibrationError, match=r"\[1\] have no validation image"):
-        ScoreStandardisation.fit(np.zeros((2, 2)), np.array([0, 0]))
 
 
 def test_the_shrinkage_uses_the_lower_median_and_a_floor() -> None:

@@ -84,7 +84,7 @@ def test_nothing_but_bad_files_is_status_2(screen, folder: Path) -> None:
         (["--alpha", "nan"], "between 0 and 1"),
         (["--alpha", "1e-9"], "smallest possible alpha"),
         (["--variant", "int8"], "only fp32"),
-        (["--engine", "warp"], "no engine 'warp'"),
+        (["--engine", "warp"], "'warp' is not one of 'auto', 'tensorrt'"),
         (["--resume"], "--out"),
         (["--out", "-", "--resume"], "--out FILE"),
         (["--out", "verdicts.txt"], ".jsonl or .csv"),

@@ -44,7 +44,7 @@ def test_with_a_failed_row_the_status_is_1_and_with_nothing_else_2(
 def test_data_adds_a_table_that_begins_with_the_real_faces(
     run: Run, data: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("bench", tiny_bundle, *QUICK, "--data", data, "--camera", "rows") == 0
+    assert run("bench", tiny_bundle, *QUICK, "--data", data, "--real-class", "rows") == 0
     printed = capsys.readouterr().out
     assert printed.index("real faces accused") < printed.index("faces/s")
     assert "of 4" in printed  # the test split's camera folder
@@ -54,12 +54,12 @@ def test_data_adds_a_table_that_begins_with_the_real_faces(
     ("arguments", "words"),
     [
         (("--baseline", "pytorch"), "--model"),
-        (("--baseline", "jax", "--model", "."), "only pytorch"),
+        (("--baseline", "jax", "--model", "."), "'jax' is not"),
         (("--batch-sizes", "one"), "whole numbers"),
         (("--batch-sizes", "0"), "1 or more"),
-        (("--precision", "fp8"), "variant, bf16"),
+        (("--compute", "fp8"), "choose one of auto, exact, bf16"),
         (("--engine", "steam"), "no engine 'steam'"),
-        (("--variant", "int3"), "no variant 'int3'"),
+        (("--variants", "int3"), "no variant 'int3'"),
         (("--data", "nowhere"), "nothing at that path"),
         (("--json", "no/such/folder.json"), "there is no folder"),
     ],

@@ -61,7 +61,7 @@ def test_several_students_stand_in_a_folder_each(encoder: Path, run: Run, tmp_pa
         (["--student", "1g", "--widths", "4,4,4", "--blocks", "0,1,1"], "in place of --student"),
         (["--widths", "4,4", "--blocks", "0,1,1"], "three whole numbers"),
         (["--window", "100"], "window is 100"),
-        (["--precision", "int8"], "choose auto, fp32 or bf16"),
+        (["--compute", "int8"], "'int8' is not one of 'auto', 'exact', 'bf16'"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_remedy(

@@ -1,4 +1,4 @@
-"""`protoleak import`: published checkpoints become models."""
+"""`protoleak import-checkpoint`: published checkpoints become models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cli.conftest import Run
 def arguments(shared: Path, tmp_path: Path) -> list[object]:
     reference = shared / "reference" / "conv-multistep"
     return [
-        *("import", reference / "checkpoint.pt", "--latent-encoder", reference / "vae"),
+        *("import-checkpoint", reference / "checkpoint.pt", "--latent-encoder", reference / "vae"),
         *("--timesteps", "0,100,300,500", "--generators", "gen_a,gen_b,gen_c", "--out", tmp_path / "model"),
     ]
 
@@ -30,7 +30,7 @@ def test_a_checkpoint_becomes_a_model_with_the_temporal_pool_that_was_given(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pool = shared / "reference" / "conv-multistep" / "temporal_pool.pt" if temporal == "FILE" else temporal
-    assert run(*arguments, "--temporal", pool, "--real", "gen_c") == 0
+    assert run(*arguments, "--temporal", pool, "--real-class", "gen_c") == 0
     out = capsys.readouterr().out
     assert "conv, 3 generators × 6 prototypes, embedding 128, 4 timesteps" in out
     assert f"next: protoleak export {tmp_path / 'model'}" in out
@@ -50,7 +50,7 @@ def test_a_checkpoint_becomes_a_model_with_the_temporal_pool_that_was_given(
         ({"--temporal": "uniform", "--generators": "a,b,b"}, "names must differ"),
         ({"--temporal": "uniform", "--timesteps": "0,0,1,2"}, "one occurs twice"),
         ({"--temporal": "uniform", "--low-frequency": "8"}, "8 low-frequency components"),
-        ({"--temporal": "uniform", "--real": "d"}, "'d'"),
+        ({"--temporal": "uniform", "--real-class": "d"}, "'d'"),
     ],
 )
 def test_a_missing_or_contradicting_option_is_one_line_and_nothing_is_written(

@@ -28,7 +28,7 @@ def run_without(package: str, *arguments: object) -> subprocess.CompletedProcess
     "command",
     [
         "train DATA --latent-encoder vae --out OUT",
-        "import model.pt --latent-encoder vae --timesteps 0 --generators a,b --out OUT",
+        "import-checkpoint model.pt --latent-encoder vae --timesteps 0 --generators a,b --out OUT",
         "distill --teacher vae --data DATA --out OUT",
         "export DATA --data DATA --out OUT",
     ],

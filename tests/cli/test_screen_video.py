@@ -152,7 +152,7 @@ def test_what_was_decided_before_the_disk_was_full_is_on_it_and_valid(
         (("--resume",), "--resume is for images"),
         (("--annotate",), "give --out DIR"),
         (("--every", "-1"), "every is -1"),
-        (("--faces", "eyes"), "choose one of"),
+        (("--faces", "eyes"), "'eyes' is not one of 'auto', 'none'"),
     ],
 )
 def test_options_that_cannot_be_honoured_are_one_line(
@@ -175,8 +175,8 @@ def test_options_of_videos_are_refused_for_images(
     from PIL import Image
 
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "image.png")
-    assert run("screen", tmp_path / "image.png", "--bundle", tiny_bundle, "--live") == 2
-    assert "--live is for videos" in capsys.readouterr().err
+    assert run("screen", tmp_path / "image.png", "--bundle", tiny_bundle, "--dashboard") == 2
+    assert "--dashboard is for videos" in capsys.readouterr().err
 
 
 def test_ctrl_c_finishes_what_is_written_and_prints_the_summary(video: Path, tiny_bundle: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from protoleak.bundle.bundle import Bundle
-from protoleak.cli.export import export
-from protoleak.export.settings import CONTRASTED_BANDWIDTH, DEFAULT_CONTRAST
 from protoleak.progress import Progress
 from tests.cli.conftest import SMALL, Run
 from tests.training.images import write_images
@@ -71,7 +68,7 @@ def test_export_prints_parity_numbers_and_what_it_skipped(
     (copy / "rows" / "041.png").write_bytes(b"")
     write_images(tmp_path / "unknown" / "drawings", "drawings", 3)
     write_images(tmp_path / "faces", "none", 4)
-    others = ["--unknown", tmp_path / "unknown", "--real-faces", tmp_path / "faces"]
+    others = ["--unknown", tmp_path / "unknown", "--photographs", tmp_path / "faces"]
     assert run("export", model, "--data", copy, "--out", tmp_path / "b.zip", *others, "--head", "tied_gaussian") == 0
     out = capsys.readouterr().out
     for words in ("log_density", "real faces accused: ", " of 4", "drawings: ", " of 3 called unknown"):
@@ -122,20 +119,19 @@ def test_an_interrupted_training_says_so_and_resume_finishes_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from protoleak.training import command
+    from protoleak import progress as shown
 
     @contextmanager
-    def impatient(hidden: bool) -> Iterator[Callable[[Progress], None]]:
-        def stop(progress: Progress) -> None:
-            if progress.stage == "train" and progress.done > progress.total // 2:
+    def impatient() -> Iterator[Progress]:
+        def stop(stage: str, done: int, total: int, note: str = "", /) -> None:  # noqa: ARG001
+            if stage == "epoch 9 of 16" and done > 1:
                 raise KeyboardInterrupt
 
-        assert not hidden
         yield stop
 
     arguments = ["train", data, "--latent-encoder", encoder, "--out", tmp_path / "model", *SMALL]
     with monkeypatch.context() as patch:
-        patch.setattr(command, "progress_bar", impatient)
+        patch.setattr(shown, "shown_progress", impatient)
         assert run(*arguments) == 130
     assert "--resume" in capsys.readouterr().err
     assert not (tmp_path / "model" / "model.json").exists()
@@ -159,31 +155,29 @@ def test_resuming_a_finished_run_gives_it_back_and_other_settings_are_refused(
     assert (model / "attributor.safetensors").read_bytes() == before
 
 
-def test_the_command_has_the_defaults_of_its_settings() -> None:
-    options = inspect.signature(export).parameters
-    assert options["contrast"].default == DEFAULT_CONTRAST
-    assert f"{CONTRASTED_BANDWIDTH:g} with --auxiliary" in str(options["density_bandwidth"])
-
-
 @pytest.mark.parametrize(
     ("command", "words"),
     [
         ("train DATA --latent-encoder NOWHERE.onnx --out OUT", "no latent encoder at NOWHERE.onnx"),
-        ("train DATA --latent-encoder ENCODER --out OUT --backbone resnet19", "choose one of conv, resnet18"),
+        (
+            "train DATA --latent-encoder ENCODER --out OUT --backbone resnet19",
+            "'resnet19' is not one of 'conv'",
+        ),
         ("train DATA --latent-encoder ENCODER --out OUT --timesteps 0,late", "whole numbers"),
         ("train DATA --latent-encoder ENCODER --out OUT --timesteps 0,1000", "1000"),
-        ("train DATA --latent-encoder ENCODER --out OUT --precision fp8", "auto, fp32 or bf16"),
+        ("train DATA --latent-encoder ENCODER --out OUT --compute fp8", "'fp8' is not one of 'auto', 'exact', 'bf16'"),
         ("train DATA --latent-encoder ENCODER --out OUT --input-range 1", "two numbers"),
         ("train DATA --latent-encoder ENCODER --out OUT --input-range 1,0", "the smaller first"),
-        ("train DATA --latent-encoder ENCODER --out OUT --real nobody", "no folder"),
+        ("train DATA --latent-encoder ENCODER --out OUT --real-class nobody", "no folder"),
         ("train DATA/rows --latent-encoder ENCODER --out OUT", "at least two classes"),
         ("train NOWHERE --latent-encoder ENCODER --out OUT", "NOWHERE is not a folder"),
         ("export NOWHERE --data DATA --out OUT", "NOWHERE is not a model"),
         ("export MODEL --data NOWHERE --out OUT", "--data NOWHERE"),
-        ("export MODEL --data DATA --out OUT --head nearest", "--head nearest"),
-        ("export MODEL --data DATA --out OUT --density-space raw", "--density-space raw"),
-        ("export MODEL --data DATA --out OUT --density-bandwidth 0", "--density-bandwidth 0: give a number above 0"),
-        ("export MODEL --data DATA --out OUT --contrast nan", "--contrast nan: give a number from 0 (none) to 1"),
+        ("export MODEL --data DATA --out OUT --head nearest", "'--head': 'nearest' is not one of"),
+        ("export MODEL --data DATA --out OUT --density-space raw", "'raw' is not one of"),
+        ("export MODEL --data DATA --out OUT --settings NOWHERE.toml", "--settings NOWHERE.toml: cannot be read"),
+        ("export MODEL --data DATA --out OUT --variants int4", "there is no 'int4'; choose among fp32, fp16, int8"),
+        ("train DATA --latent-encoder ENCODER --out MODEL", "holds a finished model: replace it with --overwrite"),
         ("export MODEL --data DATA --out OUT --auxiliary NOWHERE", "--auxiliary NOWHERE"),
         ("export MODEL --data DATA --out OUT --auxiliary DATA/rows", "holds no folder"),
         ("export MODEL --data DATA --out OUT --auxiliary DATA", "has the name of a class"),

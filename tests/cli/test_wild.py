@@ -48,7 +48,7 @@ def test_train_export_and_evaluate_take_wild_as_it_lies(
     assert run("train", wild / "closed", "--latent-encoder", encoder, "--out", model, *SMALL, "--epochs", 4) == 0
     assert run("export", model, "--data", wild / "closed", "--out", bundle) == 0
     capsys.readouterr()
-    given = ("--data", wild / "closed", "--unknown", wild / "open", "--real", wild / "photographs")
+    given = ("--data", wild / "closed", "--unknown", wild / "open", "--photographs", wild / "photographs")
     options = ("--engine", "onnxruntime", "--operators", "jpeg", "--images", 2, "--bootstrap", 50)
     assert run("evaluate", bundle, *given, *options, "--json", numbers) == 0
     assert capsys.readouterr().out.startswith("real faces accused (fp32)  ")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from protoleak.distillation.loss import PART, DistillationLoss
-from protoleak.distillation.run import DistillationSettings
+from protoleak.distillation.settings import DistillationSettings
 from protoleak.errors import ProtoleakError
 
 CHANNELS, SIDE = 3, 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,14 @@ import torch
 
 from protoleak.distillation.data import prepare
 from protoleak.distillation.fit import rate
-from protoleak.distillation.run import (
-    REPORT_FILE,
-    DistillationSettings,
-    channel_correlations,
-    check_place,
-    distil_student,
-)
+from protoleak.distillation.run import REPORT_FILE, channel_correlations, check_place, distil_student
+from protoleak.distillation.settings import DistillationSettings
 from protoleak.errors import CheckpointError, DatasetError, EngineError, ProtoleakError
 from protoleak.images.preprocess import preprocess
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
-from protoleak.progress import Progress
+from protoleak.progress import Progress, no_progress
 from protoleak.training.state import STATE_FILE
+from tests.recorded_progress import RecordedProgress
 from tests.training.images import IMAGE_SIZE, make_image, write_images, write_latent_encoder
 
 SMALL: dict[str, Any] = {
@@ -54,7 +49,7 @@ def distil(
     out: Path,
     settings: DistillationSettings,
     cache: Path | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Progress = no_progress,
     *,
     workers: int = 0,
     resume: bool = False,
@@ -163,10 +158,10 @@ def test_a_place_that_holds_something_else_is_refused_before_any_work_and_a_stud
 ) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")
-    seen: list[Progress] = []
+    seen = RecordedProgress()
     settings = DistillationSettings(**{**SMALL, "epochs": 1})
     with pytest.raises(CheckpointError, match="not a light encoder"):
-        distil(teacher, data, tmp_path / "precious", settings, progress=seen.append)
+        distil(teacher, data, tmp_path / "precious", settings, progress=seen)
     assert seen == []
     distil(teacher, data, tmp_path / "student", settings)
     before = weights(tmp_path / "student")
@@ -199,8 +194,8 @@ def test_an_interrupted_run_goes_on_to_the_same_student_and_another_run_s_state_
     settings = DistillationSettings(**{**SMALL, "window": 32})
     distil(teacher, data, tmp_path / "whole", settings)
 
-    def interrupt(progress: Progress) -> None:
-        if progress.stage == "distil" and progress.done == 12:  # in the third of four epochs, of five steps each
+    def interrupt(stage: str, done: int, _total: int, _note: str = "", /) -> None:
+        if stage == "epoch 3 of 4" and done == 2:  # of five steps
             raise KeyboardInterrupt
 
     out = tmp_path / "student"
@@ -210,9 +205,10 @@ def test_an_interrupted_run_goes_on_to_the_same_student_and_another_run_s_state_
     other = DistillationSettings(**{**SMALL, "window": 32, "learning_rate": 1e-3})
     with pytest.raises(CheckpointError, match="other settings"):
         distil(teacher, data, out, other, resume=True)
-    steps: list[Progress] = []
-    distil(teacher, data, out, settings, progress=steps.append, resume=True)
-    assert [item.done for item in steps if item.stage == "distil"] == list(range(11, 21))
+    steps = RecordedProgress()
+    distil(teacher, data, out, settings, progress=steps, resume=True)
+    assert [stage for stage in steps.stages if stage.startswith("epoch")] == ["epoch 3 of 4", "epoch 4 of 4"]
+    assert [call.done for call in steps if call.stage == "epoch 3 of 4"] == [1, 2, 3, 4, 5]
     assert weights(out) == weights(tmp_path / "whole")
     assert sorted(path.name for path in out.iterdir()) == ["config.json", REPORT_FILE, "weights.safetensors"]
 
@@ -244,13 +240,17 @@ def test_a_window_that_is_off_the_latent_s_grid_is_refused() -> None:
         DistillationSettings(window=100)
 
 
-def test_progress_tells_stages_and_the_loss(tmp_path: Path, data: Path, teacher: LatentEncoder) -> None:
-    seen: list[Progress] = []
+def test_progress_has_stages_and_the_error(tmp_path: Path, data: Path, teacher: LatentEncoder) -> None:
+    seen = RecordedProgress()
     settings = DistillationSettings(**{**SMALL, "epochs": 2})
-    distil(teacher, data, tmp_path / "student", settings, progress=seen.append)
-    assert list(dict.fromkeys(item.stage for item in seen)) == ["views", "teacher", "distil"]
-    assert seen[-1].done == seen[-1].total == 2 * 5  # 12 images in 3 views each, by 8
-    assert seen[-1].loss is not None
+    distil(teacher, data, tmp_path / "student", settings, progress=seen)
+    assert seen.stages == [
+        *("views to learn from", "the teacher's latents to learn from"),
+        *("views to measure with", "the teacher's latents to measure with"),
+        *("epoch 1 of 2", "epoch 2 of 2"),
+    ]
+    assert seen[-1].done == seen[-1].total == 5  # 12 images in 3 views each, by 8
+    assert seen[-1].note.startswith("error 0.") or seen[-1].note.startswith("error 1.")
 
 
 def test_channel_correlations_are_those_of_numpy() -> None:

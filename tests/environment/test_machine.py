@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import mmap
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from protoleak.environment.machine import commit, describe_machine, processor
+from protoleak.environment.machine import describe_machine, processor
 from protoleak.environment.memory import forget_peak, peak_mib
 
 
@@ -25,29 +24,6 @@ def test_the_processor_is_found_under_the_names_of_intel_and_of_arm(tmp_path: Pa
     for line in ("model name\t: A Processor @ 2 GHz", "Hardware\t: A Processor @ 2 GHz"):
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
         assert processor(tmp_path / "cpuinfo") == "A Processor @ 2 GHz"
-
-
-def test_an_installed_package_has_no_commit_even_inside_another_checkout(tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    (tmp_path / "site-packages").mkdir()
-    assert commit(tmp_path / "site-packages") is None
-
-
-def test_a_commit_with_changed_files_says_so(tmp_path: Path) -> None:
-    def git(*arguments: str) -> None:
-        subprocess.run(
-            ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments], check=True
-        )
-
-    git("init", "-q")
-    (tmp_path / "file").write_text("one")
-    git("add", "file")
-    git("commit", "-q", "-m", "one")
-    clean = commit(tmp_path)
-    assert clean is not None
-    assert len(clean) == 40
-    (tmp_path / "file").write_text("two")
-    assert commit(tmp_path) == f"{clean}+changes"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forgets a peak")

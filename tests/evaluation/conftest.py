@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
-from protoleak.evaluation import EvaluationSettings, Report, evaluate_bundle
+from protoleak.evaluation.results import Report
+from protoleak.evaluation.run import evaluate_bundle
+from protoleak.evaluation.settings import EvaluationSettings
 from tests.tiny_bundle import GENERATORS, make_image
 
 TRAINED, TESTED, STRANGE, PHOTOGRAPHS = range(4), range(4, 10), range(2, 8), range(5)

@@ -12,8 +12,8 @@ import pytest
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import DatasetError
-from protoleak.evaluation import EvaluationSettings
 from protoleak.evaluation.images import Images, read_images
+from protoleak.evaluation.settings import EvaluationSettings
 from tests.evaluation.conftest import PHOTOGRAPHS, TESTED
 from tests.tiny_bundle import GENERATORS
 
@@ -137,4 +137,4 @@ def test_a_folder_without_images_is_refused(manifest: Manifest, known: Path, tmp
         with pytest.raises(DatasetError, match=r"no folder|not a folder"):
             read_images(manifest, settings)
     with pytest.raises(DatasetError, match="holds no image"):
-        read_images(manifest, EvaluationSettings(known, real=tmp_path / "empty"))
+        read_images(manifest, EvaluationSettings(known, photographs=tmp_path / "empty"))

@@ -6,10 +6,9 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
-from protoleak.evaluation import Report
 from protoleak.evaluation.confusion_plot import matrix_plot
 from protoleak.evaluation.page import html_page
-from protoleak.evaluation.results import Confusion, Estimate, Share, VariantReport
+from protoleak.evaluation.results import Confusion, Estimate, Report, Share, VariantReport
 from protoleak.evaluation.tables import estimate, first_line, share
 
 

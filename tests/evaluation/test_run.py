@@ -14,9 +14,9 @@ from PIL import Image
 import protoleak
 from protoleak.bundle.bundle import Bundle
 from protoleak.errors import BundleError, CalibrationError, ProtoleakError
-from protoleak.evaluation import EvaluationSettings, Report, evaluate_bundle
-from protoleak.evaluation.results import VariantReport
-from protoleak.evaluation.run import ALL_UNKNOWN
+from protoleak.evaluation.results import Report, VariantReport
+from protoleak.evaluation.run import ALL_UNKNOWN, evaluate_bundle
+from protoleak.evaluation.settings import EvaluationSettings
 from tests.evaluation.conftest import PHOTOGRAPHS, TESTED
 from tests.tiny_bundle import GENERATORS
 
@@ -175,7 +175,7 @@ def test_files_that_are_no_images_are_listed_and_counted_in_every_row(
     (tmp_path / "real" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
     Image.new("RGB", (64, 64)).save(tmp_path / "real" / "whole.png")
     settings = EvaluationSettings(
-        known, real=tmp_path / "real", engine="onnxruntime", threads=1, operators=("blur",), images_per_class=2,
+        known, photographs=tmp_path / "real", engine="onnxruntime", threads=1, operators=("blur",), images_per_class=2,
         resamples=20,
     )  # fmt: skip
     variant = evaluate_bundle(Bundle.load(tiny_bundle), settings).variants[0]

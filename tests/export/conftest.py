@@ -62,7 +62,7 @@ def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Trained
         batch_size=16,
         learning_rate=3e-3,
         views=0,
-        precision="fp32",
+        compute="exact",
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -13,7 +13,8 @@ import pytest
 import protoleak
 from protoleak.bundle.bundle import Bundle
 from protoleak.calibration.density import DensityModel, fit_density
-from protoleak.calibration.heads import HEAD_KINDS, HeadKind, fit_head
+from protoleak.calibration.heads import fit_head
+from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.cli.app import main
 from protoleak.dataset import Dataset, read_dataset
 from protoleak.errors import CalibrationError, DatasetError
@@ -61,7 +62,7 @@ def bundle(model: TrainedModel, dataset: Dataset, tmp_path_factory: pytest.TempP
     write_images(folder / "unknown" / "drawings", "drawings", 6, first_seed=300)
     write_images(folder / "unknown" / "paintings", "paintings", 5, first_seed=400)
     write_images(folder / "faces", "none", 7, first_seed=500)
-    export(model, dataset, folder / "bundle", unknown=folder / "unknown", real_faces=folder / "faces")
+    export(model, dataset, folder / "bundle", unknown=folder / "unknown", photographs=folder / "faces")
     return folder / "bundle"
 
 
@@ -196,7 +197,7 @@ def test_exporting_again_gives_the_same_graphs_calibration_and_report(
     model: TrainedModel, dataset: Dataset, bundle: Path, tmp_path: Path
 ) -> None:
     again = tmp_path / "again"
-    export(model, dataset, again, unknown=bundle.parent / "unknown", real_faces=bundle.parent / "faces")
+    export(model, dataset, again, unknown=bundle.parent / "unknown", photographs=bundle.parent / "faces")
     first, second = Bundle.load(bundle), Bundle.load(again)
     assert first.manifest.files == second.manifest.files  # hashes of every file but the manifest, which has the date
 
@@ -224,7 +225,7 @@ def test_unreadable_images_are_skipped_counted_and_named(model: TrainedModel, da
         read_dataset(data_copy, "camera"),
         tmp_path / "bundle",
         unknown=tmp_path / "unknown",
-        real_faces=tmp_path / "faces",
+        photographs=tmp_path / "faces",
     )
     made = Bundle.load(tmp_path / "bundle").manifest.provenance["export"]
     assert made["images"] == {"train": 29, "validation": 11, "calibration": 35, "test": 11}

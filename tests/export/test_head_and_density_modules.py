@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from protoleak.bundle.graph_check import inspect_onnx
-from protoleak.calibration.density import DensityModel, DensitySpace, fit_density
-from protoleak.calibration.heads import HEAD_KINDS, Head, HeadKind, fit_head
+from protoleak.calibration.density import DensityModel, fit_density
+from protoleak.calibration.heads import Head, fit_head
+from protoleak.choices import HEAD_KINDS, DensitySpace, HeadKind
 from protoleak.export.density_module import DensityModule
 from protoleak.export.head_modules import HeadModule
 from tests.calibration.conftest import Embedded, make_embedded

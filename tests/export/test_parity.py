@@ -97,7 +97,7 @@ class Parts:
         density = fit_density(vectors, gates, np.arange(12) % 3, vectors[:4] + 0.1, gates[:4])
         self.model = model
         self.deployed = DeployedAttributor(model.attributor, HeadModule(PrototypeHead()), DensityModule(density)).eval()
-        self.manifest = describe(model, density, ExportSettings(name="small"))
+        self.manifest = describe(model, density, ExportSettings(), "small")
         self.latent_encoder = export_latent_encoder(model.latent_encoder, IMAGE_SIZE)
         channels = model.config.attributor.in_channels
         self.attributor = export_attributor(self.deployed, torch.zeros(2, 2, channels, 8, 8))

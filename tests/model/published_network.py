@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision import models
 
-from protoleak.model.backbones import BackboneKind
+from protoleak.choices import BackboneKind
 
 STATE = dict[str, torch.Tensor]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from protoleak.errors import CheckpointError, MediaError
-from protoleak.model.latent_cache import LatentItem, cached_latents, default_cache, latent_key
+from protoleak.model.latent_cache import LatentItem, cached_latents, latent_key
 from protoleak.model.latent_encoder import LatentEncoder
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -143,10 +143,3 @@ def test_a_cache_that_cannot_be_written_is_an_error_with_the_remedy(
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CheckpointError, match="PROTOLEAK_CACHE"):
         cached_latents(light_encoder, [_Counted().item(1)], tmp_path / "file")
-
-
-def test_the_environment_moves_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PROTOLEAK_CACHE", str(tmp_path))
-    assert default_cache() == tmp_path / "latents"
-    monkeypatch.delenv("PROTOLEAK_CACHE")
-    assert default_cache() == Path.home() / ".cache" / "protoleak" / "latents"

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from protoleak.distillation.settings import STUDENTS
 from protoleak.errors import CheckpointError, EngineError
 from protoleak.model.latent_encoder import load_latent_encoder
-from protoleak.model.light_encoder import STUDENTS, LightEncoder, LightEncoderConfig
+from protoleak.model.light_encoder import LightEncoder, LightEncoderConfig
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from protoleak.choices import BackboneKind
 from protoleak.errors import CheckpointError
-from protoleak.model.backbones import BackboneKind
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.model.published import import_checkpoint

@@ -8,7 +8,6 @@ import torch
 
 from protoleak.errors import CheckpointError, EngineError, ProtoleakError
 from protoleak.model.attributor import Attributor, AttributorConfig
-from protoleak.progress import Progress
 from protoleak.training.fit import FitResult, Latents, fit
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
@@ -40,7 +39,7 @@ def run_fit(
     settings: TrainingSettings,
     state: Path | None = None,
     negatives: torch.Tensor | None = None,
-    stop_at: int = 0,
+    stop_at: tuple[str, int] | None = None,
     auxiliary: Latents | None = None,
 ) -> FitResult:
     config = AttributorConfig(
@@ -53,8 +52,8 @@ def run_fit(
     )
     noising = Noising.build(settings.timesteps, SHAPE, settings.noise_seed, settings.low_frequency_components)
 
-    def interrupt(progress: Progress) -> None:
-        if stop_at and progress.done == stop_at:
+    def interrupt(stage: str, done: int, _total: int, _note: str = "", /) -> None:
+        if (stage, done) == stop_at:
             raise KeyboardInterrupt
 
     sets = (latents(48, 0), latents(16, 1), negatives)
@@ -72,9 +71,9 @@ def assert_same_weights(first: Attributor, second: Attributor) -> None:
     assert different == []
 
 
-@pytest.mark.parametrize(("backbone", "precision"), [("conv", "fp32"), ("conv", "bf16"), ("resnet18", "auto")])
-def test_the_same_seed_gives_identical_weights(backbone: str, precision: str) -> None:
-    settings = msgspec.structs.replace(SETTINGS, backbone=backbone, precision=precision, epochs=1)
+@pytest.mark.parametrize(("backbone", "compute"), [("conv", "exact"), ("conv", "bf16"), ("resnet18", "auto")])
+def test_the_same_seed_gives_identical_weights(backbone: str, compute: str) -> None:
+    settings = msgspec.structs.replace(SETTINGS, backbone=backbone, compute=compute, epochs=1)
     assert_same_weights(run_fit(settings).attributor, run_fit(settings).attributor)
 
 
@@ -95,7 +94,7 @@ def test_a_run_interrupted_within_an_epoch_and_resumed_gives_the_same_weights(tm
     whole = run_fit(SETTINGS)
     state = tmp_path / STATE_FILE
     with pytest.raises(KeyboardInterrupt):
-        run_fit(SETTINGS, state, stop_at=8)  # three steps per epoch: in the third of four epochs
+        run_fit(SETTINGS, state, stop_at=("epoch 3 of 4", 2))
     resumed = run_fit(SETTINGS, state)
     assert len(resumed.curves) == SETTINGS.epochs
     assert resumed.curves == whole.curves
@@ -190,7 +189,7 @@ def test_auxiliary_classes_are_told_apart_in_the_embedding_and_have_no_prototype
 def test_a_run_with_auxiliary_classes_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole = run_fit(SETTINGS, auxiliary=stripes(24, 2))
     with pytest.raises(KeyboardInterrupt):
-        run_fit(SETTINGS, tmp_path / STATE_FILE, stop_at=12, auxiliary=stripes(24, 2))
+        run_fit(SETTINGS, tmp_path / STATE_FILE, stop_at=("epoch 3 of 4", 1), auxiliary=stripes(24, 2))
     resumed = run_fit(SETTINGS, tmp_path / STATE_FILE, auxiliary=stripes(24, 2))
     assert_same_weights(whole.attributor, resumed.attributor)
 
@@ -207,7 +206,7 @@ def test_a_diverging_run_says_to_lower_the_learning_rate() -> None:
         ({"timesteps": ()}, "give at least one"),
         ({"timesteps": (100, 100)}, "give each once"),
         ({"timesteps": (0, 1000)}, "0 to 999"),
-        ({"backbone": "resnet18", "precision": "bf16"}, "give fp32 or auto"),
+        ({"backbone": "resnet18", "compute": "bf16"}, "give exact or auto"),
         ({"batch_size": 1}, "2 or more"),
         ({"timestep_dropout": 1.0}, "timestep_dropout is 1.0"),
         ({"low_frequency_components": 0}, "or none to leave them out"),

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from PIL import Image
 
-from protoleak.errors import MissingExtra
-from protoleak.training import report as report_module
-from protoleak.training.report import html_page, require_plots, write_curves
+from protoleak.training.report import html_page
 
 EPOCHS = [
     {"epoch": 1, "training_loss": 2.0, "validation_loss": 1.5, "validation_macro_auc": 0.6125},
@@ -24,7 +20,7 @@ REPORT: dict[str, Any] = {
     "best_epoch": 2,
     "images": {"train": {"a": 12, "b": 34}, "validation": {"a": 5, "b": 6}},
     "settings": {"epochs": 3, "learning_rate": 0.001},
-    "precision": "bf16",
+    "compute": "bf16",
     "seconds": 12.5,
     "negatives": None,
 }
@@ -52,11 +48,9 @@ def test_the_page_loads_nothing_and_its_plots_are_well_formed() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_run_of_few_epochs_has_a_report(count: int, tmp_path: Path) -> None:
+def test_a_run_of_few_epochs_has_a_report(count: int) -> None:
     page = html_page(REPORT | {"best_epoch": 1}, EPOCHS[:count], [])
     assert f"epoch 1 of {count}" in page
-    write_curves(tmp_path / "curves.png", EPOCHS[:count], 1)
-    assert (tmp_path / "curves.png").is_file()
 
 
 def test_skipped_files_are_listed_up_to_a_number_and_counted_then() -> None:
@@ -64,19 +58,3 @@ def test_skipped_files_are_listed_up_to_a_number_and_counted_then() -> None:
     assert "49.png: broken" in page
     assert "50.png: broken" not in page
     assert "and 3 more" in page
-
-
-def test_the_curves_are_a_image(tmp_path: Path) -> None:
-    write_curves(tmp_path / "curves.png", EPOCHS, 2)
-    with Image.open(tmp_path / "curves.png") as image:
-        assert image.format == "PNG"
-        assert image.size == (1200, 480)
-        colours = image.convert("RGB").getcolors(maxcolors=2**20)
-    assert colours is not None
-    assert len(colours) > 50  # lines, text and grid, with their smoothed edges
-
-
-def test_without_matplotlib_the_extra_is_named_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_module.importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(MissingExtra, match="export"):
-        require_plots()

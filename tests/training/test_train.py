@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,14 @@ import pytest
 import torch
 
 from protoleak.dataset import read_dataset
-from protoleak.errors import CheckpointError, DatasetError
+from protoleak.errors import CheckpointError, DatasetError, ProtoleakError
 from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
-from protoleak.progress import Progress
-from protoleak.training.command import run
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
 from protoleak.training.train import REPORT_FILE, train
+from tests.recorded_progress import RecordedProgress
 from tests.training.images import IMAGE_SIZE, make_image, write_images, write_latent_encoder
 
 SMALL: dict[str, Any] = {
@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {
     "epochs": 8,
     "batch_size": 16,
     "learning_rate": 3e-3,
+    "views": 0,
 }
 
 
@@ -62,7 +63,7 @@ def test_two_synthetic_generators_are_told_apart_on_images_training_never_saw(
     tmp_path: Path, data: Path, encoder: LatentEncoder
 ) -> None:
     dataset = read_dataset(data)
-    model = train(dataset, encoder, TrainingSettings(**SMALL, views=1), tmp_path / "model")
+    model = train(dataset, encoder, TrainingSettings(**{**SMALL, "views": 1}), tmp_path / "model")
     unseen = [make_image(kind, 100 + index) for kind in ("columns", "rows") for index in range(20)]
     images = np.stack([preprocess(image, IMAGE_SIZE) for image in unseen])
     z_t = torch.from_numpy(model.config.noised(encoder.encode(images)))
@@ -72,13 +73,9 @@ def test_two_synthetic_generators_are_told_apart_on_images_training_never_saw(
     assert (predicted == torch.tensor([0] * 20 + [1] * 20)).float().mean() >= 0.9
 
 
-def test_the_command_writes_a_model_that_loads_with_its_provenance_and_summary(
-    tmp_path: Path, data: Path, encoder_file: Path
-) -> None:
+def test_a_model_loads_with_its_provenance(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
     out = tmp_path / "model"
-    summary = run(
-        data, str(encoder_file), out, TrainingSettings(**SMALL), real="rows", cache=tmp_path / "cache", quiet=True
-    )
+    train(read_dataset(data, "rows"), encoder, TrainingSettings(**SMALL), out, cache=tmp_path / "cache")
     model = load_model(out)
     assert model.config.real_class == "rows"
     assert model.config.generators == ["columns", "rows"]
@@ -87,23 +84,22 @@ def test_the_command_writes_a_model_that_loads_with_its_provenance_and_summary(
     assert provenance["data"] == "data"
     assert provenance["settings"]["timesteps"] == [0, 300]
     assert str(tmp_path) not in json.dumps(provenance)
-    assert summary.images["train"] == {"columns": 17, "rows": 17}
-    assert summary.validation_macro_auc == provenance["best"]["validation_macro_auc"]
-    assert summary.epochs == len(report_of(out)["epochs"])
+    assert provenance["images"]["train"] == {"columns": 17, "rows": 17}
+    report = report_of(out)
+    assert report["epochs"][report["best_epoch"] - 1] == provenance["best"]
     assert sorted(path.name for path in out.iterdir()) == [
         "attributor.safetensors",
         "latent_encoder",
         "model.json",
         "training.html",
         "training.json",
-        "training.png",
     ]
 
 
 def test_the_same_seed_gives_the_same_weights_with_and_without_the_cache(
     tmp_path: Path, data: Path, encoder: LatentEncoder
 ) -> None:
-    dataset, settings = read_dataset(data), TrainingSettings(**{**SMALL, "epochs": 2}, views=1)
+    dataset, settings = read_dataset(data), TrainingSettings(**{**SMALL, "epochs": 2, "views": 1})
     models = [
         train(dataset, encoder, settings, tmp_path / name, cache=cache)
         for name, cache in (("a", None), ("b", tmp_path / "cache"), ("c", tmp_path / "cache"))
@@ -114,10 +110,10 @@ def test_the_same_seed_gives_the_same_weights_with_and_without_the_cache(
 
 def test_the_number_of_workers_does_not_change_the_weights(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
     dataset = read_dataset(data)
-    settings = TrainingSettings(**{**SMALL, "epochs": 1}, views=1, operator_share=1.0, validation_views=0)
+    settings = TrainingSettings(**{**SMALL, "epochs": 1, "views": 1, "operator_share": 1.0, "validation_views": 0})
     alone = train(dataset, encoder, settings, tmp_path / "a")
     assert same_weights(alone, train(dataset, encoder, settings, tmp_path / "b", workers=2))
-    without = TrainingSettings(**{**SMALL, "epochs": 1}, views=1, operator_share=0.0, validation_views=0)
+    without = TrainingSettings(**{**SMALL, "epochs": 1, "views": 1, "operator_share": 0.0, "validation_views": 0})
     assert not same_weights(alone, train(dataset, encoder, without, tmp_path / "c"))
 
 
@@ -125,8 +121,8 @@ def test_an_interrupted_run_goes_on_to_the_same_model(tmp_path: Path, data: Path
     dataset, settings = read_dataset(data), TrainingSettings(**{**SMALL, "epochs": 4})
     whole = train(dataset, encoder, settings, tmp_path / "whole")
 
-    def interrupt(progress: Progress) -> None:
-        if progress.stage == "train" and progress.done == 8:
+    def interrupt(stage: str, done: int, _total: int, _note: str = "", /) -> None:
+        if stage == "epoch 3 of 4" and done == 2:
             raise KeyboardInterrupt
 
     out = tmp_path / "model"
@@ -155,7 +151,7 @@ def test_unreadable_images_are_skipped_and_listed_once_with_the_reason(
 ) -> None:
     (data / "rows" / "001.png").write_bytes(b"")
     (data / "columns" / "002.png").write_text("a text file")
-    settings = TrainingSettings(**{**SMALL, "epochs": 1}, views=2)
+    settings = TrainingSettings(**{**SMALL, "epochs": 1, "views": 2})
     model = train(read_dataset(data), encoder, settings, tmp_path / "model")
     report = report_of(tmp_path / "model")
     assert [Path(item["path"]).name for item in report["skipped"]] == ["002.png", "001.png"]
@@ -172,12 +168,6 @@ def test_a_class_without_a_readable_training_image_is_refused_by_name(
             sample.path.write_bytes(b"broken")
     with pytest.raises(DatasetError, match=r"train is left of rows \(17 files skipped"):
         train(read_dataset(data), encoder, TrainingSettings(**SMALL), tmp_path / "model")
-
-
-def test_a_single_class_is_refused(tmp_path: Path, encoder_file: Path) -> None:
-    write_images(tmp_path / "data" / "only", "rows", 3)
-    with pytest.raises(DatasetError, match="at least two classes"):
-        run(tmp_path / "data", str(encoder_file), tmp_path / "model", TrainingSettings(**SMALL), quiet=True)
 
 
 def test_images_of_no_class_take_part_and_are_counted(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
@@ -197,6 +187,27 @@ def test_images_of_no_class_take_part_and_are_counted(tmp_path: Path, data: Path
     assert confidence(with_them) < confidence(without)
 
 
+def test_what_is_in_the_folder_is_replaced_only_when_that_was_asked_for(
+    tmp_path: Path, data: Path, encoder: LatentEncoder
+) -> None:
+    dataset, out, settings = read_dataset(data), tmp_path / "model", TrainingSettings(**{**SMALL, "epochs": 1})
+    first = train(dataset, encoder, settings, out)
+    other = TrainingSettings(**{**SMALL, "epochs": 1, "seed": 1})
+    seen = RecordedProgress()
+    with pytest.raises(CheckpointError, match="holds a finished model: replace it with --overwrite"):
+        train(dataset, encoder, other, out, progress=seen)
+    assert seen == []  # before any work
+    assert same_weights(first, load_model(out))
+    with pytest.raises(ProtoleakError, match="give one of them"):
+        train(dataset, encoder, other, out, resume=True, overwrite=True)
+    (out / "model.json").unlink()
+    (out / STATE_FILE).write_bytes(b"of an unfinished run")
+    with pytest.raises(CheckpointError, match="holds an unfinished run: go on with --resume"):
+        train(dataset, encoder, other, out)
+    assert not same_weights(first, train(dataset, encoder, other, out, overwrite=True))
+    assert not (out / STATE_FILE).exists()
+
+
 def test_a_folder_that_is_no_model_is_refused_before_any_work(
     tmp_path: Path, data: Path, encoder: LatentEncoder
 ) -> None:
@@ -206,14 +217,15 @@ def test_a_folder_that_is_no_model_is_refused_before_any_work(
         train(read_dataset(data), encoder, TrainingSettings(**SMALL), tmp_path / "precious")
 
 
-def test_progress_tells_stages_loss_and_validation_auc(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
-    seen: list[Progress] = []
+def test_progress_has_a_stage_per_encoding_and_epoch_with_its_numbers(
+    tmp_path: Path, data: Path, encoder: LatentEncoder
+) -> None:
+    seen = RecordedProgress()
     settings = TrainingSettings(**{**SMALL, "epochs": 2})
-    train(read_dataset(data), encoder, settings, tmp_path / "model", progress=seen.append)
-    assert list(dict.fromkeys(item.stage for item in seen)) == ["encode train", "encode validation", "train"]
+    train(read_dataset(data), encoder, settings, tmp_path / "model", progress=seen)
+    assert seen.stages == ["encode train", "encode validation", "epoch 1 of 2", "epoch 2 of 2"]
     assert seen[-1].done == seen[-1].total
-    assert seen[-1].loss is not None
-    assert seen[-1].validation_macro_auc is not None
+    assert re.fullmatch(r"loss \d\.\d{3}, validation AUC [01]\.\d{4}", seen[-1].note)
 
 
 def test_auxiliary_generators_change_the_network_and_are_counted_but_never_named(
@@ -234,9 +246,9 @@ def test_an_auxiliary_folder_without_generators_or_with_a_class_is_refused(
 ) -> None:
     settings, dataset = TrainingSettings(**SMALL), read_dataset(data)
     (tmp_path / "empty").mkdir()
-    seen: list[Progress] = []
+    seen = RecordedProgress()
     with pytest.raises(DatasetError, match=r"--auxiliary .*nowhere is not a folder"):
-        train(dataset, encoder, settings, tmp_path / "out", auxiliary=tmp_path / "nowhere", progress=seen.append)
+        train(dataset, encoder, settings, tmp_path / "out", auxiliary=tmp_path / "nowhere", progress=seen)
     assert seen == []  # before any work
     with pytest.raises(DatasetError, match="holds no folder"):
         train(dataset, encoder, settings, tmp_path / "out", auxiliary=tmp_path / "empty")

@@ -79,23 +79,24 @@ def main() -> None:
     if not (work / "model" / "model.json").exists():
         options = ("--latent-encoder", work / "encoder", "--out", work / "model", "--negatives", work / "negatives")
         options += ("--auxiliary", work / "auxiliary")
-        protoleak("train", work / "known", *options, "--real", REAL, *TRAIN_OPTIONS, "--resume")
+        protoleak("train", work / "known", *options, "--real-class", REAL, *TRAIN_OPTIONS, "--resume")
     if not (work / OPEN_SET_FILE).exists():
         script = Path(__file__).with_name("open_set.py")
         run(script, "--work", work, "--out", work / "open_set", "--json", work / OPEN_SET_FILE)
     shutil.copyfile(work / OPEN_SET_FILE, arguments.results / OPEN_SET_FILE)
     chosen = json.loads((work / OPEN_SET_FILE).read_text())["chosen"]
-    density = ("--density-bandwidth", chosen["bandwidth"], "--contrast", chosen["contrast"])
-    real_faces = arguments.data / "real-faces"
+    settings = work / "export.toml"
+    settings.write_text(f"bandwidth = {chosen['bandwidth']}\ncontrast = {chosen['contrast']}\n")
+    photographs = arguments.data / "real-faces"
     measured_on = ("--data", work / "known", "--unknown", work / "unknown")
     protoleak(
-        *("export", work / "model", *measured_on, "--real-faces", real_faces),
-        *("--auxiliary", work / "auxiliary", *density),
+        *("export", work / "model", *measured_on, "--photographs", photographs),
+        *("--auxiliary", work / "auxiliary", "--settings", settings),
         *("--out", arguments.out, "--name", "default", *EXPORT_OPTIONS),
         *("--face-detector", arguments.face_detector),
     )
     protoleak(
-        *("evaluate", arguments.out, *measured_on, "--real", real_faces, "--variant", "all"),
+        *("evaluate", arguments.out, *measured_on, "--photographs", photographs),
         *("--json", arguments.results / "evaluate_default_bundle.json", "--html", work / "evaluation.html"),
     )
     screen_never_named(zoo, arguments.out, arguments.results)

@@ -11,6 +11,7 @@ import numpy as np
 
 from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.manifest import Manifest
+from protoleak.choices import Precision
 from protoleak.errors import CalibrationError, DatasetError, EngineError, MediaError
 from protoleak.export.calibrate import Evaluation, EvaluationImages, StageProgress, evaluate
 from protoleak.export.features import deployed_pixels
@@ -22,7 +23,7 @@ from protoleak.export.precisions.gate import GateResult, compare_variants
 from protoleak.export.precisions.int8 import Quantiser
 from protoleak.export.precisions.sensitivity import LayerNoise, rank_layers
 from protoleak.export.runner import VariantRunner
-from protoleak.export.settings import Precision, VariantSettings
+from protoleak.export.settings import VariantSettings
 from protoleak.runtime.engines import Graph, open_engine
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 

@@ -12,25 +12,10 @@ import numpy as np
 
 from protoleak.errors import DatasetError
 from protoleak.export.calibrate import Evaluation
+from protoleak.export.settings import GateLimits
 from protoleak.metrics.scores import auroc_known_unknown, macro_auc, macro_auc_softmax
 
 REAL_FACES = "(real faces)"  # as in a report's open set
-
-
-class GateLimits(msgspec.Struct, frozen=True):
-    """What a variant may change.
-
-    Attributes:
-        generator_agreement: least share of test images whose best class is the same as in fp32.
-        verdict_agreement: least share of all held-out images (test, unknown, real faces) that both call unknown or both
-            don't. Lower than the other: p-values are ranks, so an image at the threshold changes sides with the
-            calibration images next to it, though nothing is less accurate for it.
-        auc_drop: largest fall of either macro AUC, and of the AUROC of known against each set of unknown images.
-    """
-
-    generator_agreement: float = 0.99
-    verdict_agreement: float = 0.97
-    auc_drop: float = 0.005
 
 
 class GateResult(msgspec.Struct, frozen=True):

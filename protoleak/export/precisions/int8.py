@@ -13,17 +13,16 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from protoleak.arrays import Array
+from protoleak.choices import RangeMethod
 from protoleak.errors import CalibrationError, CheckpointError, MissingExtra
 from protoleak.export.onnx_graph import WEIGHTED_OPERATORS, Stage, prepared, weighted_layers
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
-RangeMethod = Literal["minmax", "entropy", "percentile"]
-RANGE_METHODS: tuple[RangeMethod, ...] = ("minmax", "entropy", "percentile")
 # What ONNX Runtime calls them. Its default of 128 bins leaves entropy nothing to choose from: with 128 levels the whole
 # histogram is the only candidate. 512 bins let it cut off anything down to a quarter of the range.
 METHOD_SETTINGS: dict[RangeMethod, tuple[str, dict[str, Any]]] = {

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from protoleak.errors import EngineUnavailable
-from protoleak.runtime.cuda.library import cuda_core, kernel_cache, nvrtc_version
+from protoleak.files import cache_folder, replace_file
+from protoleak.runtime.cuda.library import cuda_core, nvrtc_version
 from protoleak.runtime.cuda.resources import KernelResources, read_report
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -43,7 +42,7 @@ def compile_kernels(source: Source, architecture: str, cache: Path | None = None
     Args:
         source: one of SOURCES.
         architecture: such as "sm_90"; ARCHITECTURES are those that are tested.
-        cache: folder for what was compiled; None for `library.kernel_cache()`. A cache that can't be written, or
+        cache: folder for what was compiled; None for `kernels` in the cache folder. A cache that can't be written, or
             holds a damaged file, costs a new compilation and one line in the log.
 
     Raises:
@@ -51,7 +50,7 @@ def compile_kernels(source: Source, architecture: str, cache: Path | None = None
         EngineUnavailable: NVRTC is missing, or too old for the architecture.
     """
     version = nvrtc_version()
-    folder = kernel_cache() if cache is None else cache
+    folder = cache_folder("kernels") if cache is None else cache
     path = folder / f"{source}-{architecture}-{_key(source, architecture, version)}.kernels"
     cached = _read(path)
     if cached is not None:
@@ -102,17 +101,8 @@ def _read(path: Path) -> CompiledKernels | None:
 
 
 def _write(path: Path, compiled: CompiledKernels) -> None:
-    """Whole or not at all, whoever else writes the same file at the same time."""
     body = msgspec.msgpack.encode(compiled)
-    partial: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-        partial = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(hashlib.sha256(body).digest() + body)
-        partial.replace(path)
+        replace_file(path, [hashlib.sha256(body).digest(), body], private=True)
     except OSError as error:
         logger.warning("compiled kernels cannot be kept in %s (%s): every start compiles them", path.parent, error)
-        if partial is not None:
-            partial.unlink(missing_ok=True)

@@ -1,10 +1,8 @@
-"""Access to the optional package cuda.core, and to the folder that what it compiles is kept in."""
+"""Access to the optional package cuda.core and to its compiler."""
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from protoleak.errors import EngineUnavailable, MissingExtra
@@ -41,9 +39,3 @@ def nvrtc_version() -> tuple[int, int]:
             "toolkit"
         ) from error
     return major, minor
-
-
-def kernel_cache() -> Path:
-    """$PROTOLEAK_CACHE/kernels, or ~/.cache/protoleak/kernels."""
-    root = os.environ.get("PROTOLEAK_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "protoleak") / "kernels"

@@ -5,11 +5,11 @@ An engine that is asked for by name and cannot run is an error with the install 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from protoleak.choices import COMPUTES
 from protoleak.errors import EngineUnavailable
+from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines.availability import AUTO_ORDER, ENGINES, Availability, choose, survey
-from protoleak.runtime.engines.base import Engine, EngineDescription, EngineOptions, Graph, check_finite
+from protoleak.runtime.engines.base import Engine, EngineDescription, Graph, check_finite
 
 __all__ = [
     "AUTO_ORDER",
@@ -20,27 +20,24 @@ __all__ = [
     "EngineOptions",
     "Graph",
     "check_finite",
-    "checked_options",
+    "check_options",
     "choose",
     "open_engine",
     "survey",
 ]
 
 
-def checked_options(name: str, options: EngineOptions, threads: int | None = None) -> EngineOptions:
-    """The options, with `threads` for theirs unless it is None. Raises EngineUnavailable for what `name` cannot do."""
-    if threads is not None:
-        options = replace(options, threads=threads)
-    if options.threads is not None and options.threads < 1:
-        raise EngineUnavailable(f"{options.threads} threads asked for: give 1 or more, or leave it out for all cores")
-    if options.precision not in ("variant", "bf16"):
-        raise EngineUnavailable(f"there is no precision {options.precision!r}: choose variant or bf16")
-    if options.precision == "bf16" and name != "openvino":
+def check_options(name: str, options: EngineOptions, threads: int | None = None) -> None:
+    """Raises EngineUnavailable for what the engine of this name cannot do."""
+    if threads is not None and threads < 1:
+        raise EngineUnavailable(f"{threads} threads asked for: give 1 or more, or leave it out for all cores")
+    if options.compute not in COMPUTES:
+        raise EngineUnavailable(f"compute is {options.compute!r}: choose one of {', '.join(COMPUTES)}")
+    if options.bfloat16 and name != "openvino":
         raise EngineUnavailable(
-            f"{name} computes in the types of the variant and takes no --precision bf16: use --engine openvino, or "
+            f"{name} computes in the types of the variant and takes no --compute bf16: use --engine openvino, or "
             "another --variant"
         )
-    return options
 
 
 def open_engine(name: str, graph: Graph, *, threads: int | None = None, options: EngineOptions | None = None) -> Engine:
@@ -49,7 +46,7 @@ def open_engine(name: str, graph: Graph, *, threads: int | None = None, options:
     Args:
         name: one of ENGINES, or "auto" for the best that can run here; see `choose`.
         graph: what to run.
-        threads: processor threads for one run; None for what `options` says.
+        threads: processor threads for one run; None for the engine's own choice.
         options: everything else.
 
     Raises:
@@ -59,19 +56,19 @@ def open_engine(name: str, graph: Graph, *, threads: int | None = None, options:
     """
     options = options or EngineOptions()
     chosen, _ = choose(name, options.device)
-    options = checked_options(chosen, options, threads)
+    check_options(chosen, options, threads)
     if chosen == "onnxruntime":
         from protoleak.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(graph, options)
+        return OnnxRuntimeEngine(graph, threads)
     if chosen == "openvino":
         from protoleak.runtime.engines.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(graph, options)
+        return OpenVinoEngine(graph, options, threads)
     if chosen in ("tensorrt", "tensorrt-rtx"):
         from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
 
         return TensorRtEngine(chosen, graph, options)
     from protoleak.runtime.engines.onnxruntime_gpu import OnnxRuntimeGpuEngine
 
-    return OnnxRuntimeGpuEngine(chosen, graph, options)
+    return OnnxRuntimeGpuEngine(chosen, graph, options, threads)

@@ -125,7 +125,7 @@ def _openvino(_: int) -> str:
     openvino = import_openvino()
     core = openvino.Core()
     processor = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
-    bf16 = "no bf16 here" if bf16_problem(core) else "--precision bf16 is possible"
+    bf16 = "no bf16 here" if bf16_problem(core) else "--compute bf16 is possible"
     return f"openvino {openvino.__version__.split('-')[0]} on {processor}; {bf16}"
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -30,47 +29,6 @@ class Graph:
     stage: str
     model: bytes
     outputs: tuple[str, ...]
-
-
-def warn(message: str) -> None:
-    """Says something that isn't an error but that the user should know, as a Python warning."""
-    warnings.warn(message, RuntimeWarning, stacklevel=2)
-
-
-def no_progress(phase: str, done: int, total: int) -> None:
-    """Shows nothing."""
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How an engine is to run. What an engine has no use for is ignored, except `precision`.
-
-    Attributes:
-        threads: processor threads for one run; None for the engine's own choice.
-        precision: "variant" computes in the types that the variant's graph is written in; "bf16" lets OpenVINO compute
-            float32 layers in bfloat16, which its record says. No other engine takes it.
-        device: CUDA device ordinal.
-        batch_optimum, batch_maximum: images in the batch that a TensorRT plan is tuned for, and at most; larger batches
-            are run in parts.
-        workspace_mib: scratch memory that TensorRT may use, in MiB; None for its own limit, the whole device.
-        rebuild: build plans again even where the cache has them.
-        cuda_graph: capture a whole line on the GPU in one CUDA graph per batch size.
-        stage_times: time each stage of a line on the GPU, which is then run without a graph, stage by stage.
-        notify: told, in one line, what the user should know, such as a cache that cannot be written.
-        progress: told of phase, steps done and steps in all while a plan is built.
-    """
-
-    threads: int | None = None
-    precision: Literal["variant", "bf16"] = "variant"
-    device: int = 0
-    batch_optimum: int = 1
-    batch_maximum: int = 8
-    workspace_mib: int | None = None
-    rebuild: bool = False
-    cuda_graph: bool = True
-    stage_times: bool = False
-    notify: Callable[[str], None] = warn
-    progress: Callable[[str, int, int], None] = no_progress
 
 
 class EngineDescription(msgspec.Struct, frozen=True):

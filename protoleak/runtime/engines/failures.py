@@ -33,8 +33,8 @@ def explain(error: object, stage: str, engine: str) -> ProtoleakError:
     if OUT_OF_MEMORY.search(text):
         return EngineOutOfMemory(
             f"{engine} ran out of GPU memory in the {stage} ({reason}): use a smaller --batch-size, end other work on "
-            "this GPU, or limit what building may use with `protoleak build --workspace`; --engine onnxruntime needs "
-            "no GPU"
+            "this GPU, or limit what building may use with `protoleak build-plans --workspace`; --engine onnxruntime "
+            "needs no GPU"
         )
     if MISSING_TENSORRT.search(text):
         return EngineUnavailable(

@@ -13,7 +13,6 @@ from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.runtime.engines.base import (
     ONE_BY_ONE,
     EngineDescription,
-    EngineOptions,
     Graph,
     check_outputs,
     first_line,
@@ -79,19 +78,21 @@ class OnnxRuntimeEngine:
     one image keeps all threads busy; docs/decisions/0001-one-image-at-a-time.md has the numbers.
     """
 
-    def __init__(self, graph: Graph, options: EngineOptions | None = None) -> None:
+    def __init__(self, graph: Graph, threads: int | None = None) -> None:
         """
+        Args:
+            threads: for one run; None for all cores.
+
         Raises:
             EngineUnavailable: ONNX Runtime is not installed, or gives another device than the CPU.
             EngineError: it refuses the graph.
         """
-        options = options or EngineOptions()
         onnxruntime = import_onnxruntime()
         session_options = onnxruntime.SessionOptions()
         session_options.log_severity_level = ERRORS_ONLY
         session_options.use_deterministic_compute = True
-        if options.threads is not None:
-            session_options.intra_op_num_threads = options.threads
+        if threads is not None:
+            session_options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(graph.model, session_options, providers=[PROVIDER])
         except Exception as error:  # its exception classes are private to the compiled module

@@ -13,10 +13,10 @@ import numpy as np
 from protoleak.arrays import Array
 from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.files import cache_folder
+from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines.base import (
     TOGETHER,
     EngineDescription,
-    EngineOptions,
     Graph,
     check_finite,
     check_outputs,
@@ -65,10 +65,13 @@ class OnnxRuntimeGpuEngine:
     TF32 is off: float32 layers are computed in float32, as the variant's gate and thresholds assume.
     """
 
-    def __init__(self, name: str, graph: Graph, options: EngineOptions | None = None) -> None:
+    def __init__(
+        self, name: str, graph: Graph, options: EngineOptions | None = None, threads: int | None = None
+    ) -> None:
         """
         Args:
             name: "onnxruntime-cuda" or "onnxruntime-tensorrt".
+            threads: of the processor, for what doesn't run on the GPU; None for all cores.
 
         Raises:
             EngineUnavailable: no GPU, a library is missing, or ONNX Runtime gave other providers than those asked for.
@@ -85,7 +88,7 @@ class OnnxRuntimeGpuEngine:
                 providers.append((TENSORRT, _tensorrt_options(onnxruntime, graph, gpu, profile, options)))
             else:
                 providers.append((CUDA, {"device_id": options.device, "use_tf32": 0}))
-        session = _session(onnxruntime, graph, name, providers, options)
+        session = _session(onnxruntime, graph, name, providers, threads)
         expected = [*PROVIDERS[name], PROVIDER]
         given = session.get_providers()
         if given != expected:
@@ -178,12 +181,12 @@ class BoundSession:
         return [np.array(values) for values in binding.copy_outputs_to_cpu()]
 
 
-def _session(onnxruntime: Any, graph: Graph, name: str, providers: list[Any], options: EngineOptions) -> Any:
+def _session(onnxruntime: Any, graph: Graph, name: str, providers: list[Any], threads: int | None) -> Any:
     session_options = onnxruntime.SessionOptions()
     session_options.log_severity_level = ERRORS_ONLY
     session_options.use_deterministic_compute = True
-    if options.threads is not None:
-        session_options.intra_op_num_threads = options.threads
+    if threads is not None:
+        session_options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(graph.model, session_options, providers=providers)
     except Exception as error:  # its exception classes are private to the compiled module
@@ -251,7 +254,7 @@ def _tensorrt_options(
             f"{profile(1)} {profile(options.batch_optimum)} {profile(options.batch_maximum)} {options.workspace_mib}",
         ]
     )
-    folder = cache_folder() / "onnxruntime-tensorrt" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    folder = cache_folder("onnxruntime-tensorrt") / hashlib.sha256(identity.encode()).hexdigest()[:32]
     settings: dict[str, object] = {
         "device_id": options.device,
         "trt_profile_min_shapes": profile(1),

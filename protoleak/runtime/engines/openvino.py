@@ -11,10 +11,10 @@ import numpy as np
 
 from protoleak.arrays import Array
 from protoleak.errors import EngineError, EngineUnavailable
+from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines.base import (
     ONE_BY_ONE,
     EngineDescription,
-    EngineOptions,
     Graph,
     check_outputs,
     first_line,
@@ -23,7 +23,6 @@ from protoleak.runtime.engines.base import (
 from protoleak.runtime.engines.openvino_norms import spread_group_norms
 
 INSTALL = 'pip install "protoleak[openvino]"'
-HINTS = {"variant": "f32", "bf16": "bf16"}
 
 
 def import_openvino() -> Any:
@@ -50,13 +49,16 @@ def bf16_problem(core: Any) -> str | None:
 class OpenVinoEngine:
     """Runs a graph image by image, compiled for a batch of exactly one.
 
-    Float32 stays float32 unless `options.precision` is "bf16": OpenVINO's own default is bfloat16 wherever the
+    Float32 stays float32 unless `options.compute` is "bf16": OpenVINO's own default is bfloat16 wherever the
     processor has it, which would move densities that the bundle's thresholds were not computed for. Int8 layers run
     in int8 either way, because the graph says so.
     """
 
-    def __init__(self, graph: Graph, options: EngineOptions | None = None) -> None:
+    def __init__(self, graph: Graph, options: EngineOptions | None = None, threads: int | None = None) -> None:
         """
+        Args:
+            threads: for one run; None for the physical cores.
+
         Raises:
             EngineUnavailable: OpenVINO is not installed, or bf16 was asked for on a processor without it.
             EngineError: OpenVINO refuses the graph.
@@ -64,21 +66,21 @@ class OpenVinoEngine:
         options = options or EngineOptions()
         openvino = import_openvino()
         core = openvino.Core()
-        if options.precision == "bf16" and (problem := bf16_problem(core)):
-            raise EngineUnavailable(f"{problem}: leave --precision bf16 out")
-        hint = HINTS[options.precision]
+        if options.bfloat16 and (problem := bf16_problem(core)):
+            raise EngineUnavailable(f"{problem}: leave --compute bf16 out")
+        hint = "bf16" if options.bfloat16 else "f32"
         config: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             "EXECUTION_MODE_HINT": "ACCURACY",  # no approximation beyond the types that are asked for
             "INFERENCE_PRECISION_HINT": hint,
         }
-        if options.threads is not None:
-            config["INFERENCE_NUM_THREADS"] = options.threads
+        if threads is not None:
+            config["INFERENCE_NUM_THREADS"] = threads
         version = openvino.__version__.split("-")[0]
         try:
             model = core.read_model(io.BytesIO(graph.model))
             model.reshape({port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
-            if options.precision == "variant":
+            if not options.bfloat16:
                 spread_group_norms(model)
             compiled = core.compile_model(model, "CPU", config)
         except Exception as error:  # RuntimeError, or classes private to the compiled module

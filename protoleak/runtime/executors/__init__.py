@@ -10,7 +10,7 @@ import os
 from protoleak.arrays import Float32Array
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import EngineUnavailable
-from protoleak.runtime.engines import EngineOptions, checked_options, open_engine
+from protoleak.runtime.engines import EngineOptions, check_options, open_engine
 from protoleak.runtime.executors.base import (
     ATTRIBUTOR_OUTPUTS,
     LATENT_ENCODER_OUTPUTS,
@@ -54,17 +54,21 @@ def open_executor(
         engine: one of `engines.ENGINES`.
         noise_bank: float32 [T, C, h, w], the manifest's.
         location: of the bundle, for messages.
-        threads: processor threads for one run; None for what `options` says.
+        threads: processor threads for one run; None for the engine's own choice.
 
     Raises:
         EngineUnavailable, EngineOutOfMemory, EngineError: see `open_engine`.
         MissingExtra: cuda.core is not installed, which TensorRT needs here.
     """
-    options = checked_options(engine, options or EngineOptions(), threads)
+    options = options or EngineOptions()
+    check_options(engine, options, threads)
     noising, shapes = Noising.of(manifest, noise_bank), ExpectedShapes(location, manifest)
     if engine not in TENSORRT:
-        latent_encoder = open_engine(engine, graphs.latent_encoder, options=options)
-        return HostExecutor(latent_encoder, open_engine(engine, graphs.attributor, options=options), noising, shapes)
+        latent_encoder, attributor = (
+            open_engine(engine, graph, threads=threads, options=options)
+            for graph in (graphs.latent_encoder, graphs.attributor)
+        )
+        return HostExecutor(latent_encoder, attributor, noising, shapes)
     from protoleak.runtime.executors.gpu import GpuExecutor, open_noising, open_worker_and_engines
 
     worker, encoder_plan, attributor_plan = open_worker_and_engines(engine, graphs, options)

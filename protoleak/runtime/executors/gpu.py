@@ -24,7 +24,8 @@ from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.cuda.finite import CudaFinite
 from protoleak.runtime.cuda.graph import CaptureRefused, GraphPerBatchSize, Stage
 from protoleak.runtime.cuda.noising import CudaNoising
-from protoleak.runtime.engines.base import EngineDescription, EngineOptions, check_finite, not_finite
+from protoleak.runtime.engine_options import EngineOptions
+from protoleak.runtime.engines.base import EngineDescription, check_finite, not_finite
 from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
 from protoleak.runtime.executors.base import AttributorOutputs, ExpectedShapes, Graphs, ImageOnGpu, describe_both

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from protoleak.environment.versions import library_versions
 from protoleak.runtime.engines.base import EngineDescription
 from protoleak.runtime.verdict import BundleRecord
 from protoleak.video.settings import StreamSettings
@@ -69,7 +69,7 @@ def run_record(pipeline: ImagePipeline, settings: StreamSettings, face_finder: s
         alpha=pipeline.alpha,
         settings={name: _plain(getattr(settings, name)) for name in settings.__dataclass_fields__},
         face_finder=face_finder,
-        libraries=dict(_versions()),
+        libraries=library_versions(LIBRARIES),
     )
 
 
@@ -82,13 +82,3 @@ def _accused(report: dict[str, Any]) -> RealFacesAccused | None:
 
 def _plain(value: object) -> str | int | float | None:
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
-
-
-def _versions() -> list[tuple[str, str]]:
-    found = []
-    for name in LIBRARIES:
-        try:
-            found.append((name, version(name)))
-        except PackageNotFoundError:  # optional, or from elsewhere than pip
-            continue
-    return found

@@ -19,7 +19,7 @@ from benchmarks.ablations.openness import DEFAULT_RULE, RULES, Fitted
 from benchmarks.ablations.retrain import variations
 from protoleak.bundle.manifest import Density
 from protoleak.calibration.density import fit_density
-from protoleak.calibration.heads import HEAD_KINDS
+from protoleak.choices import HEAD_KINDS
 from protoleak.dataset import read_dataset
 from protoleak.errors import CheckpointError
 from protoleak.export.export import export_bundle
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(place / "real", "none", 4, 700)
     settings = TrainingSettings(
         embedding_size=16, prototypes_per_generator=2, timesteps=(0, 300), low_frequency_components=4,
-        image_size=IMAGE_SIZE, epochs=6, batch_size=16, learning_rate=3e-3, precision="fp32",
+        image_size=IMAGE_SIZE, epochs=6, batch_size=16, learning_rate=3e-3, compute="exact",
     )  # fmt: skip
     dataset = read_dataset(place / "data", "camera")
     encoder = load_latent_encoder(write_latent_encoder(place / "encoder.onnx"))
@@ -68,7 +68,18 @@ def model(folder: Path) -> TrainedModel:
 @pytest.fixture(scope="module")
 def results(folder: Path) -> evaluate.Results:
     """Of the script, with everything."""
-    options = ["--data", "data", "--unknown", "unknown", "--real", "real", "--model", "model", "--cache", "latents"]
+    options = [
+        "--data",
+        "data",
+        "--unknown",
+        "unknown",
+        "--photographs",
+        "real",
+        "--model",
+        "model",
+        "--cache",
+        "latents",
+    ]
     given = [str(folder / value) if index % 2 else value for index, value in enumerate(options)]
     more = [
         "--auxiliary",

@@ -20,8 +20,8 @@ from protoleak.export.calibrate import Evaluation
 from protoleak.export.export import ExportResult, export_bundle
 from protoleak.export.onnx_graph import prepared
 from protoleak.export.precisions import build as variants
-from protoleak.export.precisions.gate import GateLimits, compare_variants
-from protoleak.export.settings import ExportSettings, VariantSettings
+from protoleak.export.precisions.gate import compare_variants
+from protoleak.export.settings import ExportSettings, GateLimits, VariantSettings
 from protoleak.model.checkpoint import TrainedModel, save_model
 from tests.training.images import make_image, write_images
 
@@ -58,7 +58,7 @@ def exported(
         folder / "bundle",
         asked=("fp16", "int8"),
         unknown=folder / "unknown",
-        real_faces=folder / "faces",
+        photographs=folder / "faces",
         variant_settings={"calibration_images": 20},
     )
     return folder / "bundle", result

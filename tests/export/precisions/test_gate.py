@@ -10,8 +10,9 @@ import pytest
 from protoleak.calibration.conformal_fit import calibrate
 from protoleak.errors import DatasetError
 from protoleak.export.calibrate import Evaluation, thresholds
-from protoleak.export.precisions.gate import GateLimits, GateResult, compare_variants
+from protoleak.export.precisions.gate import GateResult, compare_variants
 from protoleak.export.report import VariantOutputs
+from protoleak.export.settings import GateLimits
 from protoleak.runtime import conformal
 
 GENERATORS = ("ash", "birch", "camera")

@@ -8,8 +8,9 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from protoleak.bundle.graph_check import inspect_onnx
+from protoleak.choices import RANGE_METHODS, RangeMethod
 from protoleak.errors import CalibrationError, CheckpointError
-from protoleak.export.precisions.int8 import RANGE_METHODS, Quantiser, RangeMethod
+from protoleak.export.precisions.int8 import Quantiser
 from protoleak.export.precisions.sensitivity import rank_layers
 from tests.export.precisions.precision_graphs import encoder, make_images, run, signal_to_noise
 

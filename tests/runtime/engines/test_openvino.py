@@ -59,7 +59,7 @@ def test_bfloat16_is_an_option_that_the_record_names() -> None:
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor has no bfloat16 arithmetic")
     of, x = network("fp32"), images(3)
-    engine = open_engine("openvino", of, threads=1, options=EngineOptions(precision="bf16"))
+    engine = open_engine("openvino", of, threads=1, options=EngineOptions(compute="bf16"))
     assert engine.describe().settings["precision"] == "bf16"
     difference = np.abs(engine.run({"x": x})["y"] - outputs("onnxruntime", of, x)).max()
     assert 1e-5 < difference < 1e-2  # 8 bits of values of about 0.1, averaged over 256 pixels
@@ -70,12 +70,12 @@ def test_bfloat16_is_refused_where_the_processor_has_none(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(module, "bf16_problem", lambda _: "This processor has no bfloat16 arithmetic")
     with pytest.raises(EngineUnavailable, match="no bfloat16"):
-        open_engine("openvino", network("fp32"), options=EngineOptions(precision="bf16"))
+        open_engine("openvino", network("fp32"), options=EngineOptions(compute="bf16"))
 
 
 def test_another_engine_takes_no_bfloat16() -> None:
     with pytest.raises(EngineUnavailable, match="onnxruntime computes in the types of the variant"):
-        open_engine("onnxruntime", network("fp32"), options=EngineOptions(precision="bf16"))
+        open_engine("onnxruntime", network("fp32"), options=EngineOptions(compute="bf16"))
 
 
 def test_nan_is_an_error_whether_it_goes_in_or_comes_out() -> None:

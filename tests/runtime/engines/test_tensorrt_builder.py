@@ -133,7 +133,7 @@ def test_command_builds_the_tiny_bundle_and_finds_it_the_second_time(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PROTOLEAK_CACHE", str(tmp_path))
-    command = ["build", str(tiny_bundle), "--engine", "tensorrt-rtx", "--compute-capability", "12.0,8.6,8.9"]
+    command = ["build-plans", str(tiny_bundle), "--engine", "tensorrt-rtx", "--compute-capability", "12.0,8.6,8.9"]
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert printed.count("built in") == 2
@@ -150,10 +150,10 @@ def test_command_builds_the_tiny_bundle_and_finds_it_the_second_time(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--engine", "openvino"], "only tensorrt and tensorrt-rtx have plans"),
+        (["--engine", "openvino"], "'openvino' is not one of 'tensorrt', 'tensorrt-rtx'"),
         (["--engine", "tensorrt-rtx", "--compute-capability", "8.7"], "doesn't build for compute capability '8.7'"),
         (
-            ["--engine", "tensorrt-rtx", "--compute-capability", "8.6", "--variant", "fp8"],
+            ["--engine", "tensorrt-rtx", "--compute-capability", "8.6", "--variants", "fp8"],
             "no variant 'fp8', only fp32",
         ),
     ],
@@ -161,7 +161,7 @@ def test_command_builds_the_tiny_bundle_and_finds_it_the_second_time(
 def test_command_says_in_one_line_what_cannot_be_built(
     tiny_bundle: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
-    assert main(["build", str(tiny_bundle), *arguments]) == 2
+    assert main(["build-plans", str(tiny_bundle), *arguments]) == 2
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
@@ -172,5 +172,5 @@ def test_command_that_cannot_keep_its_plans_says_so_and_fails(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PROTOLEAK_CACHE", str(tmp_path / "file"))
-    assert main(["build", str(tiny_bundle), "--engine", "tensorrt-rtx", "--compute-capability", "8.6"]) == 1
+    assert main(["build-plans", str(tiny_bundle), "--engine", "tensorrt-rtx", "--compute-capability", "8.6"]) == 1
     assert "cannot be kept" in capsys.readouterr().err

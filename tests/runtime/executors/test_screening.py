@@ -124,8 +124,8 @@ def test_without_a_gpu_tensorrt_is_unavailable_and_bf16_and_threads_are_refused_
         pytest.skip("there is a GPU here")
     with pytest.raises(EngineUnavailable, match=r"GPU|driver"):
         protoleak.load(tiny_bundle, engine="tensorrt-rtx")
-    with pytest.raises(EngineUnavailable, match=r"tensorrt-rtx .* takes no --precision bf16"):
-        protoleak.load(tiny_bundle, engine="tensorrt-rtx", engine_options=EngineOptions(precision="bf16"))
+    with pytest.raises(EngineUnavailable, match=r"tensorrt-rtx .* takes no --compute bf16"):
+        protoleak.load(tiny_bundle, engine="tensorrt-rtx", engine_options=EngineOptions(compute="bf16"))
     with pytest.raises(EngineUnavailable, match="0 threads"):
         protoleak.load(tiny_bundle, engine="tensorrt-rtx", threads=0)
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from protoleak.errors import EngineError
+from protoleak.progress import Progress
 from protoleak.runtime.engines.base import Graph
 from protoleak.runtime.engines.failures import OUT_OF_MEMORY, explain
 from protoleak.runtime.engines.tensorrt.layers import is_layer_report, precisions_of_report
 from protoleak.runtime.engines.tensorrt.library import Library
 from protoleak.runtime.engines.tensorrt.settings import PlanKey
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def build_plan(library: Library, graph: Graph, key: PlanKey, timings: bytes, pro
 
     Args:
         timings: TensorRT's timing cache from earlier builds, or b"".
-        progress: told of the build's phases; see `EngineOptions.progress`. What it raises ends the build and is raised
+        progress: called with the build's phases as stages. What it raises ends the build and is raised
             again.
 
     Raises:

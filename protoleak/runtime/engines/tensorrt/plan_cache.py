@@ -14,14 +14,13 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from protoleak.files import cache_folder
+from protoleak.files import cache_folder, replace_file
 from protoleak.runtime.engines.tensorrt.settings import PlanKey, identity_prefix
 
 HASH_BYTES = 32
@@ -66,7 +65,7 @@ class PlanCache:
     """
 
     def __init__(self, folder: Path | None = None, notify: Callable[[str], None] = lambda _: None) -> None:
-        self.folder = cache_folder() / "plans" if folder is None else folder
+        self.folder = cache_folder("plans") if folder is None else folder
         self._tell = notify
         self._told: set[str] = set()
 
@@ -94,8 +93,9 @@ class PlanCache:
         path = self.folder / f"{record.key.file_stem}.plan"
         try:
             self._make_folder()
-            _write_whole(path, data)
-            _write_whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(record), indent=2))
+            replace_file(path, [data], private=True)
+            encoded = msgspec.json.format(msgspec.json.encode(record), indent=2)
+            replace_file(path.with_suffix(".json"), [encoded], private=True)
         except OSError as error:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -150,7 +150,8 @@ class PlanCache:
         """Keeps it if it can be kept; it only saves time."""
         with contextlib.suppress(OSError):
             self._make_folder()
-            _write_whole(self.folder / f"timing-{name}.cache", hashlib.sha256(timings).digest() + timings)
+            file = self.folder / f"timing-{name}.cache"
+            replace_file(file, [hashlib.sha256(timings).digest(), timings], private=True)
 
     def _notify(self, message: str) -> None:
         """Once each: a plan is looked for again after waiting for the lock."""
@@ -201,18 +202,3 @@ def _age(path: Path) -> float:
         return -path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Appears under its name only when all of it is on disk."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from protoleak.errors import EngineError
-from protoleak.runtime.engines.base import EngineOptions, Graph
+from protoleak.runtime.engine_options import EngineOptions
+from protoleak.runtime.engines.base import Graph
 from protoleak.runtime.engines.gpu import Gpu
 from protoleak.runtime.engines.tensorrt.builder import build_plan
 from protoleak.runtime.engines.tensorrt.library import Library
@@ -30,7 +31,7 @@ def obtain_plan(
 
     Args:
         target: the GPU that is here, or compute capabilities for TensorRT-RTX to build for ahead of time.
-        any_profile: a cached plan with another profile or workspace will do, such as one from `protoleak build`.
+        any_profile: a cached plan with another profile or workspace will do, such as one from `protoleak build-plans`.
 
     Raises:
         As `plan_key` and `build_plan`.

@@ -12,10 +12,10 @@ from protoleak.arrays import Array
 from protoleak.errors import EngineError
 from protoleak.runtime.cuda.arrays import DeviceArray
 from protoleak.runtime.cuda.device import CudaWorker
+from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines.base import (
     TOGETHER,
     EngineDescription,
-    EngineOptions,
     Graph,
     check_finite,
     check_outputs,

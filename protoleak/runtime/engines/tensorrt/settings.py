@@ -8,7 +8,8 @@ import re
 import msgspec
 
 from protoleak.errors import EngineUnavailable
-from protoleak.runtime.engines.base import EngineOptions, Graph
+from protoleak.runtime.engine_options import EngineOptions
+from protoleak.runtime.engines.base import Graph
 from protoleak.runtime.engines.gpu import Gpu
 from protoleak.runtime.engines.tensorrt.library import Library, platform
 

@@ -1,51 +1,61 @@
-"""`protoleak build`: TensorRT and TensorRT-RTX plans of a bundle, ahead of time."""
+"""`protoleak build-plans`: TensorRT and TensorRT-RTX plans of a bundle, ahead of time."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from protoleak.cli.build_bar import build_bar
-from protoleak.cli.options import names
-from protoleak.errors import ProtoleakError
+from protoleak.choices import PlanEngine
+from protoleak.cli.console import plan_progress
+from protoleak.cli.exit_status import ExitStatus
+from protoleak.cli.options import BundleArgument, DeviceOption, names
+from protoleak.runtime.engine_options import EngineOptions
 
 MEBIBYTE = 2**20
-BUILDERS = ("tensorrt", "tensorrt-rtx")
+PLANS = "Plans"
 
 
-def build(
-    bundle: Annotated[
-        Optional[str],  # noqa: UP045 Typer evaluates this on Python 3.10 too
-        typer.Argument(help="Bundle directory or .zip; left out, the one that comes with protoleak."),
-    ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="tensorrt or tensorrt-rtx.")] = "tensorrt",
-    variant: Annotated[
-        str, typer.Option("--variant", help="Precisions of the bundle, with commas between; auto, or all.")
-    ] = "auto",
-    compute_capability: Annotated[
-        Optional[str],  # noqa: UP045
+def build_plans(
+    bundle: BundleArgument = None,
+    engine: Annotated[PlanEngine, typer.Option("--engine", help="What the plans are for.")] = "tensorrt",
+    variants: Annotated[
+        str | None,
         typer.Option(
-            "--compute-capability",
-            help="GPUs to build tensorrt-rtx plans for, such as 8.6,8.9,12.0, without a GPU. Left out, the one here.",
+            "--variants", help="Precisions of the bundle, as fp32,fp16, or all; left out, the one that is fastest."
         ),
     ] = None,
-    device: Annotated[int, typer.Option("--device", min=0, help="CUDA device ordinal to build on.")] = 0,
-    batch_optimum: Annotated[int, typer.Option("--batch-optimum", min=1, help="Batch that plans are tuned for.")] = 1,
-    batch_maximum: Annotated[int, typer.Option("--batch-maximum", min=1, help="Largest batch of the plans.")] = 8,
-    workspace: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--workspace", min=1, help="Scratch memory in MiB that a plan may use; left out, all."),
+    compute_capability: Annotated[
+        str | None,
+        typer.Option(
+            "--compute-capability",
+            help="GPUs to build tensorrt-rtx plans for, as 8.6,8.9,12.0, without a GPU. Left out, the one here.",
+        ),
     ] = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build plans again that are in the cache.")] = False,
+    device: DeviceOption = EngineOptions.device,
+    batch_optimum: Annotated[
+        int, typer.Option("--batch-optimum", min=1, rich_help_panel=PLANS, help="Batch that plans are tuned for.")
+    ] = EngineOptions.batch_optimum,
+    batch_maximum: Annotated[
+        int, typer.Option("--batch-maximum", min=1, rich_help_panel=PLANS, help="Largest batch of the plans.")
+    ] = EngineOptions.batch_maximum,
+    workspace: Annotated[
+        int | None,
+        typer.Option(
+            "--workspace",
+            min=1,
+            rich_help_panel=PLANS,
+            help="Scratch memory in MiB that a plan may use; left out, all.",
+        ),
+    ] = EngineOptions.workspace_mib,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", rich_help_panel=PLANS, help="Build plans again that are in the cache.")
+    ] = EngineOptions.rebuild,
 ) -> None:
     """Build the plans of a bundle into the cache, so that the first run doesn't have to."""
-    if engine not in BUILDERS:
-        raise ProtoleakError(f"--engine {engine}: only {' and '.join(BUILDERS)} have plans to build")
     from protoleak.bundle.bundle import Bundle
     from protoleak.bundle.variants import choose_variant
-    from protoleak.runtime.engines.base import EngineOptions
     from protoleak.runtime.engines.gpu import find_gpu
     from protoleak.runtime.engines.tensorrt.library import load_library
     from protoleak.runtime.engines.tensorrt.plan_cache import Plan, PlanCache
@@ -54,18 +64,17 @@ def build(
     from protoleak.runtime.executors import Graphs
 
     library = load_library(engine)
-    target = (
-        find_gpu(device) if compute_capability is None else tuple(names(compute_capability, "--compute-capability"))
-    )
+    target = find_gpu(device) if compute_capability is None else names(compute_capability, "--compute-capability")
     loaded = Bundle.load(bundle)
-    asked = list(loaded.manifest.variants) if variant == "all" else names(variant, "--variant")
+    every = variants == "all"
+    asked = loaded.manifest.variants if every else names(variants or "auto", "--variants")
     chosen = dict.fromkeys(choose_variant(loaded.manifest, name, engine)[0] for name in asked)
     cache = PlanCache(notify=lambda message: print(f"note: {message}", file=sys.stderr))
     plans: list[tuple[str, Plan]] = []
     for name in chosen:
         graphs = Graphs.of_variant(loaded.variant(name))
         for graph in (graphs.latent_encoder, graphs.attributor):
-            with build_bar(f"{name} {graph.stage}") as progress:
+            with plan_progress(f"{name} {graph.stage}") as progress:
                 options = EngineOptions(
                     device=device,
                     batch_optimum=batch_optimum,
@@ -78,10 +87,10 @@ def build(
                 plans.append((name, obtain_plan(library, graph, options, target, cache)))
     for name, plan in plans:
         record = plan.record
-        layers = ", ".join(f"{count} {precision}" for precision, count in record.layers.items()) or "types not told"
+        layers = ", ".join(f"{count} {precision}" for precision, count in record.layers.items()) or "types not reported"
         how = "in the cache already" if plan.cached else f"built in {record.seconds:.1f} s"
         print(f"{name} {record.stage}: {record.plan_bytes / MEBIBYTE:.1f} MiB, layers {layers}; {how}")
     if any(plan.path is None for _, plan in plans):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.SOME_FAILED)
     where = ", ".join(plans[0][1].record.key.compute_capabilities)
     print(f"plans for {engine} {library.version}, compute capability {where}, are in {cache.folder}")

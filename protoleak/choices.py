@@ -1,0 +1,40 @@
+"""What settings and options choose among. It imports nothing else, so that help texts can list the choices."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+from protoleak.errors import ProtoleakError
+
+BackboneKind: TypeAlias = Literal["conv", "resnet18", "resnet50", "resnet101", "efficientnet_b4", "vit_b_16"]
+HeadKind: TypeAlias = Literal["prototype", "mahalanobis", "gaussian_mixture", "kernel_density", "tied_gaussian"]
+DensitySpace: TypeAlias = Literal["whitened", "gated"]
+# Precisions of a bundle besides fp32, which every bundle has; and how the ranges of int8 are chosen.
+Precision: TypeAlias = Literal["fp16", "int8"]
+RangeMethod: TypeAlias = Literal["minmax", "entropy", "percentile"]
+# What arithmetic may do with the types that a graph or network is written in. "exact" computes in these very types,
+# "bf16" may compute float32 layers in bfloat16.
+Compute: TypeAlias = Literal["auto", "exact", "bf16"]
+EngineName: TypeAlias = Literal[
+    "auto", "tensorrt", "tensorrt-rtx", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino", "onnxruntime"
+]
+PlanEngine: TypeAlias = Literal["tensorrt", "tensorrt-rtx"]
+Split: TypeAlias = Literal["auto", "test", "all"]
+OperatorName: TypeAlias = Literal[
+    "jpeg", "webp", "crop", "resize", "rotation", "contrast", "brightness", "blur", "greyscale", "noise"
+]
+
+BACKBONE_KINDS: tuple[BackboneKind, ...] = get_args(BackboneKind)
+HEAD_KINDS: tuple[HeadKind, ...] = get_args(HeadKind)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+RANGE_METHODS: tuple[RangeMethod, ...] = get_args(RangeMethod)
+COMPUTES: tuple[Compute, ...] = get_args(Compute)
+DENSITY_SPACES: tuple[DensitySpace, ...] = get_args(DensitySpace)
+SPLITS: tuple[Split, ...] = get_args(Split)
+OPERATOR_NAMES: tuple[OperatorName, ...] = get_args(OperatorName)
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raises ProtoleakError where a setting of this name is none of the choices."""
+    if value not in choices:
+        raise ProtoleakError(f"{name} is {value!r}: choose one of {', '.join(choices)}")

@@ -1,0 +1,76 @@
+"""Files and folders that are replaced whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from protoleak.errors import ProtoleakError
+from protoleak.files import cache_folder, replace_file, replacing, write_whole
+
+
+def broken() -> Iterator[bytes]:
+    yield b"half of "
+    raise RuntimeError("the rest never comes")
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    file = tmp_path / "made" / "report.json"
+    replace_file(file, [b"first"])
+    replace_file(file, [b"the ", b"second"])
+    assert file.read_bytes() == b"the second"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_where_writing_fails_the_old_content_stays_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    file.write_bytes(b"old")
+    with pytest.raises(RuntimeError):
+        replace_file(file, broken())
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    (folder / "old").mkdir(parents=True)
+    with replacing(folder) as staged:
+        (staged / "new").mkdir(parents=True)
+        assert [path.name for path in folder.iterdir()] == ["old"]
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_that_fails_half_way_leaves_the_one_before(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    (folder / "old").mkdir(parents=True)
+    with contextlib.suppress(KeyboardInterrupt), replacing(folder) as staged:
+        staged.mkdir()
+        raise KeyboardInterrupt
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_only_a_private_file_is_closed_to_others(tmp_path: Path) -> None:
+    replace_file(tmp_path / "plan", [b""], private=True)
+    assert stat.S_IMODE((tmp_path / "plan").stat().st_mode) == 0o600
+    replace_file(tmp_path / "report", [b""])
+    (tmp_path / "plain").touch()  # what the process's umask makes of a file
+    assert (tmp_path / "report").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_refusing_disk_is_one_line_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ProtoleakError, match=r"^cannot write .*/file/report: (File exists|Not a directory); "):
+        write_whole(tmp_path / "file" / "report", [b""])
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PROTOLEAK_CACHE", str(tmp_path))
+    assert cache_folder("latents") == tmp_path / "latents"
+    monkeypatch.delenv("PROTOLEAK_CACHE")
+    assert cache_folder("latents") == Path.home() / ".cache" / "protoleak" / "latents"
