@@ -2,7 +2,7 @@
 
     python examples/train_a_bundle.py DATA
 
-DATA is drawn where it isn't there yet (draw_images.py). DATA/model and DATA/bundle are written: some two minutes on two
+DATA is drawn where it isn't there yet (draw_images.py). DATA/model and DATA/bundle are written, in a few minutes on two
 cores. evaluate_a_bundle.py then measures the bundle.
 """
 

@@ -39,9 +39,9 @@ MIDDLE = TOP + STEP + PLANE / 2
 SHOWN_TIMESTEPS = 3
 INK, WEAK, MARK = "#1b1f24", "#5c6670", "#b3261e"
 STYLE = f"""
-text {{ font: 13px system-ui, sans-serif; fill: {INK}; }} .weak {{ fill: {WEAK}; font-size: 12px; }}
-.small {{ font-size: 11px; }} .bold {{ font-weight: 600; }} .centre {{ text-anchor: middle; }} .end {{ text-anchor: end; }}
-image {{ image-rendering: pixelated; }}
+text {{ font: 13px system-ui, sans-serif; fill: {INK}; }}
+.weak {{ fill: {WEAK}; font-size: 12px; }} .small {{ font-size: 11px; }} .bold {{ font-weight: 600; }}
+.centre {{ text-anchor: middle; }} .end {{ text-anchor: end; }} image {{ image-rendering: pixelated; }}
 .flow {{ stroke: {WEAK}; stroke-width: 1.5; fill: none; marker-end: url(#tip); }}
 """
 TIP = (

@@ -11,7 +11,7 @@ bundle was not trained on them. Chromium, driven by Playwright, takes the image 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -45,7 +45,7 @@ PAPER = (255, 255, 255)
 
 def main() -> None:
     options = parser().parse_args()
-    portraits = [options.portraits / name for name in PORTRAITS]
+    portraits = [options.portraits.resolve() / name for name in PORTRAITS]
     for path in portraits:
         if not path.is_file():
             raise SystemExit(f"--portraits {options.portraits}: it holds no {path.name}")
@@ -96,12 +96,12 @@ def frames(portraits: Sequence[Path]) -> Iterator[UInt8Array]:
 
 def screen(clip: Path, out: Path) -> None:
     """Everything that `protoleak screen CLIP --out OUT --annotate` writes."""
+    os.chdir(clip.parent)  # the clip's name alone stands in the report
     with (
-        contextlib.chdir(clip.parent),
         protoleak.load(engine="onnxruntime") as screener,
         protoleak.open_output_folder(out, screener, annotate=True) as folder,
     ):
-        for event in screener.stream(clip.name, sinks=[folder]):  # its name alone stands in the report
+        for event in screener.stream(clip.name, sinks=[folder]):
             if isinstance(event, protoleak.TrackEvent):
                 print(f"track {event.track}: {event.track_verdict.label} {event.track_verdict.nearest}")
 

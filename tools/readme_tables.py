@@ -2,8 +2,8 @@
 
     python tools/readme_tables.py
 
-It screens the examples with the default bundle; times come from benchmarks/results/bench_default_bundle*.json, one
-file per machine, and verdicts from benchmarks/results/evaluate_default_bundle.json. Run it after a new default bundle and its
+It screens the examples with the default bundle; times come from bench_default_bundle*.json in benchmarks/results, one
+file per machine, and verdicts from evaluate_default_bundle.json there. Run it after a new default bundle and its
 measurements.
 """
 
@@ -86,7 +86,7 @@ def verdicts(bundle: Bundle) -> Iterator[str]:
     real_faces = report.variants[0].real_faces
     assert confusion is not None
     assert real_faces is not None
-    yield from ("| images of | number | rightly named | called unknown | wrongly named |", "|---|---|---|---|---|")
+    yield from ("| images of | number | right | called unknown | wrong |", "|---|---|---|---|---|")
     real = bundle.manifest.real_class or ""
     row = counts(confusion, PHOTOGRAPHS, real)
     accused = f"**accused: {brief(real_faces.accused)}**"
