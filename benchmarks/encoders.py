@@ -45,6 +45,7 @@ from protoleak.environment.machine import describe_machine
 from protoleak.export.export import export_bundle
 from protoleak.export.settings import DEFAULT_CONTRAST, ExportSettings
 from protoleak.files import cache_folder
+from protoleak.metrics.measures import ALL_UNKNOWN
 from protoleak.model.checkpoint import load_model
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.model.light_encoder import LightEncoder
@@ -122,18 +123,24 @@ def measured(encoder: Encoder, options: argparse.Namespace, is_teacher: bool) ->
             progress,
             cache_folder("latents"),
         )
-    open_set = {name: item["auroc"] for name, item in export.report["open_set"].items()}
+    report = export.report
+    open_set = {
+        name: found.open_set.auroc.value
+        for name, found in report.unknown.items()
+        if found.open_set is not None and name != ALL_UNKNOWN
+    }
+    assert report.closed_set is not None, "the data set has no test images"
     result = {
         "what": what,
         "name": encoder.name,
         "gflop": gflop(encoder.source),
         "correlation_with_teacher": loaded.provenance.get("correlation_mean"),
-        "macro_auc": export.report["closed_set"]["macro_auc_softmax"],
-        "accuracy": export.report["closed_set"]["accuracy"],
+        "macro_auc": report.closed_set.macro_auc_softmax.value,
+        "accuracy": report.closed_set.accuracy.value,
         "open_set_auroc": float(np.mean(list(open_set.values()))),
         "open_set_auroc_per_generator": open_set,
-        "test_images": export.report["false_rejection"]["of"],
-        "bundle_bytes": export.report["size"],
+        "test_images": report.closed_set.images,
+        "bundle_bytes": report.size,
     }
     file.write_text(json.dumps(result, indent=2) + "\n")
     return result

@@ -33,6 +33,7 @@ from protoleak.bench.tables import ROW_COLUMNS, STAGE_COLUMNS, facts, row_cells,
 from protoleak.bundle import manifest as manifests
 from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, write_bundle
 from protoleak.bundle.reader import NOISE_BANK, PROTOTYPES
+from protoleak.bundle.report import BundleReport
 from protoleak.calibration.density import DensityModel
 from protoleak.calibration.heads import PrototypeHead
 from protoleak.choices import BackboneKind
@@ -141,7 +142,7 @@ def random_bundle(folder: Path, model: TrainedModel) -> Path:
             f"variants/{name}/latent_encoder.onnx": graph,
             f"variants/{name}/attributor.onnx": attributor,
             f"variants/{name}/calibration.npz": calibration,
-            f"variants/{name}/report.json": b"{}",
+            f"variants/{name}/report.json": BundleReport(variant=name, alpha=0.05).to_json(),
         }
     write_bundle(folder / "bundle", manifest, files)
     return folder / "bundle"

@@ -5,7 +5,8 @@ with "switched" from the trained network at test time (minutes), with "retrained
 the latents of the images as deployed, all with the same settings and seed: compare these with one another only.
 
     python benchmarks/evaluate.py BUNDLE --model MODEL --data ZOO/known --unknown ZOO/unknown \\
-        --photographs PHOTOGRAPHS --auxiliary ZOO/auxiliary --ablations switched,retrained --epochs 4 --json benchmarks/results/evaluation.json
+        --photographs PHOTOGRAPHS --auxiliary ZOO/auxiliary --ablations switched,retrained --epochs 4 \\
+        --json benchmarks/results/evaluation.json
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.dataset import read_dataset
 from protoleak.environment.machine import Machine, describe_machine
 from protoleak.errors import CheckpointError, DatasetError, ProtoleakError
-from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.images import read_images
 from protoleak.evaluation.results import Report
 from protoleak.evaluation.run import evaluate_bundle
@@ -37,6 +37,7 @@ from protoleak.evaluation.tables import brief, estimate, first_line
 from protoleak.export.images import in_order_of
 from protoleak.files import cache_folder
 from protoleak.images.perturbations import OPERATORS
+from protoleak.metrics.intervals import Resamples
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.training.fit import keep_freed_memory
 from protoleak.training.settings import TrainingSettings

@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from protoleak.diffusion import NoiseSchedule, low_frequency, low_frequency_projection, noise_bank
+from protoleak.diffusion import NoiseSchedule, noise_bank
 from protoleak.environment.versions import source_commit
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.cuda.crops import BgrFrame, CudaCrops
@@ -48,11 +48,8 @@ class Row(NamedTuple):
 
 def noising_of(channels: int) -> Noising:
     """The default recipe's noising for latents [channels, 32, 32]."""
-    latent_factor, noise_factor = NoiseSchedule().coefficients(TIMESTEPS)
     noise = noise_bank(0, TIMESTEPS, (channels, 32, 32))
-    noise = np.concatenate([noise, low_frequency(noise, COMPONENTS)], axis=-3)
-    projection = low_frequency_projection(32, COMPONENTS)
-    return Noising(latent_factor, noise * noise_factor[:, None, None, None], (projection, projection))
+    return Noising.build(noise, NoiseSchedule().coefficients(TIMESTEPS), COMPONENTS)
 
 
 def measured(worker: CudaWorker, work: Any) -> float:

@@ -10,10 +10,13 @@ sees z_t / (σ_t + 1e-12).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from protoleak.arrays import Float32Array, Float64Array
+
+Projections: TypeAlias = tuple[Float32Array, Float32Array]  # P_h [h, h] and P_w [w, w]
 
 SIGMA_EPSILON = 1e-12  # the published code divides by σ_t + 1e-12
 
@@ -95,13 +98,57 @@ def low_frequency_projection(size: int, components: int) -> Float32Array:
     return projection
 
 
-def low_frequency(planes: Float32Array, components: int) -> Float32Array:
-    """P_h · X · P_wᵀ of every plane: float32 [..., h, w] → float32 [..., h, w]."""
-    height, width = planes.shape[-2:]
-    left = low_frequency_projection(height, components)
-    right = low_frequency_projection(width, components)
-    projected: Float32Array = left @ planes @ right.T
-    return projected
+def low_frequency_projections(plane: tuple[int, int], components: int | None) -> Projections | None:
+    """P_h and P_w for planes of shape (h, w); None for no low-frequency half.
+
+    Raises:
+        ValueError: `components` is not in 1…min(h, w).
+    """
+    if components is None:
+        return None
+    return low_frequency_projection(plane[0], components), low_frequency_projection(plane[1], components)
+
+
+def with_low_frequency(planes: Float32Array, projections: Projections | None) -> Float32Array:
+    """Appends P_h · X · P_wᵀ of every plane as C more channels: float32 [..., C, h, w] → float32 [..., C', h, w].
+
+    Every plane is multiplied by itself, so the result for an image does not depend on the others in the batch.
+    """
+    if projections is None:
+        return planes
+    left, right = projections
+    return np.concatenate([planes, left @ planes @ right.T], axis=-3)
+
+
+def noise_term(noise: Float32Array, noise_factor: Float32Array, projections: Projections | None) -> Float32Array:
+    """What `noised` adds, which does not depend on the image: float32 [..., T, C, h, w] → float32 [..., T, C', h, w].
+
+    Args:
+        noise: float32 [T, C, h, w], or [N, T, C, h, w] for noise of its own per image.
+        noise_factor: float32 [T], from `NoiseSchedule.coefficients`.
+        projections: of the low-frequency half, or None.
+    """
+    return with_low_frequency(noise, projections) * noise_factor[:, None, None, None]
+
+
+def noised(
+    z0: Float32Array, latent_factor: Float32Array, term: Float32Array, projections: Projections | None
+) -> Float32Array:
+    """All noised latents of a batch at once: z_t = latent_factor[t]·z0 + noise_factor[t]·ε_t.
+
+    With the low-frequency half, its projection is appended as C more channels. The projection is linear, so it is taken
+    of z0 and of ε once instead of T times of the sum.
+
+    Args:
+        z0: float32 [N, C, h, w].
+        latent_factor: float32 [T], from `NoiseSchedule.coefficients`.
+        term: from `noise_term`.
+        projections: those of the term.
+
+    Returns:
+        float32 [N, T, C', h, w].
+    """
+    return with_low_frequency(z0, projections)[:, None] * latent_factor[:, None, None, None] + term
 
 
 def noised_latents(
@@ -111,22 +158,14 @@ def noised_latents(
     noise_factor: Float32Array,
     low_frequency_components: int | None,
 ) -> Float32Array:
-    """All noised latents of a batch at once: float32 [N, T, C', h, w].
-
-    z_t = latent_factor[t]·z0 + noise_factor[t]·ε_t, and with the low-frequency half its projection appended as C more
-    channels. The projection is linear, so it is taken of z0 and of ε once instead of T times of the sum.
+    """`noised` with a term that is used once: float32 [N, T, C', h, w].
 
     Args:
         z0: float32 [N, C, h, w].
-        noise: float32 [T, C, h, w], or [N, T, C, h, w] for noise of its own per image (as in training).
+        noise: float32 [T, C, h, w], or [N, T, C, h, w] for noise of its own per image.
         latent_factor, noise_factor: float32 [T], from `NoiseSchedule.coefficients`.
         low_frequency_components: k of the projection, or None for no low-frequency half.
     """
-    if low_frequency_components is not None:
-        z0 = np.concatenate([z0, low_frequency(z0, low_frequency_components)], axis=-3)
-        noise = np.concatenate([noise, low_frequency(noise, low_frequency_components)], axis=-3)
-    per_timestep = (-1, 1, 1, 1)
-    noised: Float32Array = z0[:, None] * latent_factor.reshape(per_timestep) + noise * noise_factor.reshape(
-        per_timestep
-    )
-    return noised
+    height, width = z0.shape[-2:]
+    projections = low_frequency_projections((height, width), low_frequency_components)
+    return noised(z0, latent_factor, noise_term(noise, noise_factor, projections), projections)

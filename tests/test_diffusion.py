@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from protoleak.diffusion import (
     NoiseSchedule,
-    low_frequency,
     low_frequency_projection,
+    low_frequency_projections,
     noise_bank,
     noised_latents,
+    with_low_frequency,
 )
 
 
@@ -120,7 +121,8 @@ def test_low_frequency_half_is_the_projection_of_the_noised_latent() -> None:
     noised = noised_latents(z0, noise, *factors, 3)
     assert noised.shape == (2, 3, 8, 8, 6)
     # Projected before the sum here, after it there: float32 rounding of values up to about 30.
-    np.testing.assert_allclose(noised[:, :, 4:], low_frequency(noised[:, :, :4], 3), atol=2e-5)
+    projections = low_frequency_projections((8, 6), 3)
+    np.testing.assert_allclose(noised, with_low_frequency(noised[:, :, :4], projections), atol=2e-5)
 
 
 def test_noise_of_its_own_per_image_equals_shared_noise_when_they_are_the_same() -> None:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-typer_main = pytest.importorskip("typer.main", reason="the command line needs Typer")
+from typer.main import get_command
 
 from protoleak.cli.app import app
 from tests.paths import ROOT
@@ -42,7 +41,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_and_their_options_exist(page: Path) -> None:
-    known = typer_main.get_command(app).commands
+    known = get_command(app).commands
     for line in commands(page):
         words = line.split(" #")[0].split()
         if words[:1] == ["python"]:

@@ -38,6 +38,7 @@ TORCH_FREE = (
     "faces",
     "files",
     "images",
+    "metrics",
     "progress",
     "runtime",
 )

@@ -2,14 +2,13 @@
 
 The latent encoder is one strided convolution; the attributor has every stage of the real one (shared encoder, gate,
 temporal attention, prototypes, log-sum-exp, kernel density). Prototypes, density and calibration come from running the
-graph on seeded images of three kinds, so verdicts are real answers.
+graph on seeded images of three kinds, so verdicts are real ones.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -17,7 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from protoleak.bundle import bundle as bundles
 from protoleak.bundle import manifest as manifests
 from protoleak.bundle import reader as bundle_files
+from protoleak.bundle.report import BundleReport
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
+from protoleak.metrics.report import ClosedSet, Estimate, RealFaces, Share
 from protoleak.runtime.conformal import real_margin
 from protoleak.runtime.engines import Graph, open_engine
 
@@ -166,11 +167,14 @@ def tiny_bundle_files() -> tuple[manifests.Manifest, dict[str, bytes]]:
         temperature=1.5,
         real_margins=np.sort(real_margin(held_out[CAMERA]["class_score"], CAMERA)),
     )
-    report = {
-        "closed_set": {"macro_auc": 0.99, "accuracy": 0.98},
-        "open_set": {"auroc": 0.9},
-        "real_faces_accused": {"accused": 1, "of": 40, "share": 0.025},
-    }
+    report = BundleReport(
+        variant="fp32",
+        alpha=0.05,
+        real_faces=RealFaces(
+            Share(1, 40, 0.025, (0.0044, 0.1288)), {"known": 1, "real": 27, "unknown": 12}, {"moss": 1}
+        ),
+        closed_set=ClosedSet(60, Estimate(0.99), Estimate(0.97), Estimate(0.98), Estimate(0.96), {}),
+    )
     manifest = manifests.Manifest(
         schema_version=manifests.SCHEMA_VERSION,
         name="tiny",
@@ -197,7 +201,7 @@ def tiny_bundle_files() -> tuple[manifests.Manifest, dict[str, bytes]]:
         "variants/fp32/latent_encoder.onnx": encoder,
         "variants/fp32/attributor.onnx": model,
         "variants/fp32/calibration.npz": calibration.to_bytes(),
-        "variants/fp32/report.json": msgspec.json.encode(report),
+        "variants/fp32/report.json": report.to_json(),
     }
     return manifest, files
 

@@ -17,10 +17,10 @@ from protoleak.calibration.conformal_fit import calibrate
 from protoleak.calibration.heads import fit_head
 from protoleak.choices import HeadKind
 from protoleak.errors import CalibrationError
-from protoleak.evaluation import measures
-from protoleak.evaluation.bootstrap import Resamples
-from protoleak.evaluation.predictions import Outputs
 from protoleak.export.report import VariantOutputs
+from protoleak.metrics import measures
+from protoleak.metrics.intervals import Resamples
+from protoleak.metrics.predictions import Classes, Predictions
 from protoleak.runtime.decision import Decision, label_of
 
 # That an image is unlike camera originals before a generator is named: at which level that is asked for.
@@ -92,15 +92,20 @@ class Judge:
         )
         found = score(measured)
         decisions = found.decisions(calibration, generators, real, self.alpha)
-        outputs = Outputs(
-            self.encoded.images,
-            np.asarray(found.class_score, dtype=np.float64),
-            None,
-            np.asarray(found.log_density, dtype=np.float64),
-            np.array([decision.p_value <= self.alpha for decision in decisions], dtype=np.bool_),
-            np.array([self._verdict(decision, level) for decision in decisions], dtype=np.str_),
+        images = self.encoded.images
+        predictions = Predictions(
+            classes=Classes.of(generators, real),
+            kinds=np.array([image.kind for image in images], dtype=np.str_),
+            folders=np.array([image.folder for image in images], dtype=np.str_),
+            labels=np.array([image.label for image in images], dtype=np.int64),
+            sources=tuple(image.source for image in images),
+            class_score=np.asarray(found.class_score, dtype=np.float64),
+            probability=None,
+            log_density=np.asarray(found.log_density, dtype=np.float64),
+            rejected=np.array([decision.p_value <= self.alpha for decision in decisions], dtype=np.bool_),
+            verdicts=np.array([self._verdict(decision, level) for decision in decisions], dtype=np.str_),
         )
-        return self._measured(Row(part=part, change=change, how=how), outputs)
+        return self._measured(Row(part=part, change=change, how=how), predictions)
 
     def _verdict(self, decision: Decision, level: Level) -> str:
         if level == DEFAULT_LEVEL:
@@ -109,30 +114,26 @@ class Judge:
         asked = None if level == NOT_ASKED else self.alpha
         return label_of(decision.p_value, decision.real_p_value, nearest_is_real, self.alpha, asked)
 
-    def _measured(self, row: Row, outputs: Outputs) -> Row:
-        known, unknown, real = (outputs.of_kind(kind) for kind in ("known", "unknown", "real"))
-        closed = measures.closed_set(known, self.manifest, self.resamples)
+    def _measured(self, row: Row, predictions: Predictions) -> Row:
+        known, unknown, real = (predictions.of_kind(kind) for kind in ("known", "unknown", "real"))
+        closed = measures.closed_set(known, self.resamples)
         changes: dict[str, object] = {
             "macro_auc_softmax": closed.macro_auc_softmax,
             "accuracy": closed.accuracy,
             "false_rejection": self.resamples.share(known.sources, known.rejected),
-            "withheld": self.resamples.share(known.sources, (known.verdict == "unknown") & ~known.rejected),
+            "withheld": self.resamples.share(known.sources, (known.verdicts == "unknown") & ~known.rejected),
         }
         if len(unknown):
-            together = measures.unknown_generator(known, unknown, self.manifest, self.resamples)
+            together = measures.unknown_generator(known, unknown, self.resamples)
             changes["unknown_rejected"] = together.rejected
             changes["auroc_unknown"] = None if together.open_set is None else together.open_set.auroc
             changes["auroc_per_unknown"] = {
                 name: None if against.open_set is None else against.open_set.auroc.value
-                for name in dict.fromkeys(image.folder for image in unknown.images)
-                for against in [
-                    measures.unknown_generator(
-                        known, unknown.of_kind("unknown", name), self.manifest, Resamples(outputs.sources, 0, 0)
-                    )
-                ]
+                for name in dict.fromkeys(unknown.folders.tolist())
+                for against in [measures.unknown_generator(known, unknown.of_kind("unknown", name), Resamples.none())]
             }
         if len(real):
-            changes["real_accused"] = measures.real_faces(real, self.manifest, self.resamples).accused
-            against_real = measures.against_real(known, real, self.manifest, self.resamples)
+            changes["real_accused"] = measures.real_faces(real, self.resamples).accused
+            against_real = measures.against_real(known, real, self.resamples)
             changes["auroc_real"] = against_real[0].auroc if against_real else None
         return msgspec.structs.replace(row, **changes)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from protoleak.evaluation.results import Estimate, Share
+from protoleak.metrics.report import Estimate, Share
 
 How = Literal["as trained", "switched at test time", "fitted again", "trained again"]
 

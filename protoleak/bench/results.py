@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 
 from protoleak.environment.machine import Machine
+from protoleak.metrics.report import Measures, Share
 
 SCHEMA_VERSION = 1
 # In the order in which an image goes through them. "upload" and "download" are there on a GPU alone, and so is "gpu":
-# the whole line there, where it is one CUDA graph whose parts cannot be timed.
+# the whole executor there, where it is one CUDA graph whose parts cannot be timed.
 STAGES = (
     *("decode", "preprocess", "upload", "latent_encoder", "noising", "attributor", "download", "gpu", "decision"),
 )
@@ -41,9 +42,9 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         runs: timed batches.
         end_to_end: of one batch: encoded images in memory in, verdicts out.
-        engines: of one batch: latent encoder and attributor alone; of a line that is one CUDA graph the whole of it,
-            with noising, upload and download.
-        stages: median milliseconds per face of each of STAGES that there was. Of a line that is one CUDA graph they
+        engines: of one batch: latent encoder and attributor alone; of an executor that is one CUDA graph the whole
+            of it, with noising, upload and download.
+        stages: median milliseconds per face of each of STAGES that there was. Of one CUDA graph they
             come from runs of their own, stage by stage without the graph. Decoding runs in threads of its own, ahead of
             the engines, so the stages of a batch may add up to more than the whole.
         per_face: median milliseconds per face, end to end.
@@ -105,44 +106,24 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return configuration_name(self.engine, self.variant, self.compute)
 
 
-class Verdicts(msgspec.Struct, frozen=True):
-    """What became of the images of one kind.
+class Accuracy(Measures, frozen=True, kw_only=True, omit_defaults=True):
+    """How the verdicts of one engine and variant agree with the labels of a data set: the measures of an evaluation,
+    without intervals over resamples.
 
     Attributes:
-        of: how many there are.
-        right: those whose verdict is their label's.
-        known, real, unknown: how often each verdict was given; for camera originals and for unknown generators, known
-            means that somebody was wrongly accused.
-    """
-
-    of: int
-    right: int
-    known: int
-    real: int
-    unknown: int
-
-
-class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
-    """How the verdicts of one engine and variant agree with the labels of a data set.
-
-    Attributes:
-        camera: camera originals; `known` counts the real faces that were accused. None where there are none.
-        generators: images by generators that the bundle knows.
-        others: images by generators that it doesn't know.
-        agreement: share of all images whose verdict is their label's.
-        same_as_reference: share of all images with the verdict and generator of `reference`, the first engine and
-            variant that could be run; None for itself.
+        right: images with the right verdict: of a generator that the bundle knows its own name, of another generator
+            unknown, of a camera original real (by a bundle without a real class: unknown).
+        known_right: the same of the known classes' images alone.
+        reference: the first engine and variant that could be run; None for itself.
+        same_as_reference: share of all images of which it says the same.
         unreadable: files without a verdict.
     """
 
     engine: str
-    variant: str
     compute: str
     error: str | None = None
-    camera: Verdicts | None = None
-    generators: Verdicts | None = None
-    others: Verdicts | None = None
-    agreement: float | None = None
+    right: Share | None = None
+    known_right: Share | None = None
     reference: str | None = None
     same_as_reference: float | None = None
     unreadable: int = 0

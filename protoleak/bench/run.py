@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from protoleak.bench.accuracy import Answer, answers, judge
+from protoleak.bench.accuracy import Reference, attributions, judge, screen
 from protoleak.bench.inputs import Labelled, drawn_images, labelled_images
 from protoleak.bench.results import SCHEMA_VERSION, Accuracy, BundleFacts, Report, Row, configuration_name
 from protoleak.bench.settings import BenchmarkSettings
@@ -48,7 +48,7 @@ class _Measured:
     accuracy: list[Accuracy]
     baseline: dict[int, list[Sample]]
     baseline_errors: dict[int, str]
-    reference: tuple[str, list[Answer | None]] | None = None
+    reference: Reference | None = None
 
 
 def run_benchmark(bundle: Bundle, settings: BenchmarkSettings, progress: Progress = no_progress) -> Report:
@@ -151,12 +151,12 @@ def _measure_configuration(
             measured.rows.append(_failed(name, batch, error))
     if judged:
         try:
-            given = answers(screener, judged)
+            outcomes = screen(screener, judged)
         except Exception as error:  # see above
             measured.accuracy.append(_not_judged(name, error))
             return
-        measured.accuracy.append(judge(name, judged, given, bundle.manifest.real_class, measured.reference))
-        measured.reference = measured.reference or (configuration_name(*name), given)
+        measured.accuracy.append(judge(name, judged, outcomes, bundle, measured.reference))
+        measured.reference = measured.reference or Reference(configuration_name(*name), attributions(outcomes))
 
 
 def _opened(bundle: Bundle, settings: BenchmarkSettings, name: Configuration, stage_times: bool = False) -> Screener:
@@ -276,7 +276,7 @@ def _gates(bundle: Bundle) -> dict[str, bool]:
     """Variant → whether its gate passed, of those whose report says so."""
     found = {}
     for name in bundle.manifest.variants:
-        gate = bundle.variant(name).report.get("gate")
-        if isinstance(gate, dict) and isinstance(gate.get("failures"), list):
-            found[name] = not gate["failures"]
+        gate = bundle.variant(name).report.gate
+        if gate is not None:
+            found[name] = gate.passes
     return found

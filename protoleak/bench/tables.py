@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from protoleak.bench.results import Accuracy, Report, Row, Verdicts
+from protoleak.bench.results import Accuracy, Report, Row
+from protoleak.metrics.report import Share
 
 STEADY = (0.83, 1.2)  # drift outside is worth a word
 ROW_COLUMNS = (
@@ -11,8 +12,8 @@ ROW_COLUMNS = (
 )
 STAGE_COLUMNS = ("decode", "preprocess", "upload", "latent encoder", "noising", "attributor", "download", "decision")
 ACCURACY_COLUMNS = (
-    *("engine and variant", "real faces accused", "real right", "known right", "unknown right", "agreement"),
-    *("same verdicts", "unreadable"),
+    *("engine and variant", "real faces accused", "real class accused", "known right", "unknown rejected"),
+    *("all right", "macro AUC (softmax)", "same verdicts", "unreadable"),
 )
 NONE = "–"
 
@@ -71,21 +72,23 @@ def stage_cells(row: Row) -> list[str]:
 
 def accuracy_cells(item: Accuracy) -> list[str]:
     """One text per ACCURACY_COLUMNS."""
-    camera = item.camera
+    unknown = list(item.unknown.values())  # all of them together stand last, where there are several
+    auc = None if item.closed_set is None else item.closed_set.macro_auc_softmax.value
     return [
         item.name,
-        NONE if camera is None else f"{camera.known} of {camera.of}",
-        _right(camera),
-        _right(item.generators),
-        _right(item.others),
-        NONE if item.agreement is None else f"{100 * item.agreement:.1f} %",
+        _counted(None if item.real_faces is None else item.real_faces.accused),
+        _counted(item.real_class),
+        _counted(item.known_right),
+        _counted(unknown[-1].rejected if unknown else None),
+        NONE if item.right is None or item.right.share is None else f"{100 * item.right.share:.1f} %",
+        NONE if auc is None else f"{auc:.4f}",
         "reference" if item.same_as_reference is None else f"{100 * item.same_as_reference:.1f} %",
         str(item.unreadable),
     ]
 
 
-def _right(verdicts: Verdicts | None) -> str:
-    return NONE if verdicts is None else f"{verdicts.right} of {verdicts.of}"
+def _counted(share: Share | None) -> str:
+    return NONE if share is None else f"{share.count} of {share.of}"
 
 
 def _ms(value: float) -> str:

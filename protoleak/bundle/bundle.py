@@ -28,6 +28,7 @@ from protoleak.arrays import Float32Array, Float64Array
 from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES, check_files, read_directory, read_zip
+from protoleak.bundle.report import BundleReport, parse_report
 from protoleak.errors import BundleError
 from protoleak.files import replacing
 
@@ -101,14 +102,14 @@ class Variant:
 
     Attributes:
         latent_encoder, attributor: serialised ONNX models.
-        report: the parsed report.json: what was measured of this variant.
+        report: report.json: what was measured of this variant.
     """
 
     name: str
     latent_encoder: bytes
     attributor: bytes
     calibration: Calibration
-    report: dict[str, Any]
+    report: BundleReport
 
 
 class Bundle:
@@ -188,7 +189,7 @@ class Bundle:
                 len(self.manifest.generators),
                 f"{where}/calibration.npz",
             ),
-            report=_parse_report(self._files[f"{folder}/report.json"], f"{where}/report.json"),
+            report=parse_report(self._files[f"{folder}/report.json"], f"{where}/report.json"),
         )
 
     def _check_graph(self, name: str) -> None:
@@ -251,13 +252,6 @@ def _read_array(data: bytes, name: str, shape: tuple[int, ...]) -> Float32Array:
         raise BundleError(f"{name} holds NaN or infinite values: nothing was executed; export the bundle again")
     result: Float32Array = array
     return result
-
-
-def _parse_report(data: bytes, where: str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{where} is not a report: {error}") from error
 
 
 def array_bytes(array: npt.NDArray[Any]) -> bytes:

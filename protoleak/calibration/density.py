@@ -10,7 +10,7 @@ Two spaces for the density vector v, from embedding h and gate g:
     whitened    v = W (h·g / |h·g| − mean), with W² the inverse of the training images' shrunk within-class covariance
 
 One rule holds for every image. (The published evaluation gates known images and leaves unknown ones ungated, so that
-the transform depends on the answer.)
+the transform depends on the verdict.)
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -98,6 +99,11 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitStatus.NOTHING_DONE
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone: nobody is left to read a message
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.NOTHING_DONE
+    except OSError as error:
+        if debug or error.errno != errno.ENAMETOOLONG:  # that one comes from wherever a path is looked at
+            raise
+        _print_error(f"{error.filename}: the name is too long for a file", kept)
         return ExitStatus.NOTHING_DONE
     return status if isinstance(status, int) else ExitStatus.ALL_WELL
 

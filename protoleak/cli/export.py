@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -28,6 +28,9 @@ from protoleak.cli.options import (
 from protoleak.cli.settings_file import read_settings
 from protoleak.errors import ProtoleakError
 from protoleak.export.settings import ExportSettings
+
+if TYPE_CHECKING:
+    from protoleak.bundle.report import BundleReport
 
 SHOWN_SKIPPED = 20
 FITTED = "Head, density and verdicts"
@@ -161,38 +164,39 @@ def _precisions(variants: str) -> tuple[str, ...]:
     return tuple(precision for precision in PRECISIONS if precision in asked)
 
 
-def _variant_summary(name: str, reports: dict[str, dict[str, Any]]) -> str:
-    if name not in reports:
+def _variant_summary(name: str, reports: dict[str, BundleReport]) -> str:
+    report = reports.get(name)
+    gate = None if report is None else report.gate
+    if report is None or gate is None:
         return f"{name}: not written"
-    report = reports[name]
-    gate = report["gate"]
-    size, fp32_size = (sum(reports[variant]["size"].values()) / 1e6 for variant in (name, "fp32"))
+    size, fp32_size = (sum(reports[variant].size.values()) / 1e6 for variant in (name, "fp32"))
     lines = [
         f"{name}: {size:.1f} MB instead of {fp32_size:.1f} MB; same generator as fp32 on "
-        f"{gate['generator_agreement']:.2%} of {gate['images']} test images, same side of the threshold on "
-        f"{gate['verdict_agreement']:.2%} of {gate['all_images']}"
+        f"{gate.generator_agreement:.2%} of {gate.images} test images, same side of the threshold on "
+        f"{gate.verdict_agreement:.2%} of {gate.all_images}"
     ]
-    returned = [item["layer"] for item in report.get("returned_to_fp32", [])]
+    returned = [] if report.precisions is None else [item.layer for item in report.precisions.returned_to_fp32]
     if returned:
         lines.append(f"{name}: {len(returned)} sensitive layers stay in fp32: {', '.join(returned)}")
     return "\n".join(lines)
 
 
-def _summary(report: dict[str, Any]) -> str:
-    lines = []
-    for key, text in (
-        ("real_faces_accused", "real faces accused"),
-        ("real_class_accused", "test images of the real class accused"),
-        ("false_rejection", "known test images rejected as unknown"),
-        ("withheld", "known test images withheld as too like a camera's"),
-    ):
-        if key in report:
-            lines.append(f"{text}: {report[key]['count']} of {report[key]['of']}")
-    if "closed_set" in report:
-        lines.append(f"macro AUC (softmax over generators): {report['closed_set']['macro_auc_softmax']:.4f}")
-    for name, numbers in report.get("open_set", {}).items():
-        if "rejected" in numbers:
-            lines.append(f"{name}: {numbers['rejected']['count']} of {numbers['rejected']['of']} called unknown")
-        if "auroc" in numbers:
-            lines.append(f"known against {name}: AUROC {numbers['auroc']:.4f}")
+def _summary(report: BundleReport) -> str:
+    rejection, closed = report.false_rejection, report.closed_set
+    shares = (
+        ("real faces accused", None if report.real_faces is None else report.real_faces.accused),
+        ("test images of the real class accused", report.real_class),
+        ("known test images rejected as unknown", None if rejection is None else rejection.rejected),
+        ("known test images withheld as too like a camera's", None if rejection is None else rejection.withheld),
+    )
+    lines = [f"{text}: {share.count} of {share.of}" for text, share in shares if share is not None]
+    if closed is not None and closed.macro_auc_softmax.value is not None:
+        lines.append(f"macro AUC (softmax over generators): {closed.macro_auc_softmax.value:.4f}")
+    for name, found in report.unknown.items():
+        lines.append(f"{name}: {found.rejected.count} of {found.rejected.of} called unknown")
+        if found.open_set is not None and found.open_set.auroc.value is not None:
+            lines.append(f"known against {name}: AUROC {found.open_set.auroc.value:.4f}")
+    for against in report.real_open_set:
+        if against.auroc.value is not None:
+            lines.append(f"known generators against real faces by {against.score}: AUROC {against.auroc.value:.4f}")
     return "\n".join(lines)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
 
+import msgspec
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -20,13 +22,16 @@ if TYPE_CHECKING:
     from protoleak.bundle.manifest import Manifest
 
 CONFIDENCE = 0.95
-FIRST_IN_REPORT = ("real_faces_accused", "false_rejection", "withheld", "closed_set", "open_set")
 HEADINGS = {
-    "real_faces_accused": "Real faces accused (verdict known): the worst error this software can make",
-    "false_rejection": "False rejection, measured",
-    "withheld": "Withheld: nearest to a generator, but too like camera originals for an accusation",
+    "real_faces": "Real faces accused (verdict known): the worst error this software can make",
+    "real_class": "Camera originals of the test images accused",
     "closed_set": "Closed set: telling the known generators apart",
-    "open_set": "Open set: known against unknown",
+    "false_rejection": "False rejection, measured; withheld: too like camera originals for an accusation",
+    "unknown": "Open set: generators that the bundle doesn't know",
+    "real_open_set": "Known generators against real faces",
+    "probabilities": "Probabilities: whether they are what they say",
+    "precisions": "How the graphs were made",
+    "gate": "Gate: against fp32 on held-out images",
     "parity": "Parity: the exported graphs against PyTorch, on real images",
 }
 PROPORTION = {"count", "of", "share", "interval_95"}
@@ -65,9 +70,9 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
     variants = {}
     for name in manifest.variants:
         variant = bundle.variant(name)
-        ordered = {key: variant.report[key] for key in FIRST_IN_REPORT if key in variant.report}
+        report = msgspec.to_builtins(variant.report)
         variants[name] = {
-            "report": ordered | variant.report,
+            "report": {key: value for key, value in report.items() if key != "variant"},
             "false_rejection_bounds": _bounds(manifest, variant.calibration, alpha),
             "accusation_level": _accusation_level(variant.calibration, alpha),
             "calibrated_softmax": variant.calibration.temperature is not None,
@@ -130,8 +135,8 @@ def _print(summary: dict[str, Any], console: Console) -> None:
         if len(summary["variants"]) > 1:
             console.print(f"\n[bold]Variant {name}[/bold]")
         report = dict(variant["report"])
-        if "real_faces_accused" not in report:
-            console.print(f"\n[bold]{HEADINGS['real_faces_accused']}[/bold]\n  not measured: treat every accusation so")
+        if "real_faces" not in report:
+            console.print(f"\n[bold]{HEADINGS['real_faces']}[/bold]\n  not measured: treat every accusation so")
         for key, value in report.items():
             if key in NOT_SHOWN:
                 continue
@@ -140,9 +145,9 @@ def _print(summary: dict[str, Any], console: Console) -> None:
                 _print_table(value, console)
             else:
                 _print_values(value, console)
-            if key == "real_faces_accused":
+            if key == "real_faces":
                 _print_bounds(variant["false_rejection_bounds"], summary["alpha"], console)
-        if "real_faces_accused" not in report:
+        if "real_faces" not in report:
             _print_bounds(variant["false_rejection_bounds"], summary["alpha"], console)
     for name, variant in summary["variants"].items():
         if variant["accusation_level"] is not None:
@@ -215,9 +220,13 @@ def _print_values(value: object, console: Console, indent: int = 2) -> None:
             console.print(f"{space}{_proportion(value)}", soft_wrap=True)
             value = {key: inner for key, inner in value.items() if key not in PROPORTION}
         for key, inner in value.items():
-            if isinstance(inner, dict) and inner.keys() == PROPORTION:
+            if isinstance(inner, list) and inner and isinstance(inner[0], dict):
+                for item in inner:
+                    console.print(f"{space}{escape(str(key))}:")
+                    _print_values(item, console, indent + 2)
+            elif isinstance(inner, dict) and inner.keys() == PROPORTION:
                 console.print(f"{space}{escape(str(key))}: {_proportion(inner)}", soft_wrap=True)
-            elif isinstance(inner, dict) and inner:
+            elif isinstance(inner, dict) and inner and not _is_estimate(inner):
                 console.print(f"{space}{escape(str(key))}:")
                 _print_values(inner, console, indent + 2)
             else:
@@ -234,6 +243,11 @@ def _proportion(value: dict[str, Any]) -> str:
     return f"{value['count']} of {value['of']}, {value['share']:.1%} (95% interval {low:.1%} to {high:.1%})"
 
 
+def _is_estimate(value: dict[str, Any]) -> bool:
+    """Whether it is a number of the reports, or why there is none."""
+    return "value" in value and value.keys() <= {"value", "interval_95", "missing"}
+
+
 def _short(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -241,6 +255,8 @@ def _short(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(_short(item) for item in value) or "none"
+    if isinstance(value, dict) and _is_estimate(value):
+        return _short(value["value"]) if value["value"] is not None else f"none ({value.get('missing')})"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_short(item)}" for key, item in value.items()) or "none"
     return "none" if value is None else str(value)

@@ -50,8 +50,8 @@ def read_jetson(root: Path = Path("/"), query: Callable[[], str | None] = nvpmod
     return facts
 
 
-def _power_mode(answer: str | None, root: Path) -> str:
-    for line in (answer or "").splitlines():
+def _power_mode(output: str | None, root: Path) -> str:
+    for line in (output or "").splitlines():
         if line.startswith("NV Power Mode:"):
             return line.split(":", 1)[1].strip()
     status = _text(root / "var/lib/nvpmodel/status")  # "pmode:0002"

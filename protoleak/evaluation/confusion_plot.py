@@ -11,7 +11,7 @@ LABEL, ROW, HEAD, LARGEST = 220, 26, 96, 110  # pixels
 DARK = 0.55  # share of a row from which on its number is written in white
 
 
-def matrix_plot(confusion: Confusion) -> str:
+def confusion_plot(confusion: Confusion) -> str:
     """One row per folder of images, one column per verdict; each cell has its count and is shaded by its share of the
     row."""
     width = min(LARGEST, (WIDTH - LABEL) / len(confusion.columns))

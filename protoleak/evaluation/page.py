@@ -6,9 +6,10 @@ from collections.abc import Callable
 from html import escape
 
 from protoleak.evaluation import tables
-from protoleak.evaluation.confusion_plot import matrix_plot
-from protoleak.evaluation.results import Histogram, Probabilities, Report, Robustness, RobustnessRow, VariantReport
+from protoleak.evaluation.confusion_plot import confusion_plot
+from protoleak.evaluation.results import Histogram, Report, Robustness, RobustnessRow, VariantReport
 from protoleak.evaluation.robustness import AS_IT_IS, CHAIN
+from protoleak.metrics.report import Probabilities
 from protoleak.reports.line_plot import Axis, Series, line_plot
 from protoleak.reports.page import Cell, Row, bullets, facts_table, page, table
 
@@ -42,7 +43,7 @@ def _variant(variant: VariantReport, alpha: float) -> list[str]:
     if variant.real_open_set:
         sections += ["<h3>Real photographs</h3>", table(tables.REAL_COLUMNS, tables.real_rows(variant))]
     if variant.confusion is not None:
-        sections += ["<h3>Verdicts by where the images come from</h3>", matrix_plot(variant.confusion)]
+        sections += ["<h3>Verdicts by where the images come from</h3>", confusion_plot(variant.confusion)]
     sections += ["<h3>ROC curves</h3>", _roc(variant)]
     if variant.densities is not None:
         sections += ["<h3>Log densities</h3>", _densities(variant.densities)]
@@ -96,7 +97,7 @@ def _reliability(probabilities: Probabilities) -> str:
 def _robustness(robustness: Robustness) -> list[str]:
     sections = ["<h3>After operators, at the frozen threshold</h3>"]
     plots: list[tuple[str, Callable[[RobustnessRow], float | None]]] = [
-        ("share of known images answered rightly", lambda row: row.right.share),
+        ("share of known images with the right verdict", lambda row: row.right.share),
         ("macro AUC (softmax)", lambda row: row.macro_auc_softmax.value),
         ("AUROC of known against unknown", lambda row: row.auroc.value),
         ("share of real faces accused", lambda row: None if row.real_accused is None else row.real_accused.share),

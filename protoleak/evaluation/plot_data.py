@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from protoleak.arrays import Float64Array
-from protoleak.bundle.manifest import Manifest
-from protoleak.evaluation.predictions import Outputs
 from protoleak.evaluation.results import Confusion, Curve, Histogram
-from protoleak.metrics.ranking import BoolArray, Ranking
+from protoleak.metrics.predictions import Predictions
+from protoleak.metrics.ranking import BoolArray, Ranking, unweighted
 
 POINTS = 101  # of a curve
 BINS = 40
@@ -17,11 +16,11 @@ WIDTHS = 8.0  # how many times as wide as the middle 90 % of the known it may be
 REAL_PHOTOGRAPHS = "real photographs"
 
 
-def roc_curves(known: Outputs, unknown: Outputs, real: Outputs, manifest: Manifest) -> list[Curve]:
+def roc_curves(known: Predictions, unknown: Predictions, real: Predictions) -> list[Curve]:
     """One per known class against the others (softmax), and known against unknown generators and real photographs (log
     density); those that have images on both sides."""
-    comparable, labels = known.comparable, known.labels
-    candidates = [(name, comparable[:, label], labels == label) for label, name in enumerate(manifest.generators)]
+    softmax, labels = known.softmax, known.labels
+    candidates = [(name, softmax[:, label], labels == label) for label, name in enumerate(known.classes.names)]
     for name, others in (("unknown generators", unknown), (REAL_PHOTOGRAPHS, real)):
         score = np.concatenate([known.log_density, others.log_density])
         candidates.append((f"known against {name}", score, np.repeat([True, False], [len(known), len(others)])))
@@ -33,7 +32,7 @@ def roc_curves(known: Outputs, unknown: Outputs, real: Outputs, manifest: Manife
 
 
 def _points(score: Float64Array, positive: BoolArray) -> list[tuple[float, float]]:
-    ranking = Ranking.of(score, positive, np.ones((1, len(score))))
+    ranking = Ranking.of(score, positive, unweighted(len(score)))
     across, up = ranking.false_positive_rate[0], ranking.true_positive_rate[0]
     if len(across) > POINTS:
         kept = np.unique(np.linspace(0, len(across) - 1, POINTS).round().astype(np.int64))
@@ -41,26 +40,26 @@ def _points(score: Float64Array, positive: BoolArray) -> list[tuple[float, float
     return [(round(float(x), 5), round(float(y), 5)) for x, y in zip(across, up, strict=True)]
 
 
-def confusion(known: Outputs, unknown: Outputs, real: Outputs, manifest: Manifest) -> Confusion:
+def confusion(known: Predictions, unknown: Predictions, real: Predictions) -> Confusion:
     """Verdicts of every known class, unknown generator and the real photographs."""
-    rows = {name: known.where(known.labels == label) for label, name in enumerate(manifest.generators)}
-    for folder in dict.fromkeys(image.folder for image in unknown.images):
+    rows = {name: known.of_class(label) for label, name in enumerate(known.classes.names)}
+    for folder in dict.fromkeys(unknown.folders.tolist()):
         rows[f"{folder} (unknown)"] = unknown.of_kind("unknown", folder)
     if len(real):
         rows[REAL_PHOTOGRAPHS] = real
-    return Confusion([*manifest.generators, "unknown"], {name: _counts(part, manifest) for name, part in rows.items()})
+    return Confusion([*known.classes.names, "unknown"], {name: _counts(part) for name, part in rows.items()})
 
 
-def _counts(part: Outputs, manifest: Manifest) -> list[int]:
-    classes = len(manifest.generators)
-    column = np.where(part.verdict == "unknown", classes, part.attributed)
+def _counts(part: Predictions) -> list[int]:
+    classes = len(part.classes.names)
+    column = np.where(part.verdicts == "unknown", classes, part.attributed)
     return [int(count) for count in np.bincount(column, minlength=classes + 1)]
 
 
-def densities(known: Outputs, unknown: Outputs, real: Outputs) -> Histogram | None:
+def densities(known: Predictions, unknown: Predictions, real: Predictions) -> Histogram | None:
     """Log densities of the known, of each unknown generator and of the real photographs; None without an image."""
     sets = {"known": known.log_density}
-    for folder in dict.fromkeys(image.folder for image in unknown.images):
+    for folder in dict.fromkeys(unknown.folders.tolist()):
         sets[f"{folder} (unknown)"] = unknown.of_kind("unknown", folder).log_density
     sets[REAL_PHOTOGRAPHS] = real.log_density
     sets = {name: values for name, values in sets.items() if len(values)}

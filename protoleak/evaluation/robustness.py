@@ -1,4 +1,4 @@
-"""How far answers hold when images are compressed, cropped, blurred and passed around, at the frozen threshold."""
+"""How far verdicts hold when images are compressed, cropped, blurred and passed around, at the frozen threshold."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from protoleak.arrays import UInt8Array
-from protoleak.bundle.manifest import Manifest
 from protoleak.errors import MediaError
-from protoleak.evaluation.bootstrap import Resamples
 from protoleak.evaluation.images import Image, per_folder
-from protoleak.evaluation.measures import macro_auc
-from protoleak.evaluation.predictions import Answers, Outputs, ask
+from protoleak.evaluation.predictions import Outcomes, predictions_of, screen_images
 from protoleak.evaluation.results import Robustness, RobustnessRow
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.images.decode import open_image
 from protoleak.images.perturbations import OPERATORS, SEVERITIES, apply, apply_chain, draw_chain
+from protoleak.metrics.intervals import Resamples
+from protoleak.metrics.measures import macro_auc
+from protoleak.metrics.predictions import Classes
 from protoleak.metrics.ranking import Ranking
 from protoleak.screener import Screener
 
@@ -74,7 +74,7 @@ def choose_images(images: Sequence[Image], per_class: int, seed: int) -> list[Im
 
 def measure_robustness(
     screener: Screener,
-    manifest: Manifest,
+    classes: Classes,
     images: Sequence[Image],
     settings: EvaluationSettings,
     resamples: Resamples,
@@ -84,11 +84,11 @@ def measure_robustness(
     in its row."""
     chosen = choose_images(images, settings.images_per_class, settings.seed)
     wanted = conditions(settings)
-    answers = ask(
+    outcomes = screen_images(
         screener, _images(chosen, wanted, settings.seed), len(chosen) * len(wanted), settings.batch_size, progress
     )
     rows = [
-        _row(condition, chosen, answers, range(index, len(chosen) * len(wanted), len(wanted)), manifest, resamples)
+        _row(condition, chosen, outcomes, range(index, len(chosen) * len(wanted), len(wanted)), classes, resamples)
         for index, condition in enumerate(wanted)
     ]
     per_operator = {name: _mean([row for row in rows if row.operator == name]) for name in settings.operators}
@@ -120,18 +120,16 @@ def _images(images: Sequence[Image], wanted: Sequence[Condition], seed: int) -> 
 def _row(
     condition: Condition,
     images: Sequence[Image],
-    answers: Answers,
+    outcomes: Outcomes,
     positions: range,
-    manifest: Manifest,
+    classes: Classes,
     resamples: Resamples,
 ) -> RobustnessRow:
-    given = answers.verdicts(positions)
-    errors = answers.errors(positions)
-    answered = [images[index // positions.step] for index, _ in given]
-    outputs = Outputs.of(answered, [verdict for _, verdict in given], manifest.generators)
-    known, unknown, real = (outputs.of_kind(kind) for kind in ("known", "unknown", "real"))
-    right = (known.verdict != "unknown") & (known.attributed == known.labels)
-    rejected = known.verdict == "unknown"
+    found, errors = outcomes.verdicts(positions), outcomes.errors(positions)
+    judged = [images[index // positions.step] for index, _ in found]
+    predictions = predictions_of(judged, [verdict for _, verdict in found], classes)
+    known, unknown, real = (predictions.of_kind(kind) for kind in ("known", "unknown", "real"))
+    rejected = known.verdicts == "unknown"
     density = np.concatenate([known.log_density, unknown.log_density])
     is_known = np.repeat([True, False], [len(known), len(unknown)])
     return RobustnessRow(
@@ -140,14 +138,14 @@ def _row(
         level=condition.level,
         failed=len(errors),
         error=errors[0][1] if errors else None,
-        real_accused=resamples.share(real.sources, real.verdict == "known")
+        real_accused=resamples.share(real.sources, real.verdicts == "known")
         if any(image.kind == "real" for image in images)
         else None,
-        right=resamples.share(known.sources, right),
+        right=resamples.share(known.sources, known.right),
         rejected=resamples.share(known.sources, rejected),
-        wrong=resamples.share(known.sources, ~right & ~rejected),
+        wrong=resamples.share(known.sources, ~known.right & ~rejected),
         macro_auc_softmax=resamples.estimate(
-            known.sources, macro_auc(known.comparable, known), "a class without an image"
+            known.sources, macro_auc(known.softmax, known), "a class without an image"
         ),
         auroc=resamples.estimate(
             known.sources + unknown.sources,

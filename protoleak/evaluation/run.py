@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import datetime
 
+import msgspec
+
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
-from protoleak.evaluation import measures
-from protoleak.evaluation import plot_data as imaged
-from protoleak.evaluation.bootstrap import Resamples
+from protoleak.evaluation import plot_data
 from protoleak.evaluation.images import Image, Images, per_folder, read_images
-from protoleak.evaluation.notes import reading_notes
-from protoleak.evaluation.predictions import Outputs, ask
-from protoleak.evaluation.results import SCHEMA_VERSION, BundleFacts, Report, UnknownGenerator, VariantReport
+from protoleak.evaluation.predictions import predictions_of, screen_images
+from protoleak.evaluation.results import SCHEMA_VERSION, BundleFacts, Report, VariantReport
 from protoleak.evaluation.robustness import measure_robustness
 from protoleak.evaluation.settings import EvaluationSettings
+from protoleak.evaluation.tables import reading_notes
+from protoleak.metrics.intervals import Resamples
+from protoleak.metrics.measures import measure, real_faces
+from protoleak.metrics.predictions import Classes
 from protoleak.progress import Progress, no_progress
-from protoleak.runtime.conformal import check_alpha
+from protoleak.runtime.conformal import check_alpha, promise
 from protoleak.runtime.engines import EngineOptions
 from protoleak.screener import Screener
-
-ALL_UNKNOWN = "(all unknown generators)"
 
 
 def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Progress = no_progress) -> Report:
@@ -98,6 +99,7 @@ def _measured(
     progress: Progress,
 ) -> VariantReport:
     manifest = bundle.manifest
+    classes = Classes.of(manifest.generators, manifest.real_class)
 
     def show(done: int, of: int) -> None:
         progress(f"{name}: images as they are", done, of)
@@ -106,49 +108,30 @@ def _measured(
         progress(f"{name}: images after operators", done, of)
 
     paths = [image.path for image in images.all]
-    answers = ask(screener, paths, len(paths), settings.batch_size, show)
-    given = answers.verdicts(range(len(paths)))
-    outputs = Outputs.of(
-        [images.all[index] for index, _ in given], [verdict for _, verdict in given], manifest.generators
-    )
-    known, unknown, real = (outputs.of_kind(kind) for kind in ("known", "unknown", "real"))
+    outcomes = screen_images(screener, paths, len(paths), settings.batch_size, show)
+    found = outcomes.verdicts(range(len(paths)))
+    predictions = predictions_of([images.all[index] for index, _ in found], [verdict for _, verdict in found], classes)
+    known, unknown, real = (predictions.of_kind(kind) for kind in ("known", "unknown", "real"))
     robustness = None
     if settings.operators:
-        robustness = measure_robustness(screener, manifest, images.all, settings, resamples, show_operators)
+        robustness = measure_robustness(screener, classes, images.all, settings, resamples, show_operators)
     progress(f"{name}: intervals", 0, 1)
+    promised = promise(bundle.variant(name).calibration, screener.alpha)
+    measures = measure(name, predictions, images.unknown_generators, promised, resamples)
+    if settings.photographs is not None:  # even where no photograph can be read: 0 of 0 says so
+        measures = msgspec.structs.replace(measures, real_faces=real_faces(real, resamples))
     report = VariantReport(
-        variant=name,
+        **msgspec.structs.asdict(measures),
         engine=screener.engine.name,
         device=screener.engine.device,
-        real_faces=measures.real_faces(real, manifest, resamples) if settings.photographs is not None else None,
-        real_class=measures.real_class(known, manifest, resamples),
-        closed_set=measures.closed_set(known, manifest, resamples),
-        false_rejection=measures.false_rejection(
-            known, manifest, bundle.variant(name).calibration, screener.alpha, resamples
-        ),
-        unknown=_unknown(bundle, images, known, unknown, resamples),
-        real_open_set=measures.against_real(known, real, manifest, resamples) if len(real) else [],
-        probabilities=measures.probabilities(known, resamples) if len(known) else None,
         robustness=robustness,
-        roc=imaged.roc_curves(known, unknown, real, manifest),
-        confusion=imaged.confusion(known, unknown, real, manifest),
-        densities=imaged.densities(known, unknown, real),
-        unreadable=[f"{_shown(images.all[index])}: {text}" for index, text in answers.errors(range(len(paths)))],
+        roc=plot_data.roc_curves(known, unknown, real),
+        confusion=plot_data.confusion(known, unknown, real),
+        densities=plot_data.densities(known, unknown, real),
+        unreadable=[f"{_shown(images.all[index])}: {text}" for index, text in outcomes.errors(range(len(paths)))],
     )
     progress(f"{name}: intervals", 1, 1)
     return report
-
-
-def _unknown(
-    bundle: Bundle, images: Images, known: Outputs, unknown: Outputs, resamples: Resamples
-) -> dict[str, UnknownGenerator]:
-    found = {
-        name: measures.unknown_generator(known, unknown.of_kind("unknown", name), bundle.manifest, resamples)
-        for name in images.unknown_generators
-    }
-    if len(found) > 1:
-        found[ALL_UNKNOWN] = measures.unknown_generator(known, unknown, bundle.manifest, resamples)
-    return found
 
 
 def _shown(image: Image) -> str:

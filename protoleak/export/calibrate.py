@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from protoleak.bundle.bundle import Calibration
 from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.report import BundleReport
 from protoleak.calibration.conformal_fit import calibrate
 from protoleak.calibration.temperature import fit_temperature
 from protoleak.errors import DatasetError
 from protoleak.export.images import ImageSet
-from protoleak.export.report import VariantOutputs, measure_variant
+from protoleak.export.report import Measured, VariantOutputs, measure_variant
 from protoleak.export.runner import VariantRunner
-from protoleak.runtime import conformal
 
 StageProgress = Callable[[str, int, int], None]
 
@@ -40,25 +39,26 @@ class Evaluation:
 
     Attributes:
         calibration: from its own outputs: temperature from the validation split, ranks from the calibration split.
-        test, test_labels: of the readable test images.
-        unknown: by name of the set.
-        report: report.json, as `measure.measure_variant` makes it, with the thresholds.
+        measured: what it gave for the readable images of the sets that it is measured on.
+        report: as `report.measure_variant` makes it; how the variant was made is added later.
         used: readable images per split.
         skipped: one line per file that is no readable image.
     """
 
     calibration: Calibration
-    test: VariantOutputs
-    test_labels: npt.NDArray[np.int64]
-    unknown: Mapping[str, VariantOutputs]
-    real_faces: VariantOutputs | None
-    report: dict[str, Any]
+    measured: Measured
+    report: BundleReport
     used: dict[str, int]
     skipped: tuple[str, ...]
 
 
 def evaluate(
-    runner: VariantRunner, manifest: Manifest, images: EvaluationImages, alpha: float, progress: StageProgress
+    variant: str,
+    runner: VariantRunner,
+    manifest: Manifest,
+    images: EvaluationImages,
+    alpha: float,
+    progress: StageProgress,
 ) -> Evaluation:
     """Runs a variant on every image, calibrates it and measures it at α.
 
@@ -95,27 +95,11 @@ def evaluate(
         calibration_labels,
         manifest.real_class,
     )
-    report = measure_variant(
-        calibration, manifest.generators, manifest.real_class, alpha, test, test_labels, unknown, real_faces
-    )
-    report["thresholds"] = thresholds(calibration, manifest.generators, alpha)
+    measured = Measured(test, test_labels, unknown, real_faces)
+    report = measure_variant(variant, calibration, manifest.generators, manifest.real_class, alpha, measured)
     used = {
         "validation": len(validation_labels),
         "calibration": len(calibration_labels),
         "test": len(test_labels),
     }
-    return Evaluation(calibration, test, test_labels, unknown, real_faces, report, used, tuple(skipped))
-
-
-def thresholds(calibration: Calibration, generators: Sequence[str], alpha: float) -> dict[str, float]:
-    """Per generator, the log density below which an image attributed to it is called unknown at α: the k-th smallest of
-    its n calibration log densities with k = floor(α (n + 1)), since p ≤ α then and only then.
-
-    Raises:
-        CalibrationError: α is too small for the calibration images.
-    """
-    found = {}
-    for index, name in enumerate(generators):
-        densities, _ = conformal.group(calibration, index, alpha)
-        found[name] = float(densities[conformal.rejecting_ranks(len(densities), alpha) - 1])
-    return found
+    return Evaluation(calibration, measured, report, used, tuple(skipped))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,9 +12,11 @@ import torch
 
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.bundle import array_bytes, check_place, write_bundle
+from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
-from protoleak.calibration.density import fit_density
-from protoleak.calibration.heads import fit_head
+from protoleak.bundle.report import BundleReport, OutputParity, Stage
+from protoleak.calibration.density import DensityModel, fit_density
+from protoleak.calibration.heads import Head, fit_head
 from protoleak.dataset import Dataset
 from protoleak.errors import DatasetError, EngineError, MediaError, ParityError
 from protoleak.export.calibrate import EvaluationImages, evaluate
@@ -36,7 +37,7 @@ from protoleak.export.images import (
     unknown_generators,
 )
 from protoleak.export.manifest import describe, with_images, with_variants
-from protoleak.export.onnx_graph import Stage
+from protoleak.export.onnx_graph import graph_metadata, with_metadata
 from protoleak.export.parity import ParityRow, compare_outputs
 from protoleak.export.precisions.build import (
     BuiltVariant,
@@ -75,10 +76,50 @@ class ExportResult:
     """
 
     sha256: str
-    report: dict[str, Any]
+    report: BundleReport
     parity: tuple[ParityRow, ...]
     skipped: tuple[str, ...]
-    reports: dict[str, dict[str, Any]]
+    reports: dict[str, BundleReport]
+    refused: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Everything that an export reads, listed and checked before any work.
+
+    Attributes:
+        train: what head and density are fitted to.
+        auxiliary: what the density is contrasted with, or None.
+        evaluation: what every variant is run on.
+        face_detector: an ONNX model that goes into the bundle, or None.
+    """
+
+    train: ImageSet
+    auxiliary: ImageSet | None
+    evaluation: EvaluationImages
+    face_detector: bytes | None
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """Head and density, and how many images they were fitted to.
+
+    Attributes:
+        used: readable images per set.
+        skipped: a line per file that is no readable image.
+    """
+
+    head: Head
+    density: DensityModel
+    used: dict[str, int]
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Variants:
+    """The variants that are written, fp32 first, and why others are not."""
+
+    written: dict[str, BuiltVariant]
     refused: dict[str, str]
 
 
@@ -108,27 +149,58 @@ def export_bundle(
         ParityError: the exported graphs do not compute what PyTorch computes. Nothing is written.
         BundleError: `out` cannot be written, or holds something that is not a bundle.
     """
-    config = model.config
     check_place(out)
-    dataset = in_order_of(config.generators, dataset)
+    inputs = _read_inputs(model, dataset, settings)
+    fitted = _fit(model, inputs, settings, cache, progress)
+    manifest = describe(model, fitted.density, settings, settings.name or out.stem)
+    deployed = DeployedAttributor(model.attributor, HeadModule(fitted.head), DensityModule(fitted.density)).eval()
+    graphs = _export_graphs(model, deployed, manifest, settings, progress)
+    runner = VariantRunner(manifest, model.config.noise_bank(), graphs["latent_encoder"], graphs["attributor"])
+    parity = prove_parity(model, deployed, runner, inputs.evaluation.calibration.paths)
+    fp32 = _fp32(runner, manifest, graphs, parity, inputs.evaluation, settings, progress)
+    variants = _with_lower_precisions(model, manifest, fp32, inputs.evaluation, settings, progress)
+
+    evaluation = fp32.evaluation
+    skipped = (*fitted.skipped, *evaluation.skipped)
+    manifest = with_images(manifest, fitted.used | evaluation.used, skipped)
+    speeds = _speeds(model, manifest, variants, inputs.evaluation.calibration)
+    manifest = with_variants(manifest, list(variants.written), variants.refused, speeds)
+    sha256 = write_bundle(out, manifest, _files(model, inputs, variants))
+    reports = {name: variant.evaluation.report for name, variant in variants.written.items()}
+    return ExportResult(sha256, reports["fp32"], parity, skipped, reports, variants.refused)
+
+
+def _read_inputs(model: TrainedModel, dataset: Dataset, settings: ExportSettings) -> _Inputs:
+    """Lists and checks everything, so that a mistyped folder or an impossible α costs no time."""
+    dataset = in_order_of(model.config.generators, dataset)
     conformal.check_alpha(settings.alpha)
     conformal.check_enough(len(dataset.calibration), settings.alpha)
-    unknown = [] if settings.unknown is None else unknown_generators(settings.unknown)
-    others = None if settings.auxiliary is None else auxiliary_generators(settings.auxiliary, dataset)
+    unknown = () if settings.unknown is None else tuple(unknown_generators(settings.unknown))
+    auxiliary = None if settings.auxiliary is None else auxiliary_generators(settings.auxiliary, dataset)
     real_faces = None if settings.photographs is None else folder_of_images("real faces", settings.photographs)
     face_detector = None if settings.face_detector is None else _face_detector(settings.face_detector)
-    splits = {name: split(dataset, name) for name in ("train", "validation", "calibration", "test")}
-    check_variants(settings.variants, splits["calibration"], splits["test"], settings.variant_settings)
+    train, validation, calibration, test = (
+        split(dataset, name) for name in ("train", "validation", "calibration", "test")
+    )
+    check_variants(settings.variants, calibration, test, settings.variant_settings)
+    return _Inputs(
+        train, auxiliary, EvaluationImages(validation, calibration, test, unknown, real_faces), face_detector
+    )
 
-    train = _features(model, splits["train"], cache, progress)
-    validation = _features(model, splits["validation"], cache, progress)
+
+def _fit(
+    model: TrainedModel, inputs: _Inputs, settings: ExportSettings, cache: Path | None, progress: Progress
+) -> _Fitted:
+    """Fits head and density on the network's embeddings."""
+    train = _features(model, inputs.train, cache, progress)
+    validation = _features(model, inputs.evaluation.validation, cache, progress)
     head = fit_head(
         settings.head,
         *(train.embedding, train.gate, train.labels),
         *(validation.embedding, validation.gate, validation.labels),
-        config.generators,
+        model.config.generators,
     )
-    auxiliary = None if others is None else _features(model, others, cache, progress)
+    auxiliary = None if inputs.auxiliary is None else _features(model, inputs.auxiliary, cache, progress)
     density = fit_density(
         *(train.embedding, train.gate, train.labels),
         *(validation.embedding, validation.gate),
@@ -137,62 +209,41 @@ def export_bundle(
         auxiliary=None if auxiliary is None else (auxiliary.embedding, auxiliary.gate),
         contrast=0.0 if auxiliary is None else settings.contrast,
     )
-    manifest = describe(model, density, settings, settings.name or out.stem)
-    noise_bank = config.noise_bank()
+    used = {"train": len(train.labels)}
+    skipped = inputs.train.lines(train.skipped)
+    if inputs.auxiliary is not None and auxiliary is not None:
+        used["auxiliary"] = len(auxiliary.labels)
+        skipped += inputs.auxiliary.lines(auxiliary.skipped)
+    return _Fitted(head, density, used, tuple(skipped))
 
+
+def _features(model: TrainedModel, images: ImageSet, cache: Path | None, progress: Progress) -> Features:
+    def show(done: int) -> None:
+        progress(f"encode {images.name} images", done, len(images.paths))
+
+    return network_features(model, images.paths, images.labels, cache, show)
+
+
+def _export_graphs(
+    model: TrainedModel,
+    deployed: DeployedAttributor,
+    manifest: Manifest,
+    settings: ExportSettings,
+    progress: Progress,
+) -> dict[Stage, bytes]:
+    """Both graphs in fp32."""
+    config = model.config
+    metadata = graph_metadata(manifest)
     progress("export", 0, 2)
-    deployed = DeployedAttributor(model.attributor, HeadModule(head), DensityModule(density)).eval()
     latent_encoder = export_latent_encoder(model.latent_encoder, config.image_size, settings.opset)
     progress("export", 1, 2)
     example = torch.zeros(2, len(config.timesteps), model.attributor.config.in_channels, *config.latent_shape[1:])
     attributor = export_attributor(deployed, example, settings.opset)
     progress("export", 2, 2)
-    runner = VariantRunner(manifest, noise_bank, latent_encoder, attributor)
-    parity = prove_parity(model, deployed, runner, splits["calibration"].paths)
-
-    images = EvaluationImages(splits["validation"], splits["calibration"], splits["test"], tuple(unknown), real_faces)
-    fp32 = evaluate(runner, manifest, images, settings.alpha, progress)
-    graphs: dict[Stage, bytes] = {"latent_encoder": latent_encoder, "attributor": attributor}
-    fp32.report["parity"] = [{**msgspec.to_builtins(row), "passes": row.passes} for row in parity]
-    fp32.report["size"] = sizes(graphs)
-    written = {"fp32": BuiltVariant(graphs, fp32)}
-    refused: dict[str, str] = {}
-    if settings.variants:
-        builder = VariantBuilder(
-            manifest, noise_bank, graphs, fp32, images, settings.alpha, settings.variant_settings, progress
-        )
-    for precision in settings.variants:
-        built = builder.build(precision)
-        if isinstance(built, BuiltVariant):
-            written[precision] = built
-        else:
-            refused[precision] = built.reason
-
-    used = {"train": len(train.labels)}
-    skipped = splits["train"].lines(train.skipped)
-    if others is not None and auxiliary is not None:
-        used["auxiliary"] = len(auxiliary.labels)
-        skipped += others.lines(auxiliary.skipped)
-    skipped += fp32.skipped
-    files = {
-        NOISE_BANK: array_bytes(noise_bank),
-        PROTOTYPES: array_bytes(model.attributor.prototypes.detach().numpy()),
+    return {
+        "latent_encoder": with_metadata(latent_encoder, metadata),
+        "attributor": with_metadata(attributor, metadata),
     }
-    if face_detector is not None:
-        files[FACE_DETECTOR] = face_detector
-    for name, variant in written.items():
-        files |= variant_files(name, variant)
-    manifest = with_images(manifest, used | fp32.used, skipped)
-    speeds = None
-    if len(written) > 1:
-        pixels = calibration_pixels(splits["calibration"], SPEED_IMAGES, config.image_size)
-        speeds = measure_speeds(
-            {name: variant.graphs for name, variant in written.items()}, manifest, noise_bank, pixels
-        )
-    manifest = with_variants(manifest, list(written), refused, speeds)
-    sha256 = write_bundle(out, manifest, files)
-    reports = {name: variant.evaluation.report for name, variant in written.items()}
-    return ExportResult(sha256, fp32.report, parity, tuple(skipped), reports, refused)
 
 
 def prove_parity(
@@ -215,6 +266,77 @@ def prove_parity(
     expected = {"z0": model.latent_encoder.encode(images), "z_t": model.config.noised(stages["z0"])}
     expected |= {name: value.numpy() for name, value in zip(ATTRIBUTOR_OUTPUTS, outputs, strict=True)}
     return compare_outputs(expected, stages)
+
+
+def _fp32(
+    runner: VariantRunner,
+    manifest: Manifest,
+    graphs: dict[Stage, bytes],
+    parity: Sequence[ParityRow],
+    images: EvaluationImages,
+    settings: ExportSettings,
+    progress: Progress,
+) -> BuiltVariant:
+    """The fp32 variant with its own calibration and its report, complete."""
+    evaluation = evaluate("fp32", runner, manifest, images, settings.alpha, progress)
+    rows = [OutputParity(row.output, row.maximum, row.mean, row.relative, row.passes) for row in parity]
+    report = msgspec.structs.replace(evaluation.report, parity=rows, size=sizes(graphs))
+    return BuiltVariant(graphs, replace(evaluation, report=report))
+
+
+def _with_lower_precisions(
+    model: TrainedModel,
+    manifest: Manifest,
+    fp32: BuiltVariant,
+    images: EvaluationImages,
+    settings: ExportSettings,
+    progress: Progress,
+) -> _Variants:
+    """fp32, and every other precision asked for that passes the gate."""
+    found = _Variants({"fp32": fp32}, {})
+    if not settings.variants:
+        return found
+    builder = VariantBuilder(
+        manifest,
+        model.config.noise_bank(),
+        fp32.graphs,
+        fp32.evaluation,
+        images,
+        settings.alpha,
+        settings.variant_settings,
+        progress,
+    )
+    for precision in settings.variants:
+        built = builder.build(precision)
+        if isinstance(built, BuiltVariant):
+            found.written[precision] = built
+        else:
+            found.refused[precision] = built.reason
+    return found
+
+
+def _speeds(
+    model: TrainedModel, manifest: Manifest, variants: _Variants, calibration: ImageSet
+) -> dict[str, dict[str, float]] | None:
+    """Engine → variant → milliseconds; None where there is nothing to choose among."""
+    if len(variants.written) == 1:
+        return None
+    pixels = calibration_pixels(calibration, SPEED_IMAGES, model.config.image_size)
+    graphs = {name: variant.graphs for name, variant in variants.written.items()}
+    return measure_speeds(graphs, manifest, model.config.noise_bank(), pixels)
+
+
+def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants) -> Mapping[str, bytes]:
+    """Every file of the bundle but its manifest, by path."""
+    files = {
+        NOISE_BANK: array_bytes(model.config.noise_bank()),
+        PROTOTYPES: array_bytes(model.attributor.prototypes.detach().numpy()),
+    }
+    if inputs.face_detector is not None:
+        files[FACE_DETECTOR] = inputs.face_detector
+    for name, variant in variants.written.items():
+        files |= variant_files(name, variant)
+    return files
 
 
 def _face_detector(file: Path) -> bytes:
@@ -241,10 +363,3 @@ def _some_pixels(paths: Sequence[Path], image_size: int) -> UInt8Array:
             "and to calibrate with"
         )
     return np.stack(pixels)
-
-
-def _features(model: TrainedModel, images: ImageSet, cache: Path | None, progress: Progress) -> Features:
-    def show(done: int) -> None:
-        progress(f"encode {images.name} images", done, len(images.paths))
-
-    return network_features(model, images.paths, images.labels, cache, show)

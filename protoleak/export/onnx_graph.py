@@ -7,18 +7,21 @@ behind decides on small differences (gate, prototypes, density), and costs next 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
+from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.report import Stage
 from protoleak.errors import CheckpointError
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
-Stage = Literal["latent_encoder", "attributor"]
 WEIGHTED_OPERATORS = ("Conv", "MatMul", "Gemm")
 BACKBONE_HEAD = "attributor.backbone.encoder.head.weight"  # the name that `graphs.DeployedAttributor` gives it
 IR_VERSION = 10
+INPUT_RANGE = (0, 255)  # of the uint8 image that the latent encoder takes
 
 
 def prepared(model: bytes) -> ModelProto:
@@ -29,12 +32,10 @@ def prepared(model: bytes) -> ModelProto:
         CheckpointError: it has control flow, which no encoder here needs.
     """
     import onnx
-    from onnx import helper, numpy_helper
+    from onnx import numpy_helper
 
     proto = onnx.load_from_string(model)
-    versions = {entry.domain: entry.version for entry in proto.opset_import}
-    del proto.opset_import[:]
-    proto.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in versions.items())
+    _import_each_domain_once(proto)
     proto.ir_version = min(proto.ir_version, IR_VERSION)
     graph = proto.graph
     nodes: list[NodeProto] = []
@@ -53,6 +54,42 @@ def prepared(model: bytes) -> ModelProto:
     del graph.node[:]
     graph.node.extend(nodes)
     return onnx.shape_inference.infer_shapes(proto)
+
+
+def graph_metadata(manifest: Manifest) -> dict[str, str]:
+    """What an exported graph says of itself, for whoever finds it without its bundle.
+
+    "bundle" is its name; "generators", "timesteps" and "input_range" (of the image's RGB values) are JSON.
+    """
+    return {
+        "bundle": manifest.name,
+        "generators": json.dumps(manifest.generators, ensure_ascii=False),
+        "timesteps": json.dumps(manifest.timesteps),
+        "input_range": json.dumps(INPUT_RANGE),
+    }
+
+
+def with_metadata(model: bytes, metadata: Mapping[str, str]) -> bytes:
+    """The model with this metadata in place of any that it has, and one import per operator set."""
+    import onnx
+    from onnx import helper
+
+    proto = onnx.load_from_string(model)
+    _import_each_domain_once(proto)
+    helper.set_model_props(proto, dict(metadata))
+    return bytes(proto.SerializeToString())
+
+
+def _import_each_domain_once(proto: ModelProto) -> None:
+    """Keeps the highest version of every operator set, of which "ai.onnx" is the default one by another name."""
+    from onnx import helper
+
+    versions: dict[str, int] = {}
+    for entry in proto.opset_import:
+        domain = "" if entry.domain == "ai.onnx" else entry.domain
+        versions[domain] = max(entry.version, versions.get(domain, 0))
+    del proto.opset_import[:]
+    proto.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in versions.items())
 
 
 def weighted_layers(graph: GraphProto, stage: Stage) -> dict[str, str]:
@@ -82,7 +119,7 @@ def backbone(graph: GraphProto) -> set[str]:
     heads = [node for node in graph.node if BACKBONE_HEAD in node.input]
     if not heads:
         raise CheckpointError(
-            f"the attributor has no {BACKBONE_HEAD}, so its backbone cannot be told from the rest: export it in fp32"
+            f"the attributor has no {BACKBONE_HEAD}, so it isn't known where its backbone ends: export it in fp32"
         )
     return upstream(graph, heads[:1]) - {heads[0].name}
 

@@ -1,4 +1,4 @@
-"""What a variant does on images: measured with the very graphs that are written, through the runtime's own line.
+"""What a variant does on images: measured with the very graphs that are written, by the runtime's executor.
 
 Real faces accused come first, here as everywhere: the worst error of this software is to name a generator for a
 photograph of a person.
@@ -8,23 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Float32Array, Float64Array
+from protoleak.arrays import Float32Array
 from protoleak.bundle.bundle import Calibration
-from protoleak.metrics.scores import (
-    auroc_known_unknown,
-    closed_set,
-    false_positive_rate_at_95,
-    wilson_interval,
-)
+from protoleak.bundle.report import BundleReport, CalibrationList
+from protoleak.metrics.intervals import Resamples
+from protoleak.metrics.measures import measure
+from protoleak.metrics.predictions import Classes, Predictions
+from protoleak.metrics.scores import softmax
 from protoleak.runtime import conformal
 from protoleak.runtime.decision import Decision, DecisionRule
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -43,116 +40,104 @@ class VariantOutputs:
     def decisions(
         self, calibration: Calibration, generators: Sequence[str], real: str | None, alpha: float
     ) -> list[Decision]:
-        """The runtime's answer for each image."""
+        """What the runtime says of each image."""
         rule = DecisionRule(generators, real, calibration, alpha)
         pairs = zip(self.class_score, self.log_density, strict=True)
         return [rule.decide(score, float(density)) for score, density in pairs]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a variant gave for the images that it is measured on.
+
+    Attributes:
+        test, labels: of images of known generators that nothing has seen; may be empty. int64 [n].
+        unknown: per unseen generator.
+        real_faces: photographs of people from sources that training never saw, or None.
+    """
+
+    test: VariantOutputs
+    labels: npt.NDArray[np.int64]
+    unknown: Mapping[str, VariantOutputs]
+    real_faces: VariantOutputs | None
+
+
 def measure_variant(
+    variant: str,
     calibration: Calibration,
     generators: Sequence[str],
     real: str | None,
     alpha: float,
-    test: VariantOutputs,
-    test_labels: npt.NDArray[np.int64],
-    unknown: Mapping[str, VariantOutputs],
-    real_faces: VariantOutputs | None,
-) -> dict[str, Any]:
+    measured: Measured,
+) -> BundleReport:
     """report.json of a variant: what it was measured to do at α.
-
-    Args:
-        test, test_labels: images of known generators that nothing has seen; may be empty.
-        unknown: per unseen generator.
-        real_faces: photographs of people from sources that training never saw.
 
     Raises:
         CalibrationError: α is outside (0, 1), or too small for the calibration images.
     """
-    report: dict[str, Any] = {"alpha": alpha}
-    groups = [conformal.group(calibration, index, alpha) for index in range(len(generators))]
-    if real_faces is not None:
-        verdicts = real_faces.verdicts(calibration, generators, real, alpha)
-        named = [
-            generators[i] for i, v in zip(real_faces.class_score.argmax(axis=1), verdicts, strict=True) if v == "known"
-        ]
-        report["real_faces_accused"] = {
-            **_share(verdicts.count("known"), len(verdicts)),
-            "verdicts": {verdict: verdicts.count(verdict) for verdict in ("known", "real", "unknown")},
-            "accused_of": {name: named.count(name) for name in sorted(set(named))},
-        }
-    if len(test_labels):
-        decisions = test.decisions(calibration, generators, real, alpha)
-        if real is not None:
-            camera = [d.label for d, label in zip(decisions, test_labels, strict=True) if generators[label] == real]
-            report["real_class_accused"] = _share(camera.count("known"), len(camera))
-        rejected = sum(decision.p_value <= alpha for decision in decisions)
-        unnamed = sum(decision.label == "unknown" for decision in decisions)
-        report["withheld"] = _share(unnamed - rejected, len(decisions))
-        report["false_rejection"] = {
-            **_share(rejected, len(decisions)),
-            **promise(groups, alpha),
-            "calibration_images": len(calibration.overall),
-        }
-        if np.bincount(test_labels, minlength=len(generators)).min() > 0:
-            report["closed_set"] = closed_set(test_labels, test.class_score, generators)
-    if unknown:
-        report["open_set"] = {
-            name: {
-                **(_open_set(test.log_density, outputs.log_density) if len(test_labels) else {}),
-                "rejected": _share(
-                    outputs.verdicts(calibration, generators, real, alpha).count("unknown"), len(outputs.log_density)
-                ),
-            }
-            for name, outputs in unknown.items()
-        }
-    if real_faces is not None and len(test_labels):
-        report.setdefault("open_set", {})["(real faces)"] = _open_set(test.log_density, real_faces.log_density)
-    report["calibration"] = {
-        name: {
-            "n": len(group),
-            "compared_with": "its own images" if kind == "generator" else "all images",
-            "bound_95": conformal.false_rejection_bound(len(group), alpha),
-        }
-        for name, (group, kind) in zip(generators, groups, strict=True)
-    }
-    return report
+    predictions = predictions_of(measured, calibration, generators, real, alpha)
+    promise = conformal.promise(calibration, alpha)
+    measures = measure(variant, predictions, list(measured.unknown), promise, Resamples.none())
+    return BundleReport(
+        **msgspec.structs.asdict(measures),
+        alpha=alpha,
+        calibration=calibration_lists(calibration, generators, alpha),
+        thresholds=thresholds(calibration, generators, alpha),
+    )
 
 
-def promise(groups: Sequence[tuple[Float64Array, str]], alpha: float) -> dict[str, float]:
-    """What holds for the false rejections among known images of all generators together.
+def predictions_of(
+    measured: Measured, calibration: Calibration, generators: Sequence[str], real: str | None, alpha: float
+) -> Predictions:
+    """The verdicts on all images, by the runtime's rule with the variant's own calibration."""
+    faces = [] if measured.real_faces is None else [measured.real_faces]
+    parts = [measured.test, *measured.unknown.values(), *faces]
+    sizes = [len(part.log_density) for part in parts]
+    decisions = [decision for part in parts for decision in part.decisions(calibration, generators, real, alpha)]
+    kinds = ["known", *["unknown"] * len(measured.unknown), *["real"] * len(faces)]
+    folders = [*measured.unknown, *[""] * len(faces)]
+    class_score = np.concatenate([part.class_score for part in parts]).astype(np.float64)
+    temperature = calibration.temperature
+    return Predictions(
+        classes=Classes.of(generators, real),
+        kinds=np.repeat(kinds, sizes),
+        folders=np.concatenate(
+            [np.array(generators, dtype=np.str_)[measured.labels], np.repeat(np.array(folders, np.str_), sizes[1:])]
+        ),
+        labels=np.concatenate([measured.labels, np.full(sum(sizes[1:]), -1, dtype=np.int64)]),
+        sources=tuple(str(index) for index in range(sum(sizes))),
+        class_score=class_score,
+        probability=None if temperature is None else softmax(class_score / temperature),
+        log_density=np.concatenate([part.log_density for part in parts]).astype(np.float64),
+        rejected=np.array([decision.p_value <= alpha for decision in decisions], dtype=np.bool_),
+        verdicts=np.array([decision.label for decision in decisions], dtype=np.str_),
+    )
 
-    Images compared with their predicted generator's own list are rejected at a rate of at most α, and so are all
-    images together by the list of all. Where both serve, a share of the images can meet either, and the two add up.
 
-    The 95 % bound is a union bound over the lists in use: with each list's bound at confidence 1 − 5 %/lists, all hold
-    together; a mean of generators' rates is at most their greatest.
+def calibration_lists(calibration: Calibration, generators: Sequence[str], alpha: float) -> dict[str, CalibrationList]:
+    """Per generator, the calibration images that its images are compared with, and what they promise.
 
-    Args:
-        groups: `conformal.group` of each generator at α.
-
-    Returns:
-        "promised_on_average" and "bound_95".
+    Raises:
+        CalibrationError: α is too small for the calibration images.
     """
-    own = [len(group) for group, kind in groups if kind == "generator"]
-    overall = next((len(group) for group, kind in groups if kind == "overall"), None)
-    confidence = 1 - (1 - CONFIDENCE) / (len(own) + (overall is not None))
-    bounds = []
-    if own:
-        bounds.append(max(conformal.false_rejection_bound(n, alpha, confidence) for n in own))
-    if overall is not None:
-        bounds.append(conformal.false_rejection_bound(overall, alpha, confidence))
-    return {"promised_on_average": min(1.0, alpha * len(bounds)), "bound_95": min(1.0, sum(bounds))}
+    found = {}
+    for index, name in enumerate(generators):
+        densities, kind = conformal.group(calibration, index, alpha)
+        compared_with = "its own images" if kind == "generator" else "all images"
+        bound = conformal.false_rejection_bound(len(densities), alpha)
+        found[name] = CalibrationList(len(densities), compared_with, bound)
+    return found
 
 
-def _open_set(known: Float32Array, unknown: Float32Array) -> dict[str, float]:
-    return {
-        "auroc": auroc_known_unknown(known, unknown),
-        "fpr_at_95_tpr": false_positive_rate_at_95(known, unknown),
-    }
+def thresholds(calibration: Calibration, generators: Sequence[str], alpha: float) -> dict[str, float]:
+    """Per generator, the log density below which an image attributed to it is called unknown at α: the k-th smallest of
+    its n calibration log densities with k = floor(α (n + 1)), since p ≤ α then and only then.
 
-
-def _share(count: int, total: int) -> dict[str, Any]:
-    """A proportion with its 95 % Wilson interval."""
-    low, high = wilson_interval(count, total)
-    return {"count": count, "of": total, "share": count / total if total else None, "interval_95": [low, high]}
+    Raises:
+        CalibrationError: α is too small for the calibration images.
+    """
+    found = {}
+    for index, name in enumerate(generators):
+        densities, _ = conformal.group(calibration, index, alpha)
+        found[name] = float(densities[conformal.rejecting_ranks(len(densities), alpha) - 1])
+    return found

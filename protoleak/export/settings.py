@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from protoleak.bundle.report import GateLimits
 from protoleak.choices import (
     DENSITY_SPACES,
     HEAD_KINDS,
@@ -22,22 +23,6 @@ from protoleak.errors import ProtoleakError
 DEFAULT_OPSET, SMALLEST_OPSET = 20, 18
 # With auxiliary generators: benchmarks/results/open_set.json and docs/decisions/0012-contrast.md.
 DEFAULT_CONTRAST, CONTRASTED_BANDWIDTH = 0.2, 1.5
-
-
-class GateLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a variant besides fp32 may change.
-
-    Attributes:
-        generator_agreement: least share of test images whose best class is the same as in fp32.
-        verdict_agreement: least share of all held-out images (test, unknown, photographs) that both call unknown or
-            both don't. Lower than the other: p-values are ranks, so an image at the threshold changes sides with the
-            calibration images next to it, though nothing is less accurate for it.
-        auc_drop: largest fall of either macro AUC, and of the AUROC of known against each set of unknown images.
-    """
-
-    generator_agreement: float = 0.99
-    verdict_agreement: float = 0.97
-    auc_drop: float = 0.005
 
 
 class VariantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

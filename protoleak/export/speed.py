@@ -7,7 +7,7 @@ from statistics import median
 
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.bundle.manifest import Manifest
-from protoleak.export.onnx_graph import Stage
+from protoleak.bundle.report import Stage
 from protoleak.runtime.engines.availability import CPU_ENGINES, availability
 from protoleak.runtime.executors import Executor, Graphs, open_executor
 

@@ -1,1 +1,7 @@
-"""Measures: how well scores rank, how often verdicts are right, and how sure that is. One implementation for all."""
+"""Measures: how well scores rank, how often verdicts are right, and how sure that is. One implementation for all.
+
+predictions     what a variant predicted for some images, beside what is known of them: arrays
+ranking         ranking metrics of weighted images      scores      the same of images that all weigh one
+intervals       Wilson's, and over resampled sources    measures    from predictions to a report
+report          the numbers as plain values
+"""

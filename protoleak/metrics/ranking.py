@@ -2,7 +2,7 @@
 
 A bootstrap resample is a weighting: an image that was drawn twice weighs two. The scores are sorted once, and every
 metric is computed for B weightings together, float64 [B, n] → [B]. A metric that a weighting leaves undefined (no
-image of one side was drawn) is NaN; `bootstrap.estimate` counts these and never lets one out.
+image of one side was drawn) is NaN; `intervals.Resamples` counts these and never lets one out.
 """
 
 from __future__ import annotations
@@ -102,13 +102,34 @@ class Ranking:
         return _area(self.false_positive_rate, _shares(self.correct, self.positive[:, -1:]))
 
 
-def confusion_shares(labels: npt.NDArray[np.int64], right: BoolArray, weights: Float64Array) -> Float64Array:
-    """Share of right answers of each class that `labels` holds, float64 [B, classes]; NaN for one without weight."""
+def class_aurocs(
+    class_score: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], weights: Float64Array
+) -> Float64Array:
+    """One-vs-rest area under the ROC curve of each class, float64 [B, K]; NaN for a class without images, or with all.
+
+    Args:
+        class_score: [n, K].
+        labels: int64 [n].
+        weights: float64 [B, n].
+    """
+    columns = [
+        Ranking.of(class_score[:, label], labels == label, weights).auroc() for label in range(class_score.shape[1])
+    ]
+    return np.stack(columns, axis=1)
+
+
+def class_shares(labels: npt.NDArray[np.int64], right: BoolArray, weights: Float64Array) -> Float64Array:
+    """Share of rightly attributed images of each class in `labels`, float64 [B, classes]; NaN without weight."""
     columns = []
     for label in np.unique(labels):
         own = weights[:, labels == label]
         columns.append(_shares((own * right[labels == label]).sum(axis=1), own.sum(axis=1)))
     return np.stack(columns, axis=1)
+
+
+def unweighted(images: int) -> Float64Array:
+    """The weighting of images that all weigh one: float64 [1, n]."""
+    return np.ones((1, images))
 
 
 def weighted_share(which: BoolArray, weights: Float64Array) -> Float64Array:

@@ -1,4 +1,4 @@
-"""What is measured of a model, closed set and open set.
+"""Ranking metrics and accuracies of images that all weigh one, as plain numbers; `ranking` is what computes them.
 
 Macro AUC exists twice. `macro_auc` takes class scores as they are, as published; such scores may not be comparable
 between images (a distance head gives a hard image low scores for every generator), and then the AUC falls though
@@ -7,18 +7,16 @@ every image is attributed rightly. `macro_auc_softmax` takes the softmax over ge
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float64Array
 from protoleak.errors import CalibrationError
+from protoleak.metrics.ranking import Ranking, class_aurocs, class_shares, unweighted, weighted_share
 
 FloatArray = npt.NDArray[np.floating]
 LabelArray = npt.NDArray[np.int64]
-NORMAL_QUANTILE_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+TRUE_POSITIVE_RATE = 0.95  # at which false positives are counted
 
 
 def softmax(class_score: FloatArray) -> Float64Array:
@@ -38,14 +36,12 @@ def auc_per_generator(labels: LabelArray, class_score: FloatArray) -> Float64Arr
     Raises:
         CalibrationError: a generator has no image, or all of them.
     """
-    from sklearn.metrics import roc_auc_score
-
     counts = np.bincount(labels, minlength=class_score.shape[1])
     if counts.min() == 0 or counts.max() == len(labels):
         raise CalibrationError(
             f"{len(labels)} images, {counts.tolist()} per generator: an AUC needs at least one of each generator"
         )
-    return np.array([roc_auc_score(labels == k, class_score[:, k]) for k in range(class_score.shape[1])])
+    return np.asarray(class_aurocs(class_score, labels, unweighted(len(labels)))[0])
 
 
 def macro_auc(labels: LabelArray, class_score: FloatArray) -> float:
@@ -60,13 +56,12 @@ def macro_auc_softmax(labels: LabelArray, class_score: FloatArray) -> float:
 
 def accuracy(labels: LabelArray, class_score: FloatArray) -> float:
     """Share of images whose greatest class score is their generator's."""
-    return float((class_score.argmax(axis=1) == labels).mean())
+    return float(weighted_share(class_score.argmax(axis=1) == labels, unweighted(len(labels)))[0])
 
 
 def balanced_accuracy(labels: LabelArray, class_score: FloatArray) -> float:
     """Mean over the generators that have images of the accuracy on their images."""
-    right = class_score.argmax(axis=1) == labels
-    return float(np.mean([right[labels == k].mean() for k in np.unique(labels)]))
+    return float(class_shares(labels, class_score.argmax(axis=1) == labels, unweighted(len(labels))).mean())
 
 
 def auroc_known_unknown(known: FloatArray, unknown: FloatArray) -> float:
@@ -75,11 +70,7 @@ def auroc_known_unknown(known: FloatArray, unknown: FloatArray) -> float:
     Raises:
         CalibrationError: one of the two is empty.
     """
-    from sklearn.metrics import roc_auc_score
-
-    _need_both(known, unknown)
-    is_known = np.repeat([True, False], [len(known), len(unknown)])
-    return float(roc_auc_score(is_known, np.concatenate([known, unknown])))
+    return float(_ranked(known, unknown).auroc()[0])
 
 
 def false_positive_rate_at_95(known: FloatArray, unknown: FloatArray) -> float:
@@ -88,46 +79,11 @@ def false_positive_rate_at_95(known: FloatArray, unknown: FloatArray) -> float:
     Raises:
         CalibrationError: one of the two is empty.
     """
-    _need_both(known, unknown)
-    accepted = math.ceil(0.95 * len(known) - 1e-9)  # 0.95 · 20 is a little above 19 in floating point
-    threshold = np.sort(known)[len(known) - accepted]
-    return float((unknown >= threshold).mean())
+    return float(_ranked(known, unknown).false_positive_rate_at(TRUE_POSITIVE_RATE)[0])
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a proportion; (0, 1) without trials.
-
-    Raises:
-        ValueError: not 0 ≤ successes ≤ trials.
-    """
-    if not 0 <= successes <= trials:
-        raise ValueError(f"{successes} of {trials} is no proportion")
-    if trials == 0:
-        return 0.0, 1.0
-    z_squared = NORMAL_QUANTILE_95**2
-    share = successes / trials
-    centre = (share + z_squared / (2 * trials)) / (1 + z_squared / trials)
-    variance = share * (1 - share) / trials + z_squared / (4 * trials**2)
-    half = NORMAL_QUANTILE_95 * math.sqrt(variance) / (1 + z_squared / trials)
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == trials else centre + half
-    return low, high
-
-
-def closed_set(labels: LabelArray, class_score: FloatArray, generators: Sequence[str]) -> dict[str, object]:
-    """All closed-set numbers of known test images, for a report.json."""
-    raw, comparable = auc_per_generator(labels, class_score), auc_per_generator(labels, softmax(class_score))
-    return {
-        "images": len(labels),
-        "macro_auc": float(raw.mean()),
-        "macro_auc_softmax": float(comparable.mean()),
-        "accuracy": accuracy(labels, class_score),
-        "balanced_accuracy": balanced_accuracy(labels, class_score),
-        "auc_per_generator": dict(zip(generators, raw.tolist(), strict=True)),
-        "auc_softmax_per_generator": dict(zip(generators, comparable.tolist(), strict=True)),
-    }
-
-
-def _need_both(known: FloatArray, unknown: FloatArray) -> None:
+def _ranked(known: FloatArray, unknown: FloatArray) -> Ranking:
     if not len(known) or not len(unknown):
         raise CalibrationError(f"{len(known)} known and {len(unknown)} unknown images: both are needed to compare them")
+    is_known = np.repeat([True, False], [len(known), len(unknown)])
+    return Ranking.of(np.concatenate([known, unknown]), is_known, unweighted(len(is_known)))

@@ -18,8 +18,10 @@ import numpy.typing as npt
 from protoleak.arrays import Float64Array
 from protoleak.bundle.bundle import Calibration
 from protoleak.errors import CalibrationError
+from protoleak.metrics.report import Promise
 
 ACCUSATIONS_RARER = 5  # than α; see docs/decisions/0009-naming-a-generator.md
+CONFIDENCE = 0.95  # of the bounds on false rejections
 BISECTIONS = 100  # far more than the 53 bits of a float64 need
 
 
@@ -120,7 +122,7 @@ def rejecting_ranks(n: int, alpha: float) -> int:
     return k
 
 
-def false_rejection_bound(n: int, alpha: float, confidence: float = 0.95) -> float:
+def false_rejection_bound(n: int, alpha: float, confidence: float = CONFIDENCE) -> float:
     """The rate of false rejections that this very calibration set exceeds only with probability 1 - confidence.
 
     α holds on average over calibration sets. Given one, the rate is F(the k-th smallest of n scores) with
@@ -159,6 +161,30 @@ def false_rejection_bound(n: int, alpha: float, confidence: float = 0.95) -> flo
         log_tail = largest + math.log(float(np.exp(terms - largest).sum()))
         low, high = (rate, high) if log_tail > target else (low, rate)
     return (low + high) / 2
+
+
+def promise(calibration: Calibration, alpha: float) -> Promise:
+    """What a calibration promises for all known images together.
+
+    Images compared with their predicted generator's own list are rejected at a rate of at most α, and so are all
+    images together by the list of all. Where both serve, a share of the images can meet either, and the two add up.
+
+    The 95 % bound is a union bound over the lists in use: with each list's bound at confidence 1 − 5 %/lists, all hold
+    together; a mean of generators' rates is at most their greatest.
+
+    Raises:
+        CalibrationError: α is outside (0, 1), or too small for the calibration images.
+    """
+    groups = [group(calibration, index, alpha) for index in range(len(calibration.per_generator))]
+    own = [len(densities) for densities, kind in groups if kind == "generator"]
+    overall = next((len(densities) for densities, kind in groups if kind == "overall"), None)
+    confidence = 1 - (1 - CONFIDENCE) / (len(own) + (overall is not None))
+    bounds = []
+    if own:
+        bounds.append(max(false_rejection_bound(n, alpha, confidence) for n in own))
+    if overall is not None:
+        bounds.append(false_rejection_bound(overall, alpha, confidence))
+    return Promise(min(1.0, alpha * len(bounds)), min(1.0, sum(bounds)), len(calibration.overall))
 
 
 def _round_up(alpha: float) -> str:

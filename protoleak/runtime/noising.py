@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from protoleak.arrays import Float32Array
 from protoleak.bundle.manifest import Manifest
-from protoleak.diffusion import low_frequency, low_frequency_projection
+from protoleak.diffusion import Projections, low_frequency_projections, noise_term, noised
 
 
 @dataclass(frozen=True)
@@ -23,27 +21,22 @@ class Noising:
 
     latent_factor: Float32Array
     noise_term: Float32Array
-    projections: tuple[Float32Array, Float32Array] | None
+    projections: Projections | None
+
+    @classmethod
+    def build(cls, noise: Float32Array, factors: tuple[Float32Array, Float32Array], components: int | None) -> Noising:
+        """From noise float32 [T, C, h, w] and what `NoiseSchedule.coefficients` gives for its timesteps."""
+        latent_factor, noise_factor = factors
+        height, width = noise.shape[-2:]
+        projections = low_frequency_projections((height, width), components)
+        return cls(latent_factor, noise_term(noise, noise_factor, projections), projections)
 
     @classmethod
     def of(cls, manifest: Manifest, noise_bank: Float32Array) -> Noising:
         """Takes the noise bank float32 [T, C, h, w] that belongs to the manifest."""
-        latent_factor, noise_factor = manifest.noise_schedule.coefficients(tuple(manifest.timesteps))
-        noise, projections = noise_bank, None
-        if manifest.low_frequency is not None:
-            components = manifest.low_frequency.components
-            height, width = manifest.latent_shape[1:]
-            projections = low_frequency_projection(height, components), low_frequency_projection(width, components)
-            noise = np.concatenate([noise, low_frequency(noise, components)], axis=-3)
-        return cls(latent_factor, noise * noise_factor[:, None, None, None], projections)
+        components = None if manifest.low_frequency is None else manifest.low_frequency.components
+        return cls.build(noise_bank, manifest.noise_schedule.coefficients(tuple(manifest.timesteps)), components)
 
     def __call__(self, z0: Float32Array) -> Float32Array:
-        """float32 [N, C, h, w] → float32 [N, T, C', h, w]; the same numbers as `diffusion.noised_latents`.
-
-        Every plane is multiplied by itself, so the result for an image does not depend on the others in the batch.
-        """
-        if self.projections is not None:
-            left, right = self.projections
-            z0 = np.concatenate([z0, left @ z0 @ right.T], axis=-3)
-        noised: Float32Array = z0[:, None] * self.latent_factor[:, None, None, None] + self.noise_term
-        return noised
+        """float32 [N, C, h, w] → float32 [N, T, C', h, w]; the result for an image does not depend on its batch."""
+        return noised(z0, self.latent_factor, self.noise_term, self.projections)

@@ -86,22 +86,10 @@ def fit(
         EngineError: the loss or its gradient is no longer finite.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_seed(settings.seed, "initial weights"))
-        network = Attributor(config if auxiliary is None else _with_classes(config, auxiliary))
         if auxiliary is not None:
-            train = Latents(
-                torch.cat([train.z0, auxiliary.z0]), torch.cat([train.labels, auxiliary.labels + config.generators])
-            )
-        if settings.bfloat16:  # bfloat16 convolutions are fast in this layout only
-            network = network.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        state = TrainingState(run, 0, network.state_dict(), optimizer.state_dict(), {}, 0, [], 0.0)
-        if state_file is not None and state_file.exists():
-            state = load_state(state_file, run)
-            network.load_state_dict(state.network)
-            optimizer.load_state_dict(state.optimizer)
+            train = _with_auxiliary(train, auxiliary, config.generators)
+        network, optimizer = _initial(config if auxiliary is None else _with_classes(config, auxiliary), settings)
+        state = _resumed(network, optimizer, run, state_file)
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             started = time.monotonic()
             torch.manual_seed(_seed(settings.seed, f"epoch {state.epoch}"))
@@ -112,15 +100,47 @@ def fit(
             record |= evaluate(network, noising, validation, config.generators)
             measured = f"loss {record['training_loss']:.3f}, validation AUC {record['validation_macro_auc']:.4f}"
             report(steps, steps, measured)
-            state.curves.append(record)
-            state.epoch += 1
-            if state.best_epoch == 0 or _quality(record) > _quality(state.curves[state.best_epoch - 1]):
-                state.best_epoch, state.best_network = state.epoch, copy.deepcopy(network.state_dict())
-            state.network, state.optimizer = network.state_dict(), optimizer.state_dict()
+            _keep(state, network, optimizer, record)
             state.seconds += time.monotonic() - started
             if state_file is not None:
                 save_state(state_file, state)
     return FitResult(_named_only(config, state.best_network), state.best_epoch, state.curves, state.seconds)
+
+
+def _initial(config: AttributorConfig, settings: TrainingSettings) -> tuple[Attributor, torch.optim.Optimizer]:
+    """The network with its first weights, and its optimizer."""
+    torch.manual_seed(_seed(settings.seed, "initial weights"))
+    network = Attributor(config)
+    if settings.bfloat16:  # bfloat16 convolutions are fast in this layout only
+        network = network.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return network, optimizer
+
+
+def _resumed(network: Attributor, optimizer: torch.optim.Optimizer, run: str, state_file: Path | None) -> TrainingState:
+    """The state that an interrupted run left, with network and optimizer as they were then; else that of a new run."""
+    if state_file is None or not state_file.exists():
+        return TrainingState(run, 0, network.state_dict(), optimizer.state_dict(), {}, 0, [], 0.0)
+    state = load_state(state_file, run)
+    network.load_state_dict(state.network)
+    optimizer.load_state_dict(state.optimizer)
+    return state
+
+
+def _keep(
+    state: TrainingState, network: Attributor, optimizer: torch.optim.Optimizer, record: dict[str, float]
+) -> None:
+    """Takes an epoch into the state, and its weights where they are the best so far."""
+    state.curves.append(record)
+    state.epoch += 1
+    if state.best_epoch == 0 or _quality(record) > _quality(state.curves[state.best_epoch - 1]):
+        state.best_epoch, state.best_network = state.epoch, copy.deepcopy(network.state_dict())
+    state.network, state.optimizer = network.state_dict(), optimizer.state_dict()
+
+
+def _with_auxiliary(train: Latents, auxiliary: Latents, generators: int) -> Latents:
+    """Both, the auxiliary generators' labels behind those of the classes."""
+    return Latents(torch.cat([train.z0, auxiliary.z0]), torch.cat([train.labels, auxiliary.labels + generators]))
 
 
 def _with_classes(config: AttributorConfig, auxiliary: Latents) -> AttributorConfig:

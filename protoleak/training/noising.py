@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from protoleak.diffusion import NoiseSchedule, low_frequency_projection, noise_bank
+from protoleak.diffusion import NoiseSchedule, low_frequency_projections, noise_bank
 from protoleak.training.settings import TrainingSettings
 
 
@@ -36,10 +36,8 @@ class Noising:
     ) -> Noising:
         """From the settings of a model; latent_shape is (C, h, w)."""
         latent_factor, noise_factor = (schedule or NoiseSchedule()).coefficients(timesteps)
-        projections = None
-        if low_frequency_components is not None:
-            left, right = (low_frequency_projection(size, low_frequency_components) for size in latent_shape[1:])
-            projections = torch.from_numpy(left), torch.from_numpy(right)
+        planes = low_frequency_projections(latent_shape[1:], low_frequency_components)
+        projections = None if planes is None else (torch.from_numpy(planes[0]), torch.from_numpy(planes[1]))
         bank = torch.from_numpy(noise_bank(noise_seed, timesteps, latent_shape))
         return cls(
             torch.from_numpy(latent_factor).reshape(-1, 1, 1, 1),

@@ -6,15 +6,17 @@ import platform
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import torch
 
-from protoleak.dataset import Dataset, auxiliary_images, list_images
+from protoleak.dataset import Dataset, Sample, auxiliary_images, list_images
 from protoleak.environment.versions import library_versions, source_commit
 from protoleak.errors import CheckpointError, ProtoleakError
+from protoleak.model.attributor import AttributorConfig
 from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
     MODEL_FILE,
@@ -55,15 +57,15 @@ def train(
 ) -> TrainedModel:
     """Encodes the images once, trains, and writes the model and its report (JSON and HTML) to `out`.
 
-    Unreadable images are skipped and listed in training.json. The test and calibration images are not looked at.
+    Unreadable images are skipped and listed in training.json. The test and calibration images are not read.
 
     Args:
         dataset: from `read_dataset`.
         latent_encoder: frozen.
         out: of the model directory.
         negatives: folder of images of no class, pushed away from every class.
-        auxiliary: folder with a folder per generator that is learnt, so that the classes are told apart from it, and
-            never named: siblings of the classes are worth most (docs/decisions/0010-auxiliary-generators.md).
+        auxiliary: folder with a folder per generator that is learnt, so that the classes differ from it, and never
+            named: siblings of the classes are worth most (docs/decisions/0010-auxiliary-generators.md).
         cache: folder of cached latents, or None to keep none.
         resume: go on from the state that an interrupted run left in `out`; where that run is finished, its model is
             given back.
@@ -85,13 +87,117 @@ def train(
     """
     started = time.monotonic()
     _check_place(out, resume, overwrite)
-    # Listed before minutes are spent on the data set, so that a mistyped folder is told at once.
-    negative_images = None if negatives is None else list_images(negatives)
-    other_images = {} if auxiliary is None else auxiliary_images(auxiliary, dataset)
+    sources = _list_sources(dataset, negatives, auxiliary)
     latent_shape = latent_encoder.latent_shape(settings.image_size)
     settings.check_latent(latent_shape)
+    encoded = _encode_all(sources, latent_encoder, settings, cache, workers, progress)
+    data_hash = _data_hash(sources, encoded)
+    run = run_hash(settings, dataset.generators, dataset.real_class, data_hash, latent_encoder.fingerprint)
+    if resume and not (out / STATE_FILE).exists() and (out / MODEL_FILE).exists():
+        return _finished(out, run)
+    if not resume:
+        (out / STATE_FILE).unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    network = settings.network(latent_shape, len(dataset.generators))
+    result = fit(
+        network,
+        settings,
+        Noising.of(settings, latent_shape),
+        encoded.train.latents,
+        encoded.validation.latents,
+        None if encoded.negatives is None else encoded.negatives.z0,
+        run,
+        out / STATE_FILE,
+        progress,
+        _of_labels(list(encoded.auxiliary.values())) if encoded.auxiliary else None,
+    )
+    provenance = _provenance(sources, encoded, settings, result, run, data_hash)
+    model = _model(dataset, latent_encoder, settings, network, result, provenance)
+    report = _report(provenance, result, encoded.skipped, time.monotonic() - started)
+    _write(out, model, result, report, encoded.skipped)
+    return model
 
-    def encode(split: str, paths: list[Path], views: int) -> EncodedImages:
+
+@dataclass(frozen=True)
+class _Sources:
+    """Everything that training reads, listed.
+
+    Attributes:
+        negatives, auxiliary: the folders, or None.
+        negative_images: of no class; None without a folder.
+        auxiliary_images: per auxiliary generator.
+    """
+
+    dataset: Dataset
+    negatives: Path | None
+    auxiliary: Path | None
+    negative_images: Sequence[Path] | None
+    auxiliary_images: Mapping[str, Sequence[Path]]
+
+    def name(self, file: Path) -> str:
+        """A file's name below its data folder: hashes don't depend on where a data set lies."""
+        folders = [folder for folder in (self.negatives, self.auxiliary) if folder is not None]
+        root = next((folder for folder in folders if file.is_relative_to(folder)), self.dataset.folder)
+        return file.relative_to(root).as_posix()
+
+
+@dataclass(frozen=True)
+class _Split:
+    """The readable images of one split, encoded, with the label of every latent."""
+
+    images: EncodedImages
+    latents: Latents
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """All images of a training, encoded.
+
+    Attributes:
+        negatives: of no class; None without any.
+        auxiliary: per auxiliary generator.
+    """
+
+    train: _Split
+    validation: _Split
+    negatives: EncodedImages | None
+    auxiliary: Mapping[str, EncodedImages]
+
+    @property
+    def parts(self) -> dict[str, EncodedImages]:
+        """All of them, by the name of the split."""
+        negatives = {} if self.negatives is None else {"negatives": self.negatives}
+        auxiliary = {f"auxiliary {name}": images for name, images in self.auxiliary.items()}
+        return {"train": self.train.images, "validation": self.validation.images, **negatives, **auxiliary}
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        return [item for part in self.parts.values() for item in part.skipped]
+
+
+def _list_sources(dataset: Dataset, negatives: Path | None, auxiliary: Path | None) -> _Sources:
+    """Before minutes are spent on the data set, so that a mistyped folder is refused at once."""
+    return _Sources(
+        dataset=dataset,
+        negatives=negatives,
+        auxiliary=auxiliary,
+        negative_images=None if negatives is None else list_images(negatives),
+        auxiliary_images={} if auxiliary is None else auxiliary_images(auxiliary, dataset),
+    )
+
+
+def _encode_all(
+    sources: _Sources,
+    latent_encoder: LatentEncoder,
+    settings: TrainingSettings,
+    cache: Path | None,
+    workers: int,
+    progress: Progress,
+) -> _Encoded:
+    """Encodes everything, and refuses a class, an auxiliary generator or negatives without a readable image."""
+    dataset = sources.dataset
+
+    def encode(split: str, paths: Sequence[Path], views: int) -> EncodedImages:
         def report(done: int, total: int) -> None:
             progress(f"encode {split}", done, total)
 
@@ -107,70 +213,61 @@ def train(
             workers=workers,
         )
 
-    encoded = {
-        split: encode(split, [sample.path for sample in samples], views)
-        for split, samples, views in (
-            ("train", dataset.train, settings.views),
-            (
-                "validation",
-                dataset.validation,
-                settings.views if settings.validation_views is None else settings.validation_views,
-            ),
-        )
-    }
-    labels = {
-        split: torch.tensor([samples[image].label for image in encoded[split].image])
-        for split, samples in (("train", dataset.train), ("validation", dataset.validation))
-    }
-    for split, values in labels.items():
-        require_every_class(values, dataset.generators, split, encoded[split].skipped)
+    def encode_split(split: str, samples: Sequence[Sample], views: int) -> _Split:
+        images = encode(split, [sample.path for sample in samples], views)
+        labels = torch.tensor([samples[image].label for image in images.image])
+        return _Split(images, Latents(images.z0, labels))
 
     def encode_beside(split: str, folder: str, paths: Sequence[Path]) -> EncodedImages:
         """Images that no class of the model has, of which at least one must be readable."""
-        found = encoded[split] = encode(split, list(paths), settings.views)
+        found = encode(split, paths, settings.views)
         require_every_class(torch.zeros(len(found.image), dtype=torch.int64), (folder,), split, found.skipped)
         return found
 
-    of_no_class = None if negative_images is None else encode_beside("negatives", str(negatives), negative_images)
-    others = [encode_beside(f"auxiliary {name}", name, paths) for name, paths in other_images.items()]
-    roots = [root for root in (negatives, auxiliary) if root is not None]
-    data_hash = content_hash(
-        f"{split} {_name(dataset, roots, path)} {sha256}"
-        for split, images in encoded.items()
+    views = settings.views if settings.validation_views is None else settings.validation_views
+    train = encode_split("train", dataset.train, settings.views)
+    validation = encode_split("validation", dataset.validation, views)
+    for split, part in (("train", train), ("validation", validation)):
+        require_every_class(part.latents.labels, dataset.generators, split, part.images.skipped)
+    negatives = sources.negative_images
+    return _Encoded(
+        train=train,
+        validation=validation,
+        negatives=None if negatives is None else encode_beside("negatives", str(sources.negatives), negatives),
+        auxiliary={
+            name: encode_beside(f"auxiliary {name}", name, paths) for name, paths in sources.auxiliary_images.items()
+        },
+    )
+
+
+def _data_hash(sources: _Sources, encoded: _Encoded) -> str:
+    """Of the content of every image that serves the training, and of its name and split."""
+    return content_hash(
+        f"{split} {sources.name(path)} {sha256}"
+        for split, images in encoded.parts.items()
         for path, sha256 in images.files.items()
     )
-    run = run_hash(settings, dataset.generators, dataset.real_class, data_hash, latent_encoder.fingerprint)
-    if resume and not (out / STATE_FILE).exists() and (out / MODEL_FILE).exists():
-        return _finished(out, run)
-    if not resume:
-        (out / STATE_FILE).unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
 
-    config = settings.network(latent_shape, len(dataset.generators))
-    result = fit(
-        config,
-        settings,
-        Noising.of(settings, latent_shape),
-        Latents(encoded["train"].z0, labels["train"]),
-        Latents(encoded["validation"].z0, labels["validation"]),
-        None if of_no_class is None else of_no_class.z0,
-        run,
-        out / STATE_FILE,
-        progress,
-        _of_labels(others) if others else None,
-    )
-    images = {split: _image_counts(dataset, split, encoded[split]) for split in labels}
-    provenance: dict[str, object] = {
+
+def _provenance(
+    sources: _Sources, encoded: _Encoded, settings: TrainingSettings, result: FitResult, run: str, data_hash: str
+) -> dict[str, object]:
+    """How the model came to be: what is recorded in the model and later in its bundle."""
+    dataset, negatives, auxiliary = sources.dataset, sources.negatives, sources.auxiliary
+    return {
         "made_by": "protoleak train",
         "run": run,
         "data": dataset.folder.resolve().name,
         "data_hash": data_hash,
-        "images": images,
+        "images": {
+            "train": _image_counts(dataset, dataset.train, encoded.train.images),
+            "validation": _image_counts(dataset, dataset.validation, encoded.validation.images),
+        },
         "negatives": None if negatives is None else negatives.resolve().name,
-        "negative_images": 0 if of_no_class is None else len(of_no_class.files),
+        "negative_images": 0 if encoded.negatives is None else len(encoded.negatives.files),
         "auxiliary": None if auxiliary is None else auxiliary.resolve().name,
-        "auxiliary_images": sum(len(one.files) for one in others),
-        "skipped_images": sum(len(part.skipped) for part in encoded.values()),
+        "auxiliary_images": sum(len(images.files) for images in encoded.auxiliary.values()),
+        "skipped_images": len(encoded.skipped),
         "settings": msgspec.to_builtins(settings),
         "best": result.curves[result.best_epoch - 1],
         "libraries": {"python": platform.python_version()} | library_versions(LIBRARIES),
@@ -178,25 +275,29 @@ def train(
         "compute": "bf16" if settings.bfloat16 else "exact",
         "threads": torch.get_num_threads(),
     }
-    model = TrainedModel(
-        ModelConfig(
-            generators=list(dataset.generators),
-            real_class=dataset.real_class,
-            image_size=settings.image_size,
-            timesteps=list(settings.timesteps),
-            noise_seed=settings.noise_seed,
-            low_frequency_components=settings.low_frequency_components,
-            latent_shape=latent_shape,
-            attributor=config,
-            latent_encoder=LatentEncoderRecord(latent_encoder.kind, latent_encoder.fingerprint),
-            provenance=provenance,
-        ),
-        result.attributor,
-        latent_encoder,
+
+
+def _model(
+    dataset: Dataset,
+    latent_encoder: LatentEncoder,
+    settings: TrainingSettings,
+    network: AttributorConfig,
+    result: FitResult,
+    provenance: dict[str, object],
+) -> TrainedModel:
+    config = ModelConfig(
+        generators=list(dataset.generators),
+        real_class=dataset.real_class,
+        image_size=settings.image_size,
+        timesteps=list(settings.timesteps),
+        noise_seed=settings.noise_seed,
+        low_frequency_components=settings.low_frequency_components,
+        latent_shape=latent_encoder.latent_shape(settings.image_size),
+        attributor=network,
+        latent_encoder=LatentEncoderRecord(latent_encoder.kind, latent_encoder.fingerprint),
+        provenance=provenance,
     )
-    skipped = [item for part in encoded.values() for item in part.skipped]
-    _write(out, model, result, _report(provenance, result, skipped, time.monotonic() - started), skipped)
-    return model
+    return TrainedModel(config, result.attributor, latent_encoder)
 
 
 def _check_place(out: Path, resume: bool, overwrite: bool) -> None:
@@ -227,21 +328,14 @@ def _finished(out: Path, run: str) -> TrainedModel:
     return model
 
 
-def _name(dataset: Dataset, roots: Sequence[Path], path: Path) -> str:
-    """A file's name below its data folder: hashes don't depend on where a data set lies."""
-    root = next((root for root in roots if path.is_relative_to(root)), dataset.folder)
-    return path.relative_to(root).as_posix()
-
-
 def _of_labels(images: Sequence[EncodedImages]) -> Latents:
     """All latents, labelled by their place in the list."""
     labels = [torch.full((len(one.z0),), label) for label, one in enumerate(images)]
     return Latents(torch.cat([one.z0 for one in images]), torch.cat(labels))
 
 
-def _image_counts(dataset: Dataset, split: str, encoded: EncodedImages) -> dict[str, int]:
+def _image_counts(dataset: Dataset, samples: Sequence[Sample], encoded: EncodedImages) -> dict[str, int]:
     """Readable images per generator."""
-    samples = dataset.train if split == "train" else dataset.validation
     counts = Counter(dataset.generators[sample.label] for sample in samples if sample.path in encoded.files)
     return {generator: counts[generator] for generator in dataset.generators}
 

@@ -45,7 +45,7 @@ RESAMPLING = {
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is done to an image before the deployed preprocessing; the default is nothing, the deployed line itself.
+    """What is done to an image before the deployed preprocessing; the default is nothing, as deployed.
 
     Attributes:
         crop: side of a square as a share of the short side, then its left and top as shares of the room that is left;

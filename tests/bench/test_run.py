@@ -61,7 +61,7 @@ def test_an_engine_that_cannot_run_is_failed_rows_and_the_others_go_on(
     bundle: Bundle, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(_: str = "") -> None:
-        raise ImportError("no such library\nand a long story")
+        raise ImportError("no such library\nand much more")
 
     monkeypatch.setattr("protoleak.runtime.engines.openvino.import_openvino", missing)
     report = run_benchmark(bundle, changed(engines=("openvino", "onnxruntime"), data=labelled))
@@ -86,13 +86,18 @@ def test_a_failure_at_one_batch_size_leaves_the_others(bundle: Bundle, monkeypat
 def test_the_timed_artefact_is_the_one_that_is_judged(bundle: Bundle, labelled: Path) -> None:
     report = run_benchmark(bundle, changed(data=labelled, real_class="phones", batch_sizes=(1,)))
     (item,) = report.accuracy
-    assert item.camera is not None
-    assert item.generators is not None
-    assert item.others is not None
-    assert (item.camera.of, item.generators.of, item.others.of) == (8, 8, 4)
-    assert item.others.right == 4  # a colour that no class has
-    assert item.agreement is not None
-    assert item.agreement >= 0.8  # at α = 0.05 a few of 20 may be refused
+    assert item.real_faces is not None
+    assert item.real_class is not None
+    assert item.known_right is not None
+    assert item.right is not None
+    assert (item.real_faces.accused.of, item.real_class.of, item.known_right.of) == (4, 4, 12)
+    stranger = item.unknown["stranger"].rejected
+    assert (stranger.count, stranger.of) == (4, 4)  # a colour that no class has
+    assert item.right.of == 20
+    assert item.right.share is not None
+    assert item.right.share >= 0.8  # at α = 0.05 a few of 20 may be refused
+    assert item.closed_set is not None
+    assert item.closed_set.macro_auc_softmax.interval_95 is None
     assert item.same_as_reference is None
 
 

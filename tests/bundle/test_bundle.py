@@ -150,6 +150,9 @@ def test_manifest_that_is_not_one_is_refused(copy: Path, text: str) -> None:
         ("schedule", {"kind": "cosine"}, "cosine"),
         ("noise_seed", "seven", "noise_seed"),
         ("face_detector", "eyes", "eyes"),
+        ("alpha", 0.0, "alpha 0"),
+        ("alpha", 1.5, "alpha 1.5"),
+        ("alpha", "low", "alpha"),
         ("surprise", 1, "surprise"),
     ],
 )

@@ -54,6 +54,32 @@ def test_without_operators_there_is_no_robustness(
     assert "severity" not in printed
 
 
+@pytest.mark.parametrize(
+    "given", [("--photographs", "real"), ("--unknown", "unknown"), ("--unknown", "unknown", "--photographs", "real")]
+)
+def test_photographs_or_unknown_generators_alone_are_enough(
+    given: tuple[str, ...], run: Run, tiny_bundle: Path, images: Path, tmp_path: Path
+) -> None:
+    numbers, page = tmp_path / "evaluation.json", tmp_path / "evaluation.html"
+    options = [images / part if part in ("real", "unknown") else part for part in given]
+    files = ("--json", numbers, "--html", page)
+    assert run("evaluate", tiny_bundle, *options, *QUICK, "--operators", "noise", *files) == 0
+    report = json.loads(numbers.read_text())
+    [variant] = report["variants"]
+    assert variant["error"] is None
+    if "--photographs" in given:
+        assert variant["real_faces"]["accused"]["of"] == 3
+    if "--unknown" in given:
+        assert variant["unknown"]["stranger"]["rejected"]["of"] == 3
+    assert len(report["images"]) == len(given) // 2 + 1  # one each, and how many there are
+    assert "<svg" in page.read_text()
+
+
+def test_nothing_to_evaluate_on_is_one_line(run: Run, tiny_bundle: Path, one_line: Callable[[], str]) -> None:
+    assert run("evaluate", tiny_bundle) == 2
+    assert "give --data, --unknown or --photographs" in one_line()
+
+
 def test_an_unreadable_image_is_named_and_the_status_is_1(
     run: Run, tiny_bundle: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +17,7 @@ import pytest
 from protoleak.bundle.bundle import Bundle
 from protoleak.progress import Progress
 from tests.cli.conftest import SMALL, Run
+from tests.paths import ROOT
 from tests.training.images import write_images
 
 OneLine = Callable[[], str]
@@ -59,6 +64,23 @@ def test_train_prints_what_it_trained_on_and_what_comes_next(
     assert "train: columns 20, rows 19" in out
     assert f"skipped: {copy}/rows/000.png" in out
     assert f"protoleak export {tmp_path}/model --data {copy}" in out
+
+
+def test_a_log_of_train_has_a_line_for_every_encoding_and_epoch(data: Path, encoder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "protoleak", "train", data, "--latent-encoder", encoder, *SMALL, "--epochs", 2]
+    with (tmp_path / "log").open("w") as log:
+        done = subprocess.run(
+            [str(part) for part in [*command, "--out", tmp_path / "model"]],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            check=False,
+        )
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert done.returncode == 0, lines
+    stages = [line.split(": ")[0] for line in lines[:4]]
+    assert stages == ["encode train", "encode validation", "epoch 1 of 2", "epoch 2 of 2"]
+    assert re.fullmatch(r"epoch 2 of 2: \d/\d, loss \d+\.\d{3}, validation AUC [01]\.\d{4}, \d+ s", lines[3])
 
 
 def test_export_prints_parity_numbers_and_what_it_skipped(

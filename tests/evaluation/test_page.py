@@ -6,10 +6,11 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
-from protoleak.evaluation.confusion_plot import matrix_plot
+from protoleak.evaluation.confusion_plot import confusion_plot
 from protoleak.evaluation.page import html_page
-from protoleak.evaluation.results import Confusion, Estimate, Report, Share, VariantReport
+from protoleak.evaluation.results import Confusion, Report, VariantReport
 from protoleak.evaluation.tables import estimate, first_line, share
+from protoleak.metrics.report import Estimate, Share
 
 
 def test_the_page_loads_nothing_and_runs_nothing(report: Report) -> None:
@@ -45,7 +46,7 @@ def test_a_failed_variant_is_shown_with_its_reason(report: Report) -> None:
 
 
 def test_names_with_markup_in_them_are_shown_and_not_obeyed() -> None:
-    plot = matrix_plot(Confusion(["<b>", "unknown"], {"<i>&": [1, 0], "none": [0, 0]}))
+    plot = confusion_plot(Confusion(["<b>", "unknown"], {"<i>&": [1, 0], "none": [0, 0]}))
     assert "<b>" not in plot
     assert "<i>" not in plot
     ElementTree.fromstring(plot.removeprefix('<div class="scroll">').removesuffix("</div>"))

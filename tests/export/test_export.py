@@ -87,7 +87,7 @@ def test_a_bundle_of_every_head_scores_images_as_the_fitted_head_does(
     assert [verdict.nearest for verdict in verdicts] == [dataset.generators[i] for i in expected.argmax(axis=1)]
     made = Bundle.load(bundle)
     assert made.manifest.head == head
-    assert all(row["passes"] for row in made.variant("fp32").report["parity"])
+    assert all(row.passes for row in made.variant("fp32").report.parity)
 
 
 @pytest.mark.parametrize("space", ["whitened", "gated"])
@@ -159,19 +159,22 @@ def test_the_calibration_is_that_of_the_images_kept_for_it(model: TrainedModel, 
     assert sum(len(group) for group in calibration.per_generator) == 36
 
 
-def test_the_report_counts_what_the_screener_answers(bundle: Path, dataset: Dataset) -> None:
+def test_the_report_counts_the_verdicts_of_the_screener(bundle: Path, dataset: Dataset) -> None:
     report = Bundle.load(bundle).variant("fp32").report
     screener = protoleak.load(bundle, alpha=0.05)
     faces = [verdict.label for verdict in screener(sorted((bundle.parent / "faces").iterdir()))]
-    assert report["real_faces_accused"]["of"] == 7
-    assert report["real_faces_accused"]["count"] == faces.count("known")
+    assert report.real_faces is not None
+    assert report.real_faces.accused.of == 7
+    assert report.real_faces.accused.count == faces.count("known")
     for name, count in (("drawings", 6), ("paintings", 5)):
         verdicts = [each.label for each in screener(sorted((bundle.parent / "unknown" / name).iterdir()))]
-        assert report["open_set"][name]["rejected"]["of"] == count
-        assert report["open_set"][name]["rejected"]["count"] == verdicts.count("unknown")
+        assert report.unknown[name].rejected.of == count
+        assert report.unknown[name].rejected.count == verdicts.count("unknown")
     test = [verdict.label for verdict in screener([sample.path for sample in dataset.test])]
-    assert report["false_rejection"]["count"] == test.count("unknown")
-    assert report["closed_set"]["images"] == 12
+    assert report.false_rejection is not None
+    assert report.false_rejection.rejected.count + report.false_rejection.withheld.count == test.count("unknown")
+    assert report.closed_set is not None
+    assert report.closed_set.images == 12
 
 
 def test_inspect_prints_real_faces_accused_first_and_parity_as_a_table(
@@ -179,7 +182,7 @@ def test_inspect_prints_real_faces_accused_first_and_parity_as_a_table(
 ) -> None:
     assert main(["inspect", str(bundle)]) == 0
     text = capsys.readouterr().out
-    assert text.index("Real faces accused") < text.index("False rejection") < text.index("Closed set")
+    assert text.index("Real faces accused") < text.index("False rejection at alpha") < text.index("Closed set")
     rows = [line.split() for line in text.splitlines()]
     assert ["output", "maximum", "mean", "relative", "passes"] in rows
     assert [row[0] for row in rows if len(row) == 5 and row[-1] == "yes"] == [
@@ -188,7 +191,7 @@ def test_inspect_prints_real_faces_accused_first_and_parity_as_a_table(
     assert max(len(line) for line in text.splitlines()) <= 120 + len(str(bundle))
     assert main(["inspect", str(bundle), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)["variants"]["fp32"]["report"]
-    assert next(iter(report)) == "real_faces_accused"
+    assert next(iter(report)) == "real_faces"
     assert len(report["parity"]) == 8
     assert set(report["calibration"]) == {"camera", "columns", "rows"}
 
@@ -239,8 +242,9 @@ def test_unreadable_images_are_skipped_counted_and_named(model: TrainedModel, da
         ["real faces", "cut.png"],
     ]
     assert str(tmp_path) not in json.dumps(made["skipped"])
-    assert result.report["real_faces_accused"]["of"] == 3
-    assert result.report["open_set"]["drawings"]["rejected"]["of"] == 3
+    assert result.report.real_faces is not None
+    assert result.report.real_faces.accused.of == 3
+    assert result.report.unknown["drawings"].rejected.of == 3
 
 
 def test_an_alpha_too_small_for_the_calibration_images_is_refused_before_any_work_with_the_smallest(
@@ -261,9 +265,9 @@ def test_a_small_data_set_without_test_images_exports_at_an_alpha_that_it_allows
 ) -> None:
     data = write_data(tmp_path / "data", {"columns": "columns", "rows": "rows", "camera": "none"}, (3, 2, 3, 0))
     result = export(model, read_dataset(data, "camera"), tmp_path / "bundle", alpha=0.1)
-    assert "false_rejection" not in result.report
-    assert "closed_set" not in result.report
-    assert result.report["calibration"]["rows"]["n"] == 9
+    assert result.report.false_rejection is None
+    assert result.report.closed_set is None
+    assert result.report.calibration["rows"].n == 9
     assert protoleak.load(tmp_path / "bundle", alpha=0.1)(UNSEEN[0])[0].calibration.n == 9
     with pytest.raises(CalibrationError, match="smallest possible alpha"):
         protoleak.load(tmp_path / "bundle", alpha=0.05)

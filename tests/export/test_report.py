@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from protoleak.bundle.bundle import Calibration
 from protoleak.bundle.manifest import Density, Manifest, Preprocessing, Schedule
-from protoleak.errors import CalibrationError
-from protoleak.export.report import VariantOutputs, measure_variant
+from protoleak.bundle.report import BundleReport, CalibrationList, parse_report
+from protoleak.errors import BundleError, CalibrationError
+from protoleak.export.report import Measured, VariantOutputs, measure_variant
 from protoleak.runtime.conformal import false_rejection_bound
 from protoleak.runtime.decision import DecisionRule
 
@@ -31,6 +33,19 @@ def outputs(*images: tuple[int, float]) -> VariantOutputs:
 
 def labels(*values: int) -> npt.NDArray[np.int64]:
     return np.array(values, dtype=np.int64)
+
+
+def measured(
+    calibration: Calibration,
+    real: str | None = None,
+    test: VariantOutputs | None = None,
+    test_labels: npt.NDArray[np.int64] | None = None,
+    unknown: dict[str, VariantOutputs] | None = None,
+    faces: VariantOutputs | None = None,
+    alpha: float = 0.05,
+) -> BundleReport:
+    of = Measured(test or NOTHING, labels() if test_labels is None else test_labels, unknown or {}, faces)
+    return measure_variant("fp32", calibration, GENERATORS, real, alpha, of)
 
 
 NOTHING = VariantOutputs(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.float32))
@@ -57,98 +72,76 @@ def test_verdicts_are_those_of_the_runtime() -> None:
     assert images.verdicts(calibration, GENERATORS, "camera", 0.05) == expected
 
 
-def test_accused_real_faces_are_counted_by_generator_and_stand_first_after_alpha() -> None:
+def test_accused_real_faces_are_counted_by_generator_and_stand_first() -> None:
     faces = outputs((0, 30), (0, 30), (1, 30), (2, 30), (0, -9))
-    report = measure_variant(calibration_of(40, 40, 40), GENERATORS, "camera", 0.05, NOTHING, labels(), {}, faces)
-    assert list(report)[:2] == ["alpha", "real_faces_accused"]
-    accused = report["real_faces_accused"]
-    assert (accused["count"], accused["of"], accused["share"]) == (3, 5, 0.6)
-    assert accused["verdicts"] == {"known": 3, "real": 1, "unknown": 1}
-    assert accused["accused_of"] == {"dawn": 2, "moss": 1}
-    low, high = accused["interval_95"]
+    report = measured(calibration_of(40, 40, 40), "camera", faces=faces)
+    assert list(msgspec.to_builtins(report))[:2] == ["variant", "real_faces"]
+    assert report.real_faces is not None
+    accused = report.real_faces.accused
+    assert (accused.count, accused.of, accused.share) == (3, 5, 0.6)
+    assert report.real_faces.verdicts == {"known": 3, "real": 1, "unknown": 1}
+    assert report.real_faces.accused_of == {"dawn": 2, "moss": 1}
+    low, high = accused.interval_95
     assert low < 0.6 < high
 
 
 def test_the_real_class_of_the_test_images_is_measured_too() -> None:
     test = outputs((2, 30), (0, 30), (2, -9), (0, 30))
-    report = measure_variant(calibration_of(40, 40, 40), GENERATORS, "camera", 0.05, test, labels(2, 2, 2, 0), {}, None)
-    assert (report["real_class_accused"]["count"], report["real_class_accused"]["of"]) == (1, 3)
-    assert (report["false_rejection"]["count"], report["false_rejection"]["of"]) == (1, 4)
-    assert "closed_set" not in report  # moss has no test image, so no AUC of it exists
+    report = measured(calibration_of(40, 40, 40), "camera", test, labels(2, 2, 2, 0))
+    assert report.real_class is not None
+    assert (report.real_class.count, report.real_class.of) == (1, 3)
+    assert report.false_rejection is not None
+    assert (report.false_rejection.rejected.count, report.false_rejection.rejected.of) == (1, 4)
+    assert report.closed_set is not None
+    assert report.closed_set.macro_auc_softmax.value is None  # moss has no test image, so no AUC of it exists
+    assert report.closed_set.macro_auc_softmax.missing == "no image of moss"
 
 
 def test_each_generator_has_the_bound_of_the_images_that_it_is_compared_with() -> None:
-    calibration = calibration_of(40, 10, 60)
-    report = measure_variant(calibration, GENERATORS, None, 0.05, NOTHING, labels(), {}, None)
-    assert report["calibration"] == {
-        "dawn": {"n": 40, "compared_with": "its own images", "bound_95": false_rejection_bound(40, 0.05)},
-        "moss": {"n": 110, "compared_with": "all images", "bound_95": false_rejection_bound(110, 0.05)},
-        "camera": {"n": 60, "compared_with": "its own images", "bound_95": false_rejection_bound(60, 0.05)},
+    assert measured(calibration_of(40, 10, 60)).calibration == {
+        "dawn": CalibrationList(40, "its own images", false_rejection_bound(40, 0.05)),
+        "moss": CalibrationList(110, "all images", false_rejection_bound(110, 0.05)),
+        "camera": CalibrationList(60, "its own images", false_rejection_bound(60, 0.05)),
     }
 
 
-@pytest.mark.parametrize(
-    ("sizes", "promised", "bound"),
-    [
-        ((5, 6, 9), 0.05, false_rejection_bound(20, 0.05)),  # all are compared with all: one list, its own bound
-        ((40, 40, 40), 0.05, false_rejection_bound(40, 0.05, 1 - 0.05 / 3)),
-        ((40, 3, 3), 0.1, false_rejection_bound(40, 0.05, 0.975) + false_rejection_bound(46, 0.05, 0.975)),
-    ],
-)
-def test_the_promise_for_all_known_images_together_holds_whatever_lists_they_meet(
-    sizes: tuple[int, int, int], promised: float, bound: float
-) -> None:
-    report = measure_variant(calibration_of(*sizes), GENERATORS, None, 0.05, outputs((0, 5)), labels(0), {}, None)
-    assert report["false_rejection"]["promised_on_average"] == pytest.approx(promised)
-    assert report["false_rejection"]["bound_95"] == pytest.approx(bound)
-    assert report["false_rejection"]["calibration_images"] == sum(sizes)
+def test_a_report_is_read_as_it_was_written() -> None:
+    report = measured(calibration_of(40, 40, 40), "camera", outputs((0, 5), (1, 5), (2, 5)), labels(0, 1, 2))
+    assert parse_report(report.to_json(), "here") == report
 
 
-def test_the_bound_holds_in_nineteen_of_twenty_calibrations() -> None:
-    """Known images of three generators, normal log densities: the true rate of a calibration is known exactly."""
-    from scipy.stats import norm
-
-    random = np.random.default_rng(0)
-    sizes, shares, broken, runs = (30, 25, 4), np.array([30, 25, 4]) / 59, 0, 400
-    for _ in range(runs):
-        groups = tuple(np.sort(random.normal(size=size)) for size in sizes)
-        calibration = Calibration(np.sort(np.concatenate(groups)), groups, None)
-        report = measure_variant(calibration, GENERATORS, None, 0.05, outputs((0, 0)), labels(0), {}, None)
-        lists = [groups[0], groups[1], calibration.overall]
-        # p ≤ α up to the k-th smallest calibration score, k = floor(α (n + 1)), which is 1, 1 and 3 here.
-        rates = [norm.cdf(values[int(0.05 * (len(values) + 1)) - 1]) for values in lists]
-        broken += float(shares @ rates) > report["false_rejection"]["bound_95"]
-    assert broken <= 0.05 * runs
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"variant": "fp32", "alpha": "much"}'])
+def test_what_is_no_report_is_refused_with_the_place(data: bytes) -> None:
+    with pytest.raises(BundleError, match="here is not a report"):
+        parse_report(data, "here")
 
 
 def test_perfect_scores_have_an_auc_of_one_and_swapped_generators_of_open_set_none() -> None:
     test = outputs(*[(label, 10.0 + index) for index, label in enumerate([0, 1, 2] * 4)])
     unknown = {"drawings": outputs((0, -5.0), (1, -6.0)), "twins": outputs((0, 40.0), (1, 41.0))}
-    report = measure_variant(
-        calibration_of(40, 40, 40), GENERATORS, "camera", 0.05, test, labels(*[0, 1, 2] * 4), unknown, None
-    )
-    assert report["closed_set"]["macro_auc_softmax"] == 1.0
-    assert report["open_set"]["drawings"]["auroc"] == 1.0
-    assert report["open_set"]["drawings"]["rejected"]["count"] == 2
-    assert report["open_set"]["twins"]["auroc"] == 0.0
-    assert report["open_set"]["twins"]["rejected"]["count"] == 0
+    report = measured(calibration_of(40, 40, 40), "camera", test, labels(*[0, 1, 2] * 4), unknown)
+    assert report.closed_set is not None
+    assert report.closed_set.macro_auc_softmax.value == 1.0
+    for name, auroc, rejected in (("drawings", 1.0, 2), ("twins", 0.0, 0)):
+        found = report.unknown[name]
+        assert found.open_set is not None
+        assert found.open_set.auroc.value == auroc
+        assert found.rejected.count == rejected
 
 
 def test_without_test_images_unknown_ones_are_still_counted() -> None:
-    report = measure_variant(
-        calibration_of(40, 40, 40), GENERATORS, None, 0.05, NOTHING, labels(), {"drawings": outputs((0, -5.0))}, None
-    )
-    assert report["open_set"]["drawings"]["rejected"]["count"] == 1
-    assert "auroc" not in report["open_set"]["drawings"]
-    assert "false_rejection" not in report
+    report = measured(calibration_of(40, 40, 40), unknown={"drawings": outputs((0, -5.0))})
+    assert report.unknown["drawings"].rejected.count == 1
+    assert report.unknown["drawings"].open_set is None
+    assert report.false_rejection is None
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -1.0, float("nan")])
 def test_a_level_that_is_none_is_refused(alpha: float) -> None:
     with pytest.raises(CalibrationError, match="between 0 and 1"):
-        measure_variant(calibration_of(40, 40, 40), GENERATORS, None, alpha, NOTHING, labels(), {}, None)
+        measured(calibration_of(40, 40, 40), alpha=alpha)
 
 
 def test_a_level_too_small_for_the_images_is_refused_with_the_smallest() -> None:
     with pytest.raises(CalibrationError, match=r"smallest possible alpha is 0\.1\b"):
-        measure_variant(calibration_of(3, 3, 3), GENERATORS, None, 0.05, NOTHING, labels(), {}, None)
+        measured(calibration_of(3, 3, 3))

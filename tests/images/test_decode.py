@@ -233,3 +233,17 @@ def test_names_are_printed_on_one_line_whatever_is_in_them() -> None:
     assert printable("a\nb\x1b[31m.png") == "a\\nb\\x1b[31m.png"
     assert printable("caf\udce9.png") == "caf\\xe9.png"
     assert printable("Łódź 1.png") == "Łódź 1.png"
+
+
+def test_messages_name_a_long_path_by_its_ends_and_the_record_has_all_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 200)
+    folder.mkdir()
+    Image.new("RGB", (64, 64)).save(folder / "image.png")
+    opened = open_image(folder / "image.png")
+    assert opened.source == str(folder / "image.png")
+    assert len(opened.name) <= 200
+    with pytest.raises(MediaError) as caught:
+        open_image("data:image/png;base64," + "A" * 5000)
+    assert str(caught.value).startswith("data:image/png;base64,AAAA")
+    assert "(5022 characters)" in str(caught.value)
+    assert len(str(caught.value)) < 300

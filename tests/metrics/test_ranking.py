@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protoleak.metrics.ranking import Ranking, confusion_shares, weighted_share
+from protoleak.metrics.ranking import Ranking, class_aurocs, class_shares, weighted_share
 from protoleak.metrics.scores import false_positive_rate_at_95
 
 FloatArray = npt.NDArray[np.float64]
@@ -116,5 +116,11 @@ def test_infinite_scores_are_ranked_too() -> None:
 def test_shares_are_weighted_and_undefined_without_weight() -> None:
     labels, right = np.array([0, 0, 1]), np.array([True, False, True])
     weights = np.array([[1.0, 3.0, 1.0], [1.0, 1.0, 0.0]])
-    np.testing.assert_array_equal(confusion_shares(labels, right, weights), [[0.25, 1.0], [0.5, np.nan]])
+    np.testing.assert_array_equal(class_shares(labels, right, weights), [[0.25, 1.0], [0.5, np.nan]])
     np.testing.assert_array_equal(weighted_share(right, weights), [0.4, 0.5])
+
+
+def test_each_class_has_its_auc_against_the_rest_and_none_without_images() -> None:
+    labels = np.array([0, 0, 1, 1])
+    score = np.array([[3.0, 0.0, 1.0], [2.0, 2.0, 1.0], [1.0, 1.0, 1.0], [2.5, 3.0, 1.0]])
+    np.testing.assert_array_equal(class_aurocs(score, labels, ones(4)), [[0.75, 0.75, np.nan]])

@@ -11,6 +11,7 @@ from protoleak.runtime.conformal import (
     false_rejection_bound,
     group,
     p_value,
+    promise,
     rejecting_ranks,
     smallest_alpha,
 )
@@ -150,3 +151,37 @@ def test_an_alpha_outside_zero_to_one_is_refused(alpha: float) -> None:
         group(_calibration(40, 40), 0, alpha)
     with pytest.raises(CalibrationError, match="between 0 and 1"):
         false_rejection_bound(40, alpha)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "promised", "bound"),
+    [
+        ((5, 6, 9), 0.05, false_rejection_bound(20, 0.05)),  # all are compared with all: one list, its own bound
+        ((40, 40, 40), 0.05, false_rejection_bound(40, 0.05, 1 - 0.05 / 3)),
+        ((40, 3, 3), 0.1, false_rejection_bound(40, 0.05, 0.975) + false_rejection_bound(46, 0.05, 0.975)),
+    ],
+)
+def test_the_promise_for_all_known_images_together_holds_whatever_lists_they_meet(
+    sizes: tuple[int, int, int], promised: float, bound: float
+) -> None:
+    groups = tuple(np.arange(size, dtype=np.float64) for size in sizes)
+    found = promise(Calibration(np.sort(np.concatenate(groups)), groups, None), 0.05)
+    assert found.on_average == pytest.approx(promised)
+    assert found.bound_95 == pytest.approx(bound)
+    assert found.calibration_images == sum(sizes)
+
+
+def test_the_bound_holds_in_nineteen_of_twenty_calibrations() -> None:
+    """Known images of three generators, normal log densities: the true rate of a calibration is known exactly."""
+    from scipy.stats import norm
+
+    random = np.random.default_rng(0)
+    sizes, shares, broken, runs = (30, 25, 4), np.array([30, 25, 4]) / 59, 0, 400
+    for _ in range(runs):
+        groups = tuple(np.sort(random.normal(size=size)) for size in sizes)
+        calibration = Calibration(np.sort(np.concatenate(groups)), groups, None)
+        lists = [groups[0], groups[1], calibration.overall]
+        # p ≤ α up to the k-th smallest calibration score, k = floor(α (n + 1)), which is 1, 1 and 3 here.
+        rates = [norm.cdf(values[int(0.05 * (len(values) + 1)) - 1]) for values in lists]
+        broken += float(shares @ rates) > promise(calibration, 0.05).bound_95
+    assert broken <= 0.05 * runs

@@ -16,8 +16,8 @@ import msgspec
 
 from protoleak import Bundle
 from protoleak.evaluation.results import Report, VariantReport
-from protoleak.evaluation.run import ALL_UNKNOWN
 from protoleak.evaluation.tables import brief, estimate, number, share
+from protoleak.metrics.measures import ALL_UNKNOWN
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
 from protoleak.choices import Precision
 from protoleak.errors import CalibrationError, DatasetError, EngineError, MediaError
 from protoleak.export.calibrate import Evaluation, EvaluationImages, StageProgress, evaluate
 from protoleak.export.features import deployed_pixels
 from protoleak.export.images import ImageSet
-from protoleak.export.magnitudes import largest_magnitudes
-from protoleak.export.onnx_graph import Stage, prepared
-from protoleak.export.precisions.fp16 import to_float16
-from protoleak.export.precisions.gate import GateResult, compare_variants
+from protoleak.export.onnx_graph import graph_metadata, prepared, with_metadata
+from protoleak.export.precisions.fp16 import largest_magnitudes, to_float16
+from protoleak.export.precisions.gate import compare_variants
 from protoleak.export.precisions.int8 import Quantiser
-from protoleak.export.precisions.sensitivity import LayerNoise, rank_layers
+from protoleak.export.precisions.sensitivity import rank_layers
 from protoleak.export.runner import VariantRunner
 from protoleak.export.settings import VariantSettings
 from protoleak.runtime.engines import Graph, open_engine
@@ -91,18 +91,18 @@ class VariantBuilder:
 
     def _fp16(self) -> BuiltVariant | RefusedVariant:
         graphs: dict[Stage, bytes] = {}
-        report: dict[str, Any] = {}
+        layers: dict[Stage, dict[str, list[str]]] = {}
         images = self._calibration_pixels(MAGNITUDE_IMAGES)
         for stage in STAGES:
             feeds = self._feeds(stage, images, "measure magnitudes")
             largest = largest_magnitudes(prepared(self._graphs[stage]), feeds)
             half = to_float16(self._graphs[stage], stage, largest)
             graphs[stage] = half.model
-            report[stage] = {"fp16": list(half.layers), "fp32": list(half.out_of_range)}
-        found = self._gated(graphs)
+            layers[stage] = {"fp16": list(half.layers), "fp32": list(half.out_of_range)}
+        found = self._gated("fp16", graphs)
         if isinstance(found, RefusedVariant):
             return found
-        return self._complete(graphs, *found, {"layers": report, "magnitude_images": len(images)})
+        return self._complete(graphs, *found, Precisions(layers=layers, images=len(images)))
 
     def _int8(self) -> BuiltVariant | RefusedVariant:
         images = self._calibration_pixels(self._settings.calibration_images)
@@ -124,7 +124,7 @@ class VariantBuilder:
         restored = 0
         while fewest - too_few > 1:
             graphs = _without(quantisers, ranking[:restored])
-            found = self._gated(graphs)
+            found = self._gated("int8", graphs)
             if isinstance(found, RefusedVariant):
                 too_few, reason = restored, reason or found.reason
                 if not ranking:
@@ -137,20 +137,20 @@ class VariantBuilder:
                 return RefusedVariant("neither graph has a layer that can be int8")
             return RefusedVariant(f"{reason}; with a single layer left in int8 it still does not pass")
         kept = {(item.stage, item.layer) for item in ranking[:fewest]}
-        layers = {
+        layers: dict[Stage, dict[str, list[str]]] = {
             stage: {
                 "int8": [layer for layer in quantiser.layers if (stage, layer) not in kept],
                 "fp32": [layer for layer in quantiser.layers if (stage, layer) in kept],
             }
             for stage, quantiser in quantisers.items()
         }
-        details = {
-            "layers": layers,
-            "returned_to_fp32": [msgspec.to_builtins(item) for item in ranking[:fewest]],
-            "range_images": len(images),
-            "range_method": self._settings.method,
-        }
-        return self._complete(*passing, details)
+        precisions = Precisions(
+            layers=layers,
+            images=len(images),
+            range_method=self._settings.method,
+            returned_to_fp32=ranking[:fewest],
+        )
+        return self._complete(*passing, precisions)
 
     def _rank(self, quantisers: dict[Stage, Quantiser], images: Sequence[UInt8Array]) -> list[LayerNoise]:
         pixels = np.stack(_spread(images, RANKING_IMAGES))
@@ -165,9 +165,11 @@ class VariantBuilder:
         count = sum(len(quantiser.layers) for quantiser in quantisers.values())
         return rank_layers(quantisers, embed, lambda done: self._progress("rank layers", done, count))
 
-    def _gated(self, graphs: dict[Stage, bytes]) -> tuple[Evaluation, GateResult] | RefusedVariant:
+    def _gated(
+        self, precision: Precision, graphs: dict[Stage, bytes]
+    ) -> tuple[Evaluation, GateResult] | RefusedVariant:
         try:
-            found = evaluate(self._runner(graphs), self._manifest, self._images, self._alpha, self._progress)
+            found = evaluate(precision, self._runner(graphs), self._manifest, self._images, self._alpha, self._progress)
         except EngineError as error:
             return RefusedVariant(str(error))
         manifest = self._manifest
@@ -177,9 +179,11 @@ class VariantBuilder:
         return (found, gate) if gate.passes else RefusedVariant("; ".join(gate.failures))
 
     def _complete(
-        self, graphs: dict[Stage, bytes], evaluation: Evaluation, gate: GateResult, details: dict[str, Any]
+        self, graphs: dict[Stage, bytes], evaluation: Evaluation, gate: GateResult, precisions: Precisions
     ) -> BuiltVariant:
-        report = evaluation.report | {"gate": msgspec.to_builtins(gate), "size": sizes(graphs), **details}
+        metadata = graph_metadata(self._manifest)
+        graphs = {stage: with_metadata(model, metadata) for stage, model in graphs.items()}
+        report = msgspec.structs.replace(evaluation.report, gate=gate, size=sizes(graphs), precisions=precisions)
         return BuiltVariant(graphs, replace(evaluation, report=report))
 
     def _runner(self, graphs: dict[Stage, bytes]) -> VariantRunner:
@@ -228,11 +232,10 @@ def sizes(graphs: dict[Stage, bytes]) -> dict[str, int]:
 def variant_files(name: str, variant: BuiltVariant) -> dict[str, bytes]:
     """A bundle's files of one variant, by path."""
     folder = f"variants/{name}"
-    report = msgspec.json.format(msgspec.json.encode(variant.evaluation.report), indent=2)
     return {
         **{f"{folder}/{stage}.onnx": model for stage, model in variant.graphs.items()},
         f"{folder}/calibration.npz": variant.evaluation.calibration.to_bytes(),
-        f"{folder}/report.json": report,
+        f"{folder}/report.json": variant.evaluation.report.to_json(),
     }
 
 

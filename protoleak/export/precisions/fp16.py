@@ -8,15 +8,16 @@ readers stay float32 as well. docs/decisions/0007-precisions.md says why this is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from protoleak.arrays import Array
+from protoleak.bundle.report import Stage
 from protoleak.export.onnx_graph import (
     WEIGHTED_OPERATORS,
-    Stage,
     backbone,
     downstream,
     element_types,
@@ -76,6 +77,7 @@ NORMALISATION = frozenset({"InstanceNormalization", "GroupNormalization", "Layer
 # reason too: of Transpose, Cast, MatMul in this order, ONNX Runtime 1.24 to 1.32 makes a fused node that crashes the
 # process while the graph is loaded (onnxruntime#28392).
 AFFINE = frozenset({"Reshape", "Transpose", "Mul", "Add"})
+LARGEST = "/largest"  # no exported tensor ends in this
 TYPE_BLIND = frozenset({"Shape", "Size"})  # their result doesn't depend on the element type
 
 
@@ -94,12 +96,46 @@ class Float16Graph:
     out_of_range: tuple[str, ...]
 
 
+def largest_magnitudes(model: ModelProto, feeds: Iterable[Mapping[str, Array]]) -> dict[str, float]:
+    """The largest absolute value of every float32 tensor over some runs; infinite where a NaN appears.
+
+    Only one number per tensor leaves each run, so that it takes no more memory than the graph itself.
+
+    Args:
+        model: from `onnx_graph.prepared`. It is not changed.
+        feeds: inputs of one run each.
+    """
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    measuring = onnx.ModelProto()
+    measuring.CopyFrom(model)
+    graph = measuring.graph
+    types = element_types(graph)
+    produced = [value.name for value in graph.input] + [name for node in graph.node for name in node.output]
+    tensors = [name for name in produced if types.get(name) == TensorProto.FLOAT]
+    for name in tensors:
+        graph.node.append(helper.make_node("Abs", [name], [f"{name}/magnitude"]))
+        graph.node.append(helper.make_node("ReduceMax", [f"{name}/magnitude"], [f"{name}{LARGEST}"], keepdims=0))
+    del graph.output[:]
+    graph.output.extend(helper.make_tensor_value_info(f"{name}{LARGEST}", TensorProto.FLOAT, []) for name in tensors)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(measuring.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    largest = np.zeros(len(tensors))
+    for feed in feeds:
+        found = np.array(session.run(None, dict(feed)), dtype=np.float64)
+        largest = np.maximum(largest, np.where(np.isnan(found), np.inf, found))
+    return dict(zip(tensors, largest.tolist(), strict=True))
+
+
 def to_float16(model: bytes, stage: Stage, largest: Mapping[str, float]) -> Float16Graph:
     """Types the graph.
 
     Args:
         model: fp32, serialised.
-        largest: from `magnitudes.largest_magnitudes` on real images, of the same model.
+        largest: from `largest_magnitudes` on real images, of the same model.
 
     Raises:
         CheckpointError: the graph has control flow, or its backbone cannot be found.

@@ -9,48 +9,15 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
+from protoleak.bundle.report import GateLimits, GateResult
 from protoleak.errors import DatasetError
 from protoleak.export.calibrate import Evaluation
-from protoleak.export.settings import GateLimits
+from protoleak.export.report import Measured, VariantOutputs
 from protoleak.metrics.scores import auroc_known_unknown, macro_auc, macro_auc_softmax
 
-REAL_FACES = "(real faces)"  # as in a report's open set
-
-
-class GateResult(msgspec.Struct, frozen=True):
-    """How a variant compares with fp32 on held-out images.
-
-    Attributes:
-        images: of the test split.
-        all_images: these, the unknown and the real faces.
-        generator_agreement, verdict_agreement: see `GateLimits`.
-        macro_auc_drop, macro_auc_softmax_drop: fp32's minus the variant's; None where a generator has no test image.
-        auroc_drop: of known against each set of unknown images, and against "(real faces)".
-        largest_score_change: of any class score, in its own units.
-        largest_log_density_change: in nats.
-        real_faces_accused: photographs of people that are called a generator's, in fp32 and in the variant; None where
-            none were given. No limit: it is there to be read.
-        limits: that the variant was held to.
-        failures: one phrase per limit that it breaks.
-    """
-
-    images: int
-    all_images: int
-    generator_agreement: float
-    verdict_agreement: float
-    macro_auc_drop: float | None
-    macro_auc_softmax_drop: float | None
-    auroc_drop: dict[str, float]
-    largest_score_change: float
-    largest_log_density_change: float
-    real_faces_accused: tuple[int, int] | None
-    limits: GateLimits
-    failures: list[str]
-
-    @property
-    def passes(self) -> bool:
-        return not self.failures
+TEST, REAL_FACES = "", "(real faces)"  # names of sets beside those of unknown generators
 
 
 def compare_variants(
@@ -67,55 +34,68 @@ def compare_variants(
         DatasetError: there is no test image to compare on.
         CalibrationError: α is too small for the calibration images.
     """
-    labels = reference.test_labels
+    ours, theirs = candidate.measured, reference.measured
+    labels, sets = theirs.labels, _sets(theirs)
     if not len(labels):
         raise DatasetError("there are no test images: fp16 and int8 are only written after a comparison with fp32")
-    ours = {"": candidate.test, **candidate.unknown}
-    theirs = {"": reference.test, **reference.unknown}
-    if reference.real_faces is not None and candidate.real_faces is not None:
-        ours[REAL_FACES], theirs[REAL_FACES] = candidate.real_faces, reference.real_faces
-
     verdicts = {
         name: (
-            theirs[name].verdicts(reference.calibration, generators, real, alpha),
-            ours[name].verdicts(candidate.calibration, generators, real, alpha),
+            outputs.verdicts(reference.calibration, generators, real, alpha),
+            _sets(ours)[name].verdicts(candidate.calibration, generators, real, alpha),
         )
-        for name in theirs
+        for name, outputs in sets.items()
     }
-    same = [
+    same_side = [
         (one == "unknown") == (other == "unknown")
         for pair in verdicts.values()
         for one, other in zip(*pair, strict=True)
     ]
-    faces = verdicts.get(REAL_FACES)
-    drops: list[float | None] = [None, None]
-    if np.bincount(labels, minlength=len(generators)).min() > 0:
-        drops = [
-            metric(labels, reference.test.class_score) - metric(labels, candidate.test.class_score)
-            for metric in (macro_auc, macro_auc_softmax)
-        ]
-    auroc_drop = {
-        name: auroc_known_unknown(reference.test.log_density, theirs[name].log_density)
-        - auroc_known_unknown(candidate.test.log_density, ours[name].log_density)
-        for name in theirs
-        if name
-    }
-    agreement = float((candidate.test.class_score.argmax(axis=1) == reference.test.class_score.argmax(axis=1)).mean())
-    numbers = {
-        "images": len(labels),
-        "all_images": len(same),
-        "generator_agreement": agreement,
-        "verdict_agreement": float(np.mean(same)),
-        "macro_auc_drop": drops[0],
-        "macro_auc_softmax_drop": drops[1],
-        "auroc_drop": auroc_drop,
-        "largest_score_change": max(_change(ours[n].class_score, theirs[n].class_score) for n in theirs),
-        "largest_log_density_change": max(_change(ours[n].log_density, theirs[n].log_density) for n in theirs),
-        "real_faces_accused": None if faces is None else tuple(found.count("known") for found in faces),
-        "limits": limits,
-    }
-    result = msgspec.convert(numbers | {"failures": []}, GateResult)
+    drops = _macro_auc_drops(labels, theirs.test, ours.test, len(generators))
+    pairs = [(outputs, _sets(ours)[name]) for name, outputs in sets.items()]
+    result = GateResult(
+        images=len(labels),
+        all_images=len(same_side),
+        generator_agreement=float(
+            (ours.test.class_score.argmax(axis=1) == theirs.test.class_score.argmax(axis=1)).mean()
+        ),
+        verdict_agreement=float(np.mean(same_side)),
+        macro_auc_drop=drops[0],
+        macro_auc_softmax_drop=drops[1],
+        auroc_drop={
+            name: auroc_known_unknown(theirs.test.log_density, outputs.log_density)
+            - auroc_known_unknown(ours.test.log_density, _sets(ours)[name].log_density)
+            for name, outputs in sets.items()
+            if name != TEST
+        },
+        largest_score_change=max(_change(one.class_score, other.class_score) for one, other in pairs),
+        largest_log_density_change=max(_change(one.log_density, other.log_density) for one, other in pairs),
+        real_faces_accused=_accused(*verdicts[REAL_FACES]) if REAL_FACES in verdicts else None,
+        limits=limits,
+        failures=[],
+    )
     return msgspec.structs.replace(result, failures=_failures(result))
+
+
+def _sets(measured: Measured) -> dict[str, VariantOutputs]:
+    """The outputs of every set of images, by name."""
+    faces = {} if measured.real_faces is None else {REAL_FACES: measured.real_faces}
+    return {TEST: measured.test, **measured.unknown, **faces}
+
+
+def _macro_auc_drops(
+    labels: npt.NDArray[np.int64], reference: VariantOutputs, candidate: VariantOutputs, generators: int
+) -> tuple[float | None, float | None]:
+    """Of raw scores and of the softmax; None where a generator has no test image."""
+    if np.bincount(labels, minlength=generators).min() == 0:
+        return None, None
+    return (
+        macro_auc(labels, reference.class_score) - macro_auc(labels, candidate.class_score),
+        macro_auc_softmax(labels, reference.class_score) - macro_auc_softmax(labels, candidate.class_score),
+    )
+
+
+def _accused(reference: Sequence[str], candidate: Sequence[str]) -> tuple[int, int]:
+    return reference.count("known"), candidate.count("known")
 
 
 def _change(

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protoleak.arrays import Array
+from protoleak.bundle.report import Stage
 from protoleak.choices import RangeMethod
 from protoleak.errors import CalibrationError, CheckpointError, MissingExtra
-from protoleak.export.onnx_graph import WEIGHTED_OPERATORS, Stage, prepared, weighted_layers
+from protoleak.export.onnx_graph import WEIGHTED_OPERATORS, prepared, weighted_layers
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -50,7 +51,7 @@ class Quantiser:
 
         Raises:
             CalibrationError: there is no input.
-            CheckpointError: the graph's layers cannot be told apart, or its opset is too old.
+            CheckpointError: the graph has no backbone that can be found, or its opset is too old.
         """
         self._model = prepared(model)
         version = next(entry.version for entry in self._model.opset_import if not entry.domain)

@@ -5,28 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import msgspec
 import numpy as np
 
 from protoleak.arrays import Float32Array
-from protoleak.export.onnx_graph import Stage
+from protoleak.bundle.report import LayerNoise, Stage
 from protoleak.export.precisions.int8 import Quantiser
-
-
-class LayerNoise(msgspec.Struct, frozen=True):
-    """A layer's own quantisation error.
-
-    Attributes:
-        stage: the graph that it is in.
-        layer: its label.
-        signal_to_noise_db: 10·log10 of the embedding's variance over the images to the mean square change of the
-            embedding when this layer alone is int8. The variance and not the size, since a part of an embedding that
-            all images share tells nothing.
-    """
-
-    stage: Stage
-    layer: str
-    signal_to_noise_db: float
 
 
 def rank_layers(

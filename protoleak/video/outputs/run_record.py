@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,6 +13,7 @@ from protoleak.runtime.verdict import BundleRecord
 from protoleak.video.settings import StreamSettings
 
 if TYPE_CHECKING:
+    from protoleak.bundle.report import BundleReport
     from protoleak.runtime.pipeline import ImagePipeline
 
 LIBRARIES = ("protoleak", "numpy", "opencv-python-headless", "pillow", "av")
@@ -73,11 +74,9 @@ def run_record(pipeline: ImagePipeline, settings: StreamSettings, face_finder: s
     )
 
 
-def _accused(report: dict[str, Any]) -> RealFacesAccused | None:
-    try:
-        return msgspec.convert(report.get("real_faces_accused"), RealFacesAccused)
-    except msgspec.ValidationError:  # a report of another form says nothing that can be relied upon
-        return None
+def _accused(report: BundleReport) -> RealFacesAccused | None:
+    faces = report.real_faces
+    return None if faces is None else RealFacesAccused(faces.accused.count, faces.accused.of)
 
 
 def _plain(value: object) -> str | int | float | None:

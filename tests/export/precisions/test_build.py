@@ -8,10 +8,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 
 import protoleak
 from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.graph_check import inspect_onnx
+from protoleak.bundle.report import BundleReport, GateLimits, GateResult, Precisions
 from protoleak.bundle.variants import choose_variant
 from protoleak.cli.app import main
 from protoleak.dataset import Dataset, read_dataset
@@ -21,7 +24,7 @@ from protoleak.export.export import ExportResult, export_bundle
 from protoleak.export.onnx_graph import prepared
 from protoleak.export.precisions import build as variants
 from protoleak.export.precisions.gate import compare_variants
-from protoleak.export.settings import ExportSettings, GateLimits, VariantSettings
+from protoleak.export.settings import ExportSettings, VariantSettings
 from protoleak.model.checkpoint import TrainedModel, save_model
 from tests.training.images import make_image, write_images
 
@@ -37,6 +40,16 @@ def export(
     return export_bundle(
         model, dataset, out, ExportSettings(name="small", variants=asked, variant_settings=settings, **more)
     )
+
+
+def made(report: BundleReport) -> Precisions:
+    assert report.precisions is not None
+    return report.precisions
+
+
+def gate_of(report: BundleReport) -> GateResult:
+    assert report.gate is not None
+    return report.gate
 
 
 def load(path: Path, variant: str | None) -> protoleak.Screener:
@@ -98,7 +111,7 @@ def test_every_variant_screens_on_the_processor_close_to_fp32(name: str, exporte
     spread = np.ptp([verdict.log_density for verdict in exact])
     difference = [abs(a.log_density - b.log_density) for a, b in zip(exact, found, strict=True)]
     assert 0 < max(difference) < 0.5 * spread  # another graph, and still the same image of the images
-    assert result.reports[name]["gate"]["largest_log_density_change"] > 0
+    assert gate_of(result.reports[name]).largest_log_density_change > 0
 
 
 @pytest.mark.parametrize("name", ["fp16", "int8"])
@@ -111,8 +124,8 @@ def test_a_variants_calibration_and_thresholds_are_its_own(
     calibration = Bundle.load(path).variant(name).calibration
     np.testing.assert_array_equal(calibration.overall, expected)
     assert (calibration.overall != Bundle.load(path).variant("fp32").calibration.overall).any()
-    assert result.reports[name]["thresholds"] != result.reports["fp32"]["thresholds"]
-    assert set(result.reports[name]["thresholds"].values()) <= set(expected)
+    assert result.reports[name].thresholds != result.reports["fp32"].thresholds
+    assert set(result.reports[name].thresholds.values()) <= set(expected)
 
 
 def test_reports_state_size_gate_layers_and_how_ranges_were_measured(exported: tuple[Path, ExportResult]) -> None:
@@ -120,21 +133,45 @@ def test_reports_state_size_gate_layers_and_how_ranges_were_measured(exported: t
     bundle = Bundle.load(path)
     for name in ("fp32", "fp16", "int8"):
         variant = bundle.variant(name)
-        assert variant.report["size"] == {
+        assert variant.report.size == {
             "latent_encoder.onnx": len(variant.latent_encoder),
             "attributor.onnx": len(variant.attributor),
         }
-        assert {"closed_set", "open_set", "real_faces_accused", "thresholds"} <= set(variant.report)
+        report = variant.report
+        assert None not in (report.closed_set, report.real_faces)
+        assert report.unknown
+        assert report.thresholds
     assert len(bundle.variant("int8").attributor) < 0.7 * len(bundle.variant("fp32").attributor)
     half, eight = bundle.variant("fp16").report, bundle.variant("int8").report
-    assert half["layers"]["attributor"] == {"fp16": BACKBONE, "fp32": []}
-    assert (eight["range_images"], eight["range_method"]) == (20, "minmax")
-    assert (half["gate"]["images"], half["gate"]["all_images"]) == (12, 12 + 6 + 5)
-    assert half["gate"]["limits"] == msgspec.to_builtins(LOOSE)
-    assert set(half["gate"]["auroc_drop"]) == {"drawings", "(real faces)"}
+    assert made(half).layers["attributor"] == {"fp16": BACKBONE, "fp32": []}
+    assert (made(eight).images, made(eight).range_method) == (20, "minmax")
+    gate = gate_of(half)
+    assert (gate.images, gate.all_images) == (12, 12 + 6 + 5)
+    assert gate.limits == LOOSE
+    assert set(gate.auroc_drop) == {"drawings", "(real faces)"}
     for report in (half, eight):
-        assert sum(len(layers) for layers in report["layers"]["latent_encoder"].values()) == 1
-        assert sorted(name for layers in report["layers"]["attributor"].values() for name in layers) == BACKBONE
+        layers = made(report).layers
+        assert sum(len(names) for names in layers["latent_encoder"].values()) == 1
+        assert sorted(name for names in layers["attributor"].values() for name in names) == BACKBONE
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16", "int8"])
+def test_every_graph_says_what_it_is_and_imports_each_operator_set_once(
+    name: str, exported: tuple[Path, ExportResult], dataset: Dataset
+) -> None:
+    variant = Bundle.load(exported[0]).variant(name)
+    for model in (variant.latent_encoder, variant.attributor):
+        proto = onnx.load_from_string(model)
+        found = {entry.key: entry.value for entry in proto.metadata_props}
+        assert set(found) == {"bundle", "generators", "timesteps", "input_range"}
+        assert found["bundle"] == "small"
+        assert json.loads(found["generators"]) == list(dataset.generators)
+        assert json.loads(found["timesteps"]) == [0, 300]
+        assert json.loads(found["input_range"]) == [0, 255]
+        domains = [entry.domain for entry in proto.opset_import]
+        assert len(set(domains)) == len(domains)
+        assert "ai.onnx" not in domains  # the default set by another name
+        assert inspect_onnx(model).problems() == []
 
 
 def test_a_variant_that_fails_is_not_written_and_the_reason_is_kept(
@@ -170,17 +207,17 @@ def test_int8_gives_back_the_fewest_of_the_most_sensitive_layers_that_let_it_pas
     monkeypatch.setattr(variants, "_without", counted)
     monkeypatch.setattr(variants, "compare_variants", judge)
     result = export(model, dataset, tmp_path / "bundle")
-    report = result.reports["int8"]
-    ratios = [item["signal_to_noise_db"] for item in report["returned_to_fp32"]]
+    report = made(result.reports["int8"])
+    ratios = [item.signal_to_noise_db for item in report.returned_to_fp32]
     assert len(ratios) == needed
     assert ratios == sorted(ratios)
     assert restored[:2] == [0, 2]  # all in int8 first, then halving
     variant = Bundle.load(tmp_path / "bundle").variant("int8")
-    kept = {item["layer"] for item in report["returned_to_fp32"]}
+    kept = {item.layer for item in report.returned_to_fp32}
     graph = prepared(variant.attributor).graph
     weights = {node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     int8 = [layer for layer in BACKBONE if f"{layer}.weight_quantized" in weights]
-    assert int8 == report["layers"]["attributor"]["int8"] == [layer for layer in BACKBONE if layer not in kept]
+    assert int8 == report.layers["attributor"]["int8"] == [layer for layer in BACKBONE if layer not in kept]
 
 
 def test_a_variant_whose_numbers_are_not_finite_is_refused_for_that(
@@ -223,7 +260,7 @@ def test_the_command_writes_what_passes_and_says_in_its_status_and_words_what_do
     assert main([*call, "--variants", "int8,fp32", "--calibration-images", "6", *loose]) == 0
     assert "int8: 0." in capsys.readouterr().out
     assert Bundle.load(tmp_path / "bundle").manifest.variants == ["fp32", "int8"]
-    assert Bundle.load(tmp_path / "bundle").variant("int8").report["range_images"] == 6
+    assert made(Bundle.load(tmp_path / "bundle").variant("int8").report).images == 6
     assert main([*call, "--variants", "fp16", "--auc-drop=-1"]) == 1
     captured = capsys.readouterr()
     assert "protoleak: fp16 was not written: macro AUC falls by" in captured.err

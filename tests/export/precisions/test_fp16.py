@@ -17,9 +17,8 @@ from protoleak.errors import CheckpointError
 from protoleak.export.density_module import DensityModule
 from protoleak.export.graphs import DeployedAttributor, export_attributor
 from protoleak.export.head_modules import HeadModule
-from protoleak.export.magnitudes import largest_magnitudes
 from protoleak.export.onnx_graph import prepared
-from protoleak.export.precisions.fp16 import to_float16
+from protoleak.export.precisions.fp16 import largest_magnitudes, to_float16
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.model.published import import_checkpoint
 from tests.export.precisions.precision_graphs import encoder, input_types, make_images, run, signal_to_noise

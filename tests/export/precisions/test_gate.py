@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from protoleak.bundle.report import BundleReport, GateLimits, GateResult
 from protoleak.calibration.conformal_fit import calibrate
 from protoleak.errors import DatasetError
-from protoleak.export.calibrate import Evaluation, thresholds
-from protoleak.export.precisions.gate import GateResult, compare_variants
-from protoleak.export.report import VariantOutputs
-from protoleak.export.settings import GateLimits
+from protoleak.export.calibrate import Evaluation
+from protoleak.export.precisions.gate import compare_variants
+from protoleak.export.report import Measured, VariantOutputs, thresholds
 from protoleak.runtime import conformal
 
 GENERATORS = ("ash", "birch", "camera")
@@ -35,7 +36,8 @@ def evaluation(shift: float = 0.0, noise: float = 0.0, *, unknown: bool = True) 
     sets = {"drawings": outputs(labels, -3.0)} if unknown else {}
     faces = outputs(labels, -1.0)
     calibration = calibrate(held_out.log_density, held_out.class_score, GENERATORS, None, labels, None)
-    return Evaluation(calibration, test, labels, sets, faces, {}, {}, ())
+    report = BundleReport(variant="fp32", alpha=0.05)
+    return Evaluation(calibration, Measured(test, labels, sets, faces), report, {}, ())
 
 
 def gate(candidate: Evaluation, limits: GateLimits | None = None) -> GateResult:
@@ -44,9 +46,14 @@ def gate(candidate: Evaluation, limits: GateLimits | None = None) -> GateResult:
 
 def with_scores(found: Evaluation, wrong: int) -> Evaluation:
     """The first `wrong` test images attributed to the next generator."""
-    score = found.test.class_score.copy()
+    score = found.measured.test.class_score.copy()
     score[:wrong] = np.roll(score[:wrong], 1, axis=1)
-    return replace(found, test=VariantOutputs(score, found.test.log_density))
+    return changed(found, test=VariantOutputs(score, found.measured.test.log_density))
+
+
+def changed(found: Evaluation, **measured: Any) -> Evaluation:
+    """With other outputs."""
+    return replace(found, measured=replace(found.measured, **measured))
 
 
 def test_the_same_outputs_pass_with_nothing_changed() -> None:
@@ -83,9 +90,9 @@ def test_a_variant_is_judged_with_its_own_calibration() -> None:
 
 def test_a_fall_of_the_auroc_against_one_set_of_unknown_images_fails_by_name() -> None:
     found = evaluation()
-    drawings = found.unknown["drawings"]
+    drawings = found.measured.unknown["drawings"]
     nearer = VariantOutputs(drawings.class_score, drawings.log_density + 1)
-    result = gate(replace(found, unknown={"drawings": nearer}), GateLimits(verdict_agreement=0.0))
+    result = gate(changed(found, unknown={"drawings": nearer}), GateLimits(verdict_agreement=0.0))
     assert result.auroc_drop["drawings"] > 0.005
     assert [failure.split(" falls")[0] for failure in result.failures] == ["AUROC against drawings"]
 
@@ -113,16 +120,17 @@ def test_limits_can_be_set() -> None:
 
 def test_without_a_test_image_nothing_passes() -> None:
     empty = VariantOutputs(np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
-    found = replace(evaluation(), test=empty, test_labels=np.zeros(0, np.int64))
+    found = changed(evaluation(), test=empty, labels=np.zeros(0, np.int64))
     with pytest.raises(DatasetError, match="no test images"):
         compare_variants(found, found, GENERATORS, None, 0.05, GateLimits())
 
 
 def test_without_an_image_of_one_generator_there_is_no_auc_and_the_rest_is_compared() -> None:
     found = evaluation()
-    kept = found.test_labels != 1
-    part = VariantOutputs(found.test.class_score[kept], found.test.log_density[kept])
-    one = replace(found, test=part, test_labels=found.test_labels[kept])
+    test, labels = found.measured.test, found.measured.labels
+    kept = labels != 1
+    part = VariantOutputs(test.class_score[kept], test.log_density[kept])
+    one = changed(found, test=part, labels=labels[kept])
     result = compare_variants(one, one, GENERATORS, None, 0.05, GateLimits())
     assert (result.macro_auc_drop, result.macro_auc_softmax_drop) == (None, None)
     assert result.passes

@@ -12,8 +12,7 @@ import pytest
 from protoleak.errors import EngineUnavailable, MissingExtra
 from protoleak.runtime.cuda import compile as compilation
 from protoleak.runtime.cuda import library
-from protoleak.runtime.cuda.compile import ARCHITECTURES, KERNELS, SOURCES, Source, compile_kernels
-from protoleak.runtime.cuda.resources import read_report
+from protoleak.runtime.cuda.compile import ARCHITECTURES, KERNELS, SOURCES, Source, compile_kernels, read_report
 
 ENTRY_POINTS: dict[Source, int] = {"noising": 8, "crops": 3, "finite": 2}
 THREADS = 256

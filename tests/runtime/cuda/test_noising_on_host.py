@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protoleak.diffusion import NoiseSchedule, low_frequency, low_frequency_projection, noise_bank
+from protoleak.diffusion import NoiseSchedule, noise_bank
 from protoleak.runtime.cuda.noising import THREADS, projection_basis, vector_width
 from protoleak.runtime.noising import Noising
 
@@ -22,13 +22,8 @@ GUARD = 64  # values behind the result that must stay as they are
 def make_noising(timesteps: int, channels: int, height: int, width: int, components: int | None) -> Noising:
     """As `Noising.of`, for a latent of any shape."""
     steps = tuple(50 * t for t in range(timesteps))
-    latent_factor, noise_factor = NoiseSchedule().coefficients(steps)
     noise = noise_bank(7, steps, (channels, height, width))
-    projections = None
-    if components is not None:
-        projections = low_frequency_projection(height, components), low_frequency_projection(width, components)
-        noise = np.concatenate([noise, low_frequency(noise, components)], axis=-3)
-    return Noising(latent_factor, noise * noise_factor[:, None, None, None], projections)
+    return Noising.build(noise, NoiseSchedule().coefficients(steps), components)
 
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:

@@ -20,7 +20,7 @@ from protoleak.runtime.cuda.noising import CudaNoising, vector_width
 from tests.paths import ROOT
 from tests.runtime.cuda.test_noising_on_host import make_noising
 
-MODULES = ("arrays", "compile", "crops", "device", "finite", "graph", "library", "noising", "resources")
+MODULES = ("arrays", "compile", "crops", "device", "finite", "graph", "library", "noising")
 
 
 def test_importing_the_package_imports_no_cuda() -> None:

@@ -1,11 +1,13 @@
-"""Intervals over resampled source images."""
+"""Wilson's interval, and intervals over resampled source images."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from protoleak.evaluation.bootstrap import Resamples
+from protoleak.metrics.intervals import Resamples, wilson_interval
 from protoleak.metrics.ranking import weighted_share
 
 
@@ -74,7 +76,9 @@ def test_an_interval_that_resamples_leave_undefined_too_often_is_not_given() -> 
     assert chosen.sum() == 1
 
 
-def test_without_resamples_there_is_a_value_and_no_interval() -> None:
+def test_without_resamples_there_are_values_of_images_of_any_source_and_no_intervals() -> None:
+    found = Resamples.none().estimate(["a", "b"], lambda weights: weights.mean(axis=1), "")
+    assert (found.value, found.interval_95, found.missing) == (1.0, None, None)
     found = Resamples(names(10), 0, 0).share(names(10), np.arange(10) < 3)
     assert (found.count, found.of, found.share, found.over_sources_95) == (3, 10, 0.3, None)
 
@@ -82,5 +86,23 @@ def test_without_resamples_there_is_a_value_and_no_interval() -> None:
 def test_many_images_are_taken_in_parts_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     which = np.arange(50) % 3 == 0
     whole = Resamples(names(50), 100, 0).share(names(50), which)
-    monkeypatch.setattr("protoleak.evaluation.bootstrap.CHUNK_ELEMENTS", 170)
+    monkeypatch.setattr("protoleak.metrics.intervals.CHUNK_ELEMENTS", 170)
     assert Resamples(names(50), 100, 0).share(names(50), which) == whole
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_wilson_interval_holds_its_proportion_and_mirrors(case: tuple[int, int]) -> None:
+    successes, trials = case
+    low, high = wilson_interval(successes, trials)
+    assert 0.0 <= low <= successes / trials <= high <= 1.0
+    mirrored = wilson_interval(trials - successes, trials)
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+
+
+def test_the_wilson_interval_equals_scipys() -> None:
+    binomtest = pytest.importorskip("scipy.stats").binomtest
+    expected = binomtest(2, 40).proportion_ci(method="wilson")
+    assert wilson_interval(2, 40) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="3 of 2"):
+        wilson_interval(3, 2)

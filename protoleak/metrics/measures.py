@@ -1,60 +1,91 @@
-"""The numbers of one variant on images as they are, from its outputs."""
+"""From a variant's predictions to the report of what they are worth."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from protoleak.arrays import Float64Array
-from protoleak.bundle.bundle import Calibration
-from protoleak.bundle.manifest import Manifest
-from protoleak.evaluation.bootstrap import Metric, Resamples
-from protoleak.evaluation.predictions import Outputs
-from protoleak.evaluation.results import (
+from protoleak.metrics.intervals import Metric, Resamples
+from protoleak.metrics.predictions import Predictions
+from protoleak.metrics.ranking import BoolArray, Ranking, class_aurocs, class_shares, weighted_share
+from protoleak.metrics.report import (
     ClosedSet,
     Estimate,
     FalseRejection,
     GeneratorResult,
+    Measures,
     OpenSet,
     Probabilities,
+    Promise,
     RealFaces,
     ReliabilityBin,
     Share,
     UnknownGenerator,
 )
-from protoleak.export.report import promise
-from protoleak.metrics.ranking import BoolArray, Ranking, confusion_shares, weighted_share
-from protoleak.runtime import conformal
+from protoleak.metrics.scores import TRUE_POSITIVE_RATE
 
 RELIABILITY_BINS = 15  # of equal width, as Guo et al., 2017
-TAKEN_AT = 0.95
+ALL_UNKNOWN = "(all unknown generators)"
 
 
-def real_faces(real: Outputs, manifest: Manifest, resamples: Resamples) -> RealFaces:
+def measure(
+    variant: str, predictions: Predictions, unknown_names: Sequence[str], promise: Promise, resamples: Resamples
+) -> Measures:
+    """Everything that is measured of a variant's verdicts.
+
+    Args:
+        variant: its name.
+        predictions: on all images.
+        unknown_names: of the generators that the bundle doesn't know, those without an image among them.
+        promise: of the calibration that the verdicts were made with, at their α.
+        resamples: of the images' sources.
+    """
+    known, unknown, real = (predictions.of_kind(kind) for kind in ("known", "unknown", "real"))
+    measures = Measures(
+        variant=variant,
+        real_faces=real_faces(real, resamples) if len(real) else None,
+        unknown=unknown_generators(known, unknown, unknown_names, resamples),
+    )
+    if not len(known):
+        return measures
+    return msgspec.structs.replace(
+        measures,
+        real_class=real_class(known, resamples),
+        closed_set=closed_set(known, resamples),
+        false_rejection=false_rejection(known, promise, resamples),
+        real_open_set=against_real(known, real, resamples) if len(real) else [],
+        probabilities=probabilities(known, resamples),
+    )
+
+
+def real_faces(real: Predictions, resamples: Resamples) -> RealFaces:
     """What became of photographs of people from sources that training never saw."""
-    accused = real.verdict == "known"
-    named = Counter(manifest.generators[index] for index in real.attributed[accused])
-    verdicts = {name: int((real.verdict == name).sum()) for name in ("known", "real", "unknown")}
+    accused = real.verdicts == "known"
+    named = Counter(real.classes.names[index] for index in real.attributed[accused])
+    verdicts = {name: int((real.verdicts == name).sum()) for name in ("known", "real", "unknown")}
     return RealFaces(resamples.share(real.sources, accused), verdicts, dict(sorted(named.items())))
 
 
-def real_class(known: Outputs, manifest: Manifest, resamples: Resamples) -> Share | None:
-    """Images of the bundle's own camera class for which a generator was named; None without such a class."""
-    if manifest.real_class is None:
+def real_class(known: Predictions, resamples: Resamples) -> Share | None:
+    """Images of the bundle's own class of camera originals for which a generator was named; None without one."""
+    if known.classes.real is None:
         return None
-    camera = known.where(known.labels == manifest.generators.index(manifest.real_class))
-    return resamples.share(camera.sources, camera.verdict == "known")
+    camera = known.of_class(known.classes.real)
+    return resamples.share(camera.sources, camera.verdicts == "known")
 
 
-def closed_set(known: Outputs, manifest: Manifest, resamples: Resamples) -> ClosedSet:
+def closed_set(known: Predictions, resamples: Resamples) -> ClosedSet:
     """Attribution among the known classes. A class without an image is a row that says so."""
     labels, right = known.labels, known.attributed == known.labels
-    classes = len(manifest.generators)
-    counts = np.bincount(labels, minlength=classes)
-    empty = [name for name, count in zip(manifest.generators, counts, strict=True) if count == 0]
+    names = known.classes.names
+    counts = np.bincount(labels, minlength=len(names))
+    empty = [name for name, count in zip(names, counts, strict=True) if count == 0]
     why = f"no image of {', '.join(empty)}" if empty else "a class without an image, or none of another class"
-    raw, comparable = known.class_score, known.comparable
+    raw, softmax = known.class_score, known.softmax
 
     def auc(scores: Float64Array, label: int) -> Estimate:
         reason = "no image of it" if counts[label] == 0 else "no image of another class"
@@ -63,40 +94,38 @@ def closed_set(known: Outputs, manifest: Manifest, resamples: Resamples) -> Clos
         )
 
     def balanced(weights: Float64Array) -> Float64Array:
-        return np.asarray(confusion_shares(labels, right, weights).mean(axis=1))
+        return np.asarray(class_shares(labels, right, weights).mean(axis=1))
 
     return ClosedSet(
         images=len(known),
-        macro_auc_softmax=resamples.estimate(known.sources, macro_auc(comparable, known), why),
+        macro_auc_softmax=resamples.estimate(known.sources, macro_auc(softmax, known), why),
         macro_auc_raw=resamples.estimate(known.sources, macro_auc(raw, known), why),
         accuracy=resamples.estimate(known.sources, lambda weights: weighted_share(right, weights), "no image"),
         balanced_accuracy=resamples.estimate(known.sources, balanced, "no image"),
         per_generator={
             name: GeneratorResult(
-                auc(comparable, label),
+                auc(softmax, label),
                 auc(raw, label),
-                resamples.share(known.where(labels == label).sources, right[labels == label]),
+                resamples.share(known.of_class(label).sources, right[labels == label]),
             )
-            for label, name in enumerate(manifest.generators)
+            for label, name in enumerate(names)
         },
     )
 
 
-def macro_auc(scores: Float64Array, known: Outputs) -> Metric:
+def macro_auc(scores: Float64Array, known: Predictions) -> Metric:
     """Mean over all classes of the one-vs-rest AUC; undefined where a class has no image."""
-    labels = known.labels
 
     def metric(weights: Float64Array) -> Float64Array:
-        per_class = [Ranking.of(scores[:, label], labels == label, weights).auroc() for label in range(scores.shape[1])]
-        return np.asarray(np.mean(per_class, axis=0))
+        return np.asarray(class_aurocs(scores, known.labels, weights).mean(axis=1))
 
     return metric
 
 
 def open_set(
-    known: Outputs,
+    known: Predictions,
     known_score: Float64Array,
-    others: Outputs,
+    others: Predictions,
     others_score: Float64Array,
     score: str,
     resamples: Resamples,
@@ -125,73 +154,75 @@ def open_set(
         auroc=estimate(lambda weights: ranking(weights).auroc()),
         aupr_known=estimate(lambda weights: ranking(weights).average_precision()),
         aupr_others=estimate(lambda weights: Ranking.of(-both, ~is_known, weights).average_precision()),
-        fpr_at_95_tpr=estimate(lambda weights: ranking(weights).false_positive_rate_at(TAKEN_AT)),
+        fpr_at_95_tpr=estimate(lambda weights: ranking(weights).false_positive_rate_at(TRUE_POSITIVE_RATE)),
         eer=estimate(lambda weights: ranking(weights).equal_error_rate()),
         oscr=estimate(lambda weights: ranking(weights).oscr()),
     )
 
 
-def unknown_generator(known: Outputs, others: Outputs, manifest: Manifest, resamples: Resamples) -> UnknownGenerator:
-    """Images of a generator that the bundle doesn't know: rejected, taken for whom, and told apart by log density."""
+def unknown_generators(
+    known: Predictions, unknown: Predictions, names: Sequence[str], resamples: Resamples
+) -> dict[str, UnknownGenerator]:
+    """Each generator that the bundle doesn't know, and where there are several all of them together."""
+    found = {name: unknown_generator(known, unknown.of_kind("unknown", name), resamples) for name in names}
+    if len(found) > 1:
+        found[ALL_UNKNOWN] = unknown_generator(known, unknown, resamples)
+    return found
+
+
+def unknown_generator(known: Predictions, others: Predictions, resamples: Resamples) -> UnknownGenerator:
+    """Images of a generator that the bundle doesn't know: rejected, taken for whom, and ranked by log density."""
     taken = Counter(
-        "real" if verdict == "real" else manifest.generators[index]
-        for verdict, index in zip(others.verdict, others.attributed, strict=True)
+        "real" if verdict == "real" else others.classes.names[index]
+        for verdict, index in zip(others.verdicts, others.attributed, strict=True)
         if verdict != "unknown"
     )
     against = None
     if len(known):
         against = open_set(known, known.log_density, others, others.log_density, "log density", resamples)
-    rejected = resamples.share(others.sources, others.verdict == "unknown")
+    rejected = resamples.share(others.sources, others.verdicts == "unknown")
     return UnknownGenerator(rejected, dict(sorted(taken.items())), against)
 
 
-def against_real(known: Outputs, real: Outputs, manifest: Manifest, resamples: Resamples) -> list[OpenSet]:
+def against_real(known: Predictions, real: Predictions, resamples: Resamples) -> list[OpenSet]:
     """Known generators' images against photographs that training never saw.
 
-    By log density, as an open set; with a camera class also by the softmax that any generator has, since photographs
-    are then not unknown to the bundle and may well be as dense as its own.
+    By log density, as an open set; with a class of camera originals also by the softmax that any generator has, since
+    photographs are then not unknown to the bundle and may well be as dense as its own.
     """
-    generated = known
-    if manifest.real_class is not None:
-        generated = known.where(known.labels != manifest.generators.index(manifest.real_class))
+    camera = known.classes.real
+    generated = known if camera is None else known.where(known.labels != camera)
     if not len(generated):
         return []
     found = [open_set(generated, generated.log_density, real, real.log_density, "log density", resamples)]
-    if manifest.real_class is not None:
-        camera = manifest.generators.index(manifest.real_class)
+    if camera is not None:
         score = "softmax of all generators"
         found.append(
-            open_set(
-                generated, 1 - generated.comparable[:, camera], real, 1 - real.comparable[:, camera], score, resamples
-            )
+            open_set(generated, 1 - generated.softmax[:, camera], real, 1 - real.softmax[:, camera], score, resamples)
         )
     return found
 
 
-def false_rejection(
-    known: Outputs, manifest: Manifest, calibration: Calibration, alpha: float, resamples: Resamples
-) -> FalseRejection:
+def false_rejection(known: Predictions, promise: Promise, resamples: Resamples) -> FalseRejection:
     """Known images rejected at α, what is promised of them, and those withheld as too like a camera's."""
     rejected = known.rejected
-    groups = [conformal.group(calibration, index, alpha) for index in range(len(manifest.generators))]
-    promised = promise(groups, alpha)
-    labels = known.labels
     whole = resamples.share(known.sources, rejected)
     return FalseRejection(
         rejected=whole,
-        withheld=resamples.share(known.sources, (known.verdict == "unknown") & ~rejected),
-        promised_on_average=promised["promised_on_average"],
-        bound_95=promised["bound_95"],
-        within_bound=whole.count <= promised["bound_95"] * whole.of,
-        calibration_images=len(calibration.overall),
+        withheld=resamples.share(known.sources, (known.verdicts == "unknown") & ~rejected),
+        promised_on_average=promise.on_average,
+        bound_95=promise.bound_95,
+        within_bound=whole.count <= promise.bound_95 * whole.of,
+        calibration_images=promise.calibration_images,
         per_generator={
-            name: resamples.share(known.where(labels == label).sources, rejected[labels == label])
-            for label, name in enumerate(manifest.generators)
+            name: resamples.share(own.sources, own.rejected)
+            for label, name in enumerate(known.classes.names)
+            for own in [known.of_class(label)]
         },
     )
 
 
-def probabilities(known: Outputs, resamples: Resamples) -> Probabilities | None:
+def probabilities(known: Predictions, resamples: Resamples) -> Probabilities | None:
     """Whether calibrated probabilities are what they say; None where the bundle has none.
 
     The expected calibration error is Σ_b (n_b / n) |accuracy_b − confidence_b| over bins of equal width of the greatest
