@@ -14,7 +14,7 @@ from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
 from protoleak.choices import Precision
 from protoleak.errors import CalibrationError, DatasetError, EngineError, MediaError
-from protoleak.export.calibrate import Evaluation, EvaluationImages, StageProgress, evaluate
+from protoleak.export.calibrate import Evaluation, EvaluationImages, evaluate
 from protoleak.export.images import ImageSet
 from protoleak.export.onnx_graph import graph_metadata, prepared, with_metadata
 from protoleak.export.precisions.fp16 import largest_magnitudes, to_float16
@@ -24,6 +24,7 @@ from protoleak.export.precisions.sensitivity import rank_layers
 from protoleak.export.runner import VariantRunner
 from protoleak.export.settings import VariantSettings
 from protoleak.faces.framer import Framer
+from protoleak.progress import Progress, no_progress
 from protoleak.runtime.engines import Graph, open_engine
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
@@ -67,7 +68,7 @@ class VariantBuilder:
         images: EvaluationImages,
         alpha: float,
         settings: VariantSettings,
-        progress: StageProgress = lambda *_: None,
+        progress: Progress = no_progress,
     ) -> None:
         """Takes the `framer` of the bundle's framing, fp32 `graphs`, and as `reference` what they gave on `images`."""
         self._framer = framer
