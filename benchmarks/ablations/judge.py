@@ -21,7 +21,7 @@ from protoleak.export.report import VariantOutputs
 from protoleak.metrics import measures
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.predictions import Classes, Predictions
-from protoleak.runtime.decision import Decision, label_of
+from protoleak.runtime.decision import Decision, Evidence, Levels, label_of
 
 # That an image is unlike camera originals before a generator is named: at which level that is asked for.
 UNLIKE_CAMERAS = "unlike camera originals"
@@ -112,7 +112,8 @@ class Judge:
             return decision.label
         nearest_is_real = decision.nearest == self.manifest.real_class
         asked = None if level == NOT_ASKED else self.alpha
-        return label_of(decision.p_value, decision.real_p_value, nearest_is_real, self.alpha, asked)
+        evidence = Evidence(decision.p_value, decision.real_p_value, decision.generated_p_value)
+        return label_of(evidence, nearest_is_real, Levels(self.alpha, asked, None))
 
     def _measured(self, row: Row, predictions: Predictions) -> Row:
         known, unknown, real = (predictions.of_kind(kind) for kind in ("known", "unknown", "real"))

@@ -46,12 +46,15 @@ class Calibration:
         temperature: T of the calibrated softmax(class score / T), or None where none was fitted.
         real_margins: float64 [m], sorted margins (`runtime.conformal.real_margin`) of the calibration images of the
             class of camera originals; None in a bundle without one.
+        generated_margins: float64 [g], the same of calibration images by generators: `real` is said only of an image
+            that is more camera-like than these; None in a bundle that doesn't ask for that.
     """
 
     overall: Float64Array
     per_generator: tuple[Float64Array, ...]
     temperature: float | None
     real_margins: Float64Array | None = None
+    generated_margins: Float64Array | None = None
 
     def to_bytes(self) -> bytes:
         """The .npz form (no pickle)."""
@@ -61,6 +64,8 @@ class Calibration:
             arrays["temperature"] = np.float64(self.temperature)
         if self.real_margins is not None:
             arrays["real_margins"] = self.real_margins
+        if self.generated_margins is not None:
+            arrays["generated_margins"] = self.generated_margins
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of the arrays
         return buffer.getvalue()
@@ -78,8 +83,8 @@ class Calibration:
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
             raise BundleError(f"{where} is not a calibration file: {error}") from error
         wanted = ["overall", *(f"generator_{index}" for index in range(generators))]
-        real_margins = arrays.get("real_margins")
-        for name in wanted if real_margins is None else [*wanted, "real_margins"]:
+        margins = [name for name in ("real_margins", "generated_margins") if name in arrays]
+        for name in [*wanted, *margins]:
             values = arrays.get(name)
             if values is None or values.ndim != 1:
                 raise BundleError(f"{where} lacks the list {name!r}: export the bundle again")
@@ -92,7 +97,8 @@ class Calibration:
             overall=arrays["overall"],
             per_generator=tuple(arrays[name] for name in wanted[1:]),
             temperature=None if temperature is None else float(temperature),
-            real_margins=real_margins,
+            real_margins=arrays.get("real_margins"),
+            generated_margins=arrays.get("generated_margins"),
         )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +15,36 @@ from protoleak.errors import CalibrationError
 from protoleak.runtime.conformal import real_margin
 
 
+@dataclass(frozen=True)
+class LeftOutMargins:
+    """Real margins of images by networks of the same recipe that did not see their source or generator.
+
+    Attributes:
+        camera: float64 [m], of camera originals, each by a network trained without its source.
+        generated: float64 [g], of images by generators, each by a network trained without its generator.
+    """
+
+    camera: npt.NDArray[np.float64]
+    generated: npt.NDArray[np.float64]
+
+    @classmethod
+    def read(cls, file: Path) -> LeftOutMargins:
+        """From an .npz with the arrays "camera" and "generated".
+
+        Raises:
+            CalibrationError: it is no such file, or a list is empty or not finite.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                lists = {name: np.asarray(arrays[name], dtype=np.float64) for name in ("camera", "generated")}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise CalibrationError(f"{file} holds no margins (arrays camera and generated): {error}") from error
+        for name, values in lists.items():
+            if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+                raise CalibrationError(f"{file}: {name!r} is not a list of finite numbers")
+        return cls(**lists)
+
+
 def calibrate(
     log_density: npt.NDArray[np.floating],
     class_score: npt.NDArray[np.floating],
@@ -19,6 +52,7 @@ def calibrate(
     temperature: float | None,
     labels: npt.NDArray[np.int64],
     real_class: str | None,
+    left_out: LeftOutMargins | None = None,
 ) -> Calibration:
     """Sorts the calibration images' log densities, over all and by the generator that each was attributed to, and the
     margins of the camera originals among them.
@@ -32,6 +66,8 @@ def calibrate(
         temperature: of the calibrated softmax, or None.
         labels: int64 [n], the generators that made the images.
         real_class: the class of camera originals, or None.
+        left_out: margins of images by networks that saw nothing of their source or generator; they take the place of
+            the calibration images' own margins, which are too favourable for what training never saw.
 
     Raises:
         CalibrationError: no image, shapes that do not fit, or values that are not finite.
@@ -49,13 +85,17 @@ def calibrate(
             f"{int((~finite).sum())} of {len(finite)} calibration images gave NaN or infinity (the first is number "
             f"{int(np.argmin(finite))}): this variant cannot be trusted; export it in higher precision"
         )
+    real_margins = None if left_out is None else np.sort(left_out.camera)
+    if real_class is not None and real_margins is None:
+        real_margins = _real_margins(class_score, labels, generators.index(real_class))
     densities = log_density.astype(np.float64)
     attributed = class_score.argmax(axis=1)
     return Calibration(
         overall=np.sort(densities),
         per_generator=tuple(np.sort(densities[attributed == index]) for index in range(len(generators))),
         temperature=temperature,
-        real_margins=None if real_class is None else _real_margins(class_score, labels, generators.index(real_class)),
+        real_margins=real_margins,
+        generated_margins=None if left_out is None else np.sort(left_out.generated),
     )
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from protoleak.bundle.bundle import Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import BundleReport
-from protoleak.calibration.conformal_fit import calibrate
+from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
 from protoleak.calibration.temperature import fit_temperature
 from protoleak.errors import DatasetError
 from protoleak.export.images import ImageSet
@@ -57,6 +57,7 @@ def evaluate(
     images: EvaluationImages,
     alpha: float,
     progress: Progress,
+    left_out: LeftOutMargins | None = None,
 ) -> Evaluation:
     """Runs a variant on every image, calibrates it and measures it at α.
 
@@ -92,6 +93,7 @@ def evaluate(
         temperature,
         calibration_labels,
         manifest.real_class,
+        left_out,
     )
     measured = Measured(test, test_labels, unknown, real_faces)
     report = measure_variant(variant, calibration, manifest.generators, manifest.real_class, alpha, measured)

@@ -15,6 +15,7 @@ from protoleak.bundle.bundle import array_bytes, check_place, write_bundle
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
+from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, fit_head
 from protoleak.dataset import Dataset
@@ -301,7 +302,8 @@ def _fp32(
     progress: Progress,
 ) -> BuiltVariant:
     """The fp32 variant with its own calibration and its report, complete."""
-    evaluation = evaluate("fp32", runner, manifest, images, settings.alpha, progress)
+    left_out = None if settings.left_out is None else LeftOutMargins.read(settings.left_out)
+    evaluation = evaluate("fp32", runner, manifest, images, settings.alpha, progress, left_out)
     rows = [OutputParity(row.output, row.maximum, row.mean, row.relative, row.passes) for row in parity]
     report = msgspec.structs.replace(evaluation.report, parity=rows, size=sizes(graphs))
     return BuiltVariant(graphs, replace(evaluation, report=report))
@@ -329,6 +331,7 @@ def _with_lower_precisions(
         images,
         settings.alpha,
         settings.variant_settings,
+        settings.left_out,
         progress,
     )
     for precision in settings.variants:

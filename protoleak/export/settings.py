@@ -62,6 +62,9 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             or none.
         photographs: folder of photographs of people from sources that training never saw, to measure on, or none.
         face_detector: a YuNet ONNX file that goes into the bundle, or none.
+        left_out: an .npz with the real margins "camera" and "generated" of images by networks that did not see their
+            source or generator, which decide at what margin a generator or `real` may be said; none for the margins of
+            the calibration images of the real class alone.
         variants: precisions to try besides fp32, which is always written.
         variant_settings: how they are made.
     """
@@ -77,6 +80,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     unknown: Path | None = None
     photographs: Path | None = None
     face_detector: Path | None = None
+    left_out: Path | None = None
     variants: tuple[Precision, ...] = ()
     variant_settings: VariantSettings = VariantSettings()
 

@@ -65,6 +65,31 @@ def accusation_level(originals: int, alpha: float) -> float:
     return max(alpha / ACCUSATIONS_RARER, smallest_alpha(originals))
 
 
+def acquittal_level(generated: int, alpha: float) -> float:
+    """The level at which "a generator made this" is rejected before an image is called real: α, or the lowest that so
+    few images by generators allow.
+
+    Raises:
+        CalibrationError: α is outside (0, 1).
+    """
+    check_alpha(alpha)
+    return max(alpha, smallest_alpha(generated))
+
+
+def generated_p_value(generated_margins: Float64Array, margin: float) -> float:
+    """(1 + #{margins of generated images ≥ this one}) / (n + 1): small for an image that is more camera-like than those
+    that generators made.
+
+    Args:
+        generated_margins: float64 [n], ascending.
+        margin: `real_margin` of the image in question.
+
+    Raises:
+        CalibrationError: `margin` is NaN.
+    """
+    return p_value(-generated_margins[::-1], -margin)
+
+
 def real_margin(class_score: npt.NDArray[np.floating], real: int) -> Float64Array:
     """By how much the score of the camera class exceeds the best of the others: [..., K] → float64 [...]."""
     scores = class_score.astype(np.float64)

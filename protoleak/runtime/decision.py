@@ -25,6 +25,7 @@ class Decision:
     nearest: str
     p_value: float
     real_p_value: float | None
+    generated_p_value: float | None
     calibration: CalibrationGroup
     scores: dict[str, float]
     probabilities: dict[str, float] | None
@@ -35,7 +36,9 @@ class DecisionRule:
 
     An image is unknown when its density is unusual among what the model knows (p-value ≤ α). Else its nearest class
     answers; but where the bundle has camera originals, a generator is named only for an image that is unusual among
-    them as well, at the stricter `conformal.accusation_level`: so often, at most, is a camera original accused.
+    them as well, at the stricter `conformal.accusation_level`: so often, at most, is a camera original accused. And where
+    the bundle has margins of generated images, `real` is said only of an image that is more camera-like than those, at
+    `conformal.acquittal_level`. Between the two, an image is unknown.
 
     Args:
         generators, real_class: as in the manifest.
@@ -59,6 +62,10 @@ class DecisionRule:
         self.accusation_level: float | None = None
         if self._real_margins is not None:
             self.accusation_level = conformal.accusation_level(len(self._real_margins), alpha)
+        self._generated_margins = calibration.generated_margins
+        self.acquittal_level: float | None = None
+        if self._generated_margins is not None:
+            self.acquittal_level = conformal.acquittal_level(len(self._generated_margins), alpha)
 
     def decide(self, class_score: Array, log_density: float, *, judged: bool = True) -> Decision:
         """What is said of one image.
@@ -72,19 +79,25 @@ class DecisionRule:
         nearest = self._generators[best]
         group, kind = self._groups[best]
         p_value = conformal.p_value(group, log_density)
-        real_p_value = None
-        if self._real is not None and self._real_margins is not None:
+        real_p_value = generated_p_value = None
+        if self._real is not None:
             margin = float(conformal.real_margin(class_score, self._real))
-            real_p_value = conformal.p_value(self._real_margins, margin)
+            if self._real_margins is not None:
+                real_p_value = conformal.p_value(self._real_margins, margin)
+            if self._generated_margins is not None:
+                generated_p_value = conformal.generated_p_value(self._generated_margins, margin)
+        evidence = Evidence(p_value, real_p_value, generated_p_value)
         label: Label = "unknown"
         if judged:
-            label = label_of(p_value, real_p_value, best == self._real, self.alpha, self.accusation_level)
+            levels = Levels(self.alpha, self.accusation_level, self.acquittal_level)
+            label = label_of(evidence, best == self._real, levels)
         return Decision(
             label=label,
             generator=nearest if label == "known" else None,
             nearest=nearest,
             p_value=p_value,
             real_p_value=real_p_value,
+            generated_p_value=generated_p_value,
             calibration=CalibrationGroup(kind, len(group)),
             scores=_named(self._generators, class_score),
             probabilities=None
@@ -93,24 +106,51 @@ class DecisionRule:
         )
 
 
-def label_of(
-    p_value: float, real_p_value: float | None, nearest_is_real: bool, alpha: float, accusation_level: float | None
-) -> Label:
-    """The verdict that p-values give, of one image or merged over a track.
+@dataclass(frozen=True)
+class Evidence:
+    """The p-values that a label rests on, of one image or merged over a track.
 
-    Args:
+    Attributes:
         p_value: of the density among calibration images.
         real_p_value: of the margin among camera originals; None where the bundle has none.
-        nearest_is_real: whether the best class is that of camera originals.
-        accusation_level: what the real p-value must not exceed for a generator to be named; None without one.
+        generated_p_value: of the margin among images by generators; None where the bundle has none.
     """
-    if p_value <= alpha:
+
+    p_value: float
+    real_p_value: float | None
+    generated_p_value: float | None
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What the p-values are compared with.
+
+    Attributes:
+        alpha: significance level of `unknown`.
+        accusation: what the real p-value must not exceed for a generator to be named; None without one.
+        acquittal: what the generated p-value must not exceed for `real`; None without one.
+    """
+
+    alpha: float
+    accusation: float | None
+    acquittal: float | None
+
+
+def label_of(evidence: Evidence, nearest_is_real: bool, levels: Levels) -> Label:
+    """The label that p-values give.
+
+    Args:
+        nearest_is_real: whether the best class is that of camera originals.
+    """
+    if evidence.p_value <= levels.alpha:
         return "unknown"
     if nearest_is_real:
-        return "real"
-    if real_p_value is None or accusation_level is None:
+        generated = evidence.generated_p_value
+        doubtful = generated is not None and levels.acquittal is not None and generated > levels.acquittal
+        return "unknown" if doubtful else "real"
+    if evidence.real_p_value is None or levels.accusation is None:
         return "known"
-    return "known" if real_p_value <= accusation_level else "unknown"
+    return "known" if evidence.real_p_value <= levels.accusation else "unknown"
 
 
 def softmax(class_score: Array, temperature: float) -> Float64Array:

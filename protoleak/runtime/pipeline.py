@@ -306,6 +306,8 @@ class ImagePipeline:
             p_value=decision.p_value,
             real_p_value=decision.real_p_value,
             accusation_level=self._rule.accusation_level,
+            generated_p_value=decision.generated_p_value,
+            acquittal_level=self._rule.acquittal_level,
             alpha=self.alpha,
             calibration=decision.calibration,
             log_density=log_density,

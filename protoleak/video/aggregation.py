@@ -16,7 +16,7 @@ from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.messages import AttributedFace, RenderedFrame, SourceFailed, TracksEnded
 from protoleak.video.sink import Sink, StatusSink, TrackedFace
 from protoleak.video.statistics import Counters
-from protoleak.video.tracking.evidence import Evidence
+from protoleak.video.tracking.evidence import TrackEvidence
 
 if TYPE_CHECKING:
     from protoleak.runtime.pipeline import ImagePipeline
@@ -28,7 +28,7 @@ STATUS_SECONDS = 0.2  # between two displays of the numbers: more often nobody c
 class _Record:
     """What is known of a track."""
 
-    evidence: Evidence
+    evidence: TrackEvidence
     first: Frame
     last: Frame
     frames: int = 0
@@ -157,7 +157,7 @@ class TrackAggregator:
 
     def _record(self, track: int, frame: Frame) -> _Record:
         if track not in self._records:
-            self._records[track] = _Record(Evidence(*self._evidence), frame, frame)
+            self._records[track] = _Record(TrackEvidence(*self._evidence), frame, frame)
         return self._records[track]
 
     def _report(self, event: Event, crop: UInt8Array | None = None) -> Event:

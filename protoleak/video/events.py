@@ -24,6 +24,8 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
         real_p_value: the faces' p-values among camera originals, merged alike; a generator is named only where it is at
             most twice the faces' accusation level. None before the first attributed face, and for a bundle without
             camera originals.
+        generated_p_value: the faces' p-values among images by generators, merged alike; `real` is said only where it is
+            at most twice the faces' acquittal level. None as for the one before.
         evidence: number of attributed faces.
         scores: class → mean of the head's scores.
     """
@@ -33,6 +35,7 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
     nearest: str | None
     p_value: float
     real_p_value: float | None
+    generated_p_value: float | None
     evidence: int
     scores: dict[str, float]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ import numpy as np
 from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
+from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.choices import Precision
 from protoleak.errors import CalibrationError, DatasetError, EngineError, MediaError
 from protoleak.export.calibrate import Evaluation, EvaluationImages, evaluate
@@ -68,10 +70,12 @@ class VariantBuilder:
         images: EvaluationImages,
         alpha: float,
         settings: VariantSettings,
+        left_out: Path | None = None,
         progress: Progress = no_progress,
     ) -> None:
         """Takes the `framer` of the bundle's framing, fp32 `graphs`, and as `reference` what they gave on `images`."""
         self._framer = framer
+        self._left_out = None if left_out is None else LeftOutMargins.read(left_out)
         self._manifest = manifest
         self._noise_bank = noise_bank
         self._graphs = graphs
@@ -172,7 +176,15 @@ class VariantBuilder:
         self, precision: Precision, graphs: dict[Stage, bytes]
     ) -> tuple[Evaluation, GateResult] | RefusedVariant:
         try:
-            found = evaluate(precision, self._runner(graphs), self._manifest, self._images, self._alpha, self._progress)
+            found = evaluate(
+                precision,
+                self._runner(graphs),
+                self._manifest,
+                self._images,
+                self._alpha,
+                self._progress,
+                self._left_out,
+            )
         except EngineError as error:
             return RefusedVariant(str(error))
         manifest = self._manifest

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 
-from protoleak.runtime.decision import label_of
+from protoleak.runtime.decision import Evidence, Levels, label_of
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.events import TrackLabel, TrackVerdict
 
 
-class Evidence:
+class TrackEvidence:
     """Sums over a track's faces: the memory that it takes doesn't grow with the track.
 
     Args:
@@ -32,7 +32,9 @@ class Evidence:
         self._faces = 0
         self._p_values = 0.0
         self._real_p_values: float | None = 0.0
+        self._generated_p_values: float | None = 0.0
         self._accusation_level: float | None = None
+        self._acquittal_level: float | None = None
         self._scores: dict[str, float] = {}
 
     def add(self, verdict: Verdict) -> None:
@@ -41,9 +43,9 @@ class Evidence:
             return
         self._faces += 1
         self._p_values += verdict.p_value
-        if self._real_p_values is not None:
-            self._real_p_values = None if verdict.real_p_value is None else self._real_p_values + verdict.real_p_value
-        self._accusation_level = verdict.accusation_level
+        self._real_p_values = _sum(self._real_p_values, verdict.real_p_value)
+        self._generated_p_values = _sum(self._generated_p_values, verdict.generated_p_value)
+        self._accusation_level, self._acquittal_level = verdict.accusation_level, verdict.acquittal_level
         for name, score in verdict.scores.items():
             self._scores[name] = self._scores.get(name, 0.0) + score
 
@@ -53,23 +55,33 @@ class Evidence:
         scores = {name: total / self._faces for name, total in self._scores.items()}
         nearest = max(scores, key=lambda name: scores[name]) if scores else None
         p_value = merged_p_value(self._p_values / self._faces) if self._faces else 1.0
-        real_p_value = None
-        if self._real_p_values is not None and self._faces:
-            real_p_value = merged_p_value(self._real_p_values / self._faces)
+        real_p_value, generated_p_value = (
+            None if total is None or not self._faces else merged_p_value(total / self._faces)
+            for total in (self._real_p_values, self._generated_p_values)
+        )
         label: TrackLabel = "undecided"
         if nearest is not None and self._faces >= self._minimum:
             # Merged p-values are twice their mean: so the mean must not exceed the level, as for one face.
-            level = None if self._accusation_level is None else 2 * self._accusation_level
-            label = label_of(p_value, real_p_value, nearest == self._real_class, self._alpha, level)
+            accusation, acquittal = (
+                None if level is None else 2 * level for level in (self._accusation_level, self._acquittal_level)
+            )
+            merged = Evidence(p_value, real_p_value, generated_p_value)
+            label = label_of(merged, nearest == self._real_class, Levels(self._alpha, accusation, acquittal))
         return TrackVerdict(
             label=label,
             generator=nearest if label == "known" else None,
             nearest=nearest,
             p_value=p_value,
             real_p_value=real_p_value,
+            generated_p_value=generated_p_value,
             evidence=self._faces,
             scores=scores,
         )
+
+
+def _sum(total: float | None, p_value: float | None) -> float | None:
+    """None as soon as one face has no such p-value."""
+    return None if total is None or p_value is None else total + p_value
 
 
 def merged_p_value(mean: float) -> float:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import protoleak
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.events import TrackVerdict
-from protoleak.video.tracking.evidence import Evidence, merged_p_value
+from protoleak.video.tracking.evidence import TrackEvidence, merged_p_value
 from tests.tiny_bundle import make_image
 
 ALPHA, TRIALS = 0.05, 40_000
@@ -32,7 +32,7 @@ def track_verdict_of(
     real: str | None = "camera",
     real_p_value: float | None = 0.01,
 ) -> TrackVerdict:
-    evidence = Evidence(ALPHA, minimum, real)
+    evidence = TrackEvidence(ALPHA, minimum, real)
     for p_value, scores in faces:
         face = msgspec.structs.replace(
             verdict, p_value=p_value, scores=scores, real_p_value=real_p_value, accusation_level=0.02
@@ -133,7 +133,7 @@ def test_real_is_said_of_the_real_class_only(verdict: Verdict) -> None:
 
 
 def test_nothing_is_decided_below_the_minimum_evidence(verdict: Verdict) -> None:
-    nothing = Evidence(ALPHA, 2, None).verdict()
+    nothing = TrackEvidence(ALPHA, 2, None).verdict()
     assert nothing == TrackVerdict(
         label="undecided", generator=None, nearest=None, p_value=1.0, real_p_value=None, evidence=0, scores={}
     )
