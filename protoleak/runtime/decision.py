@@ -36,9 +36,9 @@ class DecisionRule:
 
     An image is unknown when its density is unusual among what the model knows (p-value ≤ α). Else its nearest class
     answers; but where the bundle has camera originals, a generator is named only for an image that is unusual among
-    them as well, at the stricter `conformal.accusation_level`: so often, at most, is a camera original accused. And where
-    the bundle has margins of generated images, `real` is said only of an image that is more camera-like than those, at
-    `conformal.acquittal_level`. Between the two, an image is unknown.
+    them as well, at the stricter `conformal.accusation_level`: so often, at most, is a camera original accused. And
+    where the bundle has margins of generated images, `real` is said only of an image that is more camera-like than
+    those, at `conformal.acquittal_level`. Between the two, an image is unknown.
 
     Args:
         generators, real_class: as in the manifest.

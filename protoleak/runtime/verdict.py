@@ -84,8 +84,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         real_p_value: share of the camera calibration images that are as unlike a camera original as this one, in
             (0, 1]; a generator is named only where it is ≤ accusation_level. None for a bundle without such images.
         accusation_level: alpha/5, or 1/(n + 1) where n camera calibration images allow no less; None without them.
-        generated_p_value: share of the calibration images by generators that are at least as camera-like as this one, in
-            (0, 1]; `real` is said only where it is ≤ acquittal_level. None for a bundle that doesn't ask for that.
+        generated_p_value: share of the calibration images by generators that are at least as camera-like as this one,
+            in (0, 1]; `real` is said only where it is ≤ acquittal_level. None for a bundle that doesn't ask for that.
         acquittal_level: alpha, or 1/(n + 1) where n such images allow no less; None without them.
         alpha: significance level.
         calibration: what the p-value is a rank among.
