@@ -81,13 +81,14 @@ def run(arguments: argparse.Namespace) -> None:
     if strange:
         raise SystemExit(f"--ablations {arguments.ablations}: choose from {', '.join(ABLATIONS)}")
     bundle = Bundle.load(arguments.bundle)
+    alpha = bundle.manifest.alpha if arguments.alpha is None else arguments.alpha
     settings = EvaluationSettings(
         data=arguments.data,
         unknown=arguments.unknown,
         photographs=arguments.photographs,
         split="test",
         engine=arguments.engine,
-        alpha=arguments.alpha,
+        alpha=alpha,
         operators=() if arguments.no_operators else tuple(OPERATORS),
         images_per_class=arguments.images,
         resamples=arguments.bootstrap,
@@ -104,7 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
         bundle_sha256=bundle.sha256,
         model=arguments.model.resolve().name if arguments.model else "none",
         seed=arguments.seed,
-        alpha=arguments.alpha,
+        alpha=alpha,
         head=bundle.manifest.head,
         ablations=[],
         epochs=None,
@@ -168,7 +169,7 @@ def ablate(
     if not len(encoded.splits["calibration"].labels):
         raise DatasetError(f"{settings.data} has no calibration image: thresholds cannot be fitted")
     resamples = Resamples([image.source for image in encoded.images], settings.resamples, settings.seed)
-    judge = Judge(manifest, encoded, resamples, settings.alpha)
+    judge = Judge(manifest, encoded, resamples, manifest.alpha if settings.alpha is None else settings.alpha)
     if "switched" in wanted:
         for row in switched(model, judge, encoded, head):
             yield row, None

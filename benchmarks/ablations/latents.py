@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from protoleak.arrays import Float32Array
 from protoleak.dataset import Dataset, auxiliary_images
 from protoleak.evaluation.images import Image
 from protoleak.model.latent_encoder import LatentEncoder
+from protoleak.progress import Progress
 from protoleak.training.latents import encode_images
 
 SPLITS = ("train", "validation", "calibration")
@@ -49,7 +50,7 @@ def encode(
     images: Sequence[Image],
     image_size: int,
     cache: Path | None,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
     auxiliary: Path | None = None,
 ) -> Encoded:
     """Encodes the splits of a data set and the images to measure on; unreadable files are left out.

@@ -25,11 +25,11 @@ from protoleak.cli.options import (
     DeviceOption,
     ThreadsOption,
     VariantsOption,
+    distinct,
     existing,
     integers,
     interruptible,
     joined,
-    names,
 )
 from protoleak.errors import ProtoleakError
 
@@ -110,9 +110,9 @@ def bench(
         raise ProtoleakError("--baseline pytorch and --model MODEL go together: the baseline is that model directory")
     check_folders(json_file, html_file)
     settings = BenchmarkSettings(
-        engines=None if engine is None else names(engine, "--engine"),
-        variants=None if variants is None else names(variants, "--variants"),
-        computes=cast("tuple[Compute, ...]", names(compute, "--compute")),  # the settings check them
+        engines=None if engine is None else distinct(engine, "--engine"),
+        variants=None if variants is None else distinct(variants, "--variants"),
+        computes=cast("tuple[Compute, ...]", distinct(compute, "--compute")),  # the settings check them
         batch_sizes=tuple(dict.fromkeys(integers(batch_sizes, "--batch-sizes"))),
         runs=runs,
         warm_up=warm_up,

@@ -27,9 +27,9 @@ from protoleak.cli.options import (
     ThreadsOption,
     UnknownOption,
     VariantsOption,
+    distinct,
     existing,
     interruptible,
-    names,
 )
 from protoleak.evaluation.settings import EvaluationSettings
 
@@ -112,7 +112,7 @@ def evaluate(
         unknown=existing(unknown, "--unknown"),
         photographs=existing(photographs, "--photographs"),
         split=split,
-        variants=None if variants is None else names(variants, "--variants"),
+        variants=None if variants is None else distinct(variants, "--variants"),
         engine=engine,
         alpha=alpha,
         threads=threads,
@@ -145,7 +145,7 @@ def _operators(text: str) -> tuple[tuple[str, ...], bool]:
         return (), False
     if text == "all":
         return OPERATOR_NAMES, True
-    found = names(text, "--operators")
+    found = distinct(text, "--operators")
     return tuple(name for name in found if name != CHAIN), CHAIN in found
 
 

@@ -62,7 +62,7 @@ def import_checkpoint(
         int, typer.Option("--noise-seed", min=0, help="Of the frozen noise bank.")
     ] = DEFAULT.noise_seed,
 ) -> None:
-    """Import a checkpoint of the published code: what shapes tell is read, and a contradiction is refused."""
+    """Import a checkpoint of the published code: its tensors' shapes say what it is, and a contradiction is refused."""
     from protoleak.model.checkpoint import save_model
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.published import import_checkpoint as read_published

@@ -165,11 +165,16 @@ def input_range(text: str) -> tuple[float, float]:
 
 
 def names(text: str, option: str) -> tuple[str, ...]:
-    """Comma-separated names, as typed for `option`, each once."""
+    """Comma-separated names, as typed for `option`."""
     found = [part.strip() for part in text.split(",")]
     if not all(found):
         raise ProtoleakError(f"{option} {text!r}: give names with commas between and none empty")
-    return tuple(dict.fromkeys(found))
+    return tuple(found)
+
+
+def distinct(text: str, option: str) -> tuple[str, ...]:
+    """As `names`, each once."""
+    return tuple(dict.fromkeys(names(text, option)))
 
 
 @contextmanager

@@ -173,7 +173,7 @@ class _BundlePart(msgspec.Struct):
     variant: str
 
 
-class _Line(msgspec.Struct):
+class _VerdictLine(msgspec.Struct):
     """The part of a JSON line that resuming needs."""
 
     source: str | None
@@ -183,7 +183,7 @@ class _Line(msgspec.Struct):
 
 def _json_records(lines: list[str], file: Path) -> list[tuple[str | None, Identity]]:
     records = []
-    decoder = msgspec.json.Decoder(_Line)
+    decoder = msgspec.json.Decoder(_VerdictLine)
     for number, line in enumerate(lines, start=1):
         try:
             parsed = decoder.decode(line)

@@ -21,7 +21,7 @@ def forget_peak(process: Path = PROCESS) -> bool:
 def peak_mib(process: Path = PROCESS) -> float | None:
     """Greatest resident memory in MiB since `forget_peak`, or where that failed since the process began.
 
-    None where the system doesn't tell.
+    None where the system doesn't say.
     """
     try:
         status = (process / "status").read_text()

@@ -42,7 +42,7 @@ def _points(score: Float64Array, positive: BoolArray) -> list[tuple[float, float
 
 def confusion(known: Predictions, unknown: Predictions, real: Predictions) -> Confusion:
     """Verdicts of every known class, unknown generator and the real photographs."""
-    rows = {name: known.of_class(label) for label, name in enumerate(known.classes.names)}
+    rows = {name: known.of_class(label) for label, name in enumerate(known.classes.names)} if len(known) else {}
     for folder in dict.fromkeys(unknown.folders.tolist()):
         rows[f"{folder} (unknown)"] = unknown.of_kind("unknown", folder)
     if len(real):

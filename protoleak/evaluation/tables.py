@@ -182,7 +182,9 @@ def reading_notes(
     if few:
         found.append(f"fewer than {FEW} images of {', '.join(few)}: what is said of these alone says little")
     absent = [name for name in manifest.generators if ("known", name) not in counts]
-    if absent:
+    if settings.data is None:
+        found.append("no images of known classes were given (--data): how well they are told apart was not measured")
+    elif absent:
         found.append(
             f"no image of {', '.join(absent)}: what is a mean over all classes is left empty, not taken over the rest"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +16,7 @@ from protoleak.errors import DatasetError
 from protoleak.export.images import ImageSet
 from protoleak.export.report import Measured, VariantOutputs, measure_variant
 from protoleak.export.runner import VariantRunner
-
-StageProgress = Callable[[str, int, int], None]
+from protoleak.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def evaluate(
     manifest: Manifest,
     images: EvaluationImages,
     alpha: float,
-    progress: StageProgress,
+    progress: Progress,
 ) -> Evaluation:
     """Runs a variant on every image, calibrates it and measures it at α.
 

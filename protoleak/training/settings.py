@@ -157,7 +157,7 @@ def has_bfloat16() -> bool:
     """Whether the processor has instructions for bfloat16, without which it is slower than float32."""
     import torch
 
-    # Older versions of torch cannot tell; float32 is right everywhere.
+    # Older versions of torch do not know; float32 is right everywhere.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

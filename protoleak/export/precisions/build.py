@@ -14,7 +14,7 @@ from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
 from protoleak.choices import Precision
 from protoleak.errors import CalibrationError, DatasetError, EngineError, MediaError
-from protoleak.export.calibrate import Evaluation, EvaluationImages, StageProgress, evaluate
+from protoleak.export.calibrate import Evaluation, EvaluationImages, evaluate
 from protoleak.export.features import deployed_pixels
 from protoleak.export.images import ImageSet
 from protoleak.export.onnx_graph import graph_metadata, prepared, with_metadata
@@ -24,6 +24,7 @@ from protoleak.export.precisions.int8 import Quantiser
 from protoleak.export.precisions.sensitivity import rank_layers
 from protoleak.export.runner import VariantRunner
 from protoleak.export.settings import VariantSettings
+from protoleak.progress import Progress, no_progress
 from protoleak.runtime.engines import Graph, open_engine
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
@@ -66,7 +67,7 @@ class VariantBuilder:
         images: EvaluationImages,
         alpha: float,
         settings: VariantSettings,
-        progress: StageProgress = lambda *_: None,
+        progress: Progress = no_progress,
     ) -> None:
         """Takes fp32 `graphs`, and as `reference` what they gave on `images`."""
         self._manifest = manifest
