@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+import protoleak
 from protoleak.cli.app import app
 from tests.paths import ROOT
 from tests.test_structure import FLOORS
@@ -67,3 +68,18 @@ def test_the_architecture_page_shows_every_part_of_the_package() -> None:
     assert not [part for part in parts if f"{part}/" not in text and f"{part}.py" not in text]
     written = re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|cu))`", text)
     assert not [path for path in written if not any((base / path).is_file() for base in (ROOT, ROOT / "protoleak"))]
+
+
+def test_the_reference_has_every_public_name() -> None:
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    shown = dict(re.findall(r"^::: (\S+)((?:\n    .*|\n(?=    ))*)", pages, re.MULTILINE))
+
+    def has(public: str) -> bool:
+        home = protoleak._HOME_OF.get(public, "protoleak.errors")
+        places = [module for module in shown if module == home or module.startswith(f"{home}.")]
+        if any(place.endswith(f".{public}") for place in places) or f"protoleak.{public}" in shown:
+            return True
+        members = re.search(r"members: \[(.*)\]", shown.get(home, ""))
+        return home in shown and (members is None or public in members[1].split(", "))
+
+    assert not [public for public in protoleak.__all__ if public != "__version__" and not has(public)]

@@ -279,8 +279,8 @@ def test_a_small_data_set_without_test_images_exports_at_an_alpha_that_it_allows
         ("unknown", lambda path: path.mkdir(), "holds no image"),
         ("unknown", lambda path: (path / "empty").mkdir(parents=True), "empty holds no image"),
         ("unknown", lambda path: path.write_text("a file"), "is not a folder"),
-        ("real_faces", lambda path: path.mkdir(), "holds no image"),
-        ("real_faces", lambda path: path.write_text("a file"), "is not a folder"),
+        ("photographs", lambda path: path.mkdir(), "holds no image"),
+        ("photographs", lambda path: path.write_text("a file"), "is not a folder"),
     ],
 )
 def test_a_folder_to_measure_on_that_holds_nothing_is_refused_before_any_work(
