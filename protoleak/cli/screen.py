@@ -155,7 +155,8 @@ def screen(
         threads=threads,
         compute=compute,
         device=device,
-        faces=None if (faces, face_model) == (None, None) else settings,
+        faces=settings,
+        finder="auto" if faces is None and face_model is not None else faces,
     )
     video_options = VideoOptions(videos, settings, annotate, dashboard, stats)
     if videos:

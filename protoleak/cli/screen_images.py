@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,10 +20,10 @@ from protoleak.cli.live_panel import coloured
 from protoleak.cli.results_file import STANDARD_OUTPUT, Identity, ResultsWriter, open_results
 from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.faces.settings import FaceSettings
 from protoleak.images.decode import printable
 from protoleak.images.discover import expand_sources
 from protoleak.progress import shown_progress
+from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
 
@@ -56,7 +56,7 @@ def run(options: ScreenOptions) -> ExitStatus:
         raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
     errors = error_console()
-    screener = open_screener(options, errors)
+    screener = open_screener(options, errors, ImagePipeline if options.finder == "none" else Screener)
     judge = _judge(options, screener, errors)
     listed = expand_sources(options.sources, sys.stdin.buffer if "-" in options.sources else io.BytesIO())
     tally = _Tally([], Counter())
@@ -87,19 +87,21 @@ def run(options: ScreenOptions) -> ExitStatus:
 
 
 def _judge(
-    options: ScreenOptions, screener: Screener, errors: Console
+    options: ScreenOptions, screener: ImagePipeline, errors: Console
 ) -> Callable[[Sequence[str | MediaError]], Iterator[Sequence[Verdict | ProtoleakError]]]:
     """What gives the outcomes of each image in turn: one for the whole, or one per face."""
-    settings, batch_size = options.faces or FaceSettings(faces=screener.looks_at), options.batch_size
-    if settings.faces == "none" and not screener.framing.needs_face:
+    batch_size = options.batch_size
+    finder = options.finder or (screener.looks_at if isinstance(screener, Screener) else "none")
+    if finder == "none" or not isinstance(screener, Screener):
         return lambda images: ([outcome] for outcome in screener.each(images, batch_size))
+    settings = replace(options.faces, faces=finder)
     detector = screener.detector(settings)
     print_note(errors, f"faces are found by {detector.description}")
     return lambda images: screener.each_face(images, settings, detector=detector, batch_size=batch_size)
 
 
 @contextlib.contextmanager
-def _writer(options: ScreenOptions, screener: Screener) -> Iterator[ResultsWriter | None]:
+def _writer(options: ScreenOptions, screener: ImagePipeline) -> Iterator[ResultsWriter | None]:
     if options.out is None:
         yield None
         return

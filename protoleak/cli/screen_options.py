@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from protoleak.choices import Compute, EngineName
+from protoleak.faces.settings import FaceFinder, FaceSettings
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from protoleak.screener import Screener
+    from protoleak.runtime.pipeline import ImagePipeline
+
+    Pipeline = TypeVar("Pipeline", bound=ImagePipeline)
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class ScreenOptions:
     Attributes:
         sources: images, folders, globs and "-"; no videos.
         alpha: None for the bundle's.
-        faces: how faces are found in images; None for what the bundle was trained on: faces, or images as a whole.
+        faces: how faces are found and cut out of images.
+        finder: who finds them there, or "none" to judge images whole; None for what the bundle was trained on.
     """
 
     sources: list[str]
@@ -38,7 +42,8 @@ class ScreenOptions:
     threads: int | None = None
     compute: Compute = EngineOptions.compute
     device: int = EngineOptions.device
-    faces: StreamSettings | None = None
+    faces: FaceSettings = field(default_factory=FaceSettings)
+    finder: FaceFinder | None = None
 
 
 @dataclass(frozen=True)
@@ -57,17 +62,17 @@ class VideoOptions:
     stats: Path | None = None
 
 
-def open_screener(options: ScreenOptions, errors: Console) -> Screener:
-    """The screener that the options ask for; what its engine has to say goes to `errors`.
+def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline]) -> Pipeline:
+    """The screener, or the pipeline that judges images whole, that the options ask for; what its engine has to say goes
+    to `errors`.
 
     Raises:
         ProtoleakError: the bundle, the engine or alpha is not usable.
     """
     from protoleak.cli.console import plan_progress, print_note
-    from protoleak.screener import Screener
 
     with plan_progress("the plans of this bundle") as progress:
-        return Screener(
+        return kind(
             options.bundle,
             alpha=options.alpha,
             variant=options.variant,

@@ -115,7 +115,7 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     """
     errors = error_console()
     check_folders(video_options.stats)
-    screener = open_screener(options, errors)
+    screener = open_screener(options, errors, Screener)
     detector = open_detector(video_options.settings, screener.bundle)
     broken = False
     with shown_progress(errors, stage_lines=False) as progress:

@@ -45,12 +45,11 @@ def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) ->
             `face_crop` takes it; a bundle that looks at faces has a margin of its own.
     """
     if framing.needs_face:
-        whole = Image.fromarray(image)
-        shown, side = framing.frame(whole, face), round(max(face.width, face.height))
+        shown, box = Image.fromarray(image), face
     else:
-        crop = Image.fromarray(face_crop(image, face, margin))
-        shown, side = framing.frame(crop, None), crop.width
-    return FramedFace(shown, lacking(shown, side))
+        shown, box = Image.fromarray(face_crop(image, face, margin)), None
+    looks = framing.frame(shown, box)
+    return FramedFace(looks, lacking(looks, framing.judged_side(*shown.size, box)))
 
 
 def crop_square(box: Box, margin: float) -> tuple[int, int, int]:

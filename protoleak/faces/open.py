@@ -11,28 +11,31 @@ from protoleak.faces.base import Face, FaceDetector
 from protoleak.faces.haar import HaarDetector, cascade_file
 from protoleak.faces.settings import FaceSettings
 from protoleak.faces.yunet import YuNetDetector, read_yunet
-from protoleak.images.framing import Box
+from protoleak.images.framing import Box, stand_in
 
 
 class WholeFrame:
     """No detector: every frame is taken for an image of one face, as still images are without `--faces`.
 
-    Its box is such that the crop with its margin is the frame's centre square, which is what the network sees of an
-    image without faces.
+    For a bundle that looks at faces the box is the one that stands in for a face where an image is judged whole. For
+    one that doesn't it is such that the crop with its margin is the frame's centre square, which is what the network
+    sees of an image without faces.
 
     Args:
-        margin: that the crops will be made with.
+        margin: that the crops will be made with; None for a bundle that looks at faces.
     """
 
-    description = "no face detector: the centre square of every frame is judged"
+    description = "no face detector: the middle of every frame is judged"
 
-    def __init__(self, margin: float) -> None:
-        self._share = 1 / (1 + 2 * margin)
+    def __init__(self, margin: float | None) -> None:
+        self._margin = margin
 
     def __call__(self, image: UInt8Array) -> list[Face]:
         """One face in uint8 [H, W, 3], of score 1."""
         height, width = image.shape[:2]
-        side = min(height, width) * self._share
+        if self._margin is None:
+            return [Face(stand_in(width, height), 1.0)]
+        side = min(height, width) / (1 + 2 * self._margin)
         return [Face(Box((width - side) / 2, (height - side) / 2, side, side), 1.0)]
 
 
@@ -51,7 +54,8 @@ def open_detector(settings: FaceSettings, bundle: Bundle | None) -> FaceDetector
     if settings.faces in ("none", "haar") and settings.face_model is not None:
         raise ProtoleakError(f"--face-model is a YuNet model and --faces {settings.faces} uses none: leave one out")
     if settings.faces == "none":
-        return WholeFrame(settings.margin)
+        needs_face = bundle is not None and bundle.manifest.preprocessing.framing.needs_face
+        return WholeFrame(None if needs_face else settings.margin)
     if settings.faces == "haar":
         return HaarDetector(settings.minimum_face)
     if settings.face_model is not None:

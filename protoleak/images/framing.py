@@ -92,6 +92,16 @@ class Framing:
             return _moved_inside(x, side, width), _moved_inside(y, side, height), side
         return _moved_inside(x, self.image_size, width), _moved_inside(y, self.image_size, height), self.image_size
 
+    def judged_side(self, width: int, height: int, face: Box | None) -> int:
+        """Side, in pixels of an image of that size, of the square that a verdict rests on: around the face, with its
+        margin, where a look depends on it; else of the whole image.
+
+        Args:
+            face: as in `frame`.
+        """
+        look: Look = "face" if self.needs_face and face is not None else "image"
+        return self.square(look, width, height, face or stand_in(width, height))[2]
+
     def _look(self, look: Look, image: Image.Image, face: Box) -> UInt8Array:
         if look == "image":
             return preprocess(image, self.image_size)

@@ -209,7 +209,7 @@ class ImagePipeline:
             MediaError: there is no face to judge, in a class that looks for one.
         """
         pixels = self.framing.frame(image, None)
-        return FramedFace(pixels, lacking(pixels, min(image.size)))
+        return FramedFace(pixels, lacking(pixels, self.framing.judged_side(*image.size, None)))
 
     def _prepare(self, image: ImageSource | FramedFace | MediaError, index: int) -> _Prepared | MediaError:
         if isinstance(image, MediaError):
@@ -223,10 +223,13 @@ class ImagePipeline:
             return _Prepared(name, None, record, (), image.pixels, image.lacking, spent)
         try:
             opened = open_image(image, name=name, upright=self.framing.needs_face)
-            decoded = time.perf_counter()
-            framed = self.frame(opened.image)
         except MediaError as error:
             return error
+        decoded = time.perf_counter()
+        try:
+            framed = self.frame(opened.image)
+        except MediaError as error:
+            return MediaError("; ".join([f"{opened.name}: {error}", *opened.notes]))
         finished = time.perf_counter()
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
         return _Prepared(

@@ -47,7 +47,7 @@ def test_a_stream_fills_the_folder_that_is_made_for_its_screener(tiny_bundle: Pa
     run = msgspec.json.decode((tmp_path / "tracks.json").read_bytes(), type=TracksFile).run
     assert (run.settings["every"], run.face_finder) == (
         0.5,
-        "no face detector: the centre square of every frame is judged",
+        "no face detector: the middle of every frame is judged",
     )
 
 
