@@ -17,8 +17,8 @@ from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import measure
 from protoleak.metrics.predictions import Classes, Kind
 from protoleak.runtime import conformal
+from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.runtime.verdict import Label, Verdict
-from protoleak.screener import Screener
 
 BATCH = 8
 
@@ -42,7 +42,7 @@ class Reference:
 
 
 def screen(
-    screener: Screener, images: Sequence[Labelled], progress: Callable[[int], None] = lambda _: None
+    screener: ImagePipeline, images: Sequence[Labelled], progress: Callable[[int], None] = lambda _: None
 ) -> list[Outcome]:
     """The verdict on each image, in order.
 
@@ -52,7 +52,9 @@ def screen(
     return list(_verdicts(screener, images, progress))
 
 
-def _verdicts(screener: Screener, images: Sequence[Labelled], progress: Callable[[int], None]) -> Iterator[Outcome]:
+def _verdicts(
+    screener: ImagePipeline, images: Sequence[Labelled], progress: Callable[[int], None]
+) -> Iterator[Outcome]:
     paths = [image.path for image in images]
     for done, outcome in enumerate(screener.each(paths, batch_size=BATCH), start=1):
         progress(done)

@@ -16,7 +16,6 @@ from protoleak.bench.timing import Sample, Workload
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import CheckpointError
 from protoleak.images.decode import open_image
-from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import ModelConfig, TrainedModel, attributor_outputs, load_model
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.model.torch_latent_encoder import TorchLatentEncoder
@@ -28,8 +27,8 @@ from protoleak.runtime.noising import Noising
 def eager_pytorch(model_directory: Path, manifest: Manifest, threads: int | None = None) -> Workload:
     """Encoded images to the attribution network's outputs in eager PyTorch, float32, on the CPU.
 
-    It does the work of the research code: decode, preprocess, encode, add noise, attribute. The density and the
-    decision, which a bundle has on top, are left out, in the baseline's favour.
+    It does the work of the research code: decode, preprocess, encode, add noise, attribute. Images are judged whole.
+    The density and the decision, which a bundle has on top, are left out, in the baseline's favour.
 
     Args:
         manifest: of the bundle that it is compared with.
@@ -45,7 +44,7 @@ def eager_pytorch(model_directory: Path, manifest: Manifest, threads: int | None
     if threads is not None:
         torch.set_num_threads(threads)
     executor = HostExecutor(
-        _EagerEngine(lambda feeds: {"z0": encoder.encode(feeds["image"])}),
+        _EagerEngine(lambda feeds: {"z0": model.encode(feeds["image"])}),
         _EagerEngine(partial(_attribute, model)),
         Noising.of(manifest, config.noise_bank()),
         ExpectedShapes(model_directory, manifest),
@@ -53,9 +52,9 @@ def eager_pytorch(model_directory: Path, manifest: Manifest, threads: int | None
 
     def run(images: Sequence[bytes]) -> Sample:
         started = time.perf_counter()
-        opened = [open_image(image).image for image in images]
+        opened = [open_image(image, upright=config.framing.needs_face).image for image in images]
         decoded = time.perf_counter()
-        pixels = np.stack([preprocess(image, config.image_size) for image in opened])
+        pixels = np.concatenate([config.framing.frame(image, None) for image in opened])
         preprocessed = time.perf_counter()
         given = executor.run(pixels)
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (preprocessed - decoded)}
@@ -97,7 +96,8 @@ def _check_same(directory: Path, config: ModelConfig, encoder: LatentEncoder, ma
         "generators": (config.generators, list(manifest.generators)),
         "timesteps": (config.timesteps, list(manifest.timesteps)),
         "noise seed": (config.noise_seed, manifest.noise_seed),
-        "image size": (config.image_size, manifest.preprocessing.image_size),
+        "framing": (config.framing, manifest.preprocessing.framing),
+        "amplitudes": (config.amplitudes, manifest.amplitudes),
         "latent shape": (tuple(config.latent_shape), tuple(manifest.latent_shape)),
         "latent encoder": (encoder.fingerprint, fingerprint or encoder.fingerprint),
     }

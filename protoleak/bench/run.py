@@ -24,6 +24,7 @@ from protoleak.errors import ProtoleakError
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime.engines import EngineOptions, choose, survey
 from protoleak.runtime.engines.base import first_line
+from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.screener import Screener
 
 Configuration: TypeAlias = tuple[str, str, Compute]  # engine, variant, compute
@@ -138,7 +139,7 @@ def _measure_configuration(
     gc.collect()  # the last configuration's buffers
     forget_peak()
     try:
-        screener = _opened(bundle, settings, name)
+        screener = _opened(bundle, settings, name, whole=not judged)  # there is no face in drawn images
     except Exception as error:  # libraries raise errors of their own; a failure is a row and the others go on
         measured.rows += [_failed(name, batch, error) for batch in settings.batch_sizes]
         if judged:
@@ -159,7 +160,10 @@ def _measure_configuration(
         measured.reference = measured.reference or Reference(configuration_name(*name), attributions(outcomes))
 
 
-def _opened(bundle: Bundle, settings: BenchmarkSettings, name: Configuration, stage_times: bool = False) -> Screener:
+def _opened(
+    bundle: Bundle, settings: BenchmarkSettings, name: Configuration, whole: bool, stage_times: bool = False
+) -> ImagePipeline:
+    """What judges images: by their largest face as a user's are, or for `whole` as they are, whatever they show."""
     engine, variant, compute = name
     options = EngineOptions(
         compute=compute,
@@ -168,7 +172,8 @@ def _opened(bundle: Bundle, settings: BenchmarkSettings, name: Configuration, st
         stage_times=stage_times,
         notify=lambda _: None,  # what it would say is in the row's settings
     )
-    return Screener(
+    pipeline = ImagePipeline if whole else Screener
+    return pipeline(
         bundle,
         alpha=settings.alpha,
         variant=variant,
@@ -183,7 +188,7 @@ def _row(
     settings: BenchmarkSettings,
     name: Configuration,
     batch: int,
-    screener: Screener,
+    screener: ImagePipeline,
     images: Sequence[bytes],
     baseline: Workload | None,
     measured: _Measured,
@@ -194,7 +199,7 @@ def _row(
     timing, theirs = measure(workload, images, batch, settings.runs, settings.warm_up, guarded)
     measured.baseline.setdefault(batch, []).extend(theirs)
     if UNDIVIDED in timing.stages:  # the parts of a CUDA graph can only be timed without it
-        apart = screening(_opened(bundle, settings, name, stage_times=True))
+        apart = screening(_opened(bundle, settings, name, not isinstance(screener, Screener), stage_times=True))
         parts, _ = measure(apart, images, batch, min(settings.runs, STAGE_RUNS), settings.warm_up)
         timing = msgspec.structs.replace(timing, stages=parts.stages)
     graphs = bundle.variant(variant)

@@ -10,7 +10,7 @@ import numpy as np
 
 from protoleak.bench.results import ENGINE_STAGES, STAGES, Comparison, Percentiles, Timing
 from protoleak.errors import ProtoleakError
-from protoleak.screener import Screener
+from protoleak.runtime.pipeline import ImagePipeline
 
 # The threads of one library spin for a moment after their work; they must not take the cores from the next one's.
 SETTLE_SECONDS = 0.005
@@ -40,7 +40,7 @@ Workload = Callable[[Sequence[bytes]], Sample]  # encoded images in; what they t
 Baseline = Callable[[Sequence[bytes]], "Sample | None"]  # None where it failed
 
 
-def screening(screener: Screener) -> Workload:
+def screening(screener: ImagePipeline) -> Workload:
     """Encoded images to verdicts, as a user runs it. It raises what an image or an engine raises."""
 
     def run(images: Sequence[bytes]) -> Sample:

@@ -85,7 +85,11 @@ def measure_robustness(
     chosen = choose_images(images, settings.images_per_class, settings.seed)
     wanted = conditions(settings)
     outcomes = screen_images(
-        screener, _images(chosen, wanted, settings.seed), len(chosen) * len(wanted), settings.batch_size, progress
+        screener,
+        _images(screener, chosen, wanted, settings.seed),
+        len(chosen) * len(wanted),
+        settings.batch_size,
+        progress,
     )
     rows = [
         _row(condition, chosen, outcomes, range(index, len(chosen) * len(wanted), len(wanted)), classes, resamples)
@@ -102,11 +106,14 @@ def measure_robustness(
     )
 
 
-def _images(images: Sequence[Image], wanted: Sequence[Condition], seed: int) -> Iterator[UInt8Array | MediaError]:
-    """Each image under each condition, image by image, so that it is decoded once."""
+def _images(
+    screener: Screener, images: Sequence[Image], wanted: Sequence[Condition], seed: int
+) -> Iterator[UInt8Array | MediaError]:
+    """Each image under each condition, image by image, so that it is decoded once; upright where the screener would
+    turn it, since pixels have no EXIF."""
     for image in images:
         try:
-            pixels = np.asarray(open_image(image.path).image)
+            pixels = np.asarray(open_image(image.path, upright=screener.framing.needs_face).image)
         except MediaError as error:
             yield from [error] * len(wanted)
             continue
