@@ -34,7 +34,7 @@ class LowFrequency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     components: int
 
 
-class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an image becomes the network's input; see `images.framing`. Images are turned upright as EXIF says where a
     look depends on the face, and left as they are for the look `image` alone, as published."""
 

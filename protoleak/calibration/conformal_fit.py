@@ -70,7 +70,7 @@ def calibrate(
             the calibration images' own margins, which are too favourable for what training never saw.
 
     Raises:
-        CalibrationError: no image, shapes that do not fit, or values that are not finite.
+        CalibrationError: no image, shapes that do not fit, values that are not finite, or margins for no real class.
     """
     if log_density.ndim != 1 or class_score.shape != (len(log_density), len(generators)):
         raise CalibrationError(
@@ -85,6 +85,8 @@ def calibrate(
             f"{int((~finite).sum())} of {len(finite)} calibration images gave NaN or infinity (the first is number "
             f"{int(np.argmin(finite))}): this variant cannot be trusted; export it in higher precision"
         )
+    if left_out is not None and real_class is None:
+        raise CalibrationError("there are margins of left-out sources, and no class of camera originals to use them on")
     real_margins = None if left_out is None else np.sort(left_out.camera)
     if real_class is not None and real_margins is None:
         real_margins = _real_margins(class_score, labels, generators.index(real_class))

@@ -97,10 +97,12 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 f"amplitudes {self.amplitudes} for timesteps {self.timesteps}",
             ),
             (
-                self.latent_mean is None
+                (self.latent_mean, self.latent_spread) == (None, None)
                 or (
-                    self.latent_spread is not None
-                    and len(self.latent_mean) == self.latent_shape[0] == sum(one > 0 for one in self.latent_spread)
+                    self.latent_mean is not None
+                    and self.latent_spread is not None
+                    and len(self.latent_mean) == len(self.latent_spread) == self.latent_shape[0]
+                    and all(one > 0 for one in self.latent_spread)
                 ),
                 f"latent mean and spread do not fit {self.latent_shape[0]} channels",
             ),
