@@ -29,7 +29,7 @@ Name = TypeVar("Name", bound=str)
 STYLES: tuple[tuple[Style, float], ...] = (("whole", 0.3), ("loose", 0.35), ("tight", 0.1), ("ffhq", 0.25))
 SMALLEST_FACE, LARGEST_FACE = 64.0, 380.0  # longer side of the face's box in the view, in pixels, log-uniform
 LARGEST_ENLARGEMENT = 1.6
-SMALLEST_SIDE, LARGEST_SIDE = 128, 1280  # of a view, in pixels
+SMALLEST_SIDE, LARGEST_SIDE = 128, 1280  # of a view before its second resize, in pixels, where the image allows it
 UNSCALED_PROBABILITY = 0.15
 RETOUCH_PROBABILITY, SECOND_PROBABILITY, RESIZED_AGAIN = 0.3, 0.35, 0.5
 FILTERS = ("bilinear", "bicubic", "lanczos", "box", "hamming", "cv_area", "cv_linear", "cv_cubic")

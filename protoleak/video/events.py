@@ -26,7 +26,7 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
             camera originals.
         generated_p_value: the faces' p-values among images by generators, merged alike; `real` is said only where it is
             at most twice the faces' acquittal level. None as for the one before.
-        evidence: number of attributed faces.
+        evidence: number of attributed faces that held enough to judge.
         scores: class → mean of the head's scores.
     """
 

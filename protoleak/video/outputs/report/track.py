@@ -103,6 +103,7 @@ def _face(face: KeptFace) -> str:
 def _why(face: KeptFace) -> str:
     verdict = face.event.verdict
     weights = [(f"timestep {step}", weight, f"{weight:.3f}") for step, weight in verdict.why.timestep_weights.items()]
+    looks = [(f"look {name}", weight, f"{weight:.3f}") for name, weight in verdict.why.look_weights.items()]
     features = [
         (f"feature {item.feature}", item.contribution, f"{item.contribution:+.3g}")
         for item in (*verdict.why.features_for, *reversed(verdict.why.features_against))
@@ -113,6 +114,10 @@ def _why(face: KeptFace) -> str:
         '<p class="plot-title">What each diffusion timestep adds to the embedding</p>'
         + bars(weights, "", f"Weights of the timesteps: {', '.join(f'{name} {text}' for name, _, text in weights)}.")
     )
+    if len(looks) > 1:
+        drawn += '<p class="plot-title">What each look at the face adds to the embedding</p>' + bars(
+            looks, "", f"Weights of the looks: {', '.join(f'{name} {text}' for name, _, text in looks)}."
+        )
     if features:
         first, second = escape(verdict.why.nearest_prototype.generator), escape(verdict.why.runner_up.generator)
         drawn += (
