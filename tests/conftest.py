@@ -37,6 +37,17 @@ def tiny_bundle(tiny_files: tuple[Manifest, dict[str, bytes]], tmp_path_factory:
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_look_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small bundle with three looks, face, native and image, not to be changed; see tiny_bundle.py."""
+    pytest.importorskip("onnx", reason="onnx makes the small bundle's graphs")
+    from tests.tiny_bundle import tiny_bundle_files
+
+    path = tmp_path_factory.mktemp("bundles") / "looks"
+    write_bundle(path, *tiny_bundle_files(("face", "native", "image")))
+    return path
+
+
 @pytest.fixture
 def runs_as_root() -> bool:
     """Root reads files whatever their permissions, so tests of unreadable files skip then."""

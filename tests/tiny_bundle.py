@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from protoleak.bundle import bundle as bundles
 from protoleak.bundle import manifest as manifests
 from protoleak.bundle import reader as bundle_files
 from protoleak.bundle.report import BundleReport
+from protoleak.choices import Look
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
+from protoleak.images.framing import Framing
 from protoleak.metrics.report import ClosedSet, Estimate, RealFaces, Share
 from protoleak.runtime.conformal import real_margin
 from protoleak.runtime.engines import Graph, open_engine
@@ -78,9 +81,9 @@ def latent_encoder() -> bytes:
     return model_bytes(nodes, [("image", TensorProto.UINT8, ["n", IMAGE_SIZE, IMAGE_SIZE, 3])], ["z0"], tensors)
 
 
-def attributor(prototypes: np.ndarray, reference: np.ndarray) -> bytes:
-    """z_t float32 [N, 2, 8, 8, 8] → the six outputs. `reference` float32 [R, D]: gated training embeddings."""
-    steps, channels = len(TIMESTEPS), 2 * LATENT_SHAPE[0]
+def attributor(prototypes: np.ndarray, reference: np.ndarray, looks: int) -> bytes:
+    """z_t float32 [N, 2·looks, 8, 8, 8] → the six outputs. `reference` float32 [R, D]: gated training embeddings."""
+    steps, channels = looks * len(TIMESTEPS), 2 * LATENT_SHAPE[0]
     node = helper.make_node
     nodes = [
         node("Reshape", ["z_t", "flat_shape"], ["flat"]),
@@ -140,24 +143,29 @@ def _nearest(points: np.ndarray) -> np.ndarray:
     return squared.min(axis=1)
 
 
-def tiny_bundle_files() -> tuple[manifests.Manifest, dict[str, bytes]]:
-    """The manifest (its file list still empty) and the files, for `write_bundle`."""
+def tiny_bundle_files(looks: tuple[Look, ...] = ("image",)) -> tuple[manifests.Manifest, dict[str, bytes]]:
+    """The manifest (its file list still empty) and the files, for `write_bundle`. It judges images whole in all looks
+    alike: there is no face in what it is made on, and no face detector in it."""
+    preprocessing = manifests.Preprocessing(IMAGE_SIZE, looks)
     noise = noise_bank(SEED, TIMESTEPS, LATENT_SHAPE)
     factors = NoiseSchedule().coefficients(TIMESTEPS)
     encoder = latent_encoder()
     encode = open_engine("onnxruntime", Graph("latent encoder", encoder, ("z0",)), threads=1)
 
     def outputs(model: bytes, kind: int, first: int, count: int) -> dict[str, np.ndarray]:
-        images = np.stack([make_image(kind, first + i, IMAGE_SIZE, IMAGE_SIZE) for i in range(count)])
+        images = np.concatenate(
+            [framed(preprocessing.framing, make_image(kind, first + i, IMAGE_SIZE, IMAGE_SIZE)) for i in range(count)]
+        )
         z_t = noised_latents(encode.run({"image": images})["z0"], noise, *factors, COMPONENTS)
+        z_t = z_t.reshape(count, -1, *z_t.shape[2:])
         return open_engine("onnxruntime", Graph("attributor", model, tuple(NAMES)), threads=1).run({"z_t": z_t})
 
     blank = np.random.default_rng(8).standard_normal((len(GENERATORS), PROTOTYPES, EMBEDDING)).astype(np.float32)
-    draft = attributor(blank, blank[:, 0])
+    draft = attributor(blank, blank[:, 0], len(looks))
     training = [outputs(draft, kind, 1000, 20) for kind in range(len(GENERATORS))]
     prototypes = np.stack([found["embedding"][:PROTOTYPES] for found in training])
     reference = np.concatenate([found["embedding"] * found["gate"] for found in training])
-    model = attributor(prototypes, reference)
+    model = attributor(prototypes, reference, len(looks))
     held_out = [outputs(model, kind, 2000, CALIBRATION_IMAGES) for kind in range(len(GENERATORS))]
     densities = np.concatenate([found["log_density"] for found in held_out]).astype(np.float64)
     predicted = np.concatenate([found["class_score"].argmax(axis=1) for found in held_out])
@@ -181,7 +189,7 @@ def tiny_bundle_files() -> tuple[manifests.Manifest, dict[str, bytes]]:
         created="2025-01-01T00:00:00Z",
         generators=GENERATORS,
         real_class="camera",
-        preprocessing=manifests.Preprocessing(IMAGE_SIZE),
+        preprocessing=preprocessing,
         schedule=manifests.Schedule(),
         timesteps=list(TIMESTEPS),
         noise_seed=SEED,
@@ -204,6 +212,11 @@ def tiny_bundle_files() -> tuple[manifests.Manifest, dict[str, bytes]]:
         "variants/fp32/report.json": report.to_json(),
     }
     return manifest, files
+
+
+def framed(framing: Framing, image: np.ndarray) -> np.ndarray:
+    """uint8 [L, S, S, 3] of uint8 [H, W, 3], judged whole."""
+    return framing.frame(Image.fromarray(image), None)
 
 
 def write(folder: Path, manifest: manifests.Manifest, files: dict[str, bytes]) -> Path:

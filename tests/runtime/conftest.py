@@ -16,6 +16,13 @@ def plan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def look_bundle(tiny_look_bundle: Path, plan_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """The tiny bundle with three looks, for executors on a played GPU."""
+    monkeypatch.setenv("PROTOLEAK_CACHE", str(plan_folder))
+    return Bundle.load(tiny_look_bundle)
+
+
+@pytest.fixture
 def bundle(tiny_bundle: Path, plan_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """The tiny bundle, for executors on a played GPU."""
     monkeypatch.setenv("PROTOLEAK_CACHE", str(plan_folder))

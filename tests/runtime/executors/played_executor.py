@@ -21,7 +21,7 @@ from protoleak.runtime.engines.tensorrt import runtime as tensorrt_runtime
 from protoleak.runtime.engines.tensorrt.library import load_library
 from protoleak.runtime.executors import Graphs
 from protoleak.runtime.executors.base import ExpectedShapes
-from protoleak.runtime.executors.gpu import GpuExecutor, open_noising
+from protoleak.runtime.executors.gpu import GpuExecutor, for_looks, open_noising
 from protoleak.runtime.noising import Noising
 from tests.runtime.engines import played_tensorrt
 from tests.runtime.engines.played_tensorrt import PlayedModule, PlayedWorker, view_of
@@ -183,10 +183,11 @@ def open_played_engines(
     latent_encoder, attributor = graphs.latent_encoder, graphs.attributor
     if encoder is not None:
         latent_encoder = replace(latent_encoder, model=encoder)
+    looks = len(bundle.manifest.preprocessing.looks)
     worker: Any = ExecutorWorker(Noising.of(bundle.manifest, bundle.noise_bank))
     return (
         worker,
-        _open_plan(monkeypatch, worker, "z0", latent_encoder, options),
+        _open_plan(monkeypatch, worker, "z0", latent_encoder, for_looks(options, looks)),
         _open_plan(monkeypatch, worker, "outputs", attributor, options),
     )
 
