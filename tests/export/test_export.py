@@ -22,17 +22,20 @@ from protoleak.export.export import ExportResult, ExportSettings, export_bundle
 from protoleak.export.features import Features, network_features
 from protoleak.export.images import in_order_of, split
 from protoleak.export.settings import CONTRASTED_BANDWIDTH
+from protoleak.faces.framer import Framer
+from protoleak.images.framing import Framing
 from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs
 from tests.export.conftest import write_data
 from tests.training.images import IMAGE_SIZE, make_image, write_images
 
+FRAMER = Framer(Framing(image_size=IMAGE_SIZE))
 UNSEEN = [make_image(kind, 700 + index) for kind in ("columns", "rows", "none") for index in range(4)]
 
 
 def features(model: TrainedModel, dataset: Dataset, name: str) -> Features:
     images = split(dataset, name)
-    return network_features(model, images.paths, images.labels, None)
+    return network_features(model, images.paths, images.labels, FRAMER, None)
 
 
 def density_of(model: TrainedModel, dataset: Dataset, **options: Any) -> DensityModel:
@@ -112,7 +115,7 @@ def test_the_density_is_contrasted_with_the_auxiliary_generators(
     (tmp_path / "auxiliary" / "paintings" / "empty.png").write_bytes(b"")
     result = export(model, dataset, tmp_path / "bundle", auxiliary=tmp_path / "auxiliary", contrast=0.3)
     paths = [path for kind in ("drawings", "paintings") for path in sorted((tmp_path / "auxiliary" / kind).iterdir())]
-    others = network_features(model, paths, np.zeros(len(paths), np.int64), None)
+    others = network_features(model, paths, np.zeros(len(paths), np.int64), FRAMER, None)
     fitted = density_of(
         model, dataset, bandwidth=CONTRASTED_BANDWIDTH, auxiliary=(others.embedding, others.gate), contrast=0.3
     )

@@ -22,9 +22,12 @@ from protoleak.export.head_modules import HeadModule
 from protoleak.export.manifest import describe
 from protoleak.export.parity import compare_outputs
 from protoleak.export.runner import VariantRunner
+from protoleak.faces.framer import Framer
+from protoleak.images.framing import Framing
 from protoleak.model.checkpoint import TrainedModel
 from tests.training.images import IMAGE_SIZE
 
+FRAMER = Framer(Framing(image_size=IMAGE_SIZE))
 REFERENCE = {"embedding": np.array([[1.0, -2.0]], dtype=np.float32), "gate": np.array([[0.5, 0.25]], dtype=np.float32)}
 
 
@@ -113,7 +116,7 @@ def parts(model: TrainedModel) -> Parts:
 
 def test_sound_graphs_pass_at_every_stage(parts: Parts, dataset: Dataset) -> None:
     runner = parts.runner(parts.latent_encoder, parts.attributor)
-    rows = prove_parity(parts.model, parts.deployed, runner, [sample.path for sample in dataset.calibration])
+    rows = prove_parity(parts.model, parts.deployed, runner, FRAMER, [sample.path for sample in dataset.calibration])
     assert {row.output for row in rows} >= {"z0", "z_t", "embedding", "class_score", "log_density"}
     assert all(row.passes for row in rows)
 
@@ -127,7 +130,7 @@ def test_a_graph_with_other_weights_is_an_error_that_names_its_outputs(
     graphs[broken] = scaled_weights(graphs[broken], 1.001)
     runner = parts.runner(**graphs)
     with pytest.raises(ParityError) as caught:
-        prove_parity(parts.model, parts.deployed, runner, [sample.path for sample in dataset.calibration])
+        prove_parity(parts.model, parts.deployed, runner, FRAMER, [sample.path for sample in dataset.calibration])
     failing = [line.split()[0] for line in str(caught.value).splitlines() if line.endswith("fails")]
     assert output in failing
 
@@ -135,7 +138,7 @@ def test_a_graph_with_other_weights_is_an_error_that_names_its_outputs(
 def test_a_graph_whose_outputs_are_not_finite_is_an_error(parts: Parts, dataset: Dataset) -> None:
     runner = parts.runner(parts.latent_encoder, scaled_weights(parts.attributor, 3e38))
     with pytest.raises(ParityError, match=r"the attributor gave .* NaN or infinite.*no bundle written"):
-        prove_parity(parts.model, parts.deployed, runner, [sample.path for sample in dataset.calibration])
+        prove_parity(parts.model, parts.deployed, runner, FRAMER, [sample.path for sample in dataset.calibration])
 
 
 def test_unreadable_images_are_passed_over_and_none_that_can_be_read_is_an_error(
@@ -144,9 +147,9 @@ def test_unreadable_images_are_passed_over_and_none_that_can_be_read_is_an_error
     runner = parts.runner(parts.latent_encoder, parts.attributor)
     bad = tmp_path / "bad.png"
     bad.write_text("no image")
-    assert prove_parity(parts.model, parts.deployed, runner, [bad, dataset.calibration[0].path])
+    assert prove_parity(parts.model, parts.deployed, runner, FRAMER, [bad, dataset.calibration[0].path])
     with pytest.raises(DatasetError, match="none of 1 calibration images can be read"):
-        prove_parity(parts.model, parts.deployed, runner, [bad])
+        prove_parity(parts.model, parts.deployed, runner, FRAMER, [bad])
 
 
 def test_nothing_is_written_where_parity_fails(

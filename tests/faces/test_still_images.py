@@ -70,7 +70,7 @@ def test_image_without_a_face_keeps_its_place_as_an_error_with_its_notes(
     )
     assert [len(faces) for faces in outcomes] == [2, 1, 1, 2]
     assert "black.jpg: no face of 48 pixels or more" in str(outcomes[1][0])
-    assert "EXIF orientation 6 is present and not applied" in str(outcomes[1][0])
+    assert "turned upright as EXIF orientation 6 says" in str(outcomes[1][0])
     assert outcomes[2] == [broken]
 
 

@@ -31,14 +31,20 @@ def _embeddings(images: int = 4, timesteps: int = 3) -> tuple[torch.Tensor, torc
     return h, torch.rand(images, timesteps, 8, generator=generator)
 
 
-def test_dropped_timesteps_count_as_zero_embeddings_and_zero_gates() -> None:
-    network = _network()
+@pytest.mark.parametrize("temporal", ["attention", "uniform"])
+def test_what_is_dropped_weighs_nothing_and_the_rest_as_it_would_alone(temporal: str) -> None:
+    network, without = _network(temporal=temporal), _network(temporal=temporal, timesteps=2)
+    without.load_state_dict(network.state_dict())
     h, g = _embeddings()
-    dropped = torch.tensor([[False, True, False], [True, False, False], [False, False, False], [True, True, False]])
-    kept = (~dropped).float().unsqueeze(-1)
-    for found, expected in zip(network.pool(h, g, dropped), network.pool(h * kept, g * kept), strict=True):
-        torch.testing.assert_close(found, expected)
-    assert not torch.allclose(network.pool(h, g, dropped)[0][0], network.pool(h, g)[0][0])
+    for index in range(3):
+        dropped = torch.zeros(4, 3, dtype=torch.bool)
+        dropped[:, index] = True
+        kept = [position for position in range(3) if position != index]
+        embedding, gate, weight = network.pool(h, g, dropped)
+        alone = without.pool(h[:, kept], g[:, kept])
+        for found, expected in zip((embedding, gate, weight[:, kept]), alone, strict=True):
+            torch.testing.assert_close(found, expected)
+        assert not weight[:, index].any()
 
 
 def test_an_image_whose_timesteps_are_all_dropped_keeps_its_first() -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from protoleak.errors import CheckpointError, MediaError
+from protoleak.images.framing import Framing
 from protoleak.model.latent_cache import LatentItem, cached_latents, latent_key
 from protoleak.model.latent_encoder import LatentEncoder
 
@@ -22,12 +23,13 @@ class _Counted:
     def __init__(self) -> None:
         self.loads = 0
 
-    def item(self, number: int, view: str = "centre", size: int = 32) -> LatentItem:
+    def item(self, number: int, view: str = "centre", size: int = 32, looks: int = 1) -> LatentItem:
         def load() -> UInt8Array:
             self.loads += 1
-            return np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
+            return np.random.default_rng(number).integers(0, 256, (looks, size, size, 3), dtype=np.uint8)
 
-        return LatentItem(latent_key(f"{number:064x}", view, size), load)
+        framing = Framing(("image", "face")[:looks], size)
+        return LatentItem(latent_key(f"{number:064x}", view, framing), load)
 
 
 def _broken() -> UInt8Array:
@@ -42,8 +44,8 @@ def test_a_second_run_decodes_nothing_and_gives_the_same_latents(light_encoder: 
     second = cached_latents(light_encoder, items, tmp_path, batch_size=2)
     assert (counted.loads, second.hits) == (5, 5)
     np.testing.assert_array_equal(first.latents, second.latents)
-    direct = light_encoder.encode(np.stack([item.load() for item in items[:2]]))
-    np.testing.assert_array_equal(first.latents[:2], direct)
+    direct = light_encoder.encode(np.concatenate([item.load() for item in items[:2]]))
+    np.testing.assert_array_equal(first.latents[:2, 0], direct)
 
 
 def test_new_items_are_encoded_among_cached_ones_in_their_own_places(
@@ -69,7 +71,7 @@ def test_another_view_size_or_encoder_has_another_entry(
     changed.save(tmp_path / "changed")
     counted = _Counted()
     for encoder in (light_encoder, load_latent_encoder(tmp_path / "changed")):
-        for item in (counted.item(1), counted.item(1, view="left"), counted.item(1, size=64)):
+        for item in (counted.item(1), counted.item(1, view="left"), counted.item(1, size=64), counted.item(1, looks=2)):
             assert cached_latents(encoder, [item], tmp_path / "cache").hits == 0
 
 
@@ -79,7 +81,7 @@ def _cut_short(entry: Path) -> None:
 
 def _poison(entry: Path) -> None:
     latent = np.load(entry)
-    latent[0, 0, 0] = np.nan
+    latent[0, 0, 0, 0] = np.nan
     np.save(entry, latent)
 
 
@@ -107,7 +109,7 @@ def test_an_unreadable_image_is_reported_and_the_others_are_encoded(
     items = [counted.item(0), LatentItem("broken", _broken), counted.item(2)]
     result = cached_latents(light_encoder, items, tmp_path, batch_size=2)
     assert result.indices.tolist() == [0, 2]
-    assert result.latents.shape == (2, 4, 4, 4)
+    assert result.latents.shape == (2, 1, 4, 4, 4)
     assert [(index, str(error)) for index, error in result.failures] == [(1, "b.png is truncated")]
 
 

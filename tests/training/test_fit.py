@@ -31,8 +31,8 @@ def latents(count: int, seed: int) -> Latents:
     random = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
     board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1.0
-    signs = (labels * 2.0 - 1.0).reshape(-1, 1, 1, 1)
-    return Latents(torch.randn(count, *SHAPE, generator=random) + 0.5 * signs * board, labels)
+    signs = (labels * 2.0 - 1.0).reshape(-1, 1, 1, 1, 1)
+    return Latents(torch.randn(count, 1, *SHAPE, generator=random) + 0.5 * signs * board, labels)
 
 
 def run_fit(
@@ -142,8 +142,8 @@ def test_the_temporal_pool_is_trained() -> None:
 
 
 def test_negatives_are_given_less_confidence_than_without_them() -> None:
-    negatives = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(9)) * 2.0
-    unseen = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(10)) * 2.0
+    negatives = torch.randn(64, 1, *SHAPE, generator=torch.Generator().manual_seed(9)) * 2.0
+    unseen = torch.randn(64, 1, *SHAPE, generator=torch.Generator().manual_seed(10)) * 2.0
     settings = msgspec.structs.replace(SETTINGS, epochs=12, mixed_negatives=False)
     noising = Noising.build(settings.timesteps, SHAPE, settings.noise_seed, settings.low_frequency_components)
 
@@ -162,8 +162,8 @@ def stripes(count: int, seed: int) -> Latents:
     random = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
     rows = (torch.arange(8)[:, None] % 2 * 2.0 - 1.0).expand(8, 8)
-    signs = torch.where((labels == 0).reshape(-1, 1, 1, 1), rows, rows.T)
-    return Latents(torch.randn(count, *SHAPE, generator=random) + 0.8 * signs, labels)
+    signs = torch.where((labels == 0).reshape(-1, 1, 1, 1, 1), rows, rows.T)
+    return Latents(torch.randn(count, 1, *SHAPE, generator=random) + 0.8 * signs, labels)
 
 
 def test_auxiliary_classes_are_told_apart_in_the_embedding_and_have_no_prototype_of_their_own() -> None:

@@ -19,10 +19,12 @@ SHAPE = (4, 12, 10)
 
 
 @pytest.mark.parametrize("components", [None, 3])
-def test_noising_with_the_bank_agrees_with_the_reference_formulas(components: int | None) -> None:
-    z0 = np.random.default_rng(0).normal(size=(5, *SHAPE)).astype(np.float32)
+def test_noising_with_the_bank_agrees_with_the_reference_formulas_look_by_look(components: int | None) -> None:
+    z0 = np.random.default_rng(0).normal(size=(5, 3, *SHAPE)).astype(np.float32)
     factors = NoiseSchedule().coefficients(TIMESTEPS)
-    expected = noised_latents(z0, noise_bank(7, TIMESTEPS, SHAPE), *factors, components)
+    bank = noise_bank(7, TIMESTEPS, SHAPE)
+    looks = [noised_latents(z0[:, look], bank, *factors, components) for look in range(3)]
+    expected = np.concatenate(looks, axis=1)
     got = Noising.build(TIMESTEPS, SHAPE, 7, components).with_bank(torch.from_numpy(z0)).numpy()
     # float32 sums in another order: a few units in the last place of values up to about 150
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-4)
@@ -32,7 +34,7 @@ def test_fresh_noise_differs_between_images_and_timesteps_and_has_unit_variance(
     torch.manual_seed(0)
     noising = Noising.build(TIMESTEPS, SHAPE, 7, None)
     every = torch.ones(64, len(TIMESTEPS), dtype=torch.bool)
-    z_t = noising.with_fresh_noise(torch.zeros(64, *SHAPE), every).unflatten(0, every.shape)
+    z_t = noising.with_fresh_noise(torch.zeros(64, 1, *SHAPE), every).unflatten(0, every.shape)
     noise = z_t / noising.noise_factor
     assert not torch.equal(noise[0], noise[1])
     assert not torch.equal(noise[:, 0], noise[:, 1])
@@ -42,21 +44,22 @@ def test_fresh_noise_differs_between_images_and_timesteps_and_has_unit_variance(
 def test_low_frequency_half_of_fresh_noise_is_the_projection_of_the_same_noise() -> None:
     torch.manual_seed(0)
     noising = Noising.build(TIMESTEPS, SHAPE, 7, 3)
-    z_t = noising.with_fresh_noise(torch.randn(2, *SHAPE), torch.ones(2, len(TIMESTEPS), dtype=torch.bool))
+    z_t = noising.with_fresh_noise(torch.randn(2, 1, *SHAPE), torch.ones(2, len(TIMESTEPS), dtype=torch.bool))
     assert noising.projections is not None
     left, right = noising.projections
     torch.testing.assert_close(z_t[:, 4:], left @ z_t[:, :4] @ right.T, rtol=1e-4, atol=1e-4)
 
 
-def test_only_wanted_timesteps_are_noised_each_with_its_own_factors_in_the_order_of_images() -> None:
+def test_only_wanted_positions_are_noised_each_with_its_look_and_factors_in_the_order_of_images() -> None:
     noising = Noising.build(TIMESTEPS, SHAPE, 7, None)
     silent = replace(noising, noise_factor=torch.zeros_like(noising.noise_factor))
-    z0 = torch.randn(3, *SHAPE)
-    wanted = torch.zeros(3, len(TIMESTEPS), dtype=torch.bool)
-    wanted[2, 0] = wanted[0, 1] = True
+    z0 = torch.randn(3, 2, *SHAPE)
+    wanted = torch.zeros(3, 2 * len(TIMESTEPS), dtype=torch.bool)
+    wanted[2, 3] = wanted[0, 1] = wanted[2, 2] = True
     z_t = silent.with_fresh_noise(z0, wanted, torch.bfloat16)
     assert z_t.dtype == torch.bfloat16
-    expected = torch.stack([z0[0] * noising.latent_factor[1], z0[2] * noising.latent_factor[0]])
+    factors = noising.latent_factor
+    expected = torch.stack([z0[0, 0] * factors[1], z0[2, 0] * factors[2], z0[2, 1] * factors[0]])
     torch.testing.assert_close(z_t, expected.to(torch.bfloat16))
 
 
@@ -78,15 +81,15 @@ def test_class_loss_falls_when_the_right_class_scores_higher() -> None:
 def test_mixed_negatives_always_mix_two_classes_in_shares_of_three_to_seven_tenths() -> None:
     torch.manual_seed(0)
     labels = torch.tensor([0, 0, 0, 0, 0, 0, 1])
-    z0 = labels.float().reshape(-1, 1, 1, 1).expand(-1, 2, 3, 3)  # a mix of two classes is neither 0 nor 1
+    z0 = labels.float().reshape(-1, 1, 1, 1, 1).expand(-1, 2, 1, 3, 3)  # a mix of two classes is neither 0 nor 1
     mixed = mixed_negatives(z0, labels, 500)
-    assert mixed.shape == (500, 2, 3, 3)
+    assert mixed.shape == (500, 2, 1, 3, 3)
     assert float(mixed.min()) >= 0.3 - 1e-6
     assert float(mixed.max()) <= 0.7 + 1e-6
 
 
 def test_a_batch_of_one_class_gives_no_mixed_negatives() -> None:
-    assert len(mixed_negatives(torch.zeros(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64), 2)) == 0
+    assert len(mixed_negatives(torch.zeros(4, 1, 1, 2, 2), torch.zeros(4, dtype=torch.int64), 2)) == 0
 
 
 def test_every_class_comes_equally_often_whatever_its_size() -> None:

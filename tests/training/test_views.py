@@ -11,17 +11,26 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from protoleak.errors import MediaError
+from protoleak.faces.framer import Framer
+from protoleak.images.framing import Framing
 from protoleak.images.perturbations import OPERATORS, SEVERITIES, Step, apply_chain
 from protoleak.images.preprocess import preprocess
 from protoleak.training.views import View, draw_view, view_sources
 from tests.training.images import make_image
 
+FRAMER = Framer(Framing(image_size=64))
+
+
+def pixels_of(view: View, image: Image.Image) -> np.ndarray:
+    """uint8 [64, 64, 3]."""
+    return FRAMER.frame(view.made(image), None)[0]
+
 
 def test_view_zero_is_the_deployed_preprocessing(tmp_path: Path) -> None:
     image = make_image("rows", 1, (90, 70))
     image.save(tmp_path / "a.png")
-    deployed = view_sources(tmp_path / "a.png", 2, seed=0, image_size=64, operator_share=0.5)[0]
-    np.testing.assert_array_equal(deployed(), preprocess(image, 64))
+    deployed = view_sources(tmp_path / "a.png", 2, seed=0, framer=FRAMER, operator_share=0.5)[0]
+    np.testing.assert_array_equal(deployed(), preprocess(image, 64)[None])
 
 
 @pytest.mark.parametrize("operator_share", [0.0, 1.0])
@@ -29,10 +38,10 @@ def test_views_depend_on_content_seed_and_number_only(operator_share: float, tmp
     for name in ("a.png", "b.png"):
         make_image("rows", 1).save(tmp_path / name)
     make_image("rows", 2).save(tmp_path / "c.png")
-    a, b, c = ([s.view for s in view_sources(tmp_path / f"{name}.png", 3, 0, 64, operator_share)] for name in "abc")
+    a, b, c = ([s.view for s in view_sources(tmp_path / f"{name}.png", 3, 0, FRAMER, operator_share)] for name in "abc")
     assert a == b
     assert a[1:] != c[1:]
-    assert a[1:] != [s.view for s in view_sources(tmp_path / "a.png", 3, 1, 64, operator_share)][1:]
+    assert a[1:] != [s.view for s in view_sources(tmp_path / "a.png", 3, 1, FRAMER, operator_share)][1:]
     assert len(set(a)) == 4
 
 
@@ -44,7 +53,7 @@ def test_keys_differ_between_views_contents_and_sizes(tmp_path: Path) -> None:
         for name in "ab"
         for size in (64, 128)
         for share in (0.0, 1.0)
-        for source in view_sources(tmp_path / f"{name}.png", 2, 0, size, share)
+        for source in view_sources(tmp_path / f"{name}.png", 2, 0, Framer(Framing(image_size=size)), share)
     ]
     # Of two names, two sizes: two views of each kind, and the deployed one, which is the same for both kinds.
     assert len({source.key for source in sources}) == 2 * 2 * (2 * 2 + 1)
@@ -62,7 +71,7 @@ def test_any_view_of_any_image_has_the_deployed_size(
     seed: int, index: int, width: int, height: int, operator_share: float
 ) -> None:
     view = draw_view(seed, "0" * 64, index, operator_share)
-    pixels = view.pixels(Image.new("RGB", (width, height), (9, 99, 199)), 64)
+    pixels = pixels_of(view, Image.new("RGB", (width, height), (9, 99, 199)))
     assert pixels.shape == (64, 64, 3)
     assert pixels.dtype == np.uint8
 
@@ -82,12 +91,12 @@ def test_views_cover_crops_flips_sizes_and_both_codecs() -> None:
 
 def test_compression_and_cropping_change_the_pixels() -> None:
     image = make_image("rows", 1)
-    plain = View().pixels(image, 64)
-    assert not np.array_equal(View(codec="JPEG", quality=50).pixels(image, 64), plain)
-    assert not np.array_equal(View(crop=(0.5, 0.0, 0.0)).pixels(image, 64), plain)
+    plain = pixels_of(View(), image)
+    assert not np.array_equal(pixels_of(View(codec="JPEG", quality=50), image), plain)
+    assert not np.array_equal(pixels_of(View(crop=(0.5, 0.0, 0.0)), image), plain)
     np.testing.assert_array_equal(
-        View(flip=True).pixels(make_image("rows", 1, (64, 64)), 64)[:, ::-1],
-        View().pixels(make_image("rows", 1, (64, 64)), 64),
+        pixels_of(View(flip=True), make_image("rows", 1, (64, 64)))[:, ::-1],
+        pixels_of(View(), make_image("rows", 1, (64, 64))),
     )
 
 
@@ -106,15 +115,15 @@ def test_a_chain_of_operators_is_applied_to_the_whole_image_before_the_deployed_
     image = make_image("rows", 1, (90, 70))
     chain = (Step("noise", 4), Step("crop", 3))
     expected = apply_chain(chain, np.asarray(image), np.random.Generator(np.random.Philox(key=7)))
-    pixels = View(chain=chain, chain_seed=7).pixels(image, 64)
+    pixels = pixels_of(View(chain=chain, chain_seed=7), image)
     np.testing.assert_array_equal(pixels, preprocess(Image.fromarray(expected), 64))
-    np.testing.assert_array_equal(pixels, View(chain=chain, chain_seed=7).pixels(image, 64))
-    assert not np.array_equal(pixels, View(chain=chain, chain_seed=8).pixels(image, 64))
+    np.testing.assert_array_equal(pixels, pixels_of(View(chain=chain, chain_seed=7), image))
+    assert not np.array_equal(pixels, pixels_of(View(chain=chain, chain_seed=8), image))
 
 
 def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path: Path) -> None:
     make_image("rows", 1).save(tmp_path / "a.png")
-    source = view_sources(tmp_path / "a.png", 0, 0, 64, 0.5)[0]
+    source = view_sources(tmp_path / "a.png", 0, 0, FRAMER, 0.5)[0]
     make_image("rows", 2).save(tmp_path / "a.png")
     with pytest.raises(MediaError, match="was changed"):
         source()
@@ -127,4 +136,4 @@ def test_processes_that_make_views_do_without_pytorch() -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"absent\.png: cannot be read"):
-        view_sources(tmp_path / "absent.png", 1, 0, 64, 0.5)
+        view_sources(tmp_path / "absent.png", 1, 0, FRAMER, 0.5)

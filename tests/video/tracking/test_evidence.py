@@ -135,7 +135,14 @@ def test_real_is_said_of_the_real_class_only(verdict: Verdict) -> None:
 def test_nothing_is_decided_below_the_minimum_evidence(verdict: Verdict) -> None:
     nothing = TrackEvidence(ALPHA, 2, None).verdict()
     assert nothing == TrackVerdict(
-        label="undecided", generator=None, nearest=None, p_value=1.0, real_p_value=None, evidence=0, scores={}
+        label="undecided",
+        generator=None,
+        nearest=None,
+        p_value=1.0,
+        real_p_value=None,
+        generated_p_value=None,
+        evidence=0,
+        scores={},
     )
     one = track_verdict_of(verdict, [(0.001, {"dawn": 1.0})], minimum=2)
     assert (one.label, one.generator, one.nearest) == ("undecided", None, "dawn")
