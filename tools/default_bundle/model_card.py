@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instea
 from benchmarks.ablations.judge import AT_ALPHA, UNLIKE_CAMERAS  # noqa: E402
 from benchmarks.ablations.results import Row  # noqa: E402
 from benchmarks.evaluate import Results  # noqa: E402
-from tools.default_bundle.build import NEVER_NAMED, NEVER_NAMED_FILE  # noqa: E402
+from benchmarks.zoo_bundle.build import NEVER_NAMED, NEVER_NAMED_FILE  # noqa: E402
 from zoo.generators import GENERATORS  # noqa: E402
 
 CARD = ROOT / "docs" / "default_bundle.md"
@@ -199,7 +199,7 @@ def limits(bundle: Bundle, never_named: dict[str, int], at_alpha: Row) -> Iterat
 
 def made(bundle: Bundle) -> Iterator[str]:
     distilled = bundle.manifest.provenance["latent_encoder"]
-    yield "`zoo/build.py` builds the zoo from seeds; `tools/default_bundle/build.py` then distils the latent"
+    yield "`zoo/build.py` builds the zoo from seeds; `benchmarks/zoo_bundle/build.py` then distils the latent"
     yield "encoder, trains the attribution network, exports and evaluates, with the commands that users have."
     trained = bundle.manifest.provenance["model"]
     images = sum(trained["images"]["train"].values())
