@@ -34,21 +34,25 @@ from tools.default_bundle.sources import (
     without,
 )
 
-EPOCHS = 10
-SETTINGS = """looks = ["face", "native", "image"]
+EPOCHS = 30
+SETTINGS = """backbone = "second_order"
+prototype_spread = 0.3
+looks = ["face", "native", "image"]
 timesteps = [0, 100, 300]
+low_frequency_components = "none"
 equal_amplitudes = true
 standardise = true
 real_turns = 2
-views = 8
+views = 5
 validation_views = 2
-batch_size = 48
-learning_rate = 0.004
-timestep_dropout = 0.67
+batch_size = 128
+learning_rate = 0.002
+weight_decay = 0.02
+timestep_dropout = 0.33
 entropy_weight = 0.02
 mixed_share = 0.25
 negatives_weight = 0.15
-patience = 6
+patience = 15
 """
 
 
