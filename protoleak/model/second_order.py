@@ -1,4 +1,4 @@
-"""A per-timestep encoder that pools second-order statistics: what a latent's channels have in common, not what is where.
+"""A per-timestep encoder that pools second-order statistics: what channels have in common, not what is where.
 
 The traces of a generator are stationary, the content of an image is not. Correlations of channels, their log deviations
 and their spatial autocorrelations over the whole latent say much of the first and little of the second, so that a
