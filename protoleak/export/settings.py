@@ -40,8 +40,10 @@ class VariantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, RANGE_METHODS)
-        if self.calibration_images < 1:
-            raise ProtoleakError(f"calibration_images is {self.calibration_images}: give 1 or more")
+        for name in ("generator_agreement", "verdict_agreement"):
+            share = getattr(self.limits, name)
+            if not 0 <= share <= 1:
+                raise ProtoleakError(f"{name} is {share:g}: give a share between 0 and 1, such as 0.99")
 
 
 class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
