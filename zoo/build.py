@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from protoleak.errors import ProtoleakError
 from protoleak.training.fit import keep_freed_memory

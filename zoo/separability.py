@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from protoleak.arrays import Float32Array
 from protoleak.dataset import Dataset, read_dataset

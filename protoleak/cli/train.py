@@ -57,7 +57,7 @@ def train(
         typer.Option(
             "--auxiliary",
             rich_help_panel=INPUT,
-            help="One folder per generator that is learnt, to be told apart, and never named.",
+            help="One folder per generator that is learnt beside the classes and never named.",
         ),
     ] = None,
     resume: Annotated[

@@ -183,7 +183,7 @@ def reading_notes(
         found.append(f"fewer than {FEW} images of {', '.join(few)}: what is said of these alone says little")
     absent = [name for name in manifest.generators if ("known", name) not in counts]
     if settings.data is None:
-        found.append("no images of known classes were given (--data): how well they are told apart was not measured")
+        found.append("no images of known classes were given (--data): how well they are separated was not measured")
     elif absent:
         found.append(
             f"no image of {', '.join(absent)}: what is a mean over all classes is left empty, not taken over the rest"

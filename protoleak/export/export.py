@@ -182,7 +182,7 @@ def _read_inputs(model: TrainedModel, dataset: Dataset, settings: ExportSettings
     train, validation, calibration, test = (
         split(dataset, name) for name in ("train", "validation", "calibration", "test")
     )
-    check_variants(settings.variants, calibration, test, settings.variant_settings)
+    check_variants(settings.variants, calibration, test)
     return _Inputs(
         train, auxiliary, EvaluationImages(validation, calibration, test, unknown, real_faces), face_detector
     )

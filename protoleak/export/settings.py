@@ -40,6 +40,8 @@ class VariantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, RANGE_METHODS)
+        if self.calibration_images < 1:
+            raise ProtoleakError(f"calibration_images is {self.calibration_images}: give 1 or more")
         for name in ("generator_agreement", "verdict_agreement"):
             share = getattr(self.limits, name)
             if not 0 <= share <= 1:

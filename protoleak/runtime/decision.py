@@ -34,7 +34,7 @@ class DecisionRule:
     """The open-set decision of one variant at one significance level.
 
     An image is unknown when its density is unusual among what the model knows (p-value ≤ α). Else its nearest class
-    answers; but where the bundle has camera originals, a generator is named only for an image that is unusual among
+    decides; but where the bundle has camera originals, a generator is named only for an image that is unusual among
     them as well, at the stricter `conformal.accusation_level`: so often, at most, is a camera original accused.
 
     Args:

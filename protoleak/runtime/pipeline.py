@@ -224,7 +224,7 @@ class ImagePipeline:
             if len(batch) == 1:
                 yield EngineError(f"{batch[0].name}: {error}")
                 return
-            for one in batch:  # find the image that it was, and answer for the others
+            for one in batch:  # find the image that it was, and judge the others
                 yield from self._judge([one])
 
     def _verdicts(self, batch: list[_Prepared]) -> list[Verdict]:

@@ -1,4 +1,4 @@
-"""The answer for one face, with its reasons and its record of evidence."""
+"""The verdict on one face, with its reasons and its record of evidence."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def limits(bundle: Bundle, never_named: dict[str, int], at_alpha: Row) -> Iterat
     assert at_alpha.real_accused is not None
     yield "- It knows small pipelines, most of which were made for this project, and whose images are partly"
     yield "  blurred or faulty. It is an example that works offline, not a detector of today's generators: most"
-    yield "  synthetic faces on the web were made by something it has never seen. For those the right answer is"
+    yield "  synthetic faces on the web were made by something it has never seen. For those the right verdict is"
     yield "  `unknown`, and how often it says so of new generators is not known beyond the table."
     yield "- A generator is named only at a fifth of α against camera originals: at α itself this bundle accuses"
     yield f"  {brief(at_alpha.real_accused)} of the same real faces. The share was set after an earlier bundle's"

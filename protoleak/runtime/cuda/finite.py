@@ -1,4 +1,4 @@
-"""Whether a latent is finite, told by the GPU in one number per image, so that the latent needn't leave it."""
+"""Whether a latent is finite, counted on the GPU in one number per image, so that the latent needn't leave it."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from protoleak.bundle.report import BundleReport, GateLimits, GateResult, Precis
 from protoleak.bundle.variants import choose_variant
 from protoleak.cli.app import main
 from protoleak.dataset import Dataset, read_dataset
-from protoleak.errors import CalibrationError, DatasetError, EngineError
+from protoleak.errors import CalibrationError, DatasetError, EngineError, ProtoleakError
 from protoleak.export.calibrate import Evaluation
 from protoleak.export.export import ExportResult, export_bundle
+from protoleak.export.images import split
 from protoleak.export.onnx_graph import prepared
 from protoleak.export.precisions import build as variants
+from protoleak.export.precisions.build import check_variants
 from protoleak.export.precisions.gate import compare_variants
 from protoleak.export.settings import ExportSettings, VariantSettings
 from protoleak.model.checkpoint import TrainedModel, save_model
@@ -235,19 +238,30 @@ def test_a_variant_whose_numbers_are_not_finite_is_refused_for_that(
 def test_lower_precision_without_test_images_is_refused_before_any_work(
     model: TrainedModel, data_copy: Path, tmp_path: Path
 ) -> None:
-    split = json.loads((data_copy / "Split.json").read_text())
-    (data_copy / "Split.json").write_text(json.dumps(split | {"test": []}))
+    parts = json.loads((data_copy / "Split.json").read_text())
+    (data_copy / "Split.json").write_text(json.dumps(parts | {"test": []}))
     with pytest.raises(DatasetError, match="no test images, and int8 can only"):
         export(model, read_dataset(data_copy, "camera"), tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 
-def test_int8_without_calibration_images_is_refused_before_any_work(
-    model: TrainedModel, dataset: Dataset, tmp_path: Path
-) -> None:
-    with pytest.raises(CalibrationError, match=r"0 calibration images for int8: .* real images"):
-        export(model, dataset, tmp_path / "bundle", variant_settings={"calibration_images": 0})
-    assert not (tmp_path / "bundle").exists()
+def test_int8_without_calibration_images_is_refused(dataset: Dataset) -> None:
+    images = split(replace(dataset, calibration=()), "calibration")
+    with pytest.raises(CalibrationError, match=r"no calibration images for int8: .* real images"):
+        check_variants(("int8",), images, split(dataset, "test"))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"calibration_images": 0}, "give 1 or more"),
+        ({"method": "random"}, "minmax"),
+        ({"limits": GateLimits(generator_agreement=99.0)}, "give a share between 0 and 1"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ProtoleakError, match=words):
+        VariantSettings(**given)
 
 
 def test_the_command_writes_what_passes_and_says_in_its_status_and_words_what_does_not(
@@ -257,10 +271,9 @@ def test_the_command_writes_what_passes_and_says_in_its_status_and_words_what_do
     save_model(tmp_path / "model", model)
     call = ["export", str(tmp_path / "model"), "--data", str(data), "--out", str(tmp_path / "bundle")]
     loose, strict = tmp_path / "loose.toml", tmp_path / "strict.toml"
-    limits = "[variant_settings.limits]\n"
-    nothing = "generator_agreement = 0\nverdict_agreement = 0\nauc_drop = 1\n"
-    loose.write_text(f"[variant_settings]\ncalibration_images = 6\n{limits}{nothing}")
-    strict.write_text(f"{limits}auc_drop = -1")
+    limits = "[variant_settings.limits]\ngenerator_agreement = 0.0\nverdict_agreement = 0.0\nauc_drop = 1.0\n"
+    loose.write_text(f"[variant_settings]\ncalibration_images = 6\n{limits}")
+    strict.write_text("[variant_settings.limits]\nauc_drop = -1.0\n")
     assert main([*call, "--variants", "int8,fp32", "--settings", str(loose)]) == 0
     assert "int8: 0." in capsys.readouterr().out
     assert Bundle.load(tmp_path / "bundle").manifest.variants == ["fp32", "int8"]

@@ -9,6 +9,7 @@ from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import BundleError, EngineError, MediaError
 from protoleak.runtime.executors import ExpectedShapes, Graphs, open_executor
+from protoleak.runtime.noising import Noising
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is an extra")
 pytest.importorskip("onnx", reason="onnx makes the graphs")
@@ -36,7 +37,7 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
-def test_outputs_are_those_of_the_cpu_line_for_new_images_with_and_without_a_graph(
+def test_outputs_are_those_of_the_host_executor_for_new_images_with_and_without_a_graph(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
     executor, _ = opened(monkeypatch, bundle)
@@ -57,18 +58,26 @@ def test_second_run_of_a_batch_size_captures_and_nothing_between_the_stages_touc
         assert worker.since(before) == expected
 
 
-def test_memory_and_contexts_are_made_once_per_batch_size(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+def test_stages_are_given_when_asked_for(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    executor, _ = opened(monkeypatch, bundle)
+    images = make_images(6)
+    given = executor.run(images, stages=True)
+    assert given.z0 is not None
+    assert given.z_t is not None
+    expected = Noising.of(bundle.manifest, bundle.noise_bank)(given.z0)
+    np.testing.assert_allclose(given.z_t, expected, rtol=1e-5, atol=1e-5)  # float32 sums of the low-frequency half
+    same(given.outputs, on_cpu(bundle, images))
+    assert executor.run(images).z0 is None
+
+
+def test_a_closed_executor_runs_nothing_and_closes_again(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
     executor, worker = opened(monkeypatch, bundle)
-    for size in (1, 3, 1, 3):
-        executor.run(make_images(size))
-    made = [entry for entry in worker.log if entry.startswith("make ")]
-    contexts = [entry for entry in worker.log if entry.startswith("context ")]
-    assert len(made) == len(set(made)) == 2 * (2 + 1 + 7)  # image, z0; counts; z_t and six outputs
-    assert contexts == ["context of z0", "context of outputs"] * 2
-    before = len(worker.log)
-    for size in (3, 1):
-        executor.run(make_images(size))
-    assert worker.since(before) == " ".join([f"upload launch {PLAIN} download"] * 2)
+    executor.run(make_images(1))
+    executor.close()
+    executor.close()
+    assert worker.log.count("close") == 1
+    with pytest.raises(EngineError, match="closed: open the bundle again"):
+        executor.run(make_images(1))
 
 
 def test_a_batch_larger_than_the_plan_is_run_in_parts_in_order(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
@@ -135,17 +144,17 @@ def test_a_latent_that_is_nan_is_an_error_naming_the_latent_encoder(
             executor.run(images)
 
 
-def test_a_capture_that_is_refused_is_told_once_recorded_and_runs_on_without(
+def test_a_capture_that_is_refused_is_reported_once_recorded_and_done_without(
     monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
-    told: list[str] = []
-    executor, worker = opened(monkeypatch, bundle, notify=told.append)
+    notes: list[str] = []
+    executor, worker = opened(monkeypatch, bundle, notify=notes.append)
     assert executor.describe().settings["cuda_graph"].startswith("one per batch size")
     worker.refuses_capture = True
     images = make_images(2)
     for _ in range(3):
         same(executor.run(images).outputs, on_cpu(bundle, images))
-    assert told == [
+    assert notes == [
         "no CUDA graph from here on, which is slower: the latent encoder cannot be captured in a CUDA graph for batch "
         "size 2: operation not permitted when stream is capturing"
     ]

@@ -81,7 +81,7 @@ def build_plan(library: Library, graph: Graph, key: PlanKey, timings: bytes, pro
 
 
 def _creation_flags(trt: Any) -> int:
-    """TensorRT 11 is strongly typed without being told; where the flag is still there it is asked for."""
+    """TensorRT 11 is always strongly typed; where the flag is still there it is asked for."""
     flag = getattr(getattr(trt, "NetworkDefinitionCreationFlag", None), "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
 

@@ -1,6 +1,6 @@
 """The Python modules of TensorRT and TensorRT-RTX, whose interface is the same.
 
-Versions from 10.3 to 11.x are told apart by what they have, not by their number.
+Versions from 10.3 to 11.x are distinguished by what they have, not by their number.
 """
 
 from __future__ import annotations

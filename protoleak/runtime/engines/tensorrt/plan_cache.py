@@ -61,7 +61,7 @@ class PlanCache:
     """
     Args:
         folder: None for `plans` in the cache folder.
-        notify: told in one line why a plan is built again or not kept.
+        notify: called with one line on why a plan is built again or not kept.
     """
 
     def __init__(self, folder: Path | None = None, notify: Callable[[str], None] = lambda _: None) -> None:

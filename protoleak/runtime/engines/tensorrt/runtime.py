@@ -84,7 +84,7 @@ class TensorRtEngine:
             {"numpy": np.__version__, name: library.version},
             {
                 "batch": TOGETHER,
-                "layers": ", ".join(f"{count} {precision}" for precision, count in self.layers.items()) or "not told",
+                "layers": ", ".join(f"{count} {precision}" for precision, count in self.layers.items()) or "unreported",
                 "plan_sha256": plan.record.plan_sha256,
             },
         )
