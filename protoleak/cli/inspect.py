@@ -173,8 +173,8 @@ def _print(summary: dict[str, Any], console: Console) -> None:
                 f"{variant['acquittal_level']:.1%} of images by generators like those of the calibration"
             )
     console.print("\n[bold]What it is[/bold]")
-    shown = ("created", "sha256", "hashes", "head", "looks", "timesteps", "amplitudes", "low_frequency_components")
-    shown += ("density", "face_detector")
+    facts = ("created", "sha256", "hashes", "head", "density", "face_detector")
+    shown = (*facts, "looks", "timesteps", "amplitudes", "low_frequency_components")
     real = summary["real_class"]
     classes = [f"{name} (real)" if name == real else name for name in summary["generators"]]
     _print_values({"generators": ", ".join(classes)} | {key: summary[key] for key in shown}, console)
