@@ -23,7 +23,7 @@ EngineName: TypeAlias = Literal[
 PlanEngine: TypeAlias = Literal["tensorrt", "tensorrt-rtx"]
 Split: TypeAlias = Literal["auto", "test", "all"]
 OperatorName: TypeAlias = Literal[
-    "jpeg", "webp", "crop", "resize", "rotation", "contrast", "brightness", "blur", "greyscale", "noise"
+    "jpeg", "webp", "crop", "resize", "rotation", "contrast", "brightness", "blur", "greyscale", "noise", "h264", "h265"
 ]
 
 # One framing of what is judged, see `images.framing`.

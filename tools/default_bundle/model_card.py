@@ -170,9 +170,10 @@ def limits(bundle: Bundle) -> Iterator[str]:
     yield "- It knows five generators, each from one collection by one writer: expect less on images of theirs from"
     yield "  elsewhere. Most synthetic faces on the web were made by something that it has never seen; for those the"
     yield "  right verdict is `unknown`."
-    yield "- `real` means: consistent with the camera images that it was trained on, mostly official portraits, and unlike"
-    yield "  the generators that it saw. It does not mean authentic."
-    yield "- Phones' processing, films and prints are new sources: calibrate on your own images before you rely on a rate."
+    yield "- `real` means: consistent with the camera images that it was trained on, mostly official portraits, and"
+    yield "  unlike the generators that it saw. It does not mean authentic."
+    yield "- Phones' processing, films and prints are new sources: calibrate on your own images before you rely on"
+    yield "  a rate."
     yield f"- The calibration set is small ({calibration_size(bundle)} images), so bounds are wide."
 
 
@@ -180,8 +181,8 @@ def made(bundle: Bundle) -> Iterator[str]:
     trained = bundle.manifest.provenance["model"]
     images = sum(trained["images"]["train"].values())
     names = [", ".join(one.name for one in of) for of in (KNOWN, CAMERAS, AUXILIARY, UNKNOWN)]
-    yield "`tools/default_bundle/build.py` trains, leaves sources and generators out in turn, exports and evaluates, with"
-    yield "the commands that users have."
+    yield "`tools/default_bundle/build.py` trains, leaves sources and generators out in turn, exports and evaluates,"
+    yield "with the commands that users have."
     yield f"Training saw {images} images of the classes and {trained['auxiliary_images']} of auxiliary generators."
     yield ""
     yield "| role | collections |"
