@@ -1,8 +1,9 @@
 """What happens to images on their way: compressions, crops, resizings and others, at five severities each.
 
 The operators are those of WILD (arXiv 2504.19595), which post-processes half of its images by chains of one to three,
-less its two that need networks of their own (super-resolution and JPEG-AI), and film. They serve training, as augmentation, and
-evaluation, as the question how far a verdict survives. Pure functions: NumPy, Pillow and OpenCV only.
+less its two that need networks of their own (super-resolution and JPEG-AI), and film. They serve training, as
+augmentation, and evaluation, as the question how far a verdict survives. Pure functions: NumPy, Pillow and OpenCV, and
+PyAV for film alone.
 
 Each operator takes uint8 [H, W, 3] in RGB order, one number, and a random generator, which is asked only for what
 an image's fate leaves open: where it is cropped, which way it is turned, whether it gets darker or brighter, the noise.
