@@ -6,7 +6,9 @@ from typing import Literal, TypeAlias, get_args
 
 from protoleak.errors import ProtoleakError
 
-BackboneKind: TypeAlias = Literal["conv", "resnet18", "resnet50", "resnet101", "efficientnet_b4", "vit_b_16"]
+BackboneKind: TypeAlias = Literal[
+    "conv", "second_order", "resnet18", "resnet50", "resnet101", "efficientnet_b4", "vit_b_16"
+]
 HeadKind: TypeAlias = Literal["prototype", "mahalanobis", "gaussian_mixture", "kernel_density", "tied_gaussian"]
 DensitySpace: TypeAlias = Literal["whitened", "gated"]
 # Precisions of a bundle besides fp32, which every bundle has; and how the ranges of int8 are chosen.
@@ -21,7 +23,7 @@ EngineName: TypeAlias = Literal[
 PlanEngine: TypeAlias = Literal["tensorrt", "tensorrt-rtx"]
 Split: TypeAlias = Literal["auto", "test", "all"]
 OperatorName: TypeAlias = Literal[
-    "jpeg", "webp", "crop", "resize", "rotation", "contrast", "brightness", "blur", "greyscale", "noise"
+    "jpeg", "webp", "crop", "resize", "rotation", "contrast", "brightness", "blur", "greyscale", "noise", "h264", "h265"
 ]
 
 # One framing of what is judged, see `images.framing`.

@@ -125,6 +125,8 @@ def evaluate(
         seed=seed,
     )
     from protoleak.bundle.bundle import Bundle
+    from protoleak.evaluation.by_source import files_of
+    from protoleak.evaluation.images import read_images
     from protoleak.evaluation.page import html_page
     from protoleak.evaluation.run import evaluate_bundle
     from protoleak.progress import shown_progress
@@ -133,7 +135,9 @@ def evaluate(
     with shown_progress() as progress:
         report = evaluate_bundle(opened, settings, progress)
     _print(report)
-    write_report(report, lambda: html_page(report), json_file, html_file)
+    write_report(
+        report, lambda: html_page(report, files_of(read_images(opened.manifest, settings).all)), json_file, html_file
+    )
     failed = [one for one in report.variants if one.error is not None]
     problems = any(one.unreadable for one in report.variants)
     raise typer.Exit(status_of_parts(len(failed), len(report.variants), problems))

@@ -75,6 +75,7 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
             "report": {key: value for key, value in report.items() if key != "variant"},
             "false_rejection_bounds": _bounds(manifest, variant.calibration, alpha),
             "accusation_level": _accusation_level(variant.calibration, alpha),
+            "acquittal_level": _acquittal_level(variant.calibration, alpha),
             "calibrated_softmax": variant.calibration.temperature is not None,
         }
     return {
@@ -86,7 +87,9 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
         "generators": manifest.generators,
         "real_class": manifest.real_class,
         "head": manifest.head,
+        "looks": list(manifest.preprocessing.looks),
         "timesteps": manifest.timesteps,
+        "amplitudes": manifest.amplitudes,
         "low_frequency_components": None if manifest.low_frequency is None else manifest.low_frequency.components,
         "density": {
             "space": manifest.density.space,
@@ -102,6 +105,15 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
         "provenance": manifest.provenance,
         "files": {name: record.size for name, record in manifest.files.items()},
     }
+
+
+def _acquittal_level(calibration: Calibration, alpha: float) -> float | None:
+    """How often, at most, an image by a generator like those of the calibration is called real; None without a
+    promise."""
+    from protoleak.runtime import conformal
+
+    margins = calibration.generated_margins
+    return None if margins is None else conformal.acquittal_level(len(margins), alpha)
 
 
 def _accusation_level(calibration: Calibration, alpha: float) -> float | None:
@@ -155,8 +167,14 @@ def _print(summary: dict[str, Any], console: Console) -> None:
                 f"\n[bold]Accusation at alpha {summary['alpha']:g}[/bold], {escape(name)}: a generator is named for "
                 f"at most {variant['accusation_level']:.1%} of camera originals like those of the calibration"
             )
+        if variant["acquittal_level"] is not None:
+            console.print(
+                f"[bold]Acquittal at alpha {summary['alpha']:g}[/bold], {escape(name)}: real is said of at most "
+                f"{variant['acquittal_level']:.1%} of images by generators like those of the calibration"
+            )
     console.print("\n[bold]What it is[/bold]")
-    shown = ("created", "sha256", "hashes", "head", "timesteps", "low_frequency_components", "density", "face_detector")
+    facts = ("created", "sha256", "hashes", "head", "density", "face_detector")
+    shown = (*facts, "looks", "timesteps", "amplitudes", "low_frequency_components")
     real = summary["real_class"]
     classes = [f"{name} (real)" if name == real else name for name in summary["generators"]]
     _print_values({"generators": ", ".join(classes)} | {key: summary[key] for key in shown}, console)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import io
+from collections.abc import Callable, Mapping
 from html import escape
+from pathlib import Path
 
+from protoleak.errors import MediaError
 from protoleak.evaluation import tables
 from protoleak.evaluation.confusion_plot import confusion_plot
-from protoleak.evaluation.results import Histogram, Report, Robustness, RobustnessRow, VariantReport
+from protoleak.evaluation.results import AccusedFace, Histogram, Report, Robustness, RobustnessRow, VariantReport
 from protoleak.evaluation.robustness import AS_IT_IS, CHAIN
+from protoleak.images.decode import open_image
 from protoleak.metrics.report import Probabilities
 from protoleak.reports.line_plot import Axis, Series, line_plot
 from protoleak.reports.page import Cell, Row, bullets, facts_table, page, table
 
+THUMBNAIL = 112  # pixels
 
-def html_page(report: Report) -> str:
-    """The whole page."""
+
+def html_page(report: Report, images: Mapping[str, Path] | None = None) -> str:
+    """The whole page.
+
+    Args:
+        images: where the accused real faces lie, by their names in the report, for thumbnails; None for none.
+    """
     title = f"protoleak evaluate: {report.bundle.name}"
     accused = [
         f"<p><strong>Real faces accused ({escape(one.variant)}): {escape(tables.first_line(one))}</strong></p>"
@@ -23,12 +34,12 @@ def html_page(report: Report) -> str:
     ]
     sections = [f"<h1>{escape(title)}</h1>", *accused, facts_table(tables.facts(report))]
     for variant in report.variants:
-        sections += _variant(variant, report.alpha)
+        sections += _variant(variant, report.alpha, images or {})
     sections += ["<h2>How to read it</h2>", bullets(report.notes)]
     return page(title, sections)
 
 
-def _variant(variant: VariantReport, alpha: float) -> list[str]:
+def _variant(variant: VariantReport, alpha: float, images: Mapping[str, Path]) -> list[str]:
     sections = [f"<h2>{escape(variant.variant)}, {escape(variant.engine)}</h2>"]
     if variant.error is not None:
         return [
@@ -40,6 +51,10 @@ def _variant(variant: VariantReport, alpha: float) -> list[str]:
     if variant.unknown:
         rows: list[Row] = [[*cells[:-1], Cell(cells[-1], kind="text")] for cells in tables.unknown_rows(variant)]
         sections += ["<h3>Generators that the bundle doesn't know</h3>", table(tables.UNKNOWN_COLUMNS, rows)]
+    if variant.by_source:
+        sections += ["<h3>By source</h3>", table(tables.SOURCE_COLUMNS, [*map(tables.source_cells, variant.by_source)])]
+    if variant.accused:
+        sections += ["<h3>Real faces accused, one by one</h3>", *(_accused(face, images) for face in variant.accused)]
     if variant.real_open_set:
         sections += ["<h3>Real photographs</h3>", table(tables.REAL_COLUMNS, tables.real_rows(variant))]
     if variant.confusion is not None:
@@ -54,6 +69,27 @@ def _variant(variant: VariantReport, alpha: float) -> list[str]:
     if variant.unreadable:
         sections += ["<h3>Files without a verdict</h3>", bullets(variant.unreadable)]
     return sections
+
+
+def _accused(face: AccusedFace, images: Mapping[str, Path]) -> str:
+    """A figure: the photograph where it is at hand, who was named, and what spoke for it."""
+    looks = ", ".join(f"{look} {weight:.2f}" for look, weight in face.looks.items())
+    timesteps = ", ".join(f"t = {timestep} {weight:.2f}" for timestep, weight in face.timesteps.items())
+    as_real = "" if face.real_p_value is None else f"; as real {face.real_p_value:.4f}"
+    text = f"{face.file}: {face.generator}; p-value {face.p_value:.3f}{as_real}; {looks}; {timesteps}"
+    picture = _thumbnail(images[face.file]) if face.file in images else ""
+    return f"<figure>{picture}<figcaption>{escape(text)}</figcaption></figure>"
+
+
+def _thumbnail(path: Path) -> str:
+    try:
+        image = open_image(path, upright=True).image
+    except MediaError:
+        return ""
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
 def _roc(variant: VariantReport) -> str:

@@ -85,10 +85,49 @@ class Histogram(msgspec.Struct, frozen=True):
     shares: dict[str, list[float]]
 
 
+class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the images of one collection.
+
+    Attributes:
+        kind: "known", "unknown" or "real", as `Image.kind`.
+        folder: the class or the unknown generator; "real photographs" for those without one.
+        source: the folder that holds them.
+        right: with the right verdict: of a known generator its name, of an unknown one `unknown`, of cameras `real`.
+        named: for which some generator was named; of cameras: accused.
+    """
+
+    kind: str
+    folder: str
+    source: str
+    right: Share
+    named: Share
+    called_real: Share
+    called_unknown: Share
+
+
+class AccusedFace(msgspec.Struct, frozen=True, kw_only=True):
+    """A photograph for which a generator was named, and what spoke for it.
+
+    Attributes:
+        file: its name below the folder that holds its collection.
+        looks, timesteps: shares of the embedding, see `Why`.
+    """
+
+    file: str
+    generator: str
+    p_value: float
+    real_p_value: float | None
+    looks: dict[str, float]
+    timesteps: dict[int, float]
+
+
 class VariantReport(Measures, frozen=True, kw_only=True, omit_defaults=True):
     """One variant of the bundle, or the error in its place.
 
     Attributes:
+        by_source: verdicts per collection.
+        accused: the real faces for which a generator was named, one by one.
+        timestep_weights, look_weights: mean shares of the embedding over all images.
         unreadable: one line per file that gave no verdict.
     """
 
@@ -99,6 +138,10 @@ class VariantReport(Measures, frozen=True, kw_only=True, omit_defaults=True):
     roc: list[Curve] = msgspec.field(default_factory=list)
     confusion: Confusion | None = None
     densities: Histogram | None = None
+    by_source: list[SourceRow] = msgspec.field(default_factory=list)
+    accused: list[AccusedFace] = msgspec.field(default_factory=list)
+    timestep_weights: dict[int, float] = msgspec.field(default_factory=dict)
+    look_weights: dict[str, float] = msgspec.field(default_factory=dict)
     unreadable: list[str] = msgspec.field(default_factory=list)
 
 

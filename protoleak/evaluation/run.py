@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -11,6 +13,7 @@ from protoleak.bundle.variants import choose_variant
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
 from protoleak.evaluation import plot_data
+from protoleak.evaluation.by_source import accused_faces, source_rows
 from protoleak.evaluation.images import Image, Images, per_folder, read_images
 from protoleak.evaluation.predictions import predictions_of, screen_images
 from protoleak.evaluation.results import SCHEMA_VERSION, BundleFacts, Report, VariantReport
@@ -24,6 +27,8 @@ from protoleak.progress import Progress, no_progress
 from protoleak.runtime.conformal import check_alpha, promise
 from protoleak.runtime.engines import EngineOptions
 from protoleak.screener import Screener
+
+Key = TypeVar("Key")
 
 
 def evaluate_bundle(bundle: Bundle, settings: EvaluationSettings, progress: Progress = no_progress) -> Report:
@@ -110,6 +115,7 @@ def _measured(
     paths = [image.path for image in images.all]
     outcomes = screen_images(screener, paths, len(paths), settings.batch_size, show)
     found = outcomes.verdicts(range(len(paths)))
+    judged = [(images.all[index], verdict) for index, verdict in found]
     predictions = predictions_of([images.all[index] for index, _ in found], [verdict for _, verdict in found], classes)
     known, unknown, real = (predictions.of_kind(kind) for kind in ("known", "unknown", "real"))
     robustness = None
@@ -128,10 +134,19 @@ def _measured(
         roc=plot_data.roc_curves(known, unknown, real),
         confusion=plot_data.confusion(known, unknown, real),
         densities=plot_data.densities(known, unknown, real),
+        by_source=source_rows(judged, manifest.real_class, resamples),
+        accused=accused_faces(judged, manifest.real_class),
+        timestep_weights=_mean([verdict.why.timestep_weights for _, verdict in judged]),
+        look_weights=_mean([verdict.why.look_weights for _, verdict in judged]),
         unreadable=[f"{_shown(images.all[index])}: {text}" for index, text in outcomes.errors(range(len(paths)))],
     )
     progress(f"{name}: intervals", 1, 1)
     return report
+
+
+def _mean(weights: Sequence[Mapping[Key, float]]) -> dict[Key, float]:
+    """Key by key."""
+    return {key: sum(one[key] for one in weights) / len(weights) for key in (weights[0] if weights else ())}
 
 
 def _shown(image: Image) -> str:

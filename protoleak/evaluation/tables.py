@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from protoleak.bundle.manifest import Manifest
 from protoleak.evaluation.images import Images, per_folder
-from protoleak.evaluation.results import Confusion, Report, RobustnessRow, VariantReport
+from protoleak.evaluation.results import Confusion, Report, RobustnessRow, SourceRow, VariantReport
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.metrics.report import Estimate, OpenSet, Share, UnknownGenerator
 
 NONE = "–"
 FEW = 30  # images: below, an interval of a share near a half is wider than ± 18 points
 GENERATOR_COLUMNS = ("class", "images", "AUC (softmax)", "AUC (raw)", "scored highest", "rejected")
+SOURCE_COLUMNS = ("images of", "source", "number", "named", "called real", "called unknown", "right")
 UNKNOWN_COLUMNS = (
     *("unknown generator", "rejected", "AUROC", "AUPR known", "AUPR unknown", "FPR at 95 % TPR", "EER", "OSCR"),
     "taken for",
@@ -126,6 +127,12 @@ def unknown_rows(variant: VariantReport) -> list[list[str]]:
         ]
         for name, result in variant.unknown.items()
     ]
+
+
+def source_cells(row: SourceRow) -> list[str]:
+    """One text per SOURCE_COLUMNS."""
+    shares = (row.named, row.called_real, row.called_unknown, row.right)
+    return [row.folder, row.source, str(row.right.of), *map(brief, shares)]
 
 
 def real_rows(variant: VariantReport) -> list[list[str]]:

@@ -1,8 +1,9 @@
 """What happens to images on their way: compressions, crops, resizings and others, at five severities each.
 
 The operators are those of WILD (arXiv 2504.19595), which post-processes half of its images by chains of one to three,
-less its two that need networks of their own (super-resolution and JPEG-AI). They serve training, as augmentation, and
-evaluation, as the question how far a verdict survives. Pure functions: NumPy, Pillow and OpenCV only.
+less its two that need networks of their own (super-resolution and JPEG-AI), and film. They serve training, as
+augmentation, and evaluation, as the question how far a verdict survives. Pure functions: NumPy, Pillow and OpenCV, and
+PyAV for film alone.
 
 Each operator takes uint8 [H, W, 3] in RGB order, one number, and a random generator, which is asked only for what
 an image's fate leaves open: where it is cropped, which way it is turned, whether it gets darker or brighter, the noise.
@@ -24,6 +25,7 @@ from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError, ProtoleakError
+from protoleak.images.film import through_video
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALLEST_SIDE = 32  # pixels: below it an image is refused as no face, see runtime.media
@@ -97,6 +99,21 @@ def _either_way(factor: float, random: np.random.Generator) -> float:
     return factor if random.random() < 0.5 else 1 / factor
 
 
+def h264(image: UInt8Array, factor: float, random: np.random.Generator) -> UInt8Array:
+    """An inter frame of a film in H.264 at that rate factor, in which the image moves a few pixels a frame. Needs PyAV,
+    as the extra `video` brings it; an odd last row or column is left out."""
+    return through_video(image, "libx264", int(factor), _shift(random))
+
+
+def h265(image: UInt8Array, factor: float, random: np.random.Generator) -> UInt8Array:
+    """As `h264`, in H.265."""
+    return through_video(image, "libx265", int(factor), _shift(random))
+
+
+def _shift(random: np.random.Generator) -> tuple[int, int]:
+    return int(random.integers(-3, 4)), int(random.integers(-3, 4))
+
+
 def _grey(image: UInt8Array) -> npt.NDArray[np.float32]:
     return image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -144,9 +161,13 @@ OPERATORS = MappingProxyType(
             Operator("blur", "σ in pixels", (0.5, 0.75, 1.0, 1.5, 2.5), blur),
             Operator("greyscale", "share of the way", (0.2, 0.4, 0.6, 0.8, 1.0), greyscale),
             Operator("noise", "σ in grey levels", (2, 4, 8, 12, 20), noise),
+            Operator("h264", "constant rate factor", (18, 23, 28, 33, 38), h264),
+            Operator("h265", "constant rate factor", (18, 23, 28, 33, 38), h265),
         )
     }
 )
+# Those that a still image meets as it is passed around, and that chains are drawn from: WILD's.
+OF_STILLS = tuple(name for name in OPERATORS if name not in ("h264", "h265"))
 
 
 def apply(name: str, severity: int, image: UInt8Array, random: np.random.Generator) -> UInt8Array:
@@ -208,14 +229,13 @@ def draw_chain(
         ProtoleakError: a length below 1 or above the number of operators, or a severity that there isn't.
     """
     longest = max_length if length is None else length
-    if not 1 <= longest <= len(OPERATORS):
-        raise ProtoleakError(f"a chain of {longest} operators: give 1 to {len(OPERATORS)}, there are no more")
+    if not 1 <= longest <= len(OF_STILLS):
+        raise ProtoleakError(f"a chain of {longest} operators: give 1 to {len(OF_STILLS)}, there are no more")
     if not severities or not set(severities) <= set(SEVERITIES):
         raise ProtoleakError(f"severities {list(severities)}: give some from {SEVERITIES[0]} to {SEVERITIES[-1]}")
     count = int(random.integers(1, longest + 1)) if length is None else length
-    chosen = random.choice(len(OPERATORS), size=count, replace=False)
-    names = tuple(OPERATORS)
-    return tuple(Step(names[index], int(severities[int(random.integers(len(severities)))])) for index in chosen)
+    chosen = random.choice(len(OF_STILLS), size=count, replace=False)
+    return tuple(Step(OF_STILLS[index], int(severities[int(random.integers(len(severities)))])) for index in chosen)
 
 
 def chain_name(chain: Sequence[Step]) -> str:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from protoleak.choices import BACKBONE_KINDS, BackboneKind
 from protoleak.errors import MissingExtra
+from protoleak.model.second_order import SecondOrderEncoder
 
 IMAGE_CHANNELS = 3  # torchvision's stems take this many; with any other number the stem is replaced
 VIT_PATCH = 16
@@ -76,11 +77,13 @@ def build_backbone(
         vit_image_size: for `vit_b_16` only: the side that it works at, a multiple of 16.
 
     Raises:
-        MissingExtra: torchvision is not installed and `kind` is not "conv".
+        MissingExtra: torchvision is not installed, and `kind` is neither "conv" nor "second_order".
         ValueError: `kind` is unknown.
     """
     if kind == "conv":
         return ConvEncoder(in_channels, embedding_size)
+    if kind == "second_order":
+        return SecondOrderEncoder(in_channels, embedding_size)
     if kind not in BACKBONE_KINDS:
         raise ValueError(f"no backbone {kind!r}: choose one of {', '.join(BACKBONE_KINDS)}")
     try:

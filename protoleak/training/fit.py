@@ -18,7 +18,7 @@ import torch
 
 from protoleak.errors import EngineError
 from protoleak.metrics.scores import macro_auc_softmax
-from protoleak.model.attributor import Attributor, AttributorConfig
+from protoleak.model.attributor import PROTOTYPE_SPREAD, Attributor, AttributorConfig
 from protoleak.progress import Progress, no_progress
 from protoleak.training.batches import balanced_order, batches, endless
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
@@ -147,6 +147,8 @@ def _initial(config: AttributorConfig, settings: TrainingSettings) -> tuple[Attr
     """The network with its first weights, and its optimizer."""
     torch.manual_seed(_seed(settings.seed, "initial weights"))
     network = Attributor(config)
+    with torch.no_grad():
+        network.prototypes.mul_(settings.prototype_spread / PROTOTYPE_SPREAD)
     if settings.bfloat16:  # bfloat16 convolutions are fast in this layout only
         network = network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)

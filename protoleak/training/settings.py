@@ -27,6 +27,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     Attributes:
         backbone: the per-timestep encoder of the network.
+        prototype_spread: standard deviation of the initial prototypes; 0.01 as published, more for a network that is to
+            learn in few steps.
         embedding_size: components of an embedding.
         prototypes_per_generator: points of the embedding space that stand for each generator.
         timesteps: of the diffusion; each image is noised to all of them.
@@ -63,6 +65,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """
 
     backbone: BackboneKind = "conv"
+    prototype_spread: float = 0.01
     embedding_size: int = 128
     prototypes_per_generator: int = 6
     timesteps: tuple[int, ...] = DEFAULT_TIMESTEPS
@@ -115,6 +118,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "give 2 or more, for batch normalisation")
         rate = self.learning_rate
         _require(0 < rate < math.inf, "learning_rate", rate, "give a number above 0, such as 0.001")
+        _require(self.prototype_spread > 0, "prototype_spread", self.prototype_spread, "give a number above 0")
         for name in ("weight_decay", "entropy_weight", "negatives_weight"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give 0 or more")
         for name in ("mixed_share", "negatives_share"):

@@ -74,6 +74,12 @@ def test_tables_within_a_file_and_paths_are_read(tmp_path: Path) -> None:
         (ExportSettings, "unknown = 3", "unknown: Expected a path in quotes, got 3"),
         (ExportSettings, "bandwidth = 0.0", "bandwidth is 0: give a number above 0"),
         (ExportSettings, "contrast = nan", "contrast is nan: give a number from 0 (none) to 1"),
+        (ExportSettings, '[variant_settings]\nmethod = "random"', "choose one of minmax, entropy, percentile"),
+        (
+            ExportSettings,
+            "[variant_settings.limits]\nverdict_agreement = 99",
+            "verdict_agreement is 99: give a share between 0 and 1",
+        ),
         (
             ExportSettings,
             "[variant_settings]\nmethods = 1",

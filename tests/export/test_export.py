@@ -271,7 +271,9 @@ def test_a_small_data_set_without_test_images_exports_at_an_alpha_that_it_allows
     assert result.report.false_rejection is None
     assert result.report.closed_set is None
     assert result.report.calibration["rows"].n == 9
-    assert protoleak.load(tmp_path / "bundle", alpha=0.1)(UNSEEN[0])[0].calibration.n == 9
+    assert Bundle.load(tmp_path / "bundle").manifest.alpha == 0.1
+    [verdict] = protoleak.load(tmp_path / "bundle")(UNSEEN[0])
+    assert (verdict.alpha, verdict.calibration.n) == (0.1, 9)
     with pytest.raises(CalibrationError, match="smallest possible alpha"):
         protoleak.load(tmp_path / "bundle", alpha=0.05)
 

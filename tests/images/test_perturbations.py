@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.images.perturbations import OPERATORS, SEVERITIES, Step, apply, apply_chain, chain_name, draw_chain
+from protoleak.images.perturbations import (
+    OF_STILLS,
+    OPERATORS,
+    SEVERITIES,
+    Step,
+    apply,
+    apply_chain,
+    chain_name,
+    draw_chain,
+)
 
 
 def make_image(height: int = 96, width: int = 120) -> np.ndarray:
@@ -34,10 +43,10 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_there_are_the_operators_of_wild_that_need_no_network() -> None:
-    assert set(OPERATORS) == {
-        *("jpeg", "webp", "crop", "resize", "rotation", "contrast", "brightness", "blur", "greyscale", "noise"),
-    }
+def test_there_are_the_operators_of_wild_that_need_no_network_and_film() -> None:
+    wild = {"jpeg", "webp", "crop", "resize", "rotation", "contrast", "brightness", "blur", "greyscale", "noise"}
+    assert set(OF_STILLS) == wild
+    assert set(OPERATORS) == wild | {"h264", "h265"}
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -136,7 +145,7 @@ def test_anything_but_rgb_bytes_is_refused(image: np.ndarray) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), longest=st.integers(1, len(OPERATORS)))
+@given(seed=st.integers(0, 2**32 - 1), longest=st.integers(1, len(OF_STILLS)))
 def test_a_drawn_chain_has_different_operators_and_no_more_than_asked(seed: int, longest: int) -> None:
     chain = draw_chain(generator(seed), longest)
     assert 1 <= len(chain) <= longest
@@ -149,7 +158,7 @@ def test_every_length_operator_and_severity_is_drawn() -> None:
     random = generator(1)
     chains = [draw_chain(random) for _ in range(300)]
     assert {len(chain) for chain in chains} == {1, 2, 3}
-    assert {step.operator for chain in chains for step in chain} == set(OPERATORS)
+    assert {step.operator for chain in chains for step in chain} == set(OF_STILLS)
     assert {step.severity for chain in chains for step in chain} == set(SEVERITIES)
 
 

@@ -1,4 +1,4 @@
-"""tools/default_bundle/open_set.py: generators left out, and settings measured on them."""
+"""benchmarks/zoo_bundle/open_set.py: generators left out, and settings measured on them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.zoo_bundle.open_set import BANDWIDTHS, CONTRASTS, Turn, link_without, measured
 from protoleak.export.features import Features
-from tools.default_bundle.open_set import BANDWIDTHS, CONTRASTS, Turn, link_without, measured
 from zoo.generators import GENERATORS, families
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from protoleak.errors import MediaError
 from protoleak.faces.framer import Framer
 from protoleak.images.framing import Framing
-from protoleak.images.perturbations import OPERATORS, SEVERITIES, Step, apply_chain
+from protoleak.images.perturbations import OF_STILLS, SEVERITIES, Step, apply_chain
 from protoleak.images.preprocess import preprocess
 from protoleak.training.views import View, draw_view, view_sources
 from tests.training.images import make_image
@@ -106,7 +106,7 @@ def test_views_are_chains_of_operators_as_often_as_asked_and_nothing_else_then()
     assert 0.2 < len(chains) / len(views) < 0.4  # 400 draws: standard error 0.023
     assert all(view.crop is None and view.size is None and view.codec is None for view in chains)
     assert {len(view.chain) for view in chains} == {1, 2, 3}
-    assert {step.operator for view in chains for step in view.chain} == set(OPERATORS)
+    assert {step.operator for view in chains for step in view.chain} == set(OF_STILLS)
     assert {step.severity for view in chains for step in view.chain} == set(SEVERITIES)
     assert not any(draw_view(0, f"{index:064d}", 1, 0.0).chain for index in range(50))
 

@@ -1,114 +1,114 @@
-"""Rebuilds the default bundle from a zoo: encoder, network, open-set settings, bundle, evaluation, examples.
+"""Rebuilds the default bundle from its data: network, margins, bundle, evaluation.
 
     pip install ".[dev]"
-    python zoo/build.py … --out ZOO        # see there
-    pip download --no-deps scikit-image && unzip scikit_image-*.whl skimage/data/astronaut.png
-    python tools/default_bundle/build.py --zoo ZOO --data DATA --teacher WEIGHTS/taef2_encoder.onnx --work WORK \
-        --face-detector WEIGHTS/face_detection_yunet_2026may.onnx --photograph skimage/data/astronaut.png \
-        --out protoleak/default_bundle --examples examples --results benchmarks/results
-    python tools/default_bundle/model_card.py
+    python tools/default_bundle/build.py --data DATA --latent-encoder ENCODER --work WORK \\
+        --face-detector face_detection_yunet_2026may.onnx --out protoleak/default_bundle --results benchmarks/results
+    python tools/default_bundle/model_card.py && python tools/readme_tables.py
 
-Every step keeps its result in WORK and is skipped when it is there, so an interrupted build goes on where it stopped.
-Steps that the project has a command for call that command.
+`DATA` is a folder as `sources.py` lists it; ENCODER a light latent encoder, from `protoleak distill` or out of a bundle
+(`variants/fp32/latent_encoder.onnx`). Every step keeps its result in WORK and is skipped when it is there, so an
+interrupted build goes on where it stopped. Steps that the project has a command for call that command. `--research`
+also names the generators whose rights forbid shipping: give it another --out and --results.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
-from PIL import Image
-
-from protoleak import load
-from zoo.generators import REAL
-from zoo.inputs import read_sources
-from zoo.settings import ZooSettings
-from zoo.sources import Source
-
-# Eight images that the project made itself: of generators that the bundle knows, and three of ones that it doesn't.
-# They are the first of the test split, unchosen, and none is made from a photograph of a person: the zoo's content is
-# also Stable Diffusion portraits, whose names begin with this. The ninth is a photograph: NASA's portrait of Eileen
-# Collins, in the public domain, which scikit-image brings along as astronaut.png.
-SYNTHETIC = "sd3_"
-EXAMPLES = (
-    "known/dcgan_digiface",
-    "known/nearest_decoder",
-    "known/transposed_decoder",
-    "known/denoised_linear_ddim",
-    "known/denoised_cosine_ddim",
-    "unknown/bilinear_decoder",
-    "unknown/subpixel_decoder",
-    "unknown/denoised_scaled_linear_euler",
+from tools.default_bundle.sources import (
+    AUXILIARY,
+    CAMERAS,
+    KNOWN,
+    PHOTOGRAPHS,
+    REAL,
+    RESEARCH,
+    UNKNOWN,
+    link_all,
+    link_known,
+    without,
 )
-GAN = "known/dcgan_digiface"
-# The zoo's known generators, less one: the tiny autoencoder gives photographs back so well that a first bundle which
-# knew it named it for 30 of 40 real faces. A bundle must not name a generator that it can't tell from a camera: it is
-# learnt as an auxiliary, so that it is told apart as far as that goes.
-NEVER_NAMED, NEVER_NAMED_FILE = "flux2_tae", "never_named.json"
-# Cameras and a large model give images of any size, and zoo crops of 256² are one: these classes get the published
-# files as well, or all that is larger than a crop looks strange to them.
-ORIGINALS = (REAL, "stable_diffusion_3")
-OPEN_SET_FILE = "open_set.json"
-DISTILL_OPTIONS = ("--student", "3g", "--views", "1", "--operator-share", "0.5", "--window", "128", "--epochs", "40")
-TRAIN_OPTIONS = ("--views", "2", "--epochs", "16", "--timesteps", "0,100,300")
-# int8 beside fp32 would take the package beyond its 9 MB.
-EXPORT_OPTIONS = ("--head", "tied_gaussian")
+
+EPOCHS = 30
+SETTINGS = """backbone = "second_order"
+prototype_spread = 0.3
+looks = ["face", "native", "image"]
+timesteps = [0, 100, 300]
+low_frequency_components = "none"
+equal_amplitudes = true
+standardise = true
+real_turns = 2
+views = 5
+validation_views = 2
+batch_size = 128
+learning_rate = 0.002
+weight_decay = 0.02
+timestep_dropout = 0.33
+entropy_weight = 0.02
+mixed_share = 0.25
+negatives_weight = 0.15
+patience = 15
+"""
 
 
 def main() -> None:
     arguments = parse_arguments()
-    zoo, work = arguments.zoo, arguments.work
+    data, work = arguments.data, arguments.work
     started = time.monotonic()
-    link_known(zoo, read_sources(arguments.data, ZooSettings()), work / "known")
-    link_auxiliary(zoo, work / "auxiliary")
-    link_unknown(zoo, work / "unknown")
-    link_once(zoo / "negatives", work / "negatives")
-    link_images(distillation_images(work), work / "distillation")
-    if not (work / "encoder" / "distillation.json").exists():
-        options = ("--teacher", arguments.teacher, "--data", work / "distillation", "--out", work / "encoder")
-        protoleak("distill", *options, *DISTILL_OPTIONS, "--resume")
-    if not (work / "model" / "model.json").exists():
-        options = ("--latent-encoder", work / "encoder", "--out", work / "model", "--negatives", work / "negatives")
-        options += ("--auxiliary", work / "auxiliary")
-        protoleak("train", work / "known", *options, "--real-class", REAL, *TRAIN_OPTIONS, "--resume")
-    if not (work / OPEN_SET_FILE).exists():
-        script = Path(__file__).with_name("open_set.py")
-        run(script, "--work", work, "--out", work / "open_set", "--json", work / OPEN_SET_FILE)
-    shutil.copyfile(work / OPEN_SET_FILE, arguments.results / OPEN_SET_FILE)
-    chosen = json.loads((work / OPEN_SET_FILE).read_text())["chosen"]
+    work.mkdir(parents=True, exist_ok=True)
+    named = RESEARCH if arguments.research else ()
+    known = (*KNOWN, *(one for one in UNKNOWN if one.label in named), *CAMERAS)
+    link_known(data, known, work / "known")
+    link_all(data, AUXILIARY, work / "auxiliary", ("train", "calibration"))
+    link_all(data, without(UNKNOWN, named, ()), work / "unknown")
+    link_all(data, AUXILIARY, work / "unknown", ("val", "test"))
+    link_all(data, PHOTOGRAPHS, work / "photographs")
+    (work / "train.toml").write_text(SETTINGS)
+    model, margins = work / "model", work / "left_out.npz"
+    if not (model / "model.json").exists():
+        protoleak(
+            "train", work / "known", *train_options(work, arguments.latent_encoder, EPOCHS), "--out", model, "--resume"
+        )
+    if not margins.exists():
+        script = Path(__file__).with_name("left_out.py")
+        run(
+            *(script, "--data", data, "--work", work, "--latent-encoder", arguments.latent_encoder),
+            *("--out", margins, "--json", arguments.results / "left_out.json"),
+        )
+    measured_on = ("--data", work / "known", "--unknown", work / "unknown", "--photographs", work / "photographs")
     settings = work / "export.toml"
-    settings.write_text(f"bandwidth = {chosen['bandwidth']}\ncontrast = {chosen['contrast']}\n")
-    photographs = arguments.data / "real-faces"
-    measured_on = ("--data", work / "known", "--unknown", work / "unknown")
+    settings.write_text(f'left_out = "{margins}"\n')
     protoleak(
-        *("export", work / "model", *measured_on, "--photographs", photographs),
-        *("--auxiliary", work / "auxiliary", "--settings", settings),
-        *("--out", arguments.out, "--name", "default", *EXPORT_OPTIONS),
-        *("--face-detector", arguments.face_detector),
+        *("export", model, *measured_on, "--settings", settings, "--face-detector", arguments.face_detector),
+        *("--auxiliary", work / "auxiliary", "--out", arguments.out),
+        *("--name", "research" if arguments.research else "default"),
     )
     protoleak(
-        *("evaluate", arguments.out, *measured_on, "--photographs", photographs),
+        *("evaluate", arguments.out, *measured_on),
         *("--json", arguments.results / "evaluate_default_bundle.json", "--html", work / "evaluation.html"),
     )
-    screen_never_named(zoo, arguments.out, arguments.results)
-    copy_examples(zoo, arguments.photograph, arguments.examples)
     print(f"built in {(time.monotonic() - started) / 60:.0f} minutes")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("zoo", "data", "teacher", "face-detector", "photograph", "work", "out", "examples", "results"):
+    for name in ("data", "latent-encoder", "face-detector", "work", "out", "results"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--research", action="store_true", help="name generators whose rights forbid shipping, too")
     return parser.parse_args()
+
+
+def train_options(work: Path, latent_encoder: Path, epochs: int) -> tuple[object, ...]:
+    """What `protoleak train` is called with, but for the data and the place."""
+    return (
+        *("--latent-encoder", latent_encoder, "--input-range", "0,255", "--real-class", REAL),
+        *("--auxiliary", work / "auxiliary", "--settings", work / "train.toml", "--epochs", epochs),
+    )
 
 
 def protoleak(*arguments: object) -> None:
@@ -121,88 +121,6 @@ def run(*arguments: object) -> None:
     command = [sys.executable, *map(str, arguments)]
     print("+ " + " ".join(command[1:]), flush=True)
     subprocess.run(command, check=True)
-
-
-def distillation_images(work: Path) -> list[Path]:
-    """All that training sees, with labels or without. No unknown generator is among it."""
-    split: dict[str, list[str]] = json.loads((work / "known" / "Split.json").read_text())["train"]
-    known = [work / "known" / generator / name for generator in sorted(split) for name in sorted(split[generator])]
-    return known + sorted((work / "auxiliary").glob("*/*")) + sorted((work / "negatives").iterdir())
-
-
-def link_images(images: list[Path], folder: Path) -> None:
-    """A folder of links to the images, named by folder and file so that none hides another."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for image in images:
-        link_once(image, folder / f"{image.parent.name}_{image.name}")
-
-
-def link_known(zoo: Path, sources: Sequence[Source], folder: Path) -> None:
-    """The classes of the bundle with their splits. An original has the name of its crop and another suffix, so that the
-    two count as one source."""
-    split: dict[str, dict[str, list[str]]] = json.loads((zoo / "known" / "Split.json").read_text())
-    kept = {
-        part: {name: list(files) for name, files in of.items() if name != NEVER_NAMED} for part, of in split.items()
-    }
-    for generator in kept["train"]:
-        (folder / generator).mkdir(parents=True, exist_ok=True)
-        for part in kept.values():
-            for name in part[generator]:
-                link_once(zoo / "known" / generator / name, folder / generator / name)
-    for generator in ORIGINALS:
-        for source in sources:
-            if f"{source.name}.jpg" in kept[source.split][generator]:
-                kept[source.split][generator].append(f"{source.name}.jpeg")
-                link_once(source.path, folder / generator / f"{source.name}.jpeg")
-    (folder / "Split.json").write_text(json.dumps(kept, indent=1) + "\n")
-
-
-def link_auxiliary(zoo: Path, folder: Path) -> None:
-    """What the network learns and the bundle never names: the zoo's siblings, and one generator's training split."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for sibling in sorted((zoo / "auxiliary").iterdir()):
-        link_once(sibling, folder / sibling.name)
-    split: dict[str, list[str]] = json.loads((zoo / "known" / "Split.json").read_text())["train"]
-    (folder / NEVER_NAMED).mkdir(exist_ok=True)
-    for name in split[NEVER_NAMED]:
-        link_once(zoo / "known" / NEVER_NAMED / name, folder / NEVER_NAMED / name)
-
-
-def link_unknown(zoo: Path, folder: Path) -> None:
-    """The test split of generators that the bundle doesn't know: the content of their other images was seen in
-    training, through those that it knows."""
-    split: dict[str, list[str]] = json.loads((zoo / "unknown" / "Split.json").read_text())["test"]
-    for generator, names in split.items():
-        (folder / generator).mkdir(parents=True, exist_ok=True)
-        for name in names:
-            link_once(zoo / "unknown" / generator / name, folder / generator / name)
-
-
-def screen_never_named(zoo: Path, bundle: Path, results: Path) -> None:
-    """What the bundle says of the generator that it learnt and doesn't name: counts of verdicts on its test split."""
-    split: dict[str, list[str]] = json.loads((zoo / "known" / "Split.json").read_text())["test"]
-    verdicts = load(bundle)([zoo / "known" / NEVER_NAMED / name for name in split[NEVER_NAMED]])
-    counts = Counter(verdict.generator or verdict.label for verdict in verdicts)
-    (results / NEVER_NAMED_FILE).write_text(json.dumps(dict(sorted(counts.items())), indent=1) + "\n")
-
-
-def link_once(target: Path, link: Path) -> None:
-    """A symbolic link, unless it is there."""
-    if not link.is_symlink():
-        link.symlink_to(target.resolve())
-
-
-def copy_examples(zoo: Path, photograph: Path, examples: Path) -> None:
-    """Replaces the examples by images of the test split, and one photograph."""
-    shutil.rmtree(examples, ignore_errors=True)
-    examples.mkdir(parents=True)
-    for folder in EXAMPLES:
-        part, generator = folder.split("/")
-        names = json.loads((zoo / part / "Split.json").read_text())["test"][generator]
-        first = min(name for name in names if folder == GAN or name.startswith(SYNTHETIC))
-        shutil.copyfile(zoo / folder / first, examples / f"{generator}.jpg")
-    with Image.open(photograph) as opened:
-        opened.convert("RGB").save(examples / "photograph.jpg", quality=95)
 
 
 if __name__ == "__main__":

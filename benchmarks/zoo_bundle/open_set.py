@@ -2,7 +2,7 @@
 
 A step of build.py, with the WORK that it has made so far:
 
-    python tools/default_bundle/open_set.py --work WORK --out WORK/open_set --json WORK/open_set.json
+    python benchmarks/zoo_bundle/open_set.py --work WORK --out WORK/open_set --json WORK/open_set.json
 
 Known generators take turns as the unknown one: a network is trained as in build.py without one of them and its
 siblings, and every pair of settings is measured on what that network tells of the validation split: AUROC of the
@@ -25,6 +25,7 @@ from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
+from benchmarks.zoo_bundle.build import TRAIN_OPTIONS, link_once, protoleak
 from protoleak.calibration.density import fit_density
 from protoleak.dataset import read_dataset
 from protoleak.environment.machine import describe_machine
@@ -32,7 +33,6 @@ from protoleak.export.features import Features, network_features
 from protoleak.export.images import auxiliary_generators
 from protoleak.files import cache_folder
 from protoleak.model.checkpoint import load_model
-from tools.default_bundle.build import TRAIN_OPTIONS, link_once, protoleak
 from zoo.generators import REAL, families
 
 BANDWIDTHS = (0.125, 0.5, 1.0, 1.5, 2.0, 3.0)  # in median neighbour distances; the first is near the likeliest

@@ -1,0 +1,61 @@
+"""A per-timestep encoder that pools second-order statistics: what channels have in common, not what is where.
+
+The traces of a generator are stationary, the content of an image is not. Correlations of channels, their log deviations
+and their spatial autocorrelations over the whole latent say much of the first and little of the second, so that a
+network on them learns faces and backgrounds less than one that sees the latent itself; and they cost a matrix product.
+Deep second-order pooling: Li et al. 2017, "Is second-order information helpful for large-scale visual recognition?".
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+LAGS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # rows down and columns right, in latent pixels
+SMALLEST_VARIANCE = 1e-6
+LARGEST_FEATURE = 6.0  # standard deviations: what lies beyond says "unusual" as loudly as it should
+HIDDEN, DROPOUT = 256, 0.3
+
+
+def feature_count(channels: int) -> int:
+    """F of `second_order_features`."""
+    return channels * (channels - 1) // 2 + channels * (1 + len(LAGS))
+
+
+def second_order_features(z: torch.Tensor) -> torch.Tensor:
+    """Of latents float32 [B, C, h, w]: float32 [B, F], the correlations of each pair of channels, the log standard
+    deviation of each channel, and its autocorrelation at each of LAGS."""
+    channels, height, width = z.shape[1:]
+    centred = z - z.mean(dim=(2, 3), keepdim=True)
+    flat = centred.flatten(2)
+    covariance = flat @ flat.transpose(1, 2) / (height * width)
+    variance = centred.square().mean(dim=(2, 3)) + SMALLEST_VARIANCE
+    inverse = variance.rsqrt()
+    correlation = (covariance * inverse[:, :, None] * inverse[:, None, :]).flatten(1)
+    row, column = torch.triu_indices(channels, channels, offset=1)
+    parts = [correlation[:, row * channels + column], 0.5 * variance.log()]
+    for down, right in LAGS:
+        first = centred[:, :, down:, right:]
+        second = centred[:, :, : height - down, : width - right]
+        parts.append((first * second).mean(dim=(2, 3)) / variance)
+    return torch.cat(parts, dim=1)
+
+
+class SecondOrderEncoder(nn.Module):
+    """Noised latents float32 [B, C', h, w] → embedding [B, D]: second-order statistics through two linear layers."""
+
+    def __init__(self, in_channels: int, embedding_size: int) -> None:
+        super().__init__()
+        features = feature_count(in_channels)
+        self.standardise = nn.BatchNorm1d(features, affine=False)
+        self.drop_features = nn.Dropout(DROPOUT)
+        self.hidden = nn.Linear(features, HIDDEN)
+        self.norm = nn.BatchNorm1d(HIDDEN)
+        self.drop = nn.Dropout(DROPOUT)
+        self.head = nn.Linear(HIDDEN, embedding_size)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        features = self.standardise(second_order_features(z)).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
+        hidden = torch.relu(self.norm(self.hidden(self.drop_features(features))))
+        embedding: torch.Tensor = self.head(self.drop(hidden))
+        return embedding
