@@ -129,7 +129,7 @@ def cached_latents(
     shapes = {latent.shape for latent in found.values()}
     if len(shapes) > 1:
         raise CheckpointError(f"images gave latents of different shapes {sorted(shapes)}: make them all of one size")
-    latents = np.stack([found[index] for index in indices]) if found else np.zeros((0, 0, 0, 0, 0), dtype=np.float32)
+    latents = np.stack([found[index] for index in indices]) if found else np.zeros((0, 1, 0, 0, 0), dtype=np.float32)
     return CachedLatents(latents, indices, tuple(failures), hits)
 
 
