@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from protoleak.bundle.bundle import write_bundle
 from protoleak.bundle.manifest import Manifest
 from tests.paths import SHARED
+
+if TYPE_CHECKING:
+    from protoleak.model.checkpoint import TrainedModel
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +50,36 @@ def tiny_look_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundles") / "looks"
     write_bundle(path, *tiny_bundle_files(("face", "native", "image")))
     return path
+
+
+@pytest.fixture(scope="session")
+def face_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two generators and a camera class of images with a face, not to be changed; see look_bundle.py."""
+    from tests.look_bundle import write_data
+
+    return write_data(tmp_path_factory.mktemp("faces") / "data")
+
+
+@pytest.fixture(scope="session")
+def look_model(face_data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    """Trained on them in three looks."""
+    torch = pytest.importorskip("torch", reason="PyTorch trains")
+    from tests.look_bundle import train_small
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return train_small(face_data, tmp_path_factory.mktemp("look_model"))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def exported_looks(look_model: TrainedModel, face_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of that model, with YuNet and with margins of what was left out; not to be changed."""
+    from tests.look_bundle import export_small
+
+    return export_small(look_model, face_data, tmp_path_factory.mktemp("exported_looks"))
 
 
 @pytest.fixture
