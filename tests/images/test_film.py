@@ -1,0 +1,51 @@
+"""An image on film."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av", reason="PyAV writes film")
+
+from protoleak.images.film import through_video
+from tests.look_bundle import face_image
+
+CODECS: list[Literal["libx264", "libx265"]] = ["libx264", "libx265"]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("shift", [(0, 0), (3, -2)])
+def test_the_frame_shows_the_image_in_its_place_whatever_moved_before(
+    codec: Literal["libx264", "libx265"], shift: tuple[int, int]
+) -> None:
+    image = np.asarray(face_image("none", 1))
+    back = through_video(image, codec, 20, shift).astype(float)
+    error = np.abs(back - image).mean()
+    moved = min(np.abs(np.roll(back, step, axis=(0, 1)) - image).mean() for step in ((0, 2), (2, 0), (-2, 3)))
+    assert error < 6
+    assert error < 0.8 * moved
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_coarser_rate_keeps_less_and_the_colours_stay(codec: Literal["libx264", "libx265"]) -> None:
+    image = np.asarray(face_image("none", 2))
+    backs = [through_video(image, codec, crf) for crf in (18, 30, 42)]
+    errors = [np.abs(back.astype(float) - image).mean() for back in backs]
+    assert errors == sorted(errors)
+    for back in backs:
+        assert np.abs(back.mean(axis=(0, 1)) - image.mean(axis=(0, 1))).max() < 4
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(("height", "width"), [(33, 47), (64, 51), (32, 300)])
+def test_a_last_odd_row_or_column_is_left_out(codec: Literal["libx264", "libx265"], height: int, width: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    assert through_video(image, codec, 28, (1, 1)).shape == (height // 2 * 2, width // 2 * 2, 3)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_same_image_gives_the_same_frame(codec: Literal["libx264", "libx265"]) -> None:
+    image = np.asarray(face_image("none", 3))
+    np.testing.assert_array_equal(through_video(image, codec, 25, (2, 1)), through_video(image, codec, 25, (2, 1)))
