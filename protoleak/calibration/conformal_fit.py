@@ -35,7 +35,7 @@ class LeftOutMargins:
             CalibrationError: it is no such file, or a list is empty or not finite.
         """
         try:
-            with np.load(file, allow_pickle=False) as arrays:
+            with zipfile.ZipFile(file), np.load(file, allow_pickle=False) as arrays:
                 lists = {name: np.asarray(arrays[name], dtype=np.float64) for name in ("camera", "generated")}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise CalibrationError(f"{file} holds no margins (arrays camera and generated): {error}") from error

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from protoleak.bundle.bundle import Calibration
-from protoleak.calibration.conformal_fit import calibrate
+from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
 from protoleak.calibration.temperature import fit_temperature
 from protoleak.errors import CalibrationError
 from protoleak.metrics.scores import softmax
@@ -52,6 +55,62 @@ def test_calibration_groups_by_predicted_generator_and_sorts() -> None:
     np.testing.assert_array_equal(found.per_generator[1], [1, 2])
     read = Calibration.from_bytes(found.to_bytes(), 2, "test")
     assert (read.temperature, read.real_margins) == (1.5, None)
+
+
+def test_margins_of_what_was_left_out_take_the_place_of_the_images_own_and_survive_the_file() -> None:
+    left_out = LeftOutMargins(np.array([0.5, -1.0, 2.0]), np.array([-3.0, 1.0]))
+    score = np.array([[1, 4], [3, 1]], dtype=np.float32)
+    found = calibrate(np.zeros(2), score, GENERATORS, None, np.array([1, 0]), GENERATORS[1], left_out)
+    for each in (found, Calibration.from_bytes(found.to_bytes(), 2, "test")):
+        assert each.real_margins is not None
+        assert each.generated_margins is not None
+        assert each.real_margins.tolist() == [-1, 0.5, 2]
+        assert each.generated_margins.tolist() == [-3, 1]
+    with pytest.raises(CalibrationError, match="no class of camera originals"):
+        calibrate(np.zeros(2), score, GENERATORS, None, np.array([1, 0]), None, left_out)
+
+
+def test_left_out_margins_are_read_as_they_were_written(tmp_path: Path) -> None:
+    np.savez(tmp_path / "margins.npz", camera=np.float32([1, 2]), generated=np.arange(3))
+    read = LeftOutMargins.read(tmp_path / "margins.npz")
+    assert (read.camera.tolist(), read.generated.tolist()) == ([1, 2], [0, 1, 2])
+    assert read.camera.dtype == read.generated.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"camera": [1.0]}, "arrays camera and generated"),
+        ({"camera": [1.0], "generated": []}, "'generated' is not a list of finite numbers"),
+        ({"camera": [1.0, np.nan], "generated": [1.0]}, "'camera' is not a list of finite numbers"),
+        ({"camera": [[1.0]], "generated": [1.0]}, "'camera' is not a list of finite numbers"),
+        ({"camera": ["high"], "generated": [1.0]}, "arrays camera and generated"),
+        ({"camera": np.array([None]), "generated": [1.0]}, "arrays camera and generated"),
+    ],
+)
+def test_a_file_that_holds_no_margins_is_refused_by_name(
+    arrays: dict[str, npt.ArrayLike], message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "margins.npz"
+    np.savez(file, **{name: np.asarray(values) for name, values in arrays.items()})
+    with pytest.raises(CalibrationError, match=message) as refusal:
+        LeftOutMargins.read(file)
+    assert "margins.npz" in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04"])
+def test_a_margins_file_that_is_none_or_missing_is_refused_by_name(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "margins.npz"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CalibrationError, match=r"margins\.npz"):
+        LeftOutMargins.read(file)
+
+
+def test_a_margins_file_that_is_a_single_array_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "margins.npy", np.arange(3.0))
+    with pytest.raises(CalibrationError, match="holds no margins"):
+        LeftOutMargins.read(tmp_path / "margins.npy")
 
 
 def test_the_margins_kept_are_those_of_camera_originals_whatever_they_were_attributed_to() -> None:

@@ -12,6 +12,7 @@ one count of faces, such as the track's last; not for "never unknown at any mome
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from protoleak.runtime.decision import Evidence, Levels, label_of
 from protoleak.runtime.verdict import Verdict
@@ -30,9 +31,10 @@ class TrackEvidence:
     def __init__(self, alpha: float, minimum: int, real_class: str | None) -> None:
         self._alpha, self._minimum, self._real_class = alpha, minimum, real_class
         self._faces = 0
-        self._p_values = 0.0
-        self._real_p_values: float | None = 0.0
-        self._generated_p_values: float | None = 0.0
+        # Exact sums: p-values are ranks, which often equal their level, and a rounded sum would lie above or below it.
+        self._p_values = Fraction(0)
+        self._real_p_values: Fraction | None = Fraction(0)
+        self._generated_p_values: Fraction | None = Fraction(0)
         self._accusation_level: float | None = None
         self._acquittal_level: float | None = None
         self._scores: dict[str, float] = {}
@@ -42,7 +44,7 @@ class TrackEvidence:
         if verdict.lacking is not None:
             return
         self._faces += 1
-        self._p_values += verdict.p_value
+        self._p_values += Fraction(verdict.p_value)
         self._real_p_values = _sum(self._real_p_values, verdict.real_p_value)
         self._generated_p_values = _sum(self._generated_p_values, verdict.generated_p_value)
         self._accusation_level, self._acquittal_level = verdict.accusation_level, verdict.acquittal_level
@@ -54,9 +56,9 @@ class TrackEvidence:
         p-value. "undecided" names no generator."""
         scores = {name: total / self._faces for name, total in self._scores.items()}
         nearest = max(scores, key=lambda name: scores[name]) if scores else None
-        p_value = merged_p_value(self._p_values / self._faces) if self._faces else 1.0
+        p_value = merged_p_value(float(self._p_values / self._faces)) if self._faces else 1.0
         real_p_value, generated_p_value = (
-            None if total is None or not self._faces else merged_p_value(total / self._faces)
+            None if total is None or not self._faces else merged_p_value(float(total / self._faces))
             for total in (self._real_p_values, self._generated_p_values)
         )
         label: TrackLabel = "undecided"
@@ -79,9 +81,9 @@ class TrackEvidence:
         )
 
 
-def _sum(total: float | None, p_value: float | None) -> float | None:
+def _sum(total: Fraction | None, p_value: float | None) -> Fraction | None:
     """None as soon as one face has no such p-value."""
-    return None if total is None or p_value is None else total + p_value
+    return None if total is None or p_value is None else total + Fraction(p_value)
 
 
 def merged_p_value(mean: float) -> float:

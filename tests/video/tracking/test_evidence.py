@@ -31,11 +31,18 @@ def track_verdict_of(
     minimum: int = 1,
     real: str | None = "camera",
     real_p_value: float | None = 0.01,
+    generated_p_value: float | None = None,
 ) -> TrackVerdict:
     evidence = TrackEvidence(ALPHA, minimum, real)
     for p_value, scores in faces:
         face = msgspec.structs.replace(
-            verdict, p_value=p_value, scores=scores, real_p_value=real_p_value, accusation_level=0.02
+            verdict,
+            p_value=p_value,
+            scores=scores,
+            real_p_value=real_p_value,
+            accusation_level=0.02,
+            generated_p_value=generated_p_value,
+            acquittal_level=None if generated_p_value is None else ALPHA,
         )
         evidence.add(face)
     return evidence.verdict()
@@ -159,3 +166,35 @@ def test_a_generator_is_named_only_for_a_track_that_is_unusual_among_camera_orig
     faces = [(0.4, {"dawn": 2.0, "camera": 1.0})] * 3
     track = track_verdict_of(verdict, faces, real_p_value=real_p_value)
     assert (track.label, track.real_p_value) == (label, merged if merged is None else pytest.approx(merged))
+
+
+@pytest.mark.parametrize(
+    ("generated_p_value", "merged", "label"),
+    [(0.05, 0.1, "real"), (0.051, 0.102, "unknown"), (0.6, 1.0, "unknown"), (None, None, "real")],
+)
+def test_real_is_said_only_of_a_track_that_is_more_camera_like_than_generated_images(
+    verdict: Verdict, generated_p_value: float | None, merged: float | None, label: str
+) -> None:
+    faces = [(0.4, {"dawn": 1.0, "camera": 2.0})] * 3
+    track = track_verdict_of(verdict, faces, generated_p_value=generated_p_value)
+    assert (track.label, track.generated_p_value) == (label, merged if merged is None else pytest.approx(merged))
+
+
+@pytest.mark.parametrize("faces", [2, 10])
+@pytest.mark.parametrize("kind", ["equal", "nearly equal", "independent", "mirrored"])
+def test_generated_tracks_are_called_real_at_most_at_twice_the_level(kind: str, faces: int) -> None:
+    p_values = dependent_p_values(kind, faces)
+    merged = np.array([merged_p_value(mean) for mean in p_values.mean(axis=1)])
+    assert np.mean(merged <= 2 * ALPHA) <= 2 * ALPHA + 2 * SAMPLING
+
+
+def test_faces_that_hold_too_little_are_no_evidence_and_change_nothing(verdict: Verdict) -> None:
+    evidence = TrackEvidence(ALPHA, 1, "camera")
+    lacking = msgspec.structs.replace(verdict, lacking="without content", p_value=0.001, real_p_value=None)
+    evidence.add(lacking)
+    assert (evidence.verdict().label, evidence.verdict().evidence) == ("undecided", 0)
+    evidence.add(verdict)
+    with_one = evidence.verdict()
+    evidence.add(lacking)
+    assert evidence.verdict() == with_one
+    assert with_one.evidence == 1
