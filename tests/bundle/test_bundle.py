@@ -20,6 +20,7 @@ from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, write_bund
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.reader import FACE_DETECTOR
 from protoleak.errors import BundleError
+from protoleak.images.framing import Framing
 
 Files = dict[str, bytes]
 ENCODER = "variants/fp32/latent_encoder.onnx"
@@ -146,6 +147,15 @@ def test_manifest_that_is_not_one_is_refused(copy: Path, text: str) -> None:
         ("variants", ["../fp32"], "variants"),
         ("latent_shape", [4, 0, 8], "latent shape"),
         ("preprocessing", {"image_size": 1_000_000}, "image size"),
+        ("preprocessing", {"looks": ["face", "profile"]}, "profile"),
+        ("preprocessing", {"looks": ["face", "face"]}, "each once"),
+        ("preprocessing", {"looks": []}, "at least one"),
+        ("preprocessing", {"face_margin": 5}, "face margin 5"),
+        ("preprocessing", {"margin": 0.2}, "margin"),
+        ("amplitudes", [1.0], "amplitudes [1.0] for 2 timesteps"),
+        ("amplitudes", [1.0, 0.0], "amplitudes"),
+        ("amplitudes", [1.0, -2.0], "amplitudes"),
+        ("amplitudes", [], "amplitudes []"),
         ("low_frequency", {"components": 9}, "9"),
         ("schedule", {"kind": "cosine"}, "cosine"),
         ("noise_seed", "seven", "noise_seed"),
@@ -159,6 +169,11 @@ def test_manifest_that_is_not_one_is_refused(copy: Path, text: str) -> None:
 def test_manifest_that_contradicts_itself_is_refused(copy: Path, field: str, value: object, word: str) -> None:
     edit_manifest(copy, lambda manifest: manifest.update({field: value}))
     fails(copy, word)
+
+
+def test_a_manifest_of_before_there_were_looks_judges_whole_images(copy: Path) -> None:
+    edit_manifest(copy, lambda manifest: manifest.update({"preprocessing": {"image_size": 64}}))
+    assert Bundle.load(copy).manifest.preprocessing.framing == Framing(("image",), 64)
 
 
 @pytest.mark.parametrize("name", ["../outside.npy", "/etc/hostname", "a/../../outside", "C:/x", "..\\x"])

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from protoleak.bundle.bundle import Calibration
 from protoleak.errors import CalibrationError
 from protoleak.runtime.conformal import (
+    acquittal_level,
     false_rejection_bound,
+    generated_p_value,
     group,
     p_value,
     promise,
@@ -67,6 +69,50 @@ def test_an_image_below_every_calibration_image_has_the_smallest_p_value() -> No
 def test_a_nan_log_density_has_no_p_value() -> None:
     with pytest.raises(CalibrationError, match="NaN"):
         p_value(np.array([0.0, 1.0]), math.nan)
+
+
+@given(st.lists(SCORES, min_size=2, max_size=60), ALPHAS)
+def test_at_most_a_share_alpha_of_exchangeable_generated_images_is_more_camera_like_than_the_others(
+    margins: list[float], alpha: float
+) -> None:
+    # As for log densities: each of the n + 1 is left out in turn, which enumerates the probability exactly. Where
+    # α is below 1/(n + 1) the level is that, and the promise with it.
+    level = acquittal_level(len(margins) - 1, alpha)
+    called_real = 0
+    for index, margin in enumerate(margins):
+        others = np.sort(np.array(margins[:index] + margins[index + 1 :]))
+        called_real += generated_p_value(others, margin) <= level
+    assert called_real <= level * len(margins) * (1 + 1e-12)
+
+
+@given(st.lists(SCORES, max_size=40), SCORES)
+def test_the_generated_p_value_equals_the_brute_force_count(margins: list[float], margin: float) -> None:
+    expected = (1 + sum(value >= margin for value in margins)) / (len(margins) + 1)
+    assert generated_p_value(np.sort(np.array(margins, dtype=np.float64)), margin) == expected
+
+
+@given(st.lists(SCORES, min_size=1, max_size=40), SCORES, SCORES)
+def test_the_more_camera_like_an_image_the_smaller_its_generated_p_value(
+    margins: list[float], one: float, other: float
+) -> None:
+    ascending = np.sort(np.array(margins))
+    low, high = sorted((one, other))
+    assert generated_p_value(ascending, high) <= generated_p_value(ascending, low)
+    assert 1 / (len(margins) + 1) <= generated_p_value(ascending, high) <= 1
+
+
+@pytest.mark.parametrize(("generated", "level"), [(0, 1.0), (9, 0.1), (18, 1 / 19), (19, 0.05), (500, 0.05)])
+def test_the_acquittal_level_is_alpha_or_the_lowest_that_the_generated_images_allow(
+    generated: int, level: float
+) -> None:
+    assert acquittal_level(generated, 0.05) == pytest.approx(level)
+    with pytest.raises(CalibrationError, match="between 0 and 1"):
+        acquittal_level(generated, 0.0)
+
+
+def test_a_nan_margin_has_no_generated_p_value() -> None:
+    with pytest.raises(CalibrationError, match="NaN"):
+        generated_p_value(np.array([0.0, 1.0]), math.nan)
 
 
 @pytest.mark.parametrize(

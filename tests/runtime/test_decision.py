@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from protoleak.bundle.bundle import Bundle, Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import CalibrationError
-from protoleak.runtime.conformal import accusation_level
-from protoleak.runtime.decision import DecisionRule, explain, softmax
+from protoleak.runtime.conformal import accusation_level, acquittal_level
+from protoleak.runtime.decision import DecisionRule, Evidence, Levels, explain, label_of, softmax
 
 CALIBRATION = Calibration(
     overall=np.arange(60, dtype=np.float64),
@@ -103,6 +103,76 @@ def test_camera_originals_are_accused_at_most_at_the_level_whatever_the_classes_
     assert accused <= trials * level + 4 * np.sqrt(trials * level)
 
 
+def test_real_is_said_only_of_an_image_that_is_more_camera_like_than_generated_ones(manifest: Manifest) -> None:
+    doubting = replace(CALIBRATION, generated_margins=np.arange(-38.0, 1.0))  # of 39 images by generators, up to 0
+    rule = DecisionRule(manifest.generators, manifest.real_class, doubting, 0.05)
+    assert rule.acquittal_level == 0.05
+    for margin, label, generated_p_value in [
+        (0.5, "real", 1 / 40),  # above all
+        (-0.5, "known", 2 / 40),  # nearest to a generator: `real` isn't asked for
+    ]:
+        decision = rule.decide(np.float32([-margin, -9.0, 0.0]), 130.0)
+        assert (decision.label, decision.generated_p_value) == (label, pytest.approx(generated_p_value))
+    higher = replace(CALIBRATION, generated_margins=np.arange(-30.0, 9.0))
+    decision = DecisionRule(manifest.generators, manifest.real_class, higher, 0.05).decide(
+        np.float32([-1.0, -9.0, 0.0]), 130.0
+    )
+    assert (decision.label, decision.generator, decision.nearest) == ("unknown", None, "camera")
+    assert decision.generated_p_value == pytest.approx(9 / 40)
+
+
+@pytest.mark.parametrize("generated", [10, 150])
+def test_images_by_generators_are_called_real_at_most_at_the_level_whatever_the_classes_say(
+    manifest: Manifest, generated: int
+) -> None:
+    random, called_real, trials = np.random.default_rng(4), 0, 4000
+    for _ in range(trials):
+        margins = random.standard_normal(generated + 1) + 1.5  # all alike, and most nearer to the cameras
+        calibration = replace(CALIBRATION, generated_margins=np.sort(margins[1:]))
+        rule = DecisionRule(manifest.generators, manifest.real_class, calibration, 0.05)
+        called_real += rule.decide(np.array([-margins[0], -99.0, 0.0]), 130.0).label == "real"
+    level = acquittal_level(generated, 0.05)
+    assert called_real <= trials * level + 4 * np.sqrt(trials * level)
+    assert called_real > 0
+
+
+@given(
+    st.floats(1e-3, 1),
+    st.none() | st.floats(1e-3, 1),
+    st.none() | st.floats(1e-3, 1),
+    st.booleans(),
+    st.none() | st.floats(1e-3, 0.5),
+    st.none() | st.floats(1e-3, 0.5),
+)
+def test_more_evidence_against_a_label_never_makes_it_be_said(
+    p_value: float,
+    real: float | None,
+    generated: float | None,
+    nearest_is_real: bool,
+    accusation: float | None,
+    acquittal: float | None,
+) -> None:
+    levels = Levels(0.05, accusation, acquittal)
+    label = label_of(Evidence(p_value, real, generated), nearest_is_real, levels)
+    assert label in (("real", "unknown") if nearest_is_real else ("known", "unknown"))
+    for less_telling in (
+        Evidence(p_value, None if real is None else 1.0, generated),
+        Evidence(p_value, real, None if generated is None else 1.0),
+    ):
+        assert label_of(less_telling, nearest_is_real, levels) in (label, "unknown")
+    assert label_of(Evidence(0.05, real, generated), nearest_is_real, levels) == "unknown"
+
+
+def test_what_cannot_be_judged_is_unknown_whatever_its_numbers(manifest: Manifest) -> None:
+    rule = DecisionRule(manifest.generators, manifest.real_class, CALIBRATION, 0.05)
+    for scores in ([3.0, 1.0, 2.0], [1.0, 2.0, 3.0]):
+        judged = rule.decide(np.float32(scores), 130.0)
+        refused = rule.decide(np.float32(scores), 130.0, judged=False)
+        assert judged.label in ("known", "real")
+        assert (refused.label, refused.generator, refused.nearest) == ("unknown", None, judged.nearest)
+        assert (refused.p_value, refused.scores) == (judged.p_value, judged.scores)
+
+
 def test_without_a_real_class_the_camera_class_is_a_generator(manifest: Manifest) -> None:
     import msgspec
 
@@ -153,6 +223,7 @@ def test_contributions_of_all_features_add_up_to_the_difference_of_the_distances
     assert why.runner_up.generator != "moss"
     assert why.runner_up.distance == distance[[0, 2]].min()
     assert why.timestep_weights == {0: 0.25, 200: 0.75}
+    assert why.look_weights == {"image": 1.0}
     features = [*why.features_for, *why.features_against]
     assert len({feature.feature for feature in features}) == 4
     total = sum(feature.contribution for feature in features)

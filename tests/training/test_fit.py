@@ -8,7 +8,7 @@ import torch
 
 from protoleak.errors import CheckpointError, EngineError, ProtoleakError
 from protoleak.model.attributor import Attributor, AttributorConfig
-from protoleak.training.fit import FitResult, Latents, fit
+from protoleak.training.fit import FitResult, Latents, Standardisation, fit
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
@@ -41,6 +41,8 @@ def run_fit(
     negatives: torch.Tensor | None = None,
     stop_at: tuple[str, int] | None = None,
     auxiliary: Latents | None = None,
+    sets: tuple[Latents, Latents] | None = None,
+    standardisation: Standardisation | None = None,
 ) -> FitResult:
     config = AttributorConfig(
         backbone=settings.backbone,
@@ -48,7 +50,7 @@ def run_fit(
         embedding_size=settings.embedding_size,
         generators=2,
         prototypes_per_generator=settings.prototypes_per_generator,
-        timesteps=len(settings.timesteps),
+        timesteps=len(settings.looks) * len(settings.timesteps),
     )
     noising = Noising.build(settings.timesteps, SHAPE, settings.noise_seed, settings.low_frequency_components)
 
@@ -56,8 +58,13 @@ def run_fit(
         if (stage, done) == stop_at:
             raise KeyboardInterrupt
 
-    sets = (latents(48, 0), latents(16, 1), negatives)
-    return fit(config, settings, noising, *sets, "run", state, progress=interrupt, auxiliary=auxiliary)
+    train, validation = sets or (latents(48, 0), latents(16, 1))
+    return fit(
+        *(config, settings, noising, train, validation, negatives, "run", state),
+        progress=interrupt,
+        auxiliary=auxiliary,
+        standardisation=standardisation,
+    )
 
 
 def weights(network: Attributor) -> dict[str, torch.Tensor]:
@@ -194,6 +201,41 @@ def test_a_run_with_auxiliary_classes_goes_on_to_the_same_weights(tmp_path: Path
     assert_same_weights(whole.attributor, resumed.attributor)
 
 
+def test_standardised_latents_teach_the_same_whatever_the_encoders_scale_and_offset() -> None:
+    """The network sees (z0 − mean) / spread: a latent encoder with other units gives the same training."""
+    settings = msgspec.structs.replace(SETTINGS, epochs=2)
+    offset = torch.tensor([5.0, -3.0]).reshape(2, 1, 1)
+    found = []
+    for scale, shift in ((1.0, 0.0), (8.0, 1.0)):  # a power of two: no rounding of the scale
+        sets = [Latents(scale * each.z0 + shift * offset, each.labels) for each in (latents(48, 0), latents(16, 1))]
+        standardisation = Standardisation.of(sets[0].z0)
+        z0 = standardisation(sets[0].z0)
+        assert z0.mean(dim=(0, 1, 3, 4)).tolist() == pytest.approx([0, 0], abs=1e-4)
+        assert z0.std(dim=(0, 1, 3, 4)).tolist() == pytest.approx([1, 1], abs=1e-4)
+        found.append(run_fit(settings, sets=(sets[0], sets[1]), standardisation=standardisation))
+    for one, other in zip(found[0].curves, found[1].curves, strict=True):
+        assert one == pytest.approx(other, rel=1e-2, abs=1e-3)  # float32 rounding of the offset, over six steps
+
+
+def test_latents_in_half_precision_are_standardised_in_full() -> None:
+    z0 = latents(48, 0).z0 * 50
+    standardisation = Standardisation.of(z0.half())
+    assert standardisation(z0.half()).dtype == torch.float32
+    torch.testing.assert_close(standardisation.mean, Standardisation.of(z0).mean, atol=0.05, rtol=0)
+
+
+def test_a_network_with_two_looks_learns_from_the_one_that_shows_something() -> None:
+    settings = msgspec.structs.replace(SETTINGS, epochs=14, looks=("face", "image"))
+    sets = []
+    for count, seed in ((48, 0), (16, 1)):
+        told = latents(count, seed)
+        noise = torch.randn(told.z0.shape, generator=torch.Generator().manual_seed(seed + 7))
+        sets.append(Latents(torch.cat([noise, told.z0], dim=1), told.labels))
+    result = run_fit(settings, sets=(sets[0], sets[1]))
+    assert result.curves[result.best_epoch - 1]["validation_macro_auc"] > 0.9
+    assert result.attributor.config.timesteps == 4
+
+
 def test_a_diverging_run_says_to_lower_the_learning_rate() -> None:
     with pytest.raises(EngineError, match="lower the learning rate"):
         run_fit(msgspec.structs.replace(SETTINGS, epochs=30, learning_rate=1e30))
@@ -213,6 +255,11 @@ def test_a_diverging_run_says_to_lower_the_learning_rate() -> None:
         ({"image_size": 250}, "multiple of 8"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"views": -1}, "views is -1"),
+        ({"looks": ()}, "looks is 0: give some of image, face, native"),
+        ({"looks": ("face", "profile")}, "choose one of image"),
+        ({"looks": ("face", "face")}, "name one twice"),
+        ({"face_margin": -0.1}, "face_margin is -0.1"),
+        ({"real_turns": 0}, "real_turns is 0"),
     ],
 )
 def test_settings_that_make_no_sense_name_the_remedy(change: dict[str, object], message: str) -> None:

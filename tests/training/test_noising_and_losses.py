@@ -6,10 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.training.batches import balanced_order, batches
+from protoleak.training.fit import _dropped as dropped_positions
 from protoleak.training.fit import embed_kept
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
@@ -100,11 +103,64 @@ def test_every_class_comes_equally_often_whatever_its_size() -> None:
     assert torch.bincount(order, minlength=102)[99:].min() >= 11  # the rare class is dealt out evenly
 
 
+def test_sources_take_turns_within_their_class_whatever_their_size() -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([0] * 100 + [1] * 100)
+    sources = torch.tensor([0] * 90 + [1] * 9 + [2] + [0] * 100)
+    order = balanced_order(labels, 120, sources)
+    assert torch.bincount(labels[order]).tolist() == [60, 60]
+    assert torch.bincount(sources[order[labels[order] == 0]]).tolist() == [20, 20, 20]
+    dealt = torch.bincount(order, minlength=200)
+    assert int(dealt[99]) == 20  # the one image of its source, every time
+    assert set(dealt[90:99].tolist()) == {2, 3}  # each of nine before any comes again
+    assert int(dealt[:90].max()) == 1
+
+
+def test_a_class_with_more_turns_comes_that_much_more_often_and_the_others_equally() -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([0] * 50 + [1] * 5 + [2] * 30)
+    order = balanced_order(labels, 80, turns_of={2: 2})
+    assert torch.bincount(labels[order]).tolist() == [20, 20, 40]
+    for first in range(0, 80, 4):  # in every round, so that every batch sees all of them
+        assert torch.bincount(labels[order[first : first + 4]]).tolist() == [1, 1, 2]
+
+
+@given(
+    labels=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=60),
+    count=st.integers(1, 100),
+    turns=st.integers(1, 3),
+)
+def test_any_classes_and_sources_give_so_many_of_their_own_latents(
+    labels: list[tuple[int, int]], count: int, turns: int
+) -> None:
+    of_class, of_source = (torch.tensor(each) for each in zip(*labels, strict=True))
+    order = balanced_order(of_class, count, of_source, {0: turns})
+    assert order.shape == (count,)
+    assert order.dtype == torch.int64
+    assert int(order.min()) >= 0
+    assert int(order.max()) < len(labels)
+    others = torch.bincount(of_class[order], minlength=4)[torch.unique(of_class[of_class > 0])]
+    if len(others):
+        assert int(others.max() - others.min()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("positions", "share", "count"), [(1, 0.9, 0), (3, 0.0, 0), (3, 0.4, 1), (9, 0.5, 4), (3, 0.99, 2)]
+)
+def test_every_image_drops_the_same_number_of_positions_and_never_all(positions: int, share: float, count: int) -> None:
+    torch.manual_seed(0)
+    dropped = dropped_positions(200, positions, share)
+    assert (dropped.sum(dim=1) == count).all()
+    if count > 0:
+        shares = dropped.float().mean(dim=0).tolist()
+        assert shares == pytest.approx([count / positions] * positions, abs=0.15)  # no favourite
+
+
 def test_no_batch_holds_a_single_image() -> None:
     assert [len(part) for part in batches(torch.arange(9), 4)] == [4, 5]
 
 
-def test_skipping_dropped_timesteps_pools_the_same_as_zeroing_them() -> None:
+def test_skipping_dropped_timesteps_pools_the_same_as_leaving_them_out_of_the_pool() -> None:
     torch.manual_seed(0)
     config = AttributorConfig(
         backbone="conv", in_channels=2, embedding_size=8, generators=2, prototypes_per_generator=2, timesteps=3

@@ -1,0 +1,91 @@
+"""`protoleak screen` with a bundle that looks at faces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from protoleak.runtime.pipeline import ImagePipeline
+from tests.cli.conftest import Run
+from tests.look_bundle import SIDE, face_image
+from tests.tiny_bundle import make_image
+
+CPU = ("--engine", "onnxruntime", "--threads", 1)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A group of two, one face, one image without, and a black one."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    both = Image.new("RGB", (2 * SIDE, SIDE), (120, 120, 120))
+    both.paste(face_image("columns", 11), (0, 0))
+    both.paste(face_image("rows", 12).resize((150, 150)), (SIDE + 20, 20))
+    both.save(folder / "a_group.png")
+    face_image("rows", 13).save(folder / "b_one.png")
+    Image.fromarray(make_image(0, 5, 160, 180)).save(folder / "c_none.png")
+    return folder
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_face_of_a_still_has_a_line_and_an_image_without_a_face_is_an_error_by_name(
+    images: Path, exported_looks: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "verdicts.jsonl"
+    assert run("screen", images, "--bundle", exported_looks, "--out", out, *CPU) == 1
+    found = lines(out)
+    assert [Path(line["source"]).name for line in found] == ["a_group.png", "a_group.png", "b_one.png"]
+    for line in found:
+        assert line["box"]["width"] > 48
+        assert set(line["why"]["look_weights"]) == {"face", "native", "image"}
+        assert line["lacking"] is None
+        assert line["acquittal_level"] == 0.05
+    printed = capsys.readouterr()
+    assert "c_none.png: no face of 48 pixels or more (--minimum-face, --face-score) was found" in printed.err
+    assert "YuNet" in printed.err
+
+
+def test_faces_none_judges_every_image_whole_as_a_pipeline_does(
+    images: Path, exported_looks: Path, run: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "verdicts.jsonl"
+    assert run("screen", images, "--bundle", exported_looks, "--out", out, "--faces", "none", *CPU) == 0
+    found = lines(out)
+    assert [Path(line["source"]).name for line in found] == ["a_group.png", "b_one.png", "c_none.png"]
+    with ImagePipeline(exported_looks, engine="onnxruntime", threads=1) as pipeline:
+        for line in found:
+            (verdict,) = pipeline(line["source"])
+            assert "box" not in line
+            assert line["verdict"] == verdict.label
+            assert line["input"]["sha256"] == verdict.input.sha256
+            assert line["scores"] == pytest.approx(verdict.scores, rel=1e-4)
+
+
+def test_limits_of_the_detector_hold_though_nobody_named_it(
+    images: Path, exported_looks: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--bundle", exported_looks, "--minimum-face", 170, *CPU)
+    assert run("screen", images / "b_one.png", *given) == 2
+    assert "no face of 170 pixels or more" in capsys.readouterr().err
+
+
+def test_a_black_image_judged_whole_is_unknown_with_a_note(
+    exported_looks: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(tmp_path / "black.png")
+    out = tmp_path / "verdicts.jsonl"
+    given = ("--bundle", exported_looks, "--faces", "none", "--alpha", 0.9, "--out", out)
+    assert run("screen", tmp_path / "black.png", *given, *CPU) == 0
+    (line,) = lines(out)
+    assert (line["verdict"], line["generator"]) == ("unknown", None)
+    assert line["lacking"].startswith("without content")
+    assert line["lacking"] in line["notes"]
+    assert "without content" in capsys.readouterr().err
