@@ -11,6 +11,10 @@ from protoleak.arrays import UInt8Array
 
 Codec = Literal["libx264", "libx265"]
 
+# libx265's build 216 writes beyond its buffers where a film is 48 pixels wide or less (its lookahead's cuTree), and that
+# ends the process or, worse, doesn't: narrower images are filmed with their border pixels repeated up to this side.
+SMALLEST_SIDE = 64
+
 
 def through_video(
     view: UInt8Array, codec: Codec, crf: int, shift: tuple[int, int] = (0, 0), frames: int = 3
@@ -23,8 +27,10 @@ def through_video(
     """
     import av
 
-    height, width = view.shape[0] & ~1, view.shape[1] & ~1
-    view = view[:height, :width]
+    kept = view[: view.shape[0] & ~1, : view.shape[1] & ~1]
+    more = [(0, max(0, SMALLEST_SIDE - side)) for side in kept.shape[:2]]
+    filmed = np.pad(kept, [*more, (0, 0)], mode="edge")
+    height, width = filmed.shape[:2]
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4" if codec == "libx264" else "matroska") as container:
         options = {"crf": str(crf), "preset": "veryfast" if codec == "libx264" else "ultrafast", "threads": "1"}
@@ -34,7 +40,7 @@ def through_video(
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(frames):
             left = frames - 1 - number
-            moved = np.roll(view, (shift[1] * left, shift[0] * left), axis=(0, 1)) if left else view
+            moved = np.roll(filmed, (shift[1] * left, shift[0] * left), axis=(0, 1)) if left else filmed
             for packet in stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(moved), format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode():
@@ -45,4 +51,5 @@ def through_video(
         for decoded in container.decode(video=0):
             last = decoded
     assert last is not None, "a film of several frames has one"
-    return np.asarray(last.to_ndarray(format="rgb24"))
+    shown = np.asarray(last.to_ndarray(format="rgb24"))
+    return np.ascontiguousarray(shown[: kept.shape[0], : kept.shape[1]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Literal
 
 import numpy as np
@@ -43,6 +45,18 @@ def test_a_coarser_rate_keeps_less_and_the_colours_stay(codec: Literal["libx264"
 def test_a_last_odd_row_or_column_is_left_out(codec: Literal["libx264", "libx265"], height: int, width: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     assert through_video(image, codec, 28, (1, 1)).shape == (height // 2 * 2, width // 2 * 2, 3)
+
+
+@pytest.mark.parametrize("size", ["34, 34", "48, 48", "200, 40", "33, 47"])
+def test_narrow_images_are_filmed_without_harm_to_the_process(size: str) -> None:
+    """In a process of its own: the encoder wrote beyond its buffers, which ended most of these runs."""
+    code = (
+        "import numpy as np; from protoleak.images.film import through_video; "
+        f"image = np.random.default_rng(0).integers(0, 256, ({size}, 3), dtype=np.uint8); "
+        "[through_video(image, 'libx265', 28, (1, 1)) for _ in range(20)]; print('done')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "done")
 
 
 @pytest.mark.parametrize("codec", CODECS)

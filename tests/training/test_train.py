@@ -14,6 +14,7 @@ from protoleak.errors import CheckpointError, DatasetError, ProtoleakError
 from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
+from protoleak.training.fit import Latents
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
 from protoleak.training.train import REPORT_FILE, train
@@ -71,6 +72,35 @@ def test_two_synthetic_generators_are_told_apart_on_images_training_never_saw(
         predicted = model.attributor(z_t).class_score.argmax(dim=1)
     assert dataset.generators == ("columns", "rows")
     assert (predicted == torch.tensor([0] * 20 + [1] * 20)).float().mean() >= 0.9
+
+
+def test_the_folder_below_a_generator_is_the_source_that_takes_turns(
+    tmp_path: Path, encoder: LatentEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source, count in (("film", 12), ("phone", 6)):
+        write_images(tmp_path / "data" / "rows" / source, "rows", count, first_seed=50 * count)
+    write_images(tmp_path / "data" / "columns", "columns", 12)
+    given: list[Latents] = []
+
+    def stop(_network: object, _settings: object, _noising: object, train: Latents, *_: object, **__: object) -> None:
+        given.append(train)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("protoleak.training.train.fit", stop)
+    settings = TrainingSettings(**{**SMALL, "views": 1})
+    dataset = read_dataset(tmp_path / "data")
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, encoder, settings, tmp_path / "model")
+    (latents,) = given
+    assert latents.sources is not None
+    found = {(label, source) for label, source in zip(latents.labels.tolist(), latents.sources.tolist(), strict=True)}
+    assert len(found) == 3
+    assert len({source for label, source in found if dataset.generators[label] == "rows"}) == 2
+    views = dict.fromkeys(found, 0)
+    for pair in zip(latents.labels.tolist(), latents.sources.tolist(), strict=True):
+        views[pair] += 1
+    of_phone = sum("phone" in sample.path.parts for sample in dataset.train)
+    assert 2 * of_phone in views.values()  # each view counts for the source of its image
 
 
 def test_a_model_loads_with_its_provenance(tmp_path: Path, data: Path, encoder: LatentEncoder) -> None:
