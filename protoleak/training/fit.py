@@ -317,7 +317,7 @@ def embed_kept(network: Attributor, kept: torch.Tensor, dropped: torch.Tensor) -
     if bfloat16:  # its convolutions are fast in this layout only
         kept = kept.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        embedded = network.backbone.encoder(kept).float()
+        embedded = network.embed(kept, torch.nonzero(~dropped)[:, 1]).float()
     h = embedded.new_zeros(*dropped.shape, embedded.shape[1])
     h[~dropped] = embedded
     g = network.backbone.att.gate(h) if network.config.gate else torch.ones_like(h)

@@ -35,6 +35,8 @@ from tools.default_bundle.sources import (
 )
 
 EPOCHS = 30
+# Of α = 0.05: at most 2 % of photographs of sources that training never saw are to be accused.
+ACCUSATION_SHARE = 0.4
 SETTINGS = """backbone = "second_order"
 prototype_spread = 0.3
 looks = ["face", "native", "image"]
@@ -52,7 +54,7 @@ timestep_dropout = 0.33
 entropy_weight = 0.02
 mixed_share = 0.25
 negatives_weight = 0.15
-patience = 15
+patience = 30
 """
 
 
@@ -82,7 +84,7 @@ def main() -> None:
         )
     measured_on = ("--data", work / "known", "--unknown", work / "unknown", "--photographs", work / "photographs")
     settings = work / "export.toml"
-    settings.write_text(f'left_out = "{margins}"\n')
+    settings.write_text(f'left_out = "{margins}"\naccusation_share = {ACCUSATION_SHARE}\n')
     protoleak(
         *("export", model, *measured_on, "--settings", settings, "--face-detector", arguments.face_detector),
         *("--auxiliary", work / "auxiliary", "--out", arguments.out),
