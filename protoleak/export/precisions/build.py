@@ -186,6 +186,7 @@ class VariantBuilder:
                 self._alpha,
                 self._progress,
                 self._left_out,
+                self._share,
             )
         except EngineError as error:
             return RefusedVariant(str(error))
