@@ -34,7 +34,7 @@ from tools.default_bundle.sources import (
     without,
 )
 
-EPOCHS = 30
+EPOCHS = 12
 # Of α = 0.05: at most 2 % of photographs of sources that training never saw are to be accused.
 ACCUSATION_SHARE = 0.4
 SETTINGS = """backbone = "second_order"
@@ -48,7 +48,7 @@ real_turns = 2
 views = 5
 validation_views = 2
 batch_size = 128
-learning_rate = 0.002
+learning_rate = 0.003
 weight_decay = 0.02
 timestep_dropout = 0.33
 entropy_weight = 0.02
