@@ -14,7 +14,9 @@ from torch import nn
 LAGS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # rows down and columns right, in latent pixels
 SMALLEST_VARIANCE = 1e-6
 LARGEST_FEATURE = 6.0  # standard deviations: what lies beyond says "unusual" as loudly as it should
-HIDDEN, DROPOUT = 256, 0.3
+HIDDEN = 256
+# In training. A few hundred images of a class have far fewer independent traces than there are statistics.
+DROPOUT, NOISE = 0.5, 0.3  # NOISE in standard deviations of each statistic
 
 
 def feature_count(channels: int) -> int:
@@ -87,6 +89,8 @@ class _Head(nn.Module):
 
     def forward(self, statistics: torch.Tensor) -> torch.Tensor:
         features = self.standardise(statistics).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
+        if self.training:
+            features = features + NOISE * torch.randn_like(features)
         hidden = torch.relu(self.norm(self.hidden(self.drop_features(features))))
         embedding: torch.Tensor = self.out(self.drop(hidden))
         return embedding

@@ -288,7 +288,9 @@ def _loss(
     embedding, gate, timestep_weight = network.pool(h, g, dropped)
     class_score = network.class_score(network.prototype_distance(embedding, gate))
     of_class, of_mixed, of_given = torch.split(class_score, [len(z0), len(mixed), len(given)])
-    loss = class_loss(of_class, labels) + settings.entropy_weight * entropy_loss(timestep_weight[: len(z0)])
+    loss = class_loss(of_class, labels, settings.label_smoothing) + settings.entropy_weight * entropy_loss(
+        timestep_weight[: len(z0)]
+    )
     for scores in (of_mixed, of_given):
         if len(scores):
             loss = loss + settings.negatives_weight * uniform_loss(scores)

@@ -34,7 +34,7 @@ from tools.default_bundle.sources import (
     without,
 )
 
-EPOCHS = 12
+EPOCHS = 10
 # Of α = 0.05: at most 2 % of photographs of sources that training never saw are to be accused.
 ACCUSATION_SHARE = 0.4
 SETTINGS = """backbone = "second_order"
@@ -44,12 +44,13 @@ timesteps = [0, 100, 300]
 low_frequency_components = "none"
 equal_amplitudes = true
 standardise = true
-real_turns = 2
+real_turns = 5
 views = 5
 validation_views = 2
 batch_size = 128
 learning_rate = 0.003
-weight_decay = 0.02
+weight_decay = 0.1
+label_smoothing = 0.1
 timestep_dropout = 0.33
 entropy_weight = 0.02
 mixed_share = 0.25
