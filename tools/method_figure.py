@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instea
 
 import protoleak  # noqa: E402
 from protoleak.arrays import Array, UInt8Array  # noqa: E402
-from protoleak.diffusion import low_frequency
+from protoleak.diffusion import low_frequency  # noqa: E402
 from protoleak.images.decode import open_image  # noqa: E402
 from protoleak.reports.svg import colour  # noqa: E402
 from protoleak.runtime.engines import EngineOptions  # noqa: E402
