@@ -37,6 +37,7 @@ from tools.default_bundle.sources import (
 EPOCHS = 10
 # Of α = 0.05: at most 2 % of photographs of sources that training never saw are to be accused.
 ACCUSATION_SHARE = 0.4
+OPERATOR_IMAGES = 8  # of each class, unknown generator and of the photographs
 SETTINGS = """backbone = "second_order"
 prototype_spread = 0.3
 looks = ["face", "native", "image"]
@@ -92,7 +93,7 @@ def main() -> None:
         *("--name", "research" if arguments.research else "default"),
     )
     protoleak(
-        *("evaluate", arguments.out, *measured_on),
+        *("evaluate", arguments.out, *measured_on, "--images", OPERATOR_IMAGES),
         *("--json", arguments.results / "evaluate_default_bundle.json", "--html", work / "evaluation.html"),
     )
     print(f"built in {(time.monotonic() - started) / 60:.0f} minutes")
