@@ -2,7 +2,7 @@
 
 Each run is a new process, as a user starts it. The first run also warms the disk cache and is reported apart.
 
-    python benchmarks/cold_start.py examples/one.jpg --runs 15 --json benchmarks/results/cold_start.json
+    python benchmarks/cold_start.py examples/images/photograph.jpg --runs 15 --json benchmarks/results/cold_start.json
 """
 
 from __future__ import annotations

@@ -13,9 +13,8 @@ import numpy as np
 
 import protoleak
 from protoleak.images.decode import open_image
-from protoleak.images.preprocess import preprocess
 
-IMAGES = sorted(Path(__file__).parent.glob("*.jpg"))
+IMAGES = sorted(Path(__file__).with_name("images").glob("*.jpg"))
 
 
 def main() -> None:
@@ -28,9 +27,9 @@ def main() -> None:
         print('PyTorch is not installed, which holds the images on the GPU here: pip install "protoleak[export]"')
         return
     with screener:
-        side = screener.bundle.manifest.preprocessing.image_size
-        pixels = np.stack([preprocess(open_image(path, path.name).image, side) for path in IMAGES])
-        images = torch.from_numpy(pixels).cuda()  # uint8 [N, S, S, 3], RGB
+        upright = screener.framing.needs_face
+        looks = [screener.frame(open_image(path, path.name, upright=upright).image).pixels for path in IMAGES]
+        images = torch.from_numpy(np.concatenate(looks)).cuda()  # uint8 [N·L, S, S, 3], RGB: L looks at each face
         for path, verdict in zip(IMAGES, screener(images), strict=True):
             print(f"{path.name}: {verdict.label}, {verdict.milliseconds.get('gpu', 0):.2f} ms on the GPU")
 

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    images = [Path(name) for name in sys.argv[1:]] or sorted(HERE.glob("*.jpg"))
+    images = [Path(name) for name in sys.argv[1:]] or sorted((HERE / "images").glob("*.*"))
     with protoleak.load() as screener:
         print(f"{screener.bundle.manifest.name} bundle, {screener.engine.name}, α = {screener.alpha:g}")
 
@@ -34,7 +34,7 @@ def main() -> None:
                 print(f"{name}: {outcome.label}{f' ({outcome.generator})' if outcome.generator else ''}")
 
         # Face by face, as they are found in an image.
-        for face in screener.faces(HERE / "photograph.jpg"):
+        for face in screener.faces(HERE / "images" / "photograph.jpg"):
             box = face.box
             print(f"face of {box.width:.0f}×{box.height:.0f} pixels at ({box.left:.0f}, {box.top:.0f}): {face.label}")
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 import protoleak
 
-PHOTOGRAPH = Path(__file__).with_name("photograph.jpg")
+PHOTOGRAPH = Path(__file__).with_name("images") / "photograph.jpg"
 
 
 class SharpestFaces:

@@ -25,18 +25,19 @@ sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instea
 
 import protoleak  # noqa: E402
 from protoleak.arrays import Array, UInt8Array  # noqa: E402
+from protoleak.diffusion import low_frequency  # noqa: E402
 from protoleak.images.decode import open_image  # noqa: E402
-from protoleak.images.preprocess import preprocess  # noqa: E402
 from protoleak.reports.svg import colour  # noqa: E402
 from protoleak.runtime.engines import EngineOptions  # noqa: E402
 from protoleak.runtime.executors import Graphs, open_executor  # noqa: E402
 
 OUT = ROOT / "docs" / "images" / "method.svg"
-EXAMPLE = ROOT / "examples" / "dcgan_digiface.jpg"
+EXAMPLE = ROOT / "examples" / "images" / "stable_diffusion_3.jpg"
 WIDTH, HEIGHT = 1300, 330
 PLANE, STEP, TOP = 72, 86, 40  # pixels: a plane's side, from one to the next below, and above the first
 MIDDLE = TOP + STEP + PLANE / 2
 SHOWN_TIMESTEPS = 3
+LOWEST_COMPONENTS = 8  # of each axis, as `train` takes them unless the settings say otherwise
 INK, WEAK, MARK = "#1b1f24", "#5c6670", "#b3261e"
 STYLE = f"""
 text {{ font: 13px system-ui, sans-serif; fill: {INK}; }}
@@ -57,14 +58,14 @@ def main() -> None:
     bundle = protoleak.Bundle.load()
     with protoleak.load(bundle.path, variant="fp32", engine="onnxruntime") as screener:
         verdict = screener(path)[0]
-    pixels = preprocess(open_image(path, path.name).image, bundle.manifest.preprocessing.image_size)
+        pixels = screener.frame(open_image(path, path.name, upright=screener.framing.needs_face).image).pixels
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(figure(bundle, verdict, pixels, stages_of(bundle, pixels)), encoding="utf-8")
+    OUT.write_text(figure(bundle, verdict, pixels[0], stages_of(bundle, pixels)), encoding="utf-8")
     print(f"wrote {OUT.relative_to(ROOT)}, {OUT.stat().st_size:,} bytes")
 
 
 def stages_of(bundle: protoleak.Bundle, pixels: UInt8Array) -> dict[str, Array]:
-    """Every tensor between the image and the decision, without the batch's axis."""
+    """Every tensor between the looks uint8 [L, S, S, 3] and the decision, of the first look where there is one each."""
     graphs = Graphs.of_variant(bundle.variant("fp32"))
     executor = open_executor(
         *("onnxruntime", graphs, bundle.manifest, bundle.noise_bank),
@@ -73,7 +74,7 @@ def stages_of(bundle: protoleak.Bundle, pixels: UInt8Array) -> dict[str, Array]:
         threads=None,
     )
     try:
-        return {name: values[0] for name, values in executor.run(pixels[None], stages=True).stages.items()}
+        return {name: values[0] for name, values in executor.run(pixels, stages=True).stages.items()}
     finally:
         executor.close()
 
@@ -99,12 +100,12 @@ def figure(bundle: protoleak.Bundle, verdict: protoleak.Verdict, pixels: UInt8Ar
         y = TOP + STEP * index
         parts.append(text(342, y + PLANE / 2 + 4, f"t = {timestep}", "small end"))
         parts.append(plane(348, y, PLANE, grey(stages["z_t"][index, channel])))
-        if manifest.low_frequency is not None:
-            parts.append(plane(428, y, PLANE, grey(stages["z_t"][index, channels + channel])))
+        low = low_frequency(stages["z_t"][index, channel], LOWEST_COMPONENTS)
+        parts.append(plane(428, y, PLANE, grey(low)))
     parts += [
         *label(424, "noised latents z_t", "and their low-frequency part"),
         flow(508, 540),
-        *attention(552, timesteps, stages["timestep_weight"]),
+        *attention(552, timesteps, stages["timestep_weight"].reshape(-1, len(manifest.timesteps)).sum(axis=0)),
         flow(670, 702),
         *prototypes(700, bundle, verdict, stages),
         flow(938, 970),

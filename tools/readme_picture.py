@@ -2,10 +2,10 @@
 
     python tools/readme_picture.py --portraits DIR
 
-Stable Diffusion 3 portraits and NASA's photograph of examples/ become a short clip, which `Screener.stream` screens
-with the default bundle as it screens any video; nothing is drawn here that it did not write. The portraits are those of
-https://github.com/faker-js/assets-person-portrait (CC0), and those that are shown are of the zoo's test split: the
-bundle was not trained on them. Chromium, driven by Playwright, takes the image of the report.
+Stable Diffusion 3 portraits and NASA's photograph of examples/images become a short clip, which `Screener.stream`
+screens with the default bundle as any video; nothing is drawn here that it did not write. The portraits are those of
+https://github.com/faker-js/assets-person-portrait (CC0), and those that are shown are of the test split: the bundle
+was not trained on them. Chromium, driven by Playwright, takes the image of the report.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instea
 
 import protoleak  # noqa: E402
 from protoleak.arrays import UInt8Array  # noqa: E402
-from zoo.sources import split_of  # noqa: E402
+from tools.default_bundle.sources import KNOWN, parts_of  # noqa: E402
 
-PORTRAITS = ("female_2.jpg", "male_10.jpg")
-PHOTOGRAPH = (ROOT / "examples" / "photograph.jpg", (76, 0, 396, 320))  # the person, without the flag and the rocket
+PORTRAITS = ("female_44.jpg", "male_61.jpg")
+PHOTOGRAPH = (
+    ROOT / "examples" / "images" / "photograph.jpg",
+    (76, 0, 396, 320),
+)  # the person, without the flag and the rocket
 OUT = ROOT / "docs" / "images" / "screening.webp"
 MOST_BYTES = 200_000
 CLIP = "portraits.mp4"
@@ -46,10 +49,11 @@ PAPER = (255, 255, 255)
 def main() -> None:
     options = parser().parse_args()
     portraits = [options.portraits.resolve() / name for name in PORTRAITS]
+    parts = parts_of(options.portraits.resolve().parent, KNOWN[0])
     for path in portraits:
-        if not path.is_file():
-            raise SystemExit(f"--portraits {options.portraits}: it holds no {path.name}")
-        assert split_of(f"portraits-sd3/{path.name}") == "test", f"the default bundle was trained on {path.name}"
+        if path not in parts:
+            raise SystemExit(f"--portraits {options.portraits}: it holds no {path.name}, or isn't {KNOWN[0].folder}")
+        assert parts[path] == "test", f"the default bundle was trained on {path.name}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_clip(folder / CLIP, portraits)

@@ -1,4 +1,4 @@
-"""Writes the README's numbers between their marks: what `protoleak screen examples/` prints, times, and verdicts.
+"""Writes the README's numbers between their marks: what `protoleak screen examples/images/` prints, times, verdicts.
 
     python tools/readme_tables.py
 
@@ -54,7 +54,7 @@ def between(text: str, mark: str, lines: Iterator[str] | list[str]) -> str:
 
 def screen_output() -> list[str]:
     """What the README's command prints here."""
-    command = [sys.executable, "-m", "protoleak", "screen", "examples/"]
+    command = [sys.executable, "-m", "protoleak", "screen", "examples/images/"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [line.rstrip() for line in done.stdout.strip().splitlines()]
 

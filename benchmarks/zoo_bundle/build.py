@@ -1,12 +1,9 @@
-"""Rebuilds the default bundle from a zoo: encoder, network, open-set settings, bundle, evaluation, examples.
+"""Makes the zoo's bundle: encoder, network, open-set settings, bundle, evaluation. The ablations are run on it.
 
     pip install ".[dev]"
     python zoo/build.py … --out ZOO        # see there
-    pip download --no-deps scikit-image && unzip scikit_image-*.whl skimage/data/astronaut.png
-    python benchmarks/zoo_bundle/build.py --zoo ZOO --data DATA --teacher WEIGHTS/taef2_encoder.onnx --work WORK \
-        --face-detector WEIGHTS/face_detection_yunet_2026may.onnx --photograph skimage/data/astronaut.png \
-        --out protoleak/default_bundle --examples examples --results benchmarks/results
-    python tools/default_bundle/model_card.py
+    python benchmarks/zoo_bundle/build.py --zoo ZOO --data DATA --teacher WEIGHTS/taef2_encoder.onnx --work WORK \\
+        --face-detector WEIGHTS/face_detection_yunet_2026may.onnx --out BUNDLE --results RESULTS
 
 Every step keeps its result in WORK and is skipped when it is there, so an interrupted build goes on where it stopped.
 Steps that the project has a command for call that command.
@@ -26,30 +23,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
-from PIL import Image
-
 from protoleak import load
 from zoo.generators import REAL
 from zoo.inputs import read_sources
 from zoo.settings import ZooSettings
 from zoo.sources import Source
 
-# Eight images that the project made itself: of generators that the bundle knows, and three of ones that it doesn't.
-# They are the first of the test split, unchosen, and none is made from a photograph of a person: the zoo's content is
-# also Stable Diffusion portraits, whose names begin with this. The ninth is a photograph: NASA's portrait of Eileen
-# Collins, in the public domain, which scikit-image brings along as astronaut.png.
-SYNTHETIC = "sd3_"
-EXAMPLES = (
-    "known/dcgan_digiface",
-    "known/nearest_decoder",
-    "known/transposed_decoder",
-    "known/denoised_linear_ddim",
-    "known/denoised_cosine_ddim",
-    "unknown/bilinear_decoder",
-    "unknown/subpixel_decoder",
-    "unknown/denoised_scaled_linear_euler",
-)
-GAN = "known/dcgan_digiface"
 # The zoo's known generators, less one: the tiny autoencoder gives photographs back so well that a first bundle which
 # knew it named it for 30 of 40 real faces. A bundle must not name a generator that it can't tell from a camera: it is
 # learnt as an auxiliary, so that it is told apart as far as that goes.
@@ -100,13 +79,12 @@ def main() -> None:
         *("--json", arguments.results / "evaluate_default_bundle.json", "--html", work / "evaluation.html"),
     )
     screen_never_named(zoo, arguments.out, arguments.results)
-    copy_examples(zoo, arguments.photograph, arguments.examples)
     print(f"built in {(time.monotonic() - started) / 60:.0f} minutes")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("zoo", "data", "teacher", "face-detector", "photograph", "work", "out", "examples", "results"):
+    for name in ("zoo", "data", "teacher", "face-detector", "work", "out", "results"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()
 
@@ -190,19 +168,6 @@ def link_once(target: Path, link: Path) -> None:
     """A symbolic link, unless it is there."""
     if not link.is_symlink():
         link.symlink_to(target.resolve())
-
-
-def copy_examples(zoo: Path, photograph: Path, examples: Path) -> None:
-    """Replaces the examples by images of the test split, and one photograph."""
-    shutil.rmtree(examples, ignore_errors=True)
-    examples.mkdir(parents=True)
-    for folder in EXAMPLES:
-        part, generator = folder.split("/")
-        names = json.loads((zoo / part / "Split.json").read_text())["test"][generator]
-        first = min(name for name in names if folder == GAN or name.startswith(SYNTHETIC))
-        shutil.copyfile(zoo / folder / first, examples / f"{generator}.jpg")
-    with Image.open(photograph) as opened:
-        opened.convert("RGB").save(examples / "photograph.jpg", quality=95)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from protoleak.bundle.report import BundleReport, parse_report
 from protoleak.errors import BundleError
 from protoleak.files import replacing
 
+ACCUSATION_SHARE = 0.2  # accusing a photograph is worse than calling a known generator unknown
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[1] / "default_bundle"
 
 
@@ -48,6 +49,7 @@ class Calibration:
             class of camera originals; None in a bundle without one.
         generated_margins: float64 [g], the same of calibration images by generators: `real` is said only of an image
             that is more camera-like than these; None in a bundle that doesn't ask for that.
+        accusation_share: of α, in (0, 1]: the level among real_margins at which a generator may be named.
     """
 
     overall: Float64Array
@@ -55,6 +57,7 @@ class Calibration:
     temperature: float | None
     real_margins: Float64Array | None = None
     generated_margins: Float64Array | None = None
+    accusation_share: float = ACCUSATION_SHARE
 
     def to_bytes(self) -> bytes:
         """The .npz form (no pickle)."""
@@ -66,6 +69,8 @@ class Calibration:
             arrays["real_margins"] = self.real_margins
         if self.generated_margins is not None:
             arrays["generated_margins"] = self.generated_margins
+        if self.accusation_share != ACCUSATION_SHARE:
+            arrays["accusation_share"] = np.float64(self.accusation_share)
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of the arrays
         return buffer.getvalue()
@@ -93,12 +98,16 @@ class Calibration:
         temperature = arrays.get("temperature")
         if temperature is not None and not (temperature.shape == () and np.isfinite(temperature) and temperature > 0):
             raise BundleError(f"{where}: the temperature {temperature} is not a positive number")
+        share = arrays.get("accusation_share", np.float64(ACCUSATION_SHARE))
+        if not (share.shape == () and 0 < share <= 1):
+            raise BundleError(f"{where}: the accusation share {share} does not lie in (0, 1]")
         return cls(
             overall=arrays["overall"],
             per_generator=tuple(arrays[name] for name in wanted[1:]),
             temperature=None if temperature is None else float(temperature),
             real_margins=arrays.get("real_margins"),
             generated_margins=arrays.get("generated_margins"),
+            accusation_share=float(share),
         )
 
 

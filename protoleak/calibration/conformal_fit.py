@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.bundle import ACCUSATION_SHARE, Calibration
 from protoleak.errors import CalibrationError
 from protoleak.runtime.conformal import real_margin
 
@@ -53,6 +53,7 @@ def calibrate(
     labels: npt.NDArray[np.int64],
     real_class: str | None,
     left_out: LeftOutMargins | None = None,
+    accusation_share: float = ACCUSATION_SHARE,
 ) -> Calibration:
     """Sorts the calibration images' log densities, over all and by the generator that each was attributed to, and the
     margins of the camera originals among them.
@@ -68,6 +69,7 @@ def calibrate(
         real_class: the class of camera originals, or None.
         left_out: margins of images by networks that saw nothing of their source or generator; they take the place of
             the calibration images' own margins, which are too favourable for what training never saw.
+        accusation_share: of α, the level among camera originals at which a generator may be named.
 
     Raises:
         CalibrationError: no image, shapes that do not fit, values that are not finite, or margins for no real class.
@@ -98,6 +100,7 @@ def calibrate(
         temperature=temperature,
         real_margins=real_margins,
         generated_margins=None if left_out is None else np.sort(left_out.generated),
+        accusation_share=accusation_share,
     )
 
 

@@ -121,7 +121,7 @@ def _accusation_level(calibration: Calibration, alpha: float) -> float | None:
     from protoleak.runtime import conformal
 
     margins = calibration.real_margins
-    return None if margins is None else conformal.accusation_level(len(margins), alpha)
+    return None if margins is None else conformal.accusation_level(len(margins), alpha, calibration.accusation_share)
 
 
 def _bounds(manifest: Manifest, calibration: Calibration, alpha: float) -> list[dict[str, Any]]:

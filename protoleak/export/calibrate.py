@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.bundle import ACCUSATION_SHARE, Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import BundleReport
 from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
@@ -58,6 +58,7 @@ def evaluate(
     alpha: float,
     progress: Progress,
     left_out: LeftOutMargins | None = None,
+    accusation_share: float = ACCUSATION_SHARE,
 ) -> Evaluation:
     """Runs a variant on every image, calibrates it and measures it at α.
 
@@ -94,6 +95,7 @@ def evaluate(
         calibration_labels,
         manifest.real_class,
         left_out,
+        accusation_share,
     )
     measured = Measured(test, test_labels, unknown, real_faces)
     report = measure_variant(variant, calibration, manifest.generators, manifest.real_class, alpha, measured)

@@ -303,7 +303,9 @@ def _fp32(
 ) -> BuiltVariant:
     """The fp32 variant with its own calibration and its report, complete."""
     left_out = None if settings.left_out is None else LeftOutMargins.read(settings.left_out)
-    evaluation = evaluate("fp32", runner, manifest, images, settings.alpha, progress, left_out)
+    evaluation = evaluate(
+        "fp32", runner, manifest, images, settings.alpha, progress, left_out, settings.accusation_share
+    )
     rows = [OutputParity(row.output, row.maximum, row.mean, row.relative, row.passes) for row in parity]
     report = msgspec.structs.replace(evaluation.report, parity=rows, size=sizes(graphs))
     return BuiltVariant(graphs, replace(evaluation, report=report))
@@ -332,6 +334,7 @@ def _with_lower_precisions(
         settings.alpha,
         settings.variant_settings,
         settings.left_out,
+        settings.accusation_share,
         progress,
     )
     for precision in settings.variants:

@@ -69,6 +69,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         left_out: an .npz with the real margins "camera" and "generated" of images by networks that did not see their
             source or generator, which decide at what margin a generator or `real` may be said; none for the margins of
             the calibration images of the real class alone.
+        accusation_share: of α, in (0, 1]: the level among camera originals at which a generator may be named.
         variants: precisions to try besides fp32, which is always written.
         variant_settings: how they are made.
     """
@@ -85,6 +86,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     photographs: Path | None = None
     face_detector: Path | None = None
     left_out: Path | None = None
+    accusation_share: float = 0.2
     variants: tuple[Precision, ...] = ()
     variant_settings: VariantSettings = VariantSettings()
 
@@ -99,6 +101,8 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             )
         if not 0 <= self.contrast <= 1:
             raise ProtoleakError(f"contrast is {self.contrast:g}: give a number from 0 (none) to 1")
+        if not 0 < self.accusation_share <= 1:
+            raise ProtoleakError(f"accusation_share is {self.accusation_share:g}: give a share of alpha, in (0, 1]")
         if self.opset < SMALLEST_OPSET:
             raise ProtoleakError(f"opset is {self.opset}: give {SMALLEST_OPSET} or more")
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from protoleak.choices import BACKBONE_KINDS, BackboneKind
 from protoleak.model.backbones import VIT_IMAGE_SIZE, VIT_PATCH, build_backbone
+from protoleak.model.second_order import SecondOrderEncoder
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.5, 5.0  # the published clamp of τ
 PROTOTYPE_SPREAD = 0.01  # standard deviation of the initial prototypes, as published
@@ -86,7 +87,11 @@ class _Backbone(nn.Module):
     def __init__(self, config: AttributorConfig) -> None:
         super().__init__()
         self.encoder = build_backbone(
-            config.backbone, config.in_channels, config.embedding_size, vit_image_size=config.vit_image_size
+            config.backbone,
+            config.in_channels,
+            config.embedding_size,
+            vit_image_size=config.vit_image_size,
+            positions=config.timesteps,
         )
         if config.gate:
             self.att = _FeatureGate(config.embedding_size)
@@ -142,6 +147,16 @@ class Attributor(nn.Module):
         h = self.backbone.encoder(z_t.flatten(0, 1)).reshape(-1, timesteps, size)
         g = self.backbone.att.gate(h) if self.config.gate else torch.ones_like(h)
         return h, g
+
+    def embed(self, z_t: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """Embeddings float32 [B, D] of single noised latents [B, C', h, w].
+
+        Args:
+            position: int64 [B], which of the T inputs each latent is.
+        """
+        encoder = self.backbone.encoder
+        embedded: torch.Tensor = encoder(z_t, position) if isinstance(encoder, SecondOrderEncoder) else encoder(z_t)
+        return embedded
 
     def pool(
         self, h: torch.Tensor, g: torch.Tensor, timestep_dropped: torch.Tensor | None = None

@@ -66,7 +66,11 @@ class TorchvisionEncoder(nn.Module):
 
 
 def build_backbone(
-    kind: BackboneKind, in_channels: int, embedding_size: int, vit_image_size: int = VIT_IMAGE_SIZE
+    kind: BackboneKind,
+    in_channels: int,
+    embedding_size: int,
+    vit_image_size: int = VIT_IMAGE_SIZE,
+    positions: int = 1,
 ) -> nn.Module:
     """A freshly initialised encoder; every parameter is trainable.
 
@@ -75,6 +79,7 @@ def build_backbone(
         in_channels: C', channels of the noised latent (with the low-frequency half, twice the latent's).
         embedding_size: D.
         vit_image_size: for `vit_b_16` only: the side that it works at, a multiple of 16.
+        positions: for `second_order` only: looks × timesteps.
 
     Raises:
         MissingExtra: torchvision is not installed, and `kind` is neither "conv" nor "second_order".
@@ -83,7 +88,7 @@ def build_backbone(
     if kind == "conv":
         return ConvEncoder(in_channels, embedding_size)
     if kind == "second_order":
-        return SecondOrderEncoder(in_channels, embedding_size)
+        return SecondOrderEncoder(in_channels, embedding_size, positions)
     if kind not in BACKBONE_KINDS:
         raise ValueError(f"no backbone {kind!r}: choose one of {', '.join(BACKBONE_KINDS)}")
     try:

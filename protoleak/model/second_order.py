@@ -14,7 +14,9 @@ from torch import nn
 LAGS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # rows down and columns right, in latent pixels
 SMALLEST_VARIANCE = 1e-6
 LARGEST_FEATURE = 6.0  # standard deviations: what lies beyond says "unusual" as loudly as it should
-HIDDEN, DROPOUT = 256, 0.3
+HIDDEN = 256
+# In training. A few hundred images of a class have far fewer independent traces than there are statistics.
+DROPOUT, NOISE = 0.5, 0.3  # NOISE in standard deviations of each statistic
 
 
 def feature_count(channels: int) -> int:
@@ -42,20 +44,53 @@ def second_order_features(z: torch.Tensor) -> torch.Tensor:
 
 
 class SecondOrderEncoder(nn.Module):
-    """Noised latents float32 [B, C', h, w] → embedding [B, D]: second-order statistics through two linear layers."""
+    """Noised latents of P positions (looks × timesteps) → embeddings: second-order statistics through two linear layers
+    of each position's own, since noise changes what the statistics look like.
 
-    def __init__(self, in_channels: int, embedding_size: int) -> None:
+    Args:
+        in_channels: C'.
+        embedding_size: D.
+        positions: P.
+    """
+
+    def __init__(self, in_channels: int, embedding_size: int, positions: int) -> None:
         super().__init__()
         features = feature_count(in_channels)
+        self.heads = nn.ModuleList([_Head(features, embedding_size) for _ in range(positions)])
+
+    def forward(self, z: torch.Tensor, position: torch.Tensor | None = None) -> torch.Tensor:
+        """float32 [B, C', h, w] → [B, D].
+
+        Args:
+            position: int64 [B], of each latent; None where all P positions of each image follow one another.
+        """
+        features = second_order_features(z)
+        if position is None:
+            of_image = features.reshape(-1, len(self.heads), features.shape[1])
+            return torch.stack([head(of_image[:, p]) for p, head in enumerate(self.heads)], dim=1).flatten(0, 1)
+        order = torch.cat([torch.nonzero(position == p).squeeze(1) for p in range(len(self.heads))])
+        counts = torch.bincount(position, minlength=len(self.heads)).tolist()
+        parts = torch.split(features[order], counts)
+        embedded = torch.cat([head(part) for head, part in zip(self.heads, parts, strict=True) if len(part)])
+        return torch.empty_like(embedded).index_copy(0, order, embedded)
+
+
+class _Head(nn.Module):
+    """Statistics [B, F] → embedding [B, D]."""
+
+    def __init__(self, features: int, embedding_size: int) -> None:
+        super().__init__()
         self.standardise = nn.BatchNorm1d(features, affine=False)
         self.drop_features = nn.Dropout(DROPOUT)
         self.hidden = nn.Linear(features, HIDDEN)
         self.norm = nn.BatchNorm1d(HIDDEN)
         self.drop = nn.Dropout(DROPOUT)
-        self.head = nn.Linear(HIDDEN, embedding_size)
+        self.out = nn.Linear(HIDDEN, embedding_size)
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        features = self.standardise(second_order_features(z)).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
+    def forward(self, statistics: torch.Tensor) -> torch.Tensor:
+        features = self.standardise(statistics).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
+        if self.training:
+            features = features + NOISE * torch.randn_like(features)
         hidden = torch.relu(self.norm(self.hidden(self.drop_features(features))))
-        embedding: torch.Tensor = self.head(self.drop(hidden))
+        embedding: torch.Tensor = self.out(self.drop(hidden))
         return embedding

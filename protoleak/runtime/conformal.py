@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float64Array
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.bundle import ACCUSATION_SHARE, Calibration
 from protoleak.errors import CalibrationError
 from protoleak.metrics.report import Promise
 
-ACCUSATIONS_RARER = 5  # than α; see docs/decisions/0009-naming-a-generator.md
 CONFIDENCE = 0.95  # of the bounds on false rejections
 BISECTIONS = 100  # far more than the 53 bits of a float64 need
 
@@ -53,16 +52,20 @@ def group(calibration: Calibration, generator_index: int, alpha: float) -> tuple
     return calibration.overall, "overall"
 
 
-def accusation_level(originals: int, alpha: float) -> float:
-    """The level at which "a camera took this" is rejected before a generator is named: α/5, since accusing a photograph
-    is worse than calling a known generator unknown; where so few camera originals don't allow that, the lowest that
-    they allow, 1/(n + 1), which for fewer than 1/α − 1 of them is more than α.
+def accusation_level(originals: int, alpha: float, share: float = ACCUSATION_SHARE) -> float:
+    """The level at which "a camera took this" is rejected before a generator is named: a share of α, since accusing a
+    photograph is worse than calling a known generator unknown; where so few camera originals don't allow that, the
+    lowest that they allow, 1/(n + 1), which for fewer than 1/α − 1 of them is more than α.
+
+    Args:
+        originals: n.
+        share: of α, as the bundle says; see docs/decisions/0009-naming-a-generator.md.
 
     Raises:
         CalibrationError: α is outside (0, 1).
     """
     check_alpha(alpha)
-    return max(alpha / ACCUSATIONS_RARER, smallest_alpha(originals))
+    return max(alpha * share, smallest_alpha(originals))
 
 
 def acquittal_level(generated: int, alpha: float) -> float:

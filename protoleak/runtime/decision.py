@@ -61,7 +61,9 @@ class DecisionRule:
         self._real_margins = calibration.real_margins
         self.accusation_level: float | None = None
         if self._real_margins is not None:
-            self.accusation_level = conformal.accusation_level(len(self._real_margins), alpha)
+            self.accusation_level = conformal.accusation_level(
+                len(self._real_margins), alpha, calibration.accusation_share
+            )
         self._generated_margins = calibration.generated_margins
         self.acquittal_level: float | None = None
         if self._generated_margins is not None:

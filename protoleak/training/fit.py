@@ -288,7 +288,9 @@ def _loss(
     embedding, gate, timestep_weight = network.pool(h, g, dropped)
     class_score = network.class_score(network.prototype_distance(embedding, gate))
     of_class, of_mixed, of_given = torch.split(class_score, [len(z0), len(mixed), len(given)])
-    loss = class_loss(of_class, labels) + settings.entropy_weight * entropy_loss(timestep_weight[: len(z0)])
+    loss = class_loss(of_class, labels, settings.label_smoothing) + settings.entropy_weight * entropy_loss(
+        timestep_weight[: len(z0)]
+    )
     for scores in (of_mixed, of_given):
         if len(scores):
             loss = loss + settings.negatives_weight * uniform_loss(scores)
@@ -317,7 +319,7 @@ def embed_kept(network: Attributor, kept: torch.Tensor, dropped: torch.Tensor) -
     if bfloat16:  # its convolutions are fast in this layout only
         kept = kept.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        embedded = network.backbone.encoder(kept).float()
+        embedded = network.embed(kept, torch.nonzero(~dropped)[:, 1]).float()
     h = embedded.new_zeros(*dropped.shape, embedded.shape[1])
     h[~dropped] = embedded
     g = network.backbone.att.gate(h) if network.config.gate else torch.ones_like(h)

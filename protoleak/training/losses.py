@@ -10,9 +10,13 @@ from torch.nn import functional as F
 LOWEST_MIX, HIGHEST_MIX = 0.3, 0.7
 
 
-def class_loss(class_score: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of the class scores [N, K] as logits; the real class counts as any other."""
-    return F.cross_entropy(class_score, labels)
+def class_loss(class_score: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """Cross entropy of the class scores [N, K] as logits; the real class counts as any other.
+
+    Args:
+        smoothing: share of the target that is spread over all classes.
+    """
+    return F.cross_entropy(class_score, labels, label_smoothing=smoothing)
 
 
 def entropy_loss(timestep_weight: torch.Tensor) -> torch.Tensor:

@@ -53,6 +53,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         weight_decay: of AdamW.
         timestep_dropout: probability that a timestep of an image is left out of a step.
         entropy_weight: of mean(log T − H(timestep weights)), which keeps the temporal pool from a single timestep.
+        label_smoothing: share of the target of each image that is spread over all classes.
         negatives_weight: of the cross entropy to the uniform target, for mixed and for given negatives each.
         mixed_negatives: whether latents of two classes are interpolated and pushed away from every class.
         mixed_share: mixed negatives per image of a batch.
@@ -86,6 +87,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     weight_decay: float = 1e-4
     timestep_dropout: float = 0.1
     entropy_weight: float = 0.01
+    label_smoothing: float = 0.0
     negatives_weight: float = 0.3
     mixed_negatives: bool = True
     mixed_share: float = 0.25
@@ -123,6 +125,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give 0 or more")
         for name in ("mixed_share", "negatives_share"):
             _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "give a share above 0, up to 1")
+        _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "give 0 up to below 1")
         _require(0 <= self.timestep_dropout < 1, "timestep_dropout", self.timestep_dropout, "give 0 up to below 1")
         for name in ("seed", "noise_seed"):
             _require(0 <= getattr(self, name) < 2**63, name, getattr(self, name), "give 0 up to 2⁶³ − 1")

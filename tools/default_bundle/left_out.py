@@ -41,7 +41,7 @@ from tools.default_bundle.sources import CAMERAS, KNOWN, REAL, Collection, files
 VIEWS = 2  # altered ones of each image, besides the image as it is
 SEED = 1  # another one than that of the training views
 CHUNK = 32
-TURN_EPOCHS = 20
+TURN_EPOCHS = 6
 
 
 @dataclass(frozen=True)

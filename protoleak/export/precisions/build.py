@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from protoleak.arrays import Array, Float32Array, UInt8Array
+from protoleak.bundle.bundle import ACCUSATION_SHARE
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
 from protoleak.calibration.conformal_fit import LeftOutMargins
@@ -71,10 +72,11 @@ class VariantBuilder:
         alpha: float,
         settings: VariantSettings,
         left_out: Path | None = None,
+        accusation_share: float = ACCUSATION_SHARE,
         progress: Progress = no_progress,
     ) -> None:
         """Takes the `framer` of the bundle's framing, fp32 `graphs`, and as `reference` what they gave on `images`."""
-        self._framer = framer
+        self._framer, self._share = framer, accusation_share
         self._left_out = None if left_out is None else LeftOutMargins.read(left_out)
         self._manifest = manifest
         self._noise_bank = noise_bank
@@ -184,6 +186,7 @@ class VariantBuilder:
                 self._alpha,
                 self._progress,
                 self._left_out,
+                self._share,
             )
         except EngineError as error:
             return RefusedVariant(str(error))

@@ -152,7 +152,7 @@ def made(model: bytes, stage: str, precision: str, bundle: Bundle) -> bytes:
     if precision == "fp16":
         return to_float16(model, stage, {}).model  # type: ignore[arg-type]
     size = bundle.manifest.preprocessing.image_size
-    pixels = [preprocess(open_image(path).image, size)[None] for path in sorted(EXAMPLES.glob("*.jpg"))]
+    pixels = [preprocess(open_image(path).image, size)[None] for path in sorted(EXAMPLES.rglob("*.jpg"))]
     feeds: list[dict[str, np.ndarray]] = [{"image": image} for image in pixels]
     if stage == "attributor":
         encoder = open_engine("onnxruntime", Graphs.of_variant(bundle.variant("fp32")).latent_encoder)
