@@ -116,7 +116,7 @@ def _photograph() -> tuple[Image.Image, float, float, float]:
     """It, and left, top and side of the square around its face."""
     from protoleak.faces.largest import LargestFace
 
-    with Image.open(next(iter(sorted(EXAMPLES.glob("photograph*.jpg"))))) as opened:
+    with Image.open(next(iter(sorted(EXAMPLES.rglob("photograph*.jpg"))))) as opened:
         photograph = opened.convert("RGB")
     face = LargestFace(YUNET)(photograph).box
     side = AROUND * max(face.width, face.height)

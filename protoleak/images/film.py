@@ -11,7 +11,7 @@ from protoleak.arrays import UInt8Array
 
 Codec = Literal["libx264", "libx265"]
 
-# libx265's build 216 writes beyond its buffers where a film is 48 pixels wide or less (its lookahead's cuTree), and that
+# libx265's build 216 writes beyond its buffers where a film is 48 pixels wide or less (its lookahead's cuTree). That
 # ends the process or, worse, doesn't: narrower images are filmed with their border pixels repeated up to this side.
 SMALLEST_SIDE = 64
 
