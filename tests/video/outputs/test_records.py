@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -125,12 +126,15 @@ def test_a_full_disk_is_one_clear_line_and_what_was_decided_stays_valid(tmp_path
     assert tracks(tmp_path).sources[0].tracks == [ended()]
 
 
-def test_a_tracks_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
+def test_a_tracks_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     records = RecordFiles(tmp_path, RUN)
     records.start(info("a.mp4"))
     records.finish(statistics("a.mp4"))
     before = (tmp_path / TRACKS).read_bytes()
-    (tmp_path / f".{TRACKS}.partial").mkdir()  # stands where the new one would be written, also for root
+    monkeypatch.setattr("protoleak.files.os.fsync", full)
     records.start(info("b.mp4"))
     with pytest.raises(ProtoleakError, match=r"cannot write .*tracks\.json"):
         records.finish(statistics("b.mp4"))
