@@ -72,8 +72,10 @@ def verdict(bundle: Bundle, label: Label, nearest: str) -> Verdict:
     prototype = NearestPrototype(nearest, 0, 0.0)
     return Verdict(
         source=None, label=label, generator=nearest if label == "known" else None, nearest=nearest, p_value=0.5,
-        real_p_value=None, accusation_level=None, alpha=0.05, calibration=CalibrationGroup("overall", 180),
-        log_density=0.0, scores=scores, probabilities=None, why=Why(prototype, prototype, {}, [], []), notes=[],
+        real_p_value=None, accusation_level=None, generated_p_value=None, acquittal_level=None, alpha=0.05,
+        calibration=CalibrationGroup("overall", 180),
+        log_density=0.0, scores=scores, probabilities=None, why=Why(prototype, prototype, {}, {}, [], []), notes=[],
+        lacking=None,
         input=InputRecord("", "file", 0, 1, 1), bundle=BundleRecord("tiny", "", "fp32"),
         engine=EngineDescription("onnxruntime", "1", "CPU", {}), milliseconds={},
     )  # fmt: skip
