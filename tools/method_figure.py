@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instea
 
 import protoleak  # noqa: E402
 from protoleak.arrays import Array, UInt8Array  # noqa: E402
-from protoleak.diffusion import low_frequency  # noqa: E402
+from protoleak.diffusion import low_frequency_projection  # noqa: E402
 from protoleak.images.decode import open_image  # noqa: E402
 from protoleak.reports.svg import colour  # noqa: E402
 from protoleak.runtime.engines import EngineOptions  # noqa: E402
@@ -96,12 +96,12 @@ def figure(bundle: protoleak.Bundle, verdict: protoleak.Verdict, pixels: UInt8Ar
         flow(260, 296),
         *note(277, "noise"),
     ]
+    left, right = (low_frequency_projection(length, LOWEST_COMPONENTS) for length in (height, width))
     for index, timestep in enumerate(timesteps):
         y = TOP + STEP * index
         parts.append(text(342, y + PLANE / 2 + 4, f"t = {timestep}", "small end"))
         parts.append(plane(348, y, PLANE, grey(stages["z_t"][index, channel])))
-        low = low_frequency(stages["z_t"][index, channel], LOWEST_COMPONENTS)
-        parts.append(plane(428, y, PLANE, grey(low)))
+        parts.append(plane(428, y, PLANE, grey(left @ stages["z_t"][index, channel] @ right.T)))
     parts += [
         *label(424, "noised latents z_t", "and their low-frequency part"),
         flow(508, 540),
