@@ -39,6 +39,7 @@ SETTINGS: dict[str, tuple[tuple[type, ...], dict[str, str], dict[str, object]]] 
         {
             **LATENT_ENCODER,
             **{"real_class": None, "negatives": None, "auxiliary": None, "resume": False, "overwrite": False},
+            **{"face_model": None},
             **{"workers": None, "settings_file": None, "print_settings": False},
         },
     ),

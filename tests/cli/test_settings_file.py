@@ -41,7 +41,7 @@ def test_a_printed_file_explains_every_setting(kind: type[msgspec.Struct]) -> No
 
 def test_choices_stand_in_the_printed_file() -> None:
     text = settings_text(TrainingSettings, "train")
-    assert "# One of conv, resnet18, resnet50, resnet101, efficientnet_b4, vit_b_16.\nbackbone = " in text
+    assert "# One of conv, second_order, resnet18, resnet50, resnet101, efficientnet_b4, vit_b_16.\nbackbone = " in text
     assert "# Of fp16, int8.\nvariants = []" in settings_text(ExportSettings, "export")
 
 
@@ -67,7 +67,7 @@ def test_tables_within_a_file_and_paths_are_read(tmp_path: Path) -> None:
         (TrainingSettings, 'epochs = "many"', "epochs: Expected `int`, got `str`"),
         (TrainingSettings, "views = 2.5", "views: Expected `int`, got `float`"),
         (TrainingSettings, 'timesteps = [0, "late"]', "timesteps[1]: Expected `int`, got `str`"),
-        (TrainingSettings, 'backbone = "resnet19"', "choose one of conv, resnet18"),
+        (TrainingSettings, 'backbone = "resnet19"', "choose one of conv, second_order, resnet18"),
         (TrainingSettings, "batch_size = 1", "batch_size is 1: give 2 or more"),
         (TrainingSettings, "epochs = ", "not TOML"),
         (ExportSettings, 'variants = ["int4"]', "choose one of fp16, int8"),
