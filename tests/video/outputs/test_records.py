@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -125,15 +127,20 @@ def test_a_full_disk_is_one_clear_line_and_what_was_decided_stays_valid(tmp_path
     assert tracks(tmp_path).sources[0].tracks == [ended()]
 
 
-def test_a_tracks_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
+def test_a_tracks_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = RecordFiles(tmp_path, RUN)
     records.start(info("a.mp4"))
     records.finish(statistics("a.mp4"))
     before = (tmp_path / TRACKS).read_bytes()
-    (tmp_path / f".{TRACKS}.partial").mkdir()  # stands where the new one would be written, also for root
     records.start(info("b.mp4"))
-    with pytest.raises(ProtoleakError, match=r"cannot write .*tracks\.json"):
+
+    def refuse(descriptor: int) -> None:  # a disk that finds out late that it is full
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full, pytest.raises(ProtoleakError, match=r"cannot write .*tracks\.json"):
+        full.setattr(os, "fsync", refuse)
         records.finish(statistics("b.mp4"))
+    assert {path.name for path in tmp_path.iterdir()} == {VERDICTS, TRACKS}
     assert (tmp_path / TRACKS).read_bytes() == before
     records.close()
 
