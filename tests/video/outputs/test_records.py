@@ -134,14 +134,15 @@ def test_a_tracks_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, m
     before = (tmp_path / TRACKS).read_bytes()
     records.start(info("b.mp4"))
 
-    def refuse(descriptor: int) -> None:  # a disk that finds out late that it is full
+    def refuse(_descriptor: int) -> None:  # a disk that finds out late that it is full
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with monkeypatch.context() as full, pytest.raises(ProtoleakError, match=r"cannot write .*tracks\.json"):
-        full.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(ProtoleakError, match=r"cannot write .*tracks\.json"):
         records.finish(statistics("b.mp4"))
     assert {path.name for path in tmp_path.iterdir()} == {VERDICTS, TRACKS}
     assert (tmp_path / TRACKS).read_bytes() == before
+    monkeypatch.undo()
     records.close()
 
 
