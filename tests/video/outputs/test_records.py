@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,18 +128,21 @@ def test_a_full_disk_is_one_clear_line_and_what_was_decided_stays_valid(tmp_path
 
 
 def test_a_tracks_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     records = RecordFiles(tmp_path, RUN)
     records.start(info("a.mp4"))
     records.finish(statistics("a.mp4"))
     before = (tmp_path / TRACKS).read_bytes()
-    monkeypatch.setattr("protoleak.files.os.fsync", full)
     records.start(info("b.mp4"))
+
+    def refuse(_descriptor: int) -> None:  # a disk that finds out late that it is full
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(ProtoleakError, match=r"cannot write .*tracks\.json"):
         records.finish(statistics("b.mp4"))
+    assert {path.name for path in tmp_path.iterdir()} == {VERDICTS, TRACKS}
     assert (tmp_path / TRACKS).read_bytes() == before
+    monkeypatch.undo()
     records.close()
 
 
