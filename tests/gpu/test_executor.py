@@ -76,6 +76,23 @@ def test_outputs_are_those_of_the_processor(engine: str, opened: OpenExecutor) -
     assert set(executor.captured) == {1, 3, 8}
 
 
+def test_several_looks_at_a_face_give_what_they_give_on_the_processor(engine: str, tiny_look_bundle: Path) -> None:
+    bundle = Bundle.load(tiny_look_bundle)
+    graphs = Graphs.of_variant(bundle.variant("fp32"))
+    executor, reference = (
+        open_executor(name, graphs, bundle.manifest, bundle.noise_bank, location=bundle.path)
+        for name in (engine, "onnxruntime")
+    )
+    for run in range(3):  # plain, captured, replayed
+        for faces in (1, 3):
+            images = make_images(3 * faces, 100 * run)  # every look another image: one in another's place would show
+            found, expected = executor.run(images).outputs, reference.run(images).outputs
+            for name, values in expected.items():
+                # see above
+                np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-3, err_msg=name)
+    executor.close()
+
+
 def test_a_graph_gives_the_same_bits_as_no_graph(engine: str, opened: OpenExecutor) -> None:
     executor, plain = opened(engine), opened(engine, cuda_graph=False)
     for run in range(4):
