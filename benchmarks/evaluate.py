@@ -25,6 +25,7 @@ from benchmarks.ablations.latents import encode
 from benchmarks.ablations.results import Row
 from benchmarks.ablations.run import retrained, switched
 from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.reader import FACE_DETECTOR
 from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.dataset import read_dataset
 from protoleak.environment.machine import Machine, describe_machine
@@ -35,6 +36,8 @@ from protoleak.evaluation.run import evaluate_bundle
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.evaluation.tables import brief, estimate, first_line
 from protoleak.export.images import in_order_of
+from protoleak.faces.framer import Framer
+from protoleak.faces.largest import LargestFace
 from protoleak.files import cache_folder
 from protoleak.images.perturbations import OPERATORS
 from protoleak.metrics.intervals import Resamples
@@ -157,11 +160,13 @@ def ablate(
     head = known_head(manifest.head)
     dataset = in_order_of(manifest.generators, read_dataset(settings.data, manifest.real_class))
     images = read_images(manifest, settings).all
+    framing = model.config.framing
+    find = LargestFace(arguments.bundle / FACE_DETECTOR) if framing.needs_face else None
     encoded = encode(
-        model.latent_encoder,
+        model,
         dataset,
         images,
-        model.config.image_size,
+        Framer(framing, find),
         arguments.cache,
         show,
         arguments.auxiliary,
@@ -196,6 +201,9 @@ def short_training(model: TrainedModel, epochs: int, seed: int) -> TrainingSetti
         timesteps=tuple(config.timesteps),
         low_frequency_components=config.low_frequency_components,
         image_size=config.image_size,
+        looks=config.looks,
+        face_margin=config.face_margin,
+        equal_amplitudes=config.amplitudes is not None,
         views=0,
         epochs=epochs,
         patience=epochs,

@@ -39,7 +39,7 @@ def epoch_seconds(settings: TrainingSettings, images: int, latent_shape: tuple[i
     random = torch.Generator().manual_seed(settings.seed)
 
     def latents(count: int) -> Latents:
-        z0 = torch.randn(count, *latent_shape, generator=random)
+        z0 = torch.randn(count, len(settings.looks), *latent_shape, generator=random)
         return Latents(z0, torch.arange(count) % GENERATORS)
 
     config = settings.network(latent_shape, GENERATORS)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from protoleak.arrays import Float32Array
 from protoleak.dataset import Dataset, auxiliary_images
 from protoleak.evaluation.images import Image
-from protoleak.model.latent_encoder import LatentEncoder
+from protoleak.faces.framer import Framer
+from protoleak.model.checkpoint import TrainedModel
 from protoleak.progress import Progress
 from protoleak.training.latents import encode_images
 
@@ -21,7 +22,7 @@ SPLITS = ("train", "validation", "calibration")
 
 @dataclass(frozen=True)
 class Part:
-    """Latents float32 [n, C, h, w] of some images, as deployed, and their classes int64 [n] (-1 for none)."""
+    """Latents z0 float32 [n, L, C, h, w] of some images, as deployed, and their classes int64 [n] (-1 for none)."""
 
     z0: Float32Array
     labels: npt.NDArray[np.int64]
@@ -45,10 +46,10 @@ class Encoded:
 
 
 def encode(
-    encoder: LatentEncoder,
+    model: TrainedModel,
     dataset: Dataset,
     images: Sequence[Image],
-    image_size: int,
+    framer: Framer,
     cache: Path | None,
     progress: Progress,
     auxiliary: Path | None = None,
@@ -56,15 +57,17 @@ def encode(
     """Encodes the splits of a data set and the images to measure on; unreadable files are left out.
 
     Args:
+        framer: of the model's framing.
         auxiliary: a folder with a folder per auxiliary generator.
     """
 
     def part(name: str, paths: list[Path], labels: list[int]) -> tuple[Part, list[int]]:
         found = encode_images(
-            encoder, paths, 0, 0, image_size, cache, lambda done, of: progress(f"encode {name}", done, of)
+            model.latent_encoder, paths, 0, 0, framer, cache, lambda done, of: progress(f"encode {name}", done, of)
         )
         kept = found.image.tolist()
-        return Part(found.z0.numpy(), np.array([labels[index] for index in kept], dtype=np.int64)), kept
+        z0 = model.config.standardised(found.z0.float().numpy())
+        return Part(z0, np.array([labels[index] for index in kept], dtype=np.int64)), kept
 
     splits = {}
     for name in SPLITS:

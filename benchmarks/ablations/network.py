@@ -20,7 +20,8 @@ class Switches:
     """What is left of the network; the default is all of it.
 
     Attributes:
-        timesteps: only the first so many; None for all. The weights of the temporal pool are renormalised over them.
+        timesteps: only the first so many of the network's inputs (timesteps of the first look, then of the next); None
+            for all. The weights of the temporal pool are renormalised over them.
         uniform: the mean over timesteps in place of the learnt weights.
         gate: whether features are weighted.
         low_frequency: whether the low-frequency half of the input is there; else it is zero.
@@ -65,7 +66,7 @@ def _batch(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     z_t = noising.with_bank(z0)
     if not switches.low_frequency:
-        z_t[:, :, z0.shape[1] :] = 0
+        z_t[:, :, z0.shape[2] :] = 0
     h, g = network.embed_timesteps(z_t)
     if switches.timesteps is not None:
         h, g = h[:, : switches.timesteps], g[:, : switches.timesteps]

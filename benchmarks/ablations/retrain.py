@@ -73,7 +73,7 @@ def train_variation(
     """Trains one on the latents of the images as deployed: no views and no negatives from a folder."""
     settings = msgspec.structs.replace(base, **variation.settings)
     train, validation = encoded.splits["train"], encoded.splits["validation"]
-    latent_shape = (train.z0.shape[1], train.z0.shape[2], train.z0.shape[3])
+    latent_shape = (train.z0.shape[2], train.z0.shape[3], train.z0.shape[4])
     config = msgspec.structs.replace(settings.network(latent_shape, classes), **variation.network)
     noising = Noising.of(settings, latent_shape)
     result = fit(

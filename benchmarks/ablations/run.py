@@ -26,6 +26,7 @@ def switched(model: TrainedModel, judge: Judge, encoded: Encoded, head: HeadKind
         config.noise_seed,
         config.low_frequency_components,
         config.noise_schedule,
+        config.amplitudes,
     )
     whole = embed_all(model.attributor, noising, encoded, Switches())
     yield judge.row("everything", "as it is", "as trained", *whole, head)

@@ -105,10 +105,10 @@ def noising_of(model: TrainedModel) -> Noising:
 
 
 def test_with_nothing_switched_off_it_is_the_network_itself(model: TrainedModel) -> None:
-    z0 = np.random.default_rng(0).normal(size=(5, *model.config.latent_shape)).astype(np.float32)
+    z0 = np.random.default_rng(0).normal(size=(5, 1, *model.config.latent_shape)).astype(np.float32)
     found = embed(model.attributor, noising_of(model), Part(z0, np.zeros(5, dtype=np.int64)), Switches())
     with torch.inference_mode():
-        expected = model.attributor(torch.from_numpy(model.config.noised(z0)))
+        expected = model.attributor(torch.from_numpy(model.config.noised(z0[:, 0])))
     # the same float32 sums in another order
     np.testing.assert_allclose(found.embedding, expected.embedding, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.gate, expected.gate, rtol=1e-4, atol=1e-5)
@@ -127,7 +127,7 @@ def test_with_nothing_switched_off_it_is_the_network_itself(model: TrainedModel)
     ids=str,
 )
 def test_each_switch_changes_the_outputs(model: TrainedModel, switches: Switches) -> None:
-    z0 = np.random.default_rng(0).normal(size=(5, *model.config.latent_shape)).astype(np.float32)
+    z0 = np.random.default_rng(0).normal(size=(5, 1, *model.config.latent_shape)).astype(np.float32)
     part = Part(z0, np.zeros(5, dtype=np.int64))
     whole, other = (embed(model.attributor, noising_of(model), part, each) for each in (Switches(), switches))
     assert not np.allclose(whole.class_score, other.class_score)
