@@ -90,4 +90,4 @@ def _item(path: Path, framer: Framer) -> LatentItem:
             raise unreadable
 
         return LatentItem(f"unreadable {path}", fail)
-    return LatentItem(latent_key(content, DEPLOYED_VIEW, framer.framing), lambda: framer.file(path))
+    return LatentItem(latent_key(content, DEPLOYED_VIEW, framer.framing, framer.face_model), lambda: framer.file(path))

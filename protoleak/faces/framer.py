@@ -27,6 +27,11 @@ class Framer:
     framing: Framing
     find: LargestFace | None = None
 
+    @property
+    def face_model(self) -> str:
+        """SHA-256 of the model that finds faces; empty where no look needs one."""
+        return "" if self.find is None else self.find.sha256
+
     def open(self, path: Path) -> tuple[OpenedImage, Face | None]:
         """A decoded image, upright where that matters, and its largest face where a look needs one.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from protoleak.errors import MediaError
+from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import Face, FaceDetector
 from protoleak.faces.yunet import YuNetDetector, read_yunet
 
@@ -27,6 +29,11 @@ class LargestFace:
 
     model: Path
 
+    @property
+    def sha256(self) -> str:
+        """Of the model's file. Raises ProtoleakError where it cannot be read."""
+        return _sha256(self.model)
+
     def __call__(self, image: Image.Image) -> Face:
         """The face in a Pillow image of mode RGB, upright.
 
@@ -42,3 +49,11 @@ class LargestFace:
         if not faces:
             raise MediaError(f"no face of {MINIMUM_FACE} pixels or more was found")
         return max(faces, key=lambda face: face.box.area)
+
+
+@lru_cache
+def _sha256(model: Path) -> str:
+    try:
+        return hashlib.sha256(model.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ProtoleakError(f"{model}: cannot be read: {error.strerror or error}") from error

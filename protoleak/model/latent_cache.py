@@ -61,9 +61,10 @@ class CachedLatents:
     hits: int
 
 
-def latent_key(content_sha256: str, view: str, framing: Framing) -> str:
-    """The key of an image: SHA-256 of its file, the name of the view made of it, and how that is framed."""
-    looks = "" if framing.looks == ("image",) else f" {','.join(framing.looks)} {framing.margin:g}"
+def latent_key(content_sha256: str, view: str, framing: Framing, face_model: str = "") -> str:
+    """The key of an image: SHA-256 of its file, the name of the view made of it, how that is framed, and SHA-256 of the
+    model that found the face, where a look needs one."""
+    looks = "" if framing.looks == ("image",) else f" {','.join(framing.looks)} {framing.margin:g} {face_model}"
     return f"{content_sha256} {view} {framing.image_size}{looks}"
 
 

@@ -100,7 +100,8 @@ def train(
     framer = Framer(settings.framing, LargestFace(face_model) if settings.framing.needs_face else None)
     encoded = _encode_all(sources, latent_encoder, settings, framer, cache, workers, progress)
     data_hash = _data_hash(sources, encoded)
-    run = run_hash(settings, dataset.generators, dataset.real_class, data_hash, latent_encoder.fingerprint)
+    found_by = [framer.face_model] if framer.find is not None else []
+    run = run_hash(settings, dataset.generators, dataset.real_class, data_hash, latent_encoder.fingerprint, *found_by)
     if resume and not (out / STATE_FILE).exists() and (out / MODEL_FILE).exists():
         return _finished(out, run)
     if not resume:

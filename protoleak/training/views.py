@@ -145,7 +145,8 @@ class ViewSource:
     @property
     def key(self) -> str:
         """Of the view's latents in the cache."""
-        return latent_key(self.sha256, DEPLOYED_VIEW if self.view is None else self.view.name, self.framer.framing)
+        view = DEPLOYED_VIEW if self.view is None else self.view.name
+        return latent_key(self.sha256, view, self.framer.framing, self.framer.face_model)
 
 
 def view_sources(path: Path, views: int, seed: int, framer: Framer, operator_share: float) -> list[ViewSource]:

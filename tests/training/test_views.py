@@ -12,6 +12,7 @@ from PIL import Image
 
 from protoleak.errors import MediaError
 from protoleak.faces.framer import Framer
+from protoleak.faces.largest import LargestFace
 from protoleak.images.framing import Framing
 from protoleak.images.perturbations import OF_STILLS, SEVERITIES, Step, apply_chain
 from protoleak.images.preprocess import preprocess
@@ -57,6 +58,20 @@ def test_keys_differ_between_views_contents_and_sizes(tmp_path: Path) -> None:
     ]
     # Of two names, two sizes: two views of each kind, and the deployed one, which is the same for both kinds.
     assert len({source.key for source in sources}) == 2 * 2 * (2 * 2 + 1)
+
+
+def test_another_face_model_makes_other_keys_where_a_look_needs_a_face(tmp_path: Path) -> None:
+    make_image("rows", 1).save(tmp_path / "a.png")
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.onnx").write_bytes(name.encode())
+    keys = [
+        source.key
+        for name in ("first", "second")
+        for source in view_sources(
+            tmp_path / "a.png", 1, 0, Framer(Framing(("face",), 64), LargestFace(tmp_path / f"{name}.onnx")), 0.0
+        )
+    ]
+    assert len(set(keys)) == 4
 
 
 @settings(max_examples=60, deadline=None)
