@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -70,7 +70,8 @@ def random_model(folder: Path, size: Size) -> Path:
     from diffusers import AutoencoderKL
 
     torch.manual_seed(0)
-    autoencoder = AutoencoderKL(
+    made_with: Any = AutoencoderKL  # diffusers has no types
+    autoencoder = made_with(
         down_block_types=["DownEncoderBlock2D"] * len(size.widths),
         up_block_types=["UpDecoderBlock2D"] * len(size.widths),
         block_out_channels=list(size.widths),
@@ -161,7 +162,7 @@ def measured(folder: Path, size: Size, settings: BenchmarkSettings) -> Report:
     return msgspec.structs.replace(first, rows=first.rows + rest.rows)
 
 
-def show(name: str, done: int, total: int) -> None:
+def show(name: str, done: int, total: int, _: str = "", /) -> None:
     if done < total:
         print(f"{done + 1} of {total}: {name}", file=sys.stderr)
 

@@ -158,7 +158,7 @@ def ablate(
     if manifest.density.contrast > 0 and arguments.auxiliary is None:
         raise SystemExit("--ablations needs --auxiliary, the generators that the bundle's density is contrasted with")
     head = known_head(manifest.head)
-    dataset = in_order_of(manifest.generators, read_dataset(settings.data, manifest.real_class))
+    dataset = in_order_of(manifest.generators, read_dataset(arguments.data, manifest.real_class))
     images = read_images(manifest, settings).all
     framing = model.config.framing
     find = LargestFace(arguments.bundle / FACE_DETECTOR) if framing.needs_face else None

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from protoleak.arrays import Float32Array
 from protoleak.dataset import Dataset, read_dataset
 from protoleak.environment.machine import describe_machine
+from protoleak.faces.framer import Framer
 from protoleak.files import cache_folder
 from protoleak.metrics.scores import auroc_known_unknown
 from protoleak.model.attributor import Attributor
@@ -55,7 +56,7 @@ def read_latents(parts: Sequence[Dataset], encoder: LatentEncoder, split: str, s
             paths,
             0,
             settings.seed,
-            settings.image_size,
+            Framer(settings.framing),
             cache_folder("latents"),
             lambda done, total: progress(f"encode {split}", done, total),
         )

@@ -56,9 +56,18 @@ def main() -> None:
         options = ("--teacher", arguments.teacher, "--data", work / "distillation", "--out", work / "encoder")
         protoleak("distill", *options, *DISTILL_OPTIONS, "--resume")
     if not (work / "model" / "model.json").exists():
-        options = ("--latent-encoder", work / "encoder", "--out", work / "model", "--negatives", work / "negatives")
-        options += ("--auxiliary", work / "auxiliary")
-        protoleak("train", work / "known", *options, "--real-class", REAL, *TRAIN_OPTIONS, "--resume")
+        folders = ("--latent-encoder", work / "encoder", "--out", work / "model", "--negatives", work / "negatives")
+        protoleak(
+            "train",
+            work / "known",
+            *folders,
+            "--auxiliary",
+            work / "auxiliary",
+            "--real-class",
+            REAL,
+            *TRAIN_OPTIONS,
+            "--resume",
+        )
     if not (work / OPEN_SET_FILE).exists():
         script = Path(__file__).with_name("open_set.py")
         run(script, "--work", work, "--out", work / "open_set", "--json", work / OPEN_SET_FILE)

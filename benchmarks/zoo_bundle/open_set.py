@@ -31,6 +31,7 @@ from protoleak.dataset import read_dataset
 from protoleak.environment.machine import describe_machine
 from protoleak.export.features import Features, network_features
 from protoleak.export.images import auxiliary_generators
+from protoleak.faces.framer import Framer
 from protoleak.files import cache_folder
 from protoleak.model.checkpoint import load_model
 from zoo.generators import REAL, families
@@ -63,8 +64,8 @@ def main() -> None:
         link_without(arguments.work, known, siblings, place)
         if not (place / "model" / "model.json").exists():
             options = ("--latent-encoder", arguments.work / "encoder", "--negatives", arguments.work / "negatives")
-            options += ("--auxiliary", place / "auxiliary", "--out", place / "model", "--real-class", REAL)
-            protoleak("train", place / "known", *options, *TRAIN_OPTIONS, "--resume")
+            places = ("--auxiliary", place / "auxiliary", "--out", place / "model")
+            protoleak("train", place / "known", *options, *places, "--real-class", REAL, *TRAIN_OPTIONS, "--resume")
         aurocs[known] = [list(row) for row in measured(features(place, arguments.work, known))]
         print(f"without {known}:\n{np.round(aurocs[known], 3)}", flush=True)
     mean = np.mean(list(aurocs.values()), axis=0)
@@ -111,9 +112,8 @@ def features(place: Path, work: Path, known: str) -> Turn:
     split = json.loads((work / "known" / "Split.json").read_text())["val"]
 
     def of(paths: list[Path], labels: list[int] | None = None) -> Features:
-        return network_features(
-            model, paths, np.array(labels or [0] * len(paths), dtype=np.int64), cache_folder("latents")
-        )
+        whose = np.array(labels or [0] * len(paths), dtype=np.int64)
+        return network_features(model, paths, whose, Framer(model.config.framing), cache_folder("latents"))
 
     return Turn(
         of([sample.path for sample in dataset.train], [sample.label for sample in dataset.train]),

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 import cv2
 import msgspec
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from protoleak.arrays import Float64Array, UInt8Array
 from protoleak.faces.base import Face
@@ -191,6 +191,8 @@ def write(view: UInt8Array, writer: Writer) -> UInt8Array:
         return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     buffer = io.BytesIO()
     if writer.kind == "jpeg":
+        # Pillow holds a progressive file in a buffer that it reckons by the area: too small for what is nearly noise.
+        ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 2 * view.size)
         Image.fromarray(view).save(
             buffer, "JPEG", quality=writer.quality, subsampling=writer.subsampling, progressive=writer.progressive
         )

@@ -8,7 +8,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protoleak.faces.base import Face
@@ -157,6 +157,7 @@ def test_a_drawn_view_depends_on_seed_content_and_number_only_and_survives_json(
     x=st.floats(0, 1),
     y=st.floats(0, 1),
 )
+@example(seed=393621, width=64, height=389, share=0.5, x=0.0, y=0.0)  # a progressive JPEG of noise
 def test_any_view_of_any_face_is_an_image_within_the_limits_and_is_made_alike_again(
     seed: int, width: int, height: int, share: float, x: float, y: float
 ) -> None:
