@@ -35,8 +35,8 @@ from tools.default_bundle.sources import (
 )
 
 EPOCHS = 10
-# Of α = 0.05. At most 2 % of photographs of sources that training never saw are to be accused: in an exploration a level
-# of 2 % accused 4 of 100 photographs of such sources, a level of 1 % none.
+# Of α = 0.05. At most 2 % of photographs of sources that training never saw are to be accused: in an exploration, a
+# level of 2 % accused 4 of 100 photographs of such sources, and a level of 1 % none.
 ACCUSATION_SHARE = 0.2
 OPERATOR_IMAGES = 8  # of each class, unknown generator and of the photographs
 SETTINGS = """backbone = "second_order"
