@@ -65,7 +65,8 @@ def accusation_level(originals: int, alpha: float, share: float = ACCUSATION_SHA
         CalibrationError: α is outside (0, 1).
     """
     check_alpha(alpha)
-    return max(alpha * share, smallest_alpha(originals))
+    # In float64 0.05 × 0.2 is more than 0.01, while 0.05 / 5 is the 0.01 that is meant.
+    return max(alpha / (1 / share), smallest_alpha(originals))
 
 
 def acquittal_level(generated: int, alpha: float) -> float:
