@@ -44,14 +44,14 @@ class TimestampMapper:
         if self._offset is None:  # the first frames had none, or the connection is a new one
             self._offset = stamp - self._next(captured, period, step)
         place = stamp - self._offset
-        if place > self._last:
+        if float(place) > self.last:  # what differs by less than a float64 holds is the same time
             return self._set(place, captured)
         behind = self._last - place
         if behind > BACKWARDS:
             self._note("its clock starts again in the middle: the frames go on after those before")
             self._offset = stamp - (self._last + period)
             return self._set(self._last + period, captured)
-        self._note("two frames with the same timestamp" if behind == 0 else "timestamps that go backwards")
+        self._note("two frames with the same timestamp" if behind <= 0 else "timestamps that go backwards")
         return self._set(self._last + step, captured)
 
     def near(self, stamp: Fraction | None, captured: float) -> float:
