@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from protoleak.choices import Compute
 from protoleak.cli.options import (
     INPUT,
     OUTPUT,
+    TRAINING,
     InputRangeOption,
     ScalingOption,
+    TrainingComputeOption,
     WorkersOption,
     input_range,
     integers,
@@ -23,7 +24,6 @@ from protoleak.cli.options import (
 from protoleak.distillation.settings import DEFAULT_STUDENT, STUDENTS, DistillationSettings
 from protoleak.errors import ProtoleakError
 
-TRAINING = "Training"
 DEFAULT = DistillationSettings()
 Shape = tuple[tuple[int, int, int], tuple[int, int, int]]
 
@@ -100,15 +100,7 @@ def distill(
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", min=0, rich_help_panel=TRAINING)
     ] = DEFAULT.learning_rate,
-    compute: Annotated[
-        Compute,
-        typer.Option(
-            "--compute",
-            rich_help_panel=TRAINING,
-            help="Arithmetic: exact in float32, bf16 in bfloat16, or auto: bf16 where the processor has instructions "
-            "for it.",
-        ),
-    ] = DEFAULT.compute,
+    compute: TrainingComputeOption = DEFAULT.compute,
     seed: Annotated[int, typer.Option("--seed", min=0, rich_help_panel=TRAINING)] = DEFAULT.seed,
     workers: WorkersOption = None,
     resume: Annotated[

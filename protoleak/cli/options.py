@@ -12,13 +12,14 @@ from typing import Annotated
 import msgspec
 import typer
 
-from protoleak.choices import EngineName
+from protoleak.choices import Compute, EngineName
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.settings_file import settings_text
 from protoleak.errors import ProtoleakError
 
 # Panels of --help that several commands have.
 INPUT, OUTPUT, MEASURED_ON, ENGINE, SETTINGS = "Input", "Output", "Measured on", "Engine", "Settings"
+TRAINING = "Training"
 
 BundleArgument = Annotated[
     str | None, typer.Argument(help="Bundle directory or .zip; left out, the one that comes with protoleak.")
@@ -80,6 +81,15 @@ ThreadsOption = Annotated[
     typer.Option("--threads", min=1, rich_help_panel=ENGINE, help="Processor threads; left out, all cores."),
 ]
 DeviceOption = Annotated[int, typer.Option("--device", min=0, rich_help_panel=ENGINE, help="CUDA device ordinal.")]
+TrainingComputeOption = Annotated[
+    Compute,
+    typer.Option(
+        "--compute",
+        rich_help_panel=TRAINING,
+        help="Arithmetic: exact in float32, bf16 in bfloat16, or auto: bf16 where the processor has instructions "
+        "for it.",
+    ),
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option(

@@ -8,15 +8,17 @@ from typing import Annotated
 import msgspec
 import typer
 
-from protoleak.choices import LOOKS, BackboneKind, Compute
+from protoleak.choices import LOOKS, BackboneKind
 from protoleak.cli.options import (
     INPUT,
     OUTPUT,
+    TRAINING,
     InputRangeOption,
     LatentEncoderOption,
     RealClassOption,
     ScalingOption,
     SettingsOption,
+    TrainingComputeOption,
     WorkersOption,
     existing,
     input_range,
@@ -31,7 +33,6 @@ from protoleak.cli.options import (
 from protoleak.cli.settings_file import read_settings
 from protoleak.training.settings import TrainingSettings
 
-TRAINING = "Training"
 SHOWN_SKIPPED = 20
 DEFAULT = TrainingSettings()
 PrintSettingsOption = Annotated[bool, print_settings_option(TrainingSettings, "train")]
@@ -110,15 +111,7 @@ def train(
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", rich_help_panel=TRAINING, help="At the start; it falls along a cosine.")
     ] = DEFAULT.learning_rate,
-    compute: Annotated[
-        Compute,
-        typer.Option(
-            "--compute",
-            rich_help_panel=TRAINING,
-            help="Arithmetic: exact in float32, bf16 in bfloat16, or auto: bf16 where the processor has instructions "
-            "for it.",
-        ),
-    ] = DEFAULT.compute,
+    compute: TrainingComputeOption = DEFAULT.compute,
     seed: Annotated[
         int, typer.Option("--seed", min=0, rich_help_panel=TRAINING, help="Of weights, views, order and noise.")
     ] = DEFAULT.seed,
