@@ -15,6 +15,7 @@ shipping: give it another --out and --results.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import time
@@ -37,7 +38,7 @@ from tools.default_bundle.sources import (
 )
 
 EPOCHS = 12
-ACCUSATION_SHARE = 0.2  # of α = 0.05: among photographs of camera sources left out, one in a hundred may be accused
+ALPHA = 0.05
 FACE_DETECTOR = "face_detection_yunet_2026may.onnx"
 OPERATOR_IMAGES = 8  # of each class, unknown generator and of the photographs
 SETTINGS = """backbone = "second_order"
@@ -59,7 +60,7 @@ timestep_dropout = 0.33
 entropy_weight = 0.02
 mixed_share = 0.25
 negatives_weight = 0.15
-patience = 30
+keep = "last"
 """
 
 
@@ -97,8 +98,11 @@ def main() -> None:
             *("--out", margins, "--json", arguments.results / "left_out.json"),
         )
     measured_on = ("--data", work / "known", "--unknown", work / "unknown", "--photographs", work / "photographs")
+    level = chosen_level(json.loads((arguments.results / "left_out.json").read_text()))
     settings = work / "export.toml"
-    settings.write_text(f'left_out = "{margins}"\naccusation_share = {ACCUSATION_SHARE}\ndensity_space = "posterior"\n')
+    settings.write_text(
+        f'left_out = "{margins}"\nalpha = {ALPHA}\naccusation_share = {level / ALPHA:g}\ndensity_space = "posterior"\n'
+    )
     protoleak(
         *("export", model, *measured_on, "--settings", settings, "--face-detector", arguments.weights / FACE_DETECTOR),
         *("--auxiliary", work / "auxiliary", "--out", arguments.out),
