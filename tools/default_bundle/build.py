@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
@@ -121,6 +122,11 @@ def parse_arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--research", action="store_true", help="name generators whose rights forbid shipping, too")
     return parser.parse_args()
+
+
+def chosen_level(record: dict[str, Any]) -> float:
+    """The accusation level that left_out.json names."""
+    return float(next(row["level"] for row in record["levels"] if row["chosen"]))
 
 
 def train_options(work: Path, latent_encoder: Path, auxiliary: Path) -> tuple[object, ...]:
