@@ -49,7 +49,7 @@ def test_every_face_of_a_still_has_a_line_and_an_image_without_a_face_is_an_erro
         assert line["lacking"] is None
         assert line["acquittal_level"] == 0.05
     printed = capsys.readouterr()
-    assert "c_none.png: no face of 48 pixels or more (--minimum-face, --face-score) was found" in printed.err
+    assert "c_none.png: no face of 32 pixels or more (--minimum-face, --face-score) was found" in printed.err
     assert "YuNet" in printed.err
 
 
