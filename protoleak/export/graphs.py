@@ -170,6 +170,8 @@ def _with_preprocessing(encoder: OnnxLatentEncoder, image_size: int) -> bytes:
 
     model = onnx.load_from_string(encoder.model)
     model.ir_version = min(model.ir_version, IR_VERSION)
+    if encoder.input_range == (0, 255):
+        _leave_whole_numbers_as_floats(model.graph)
     latent_shape: list[str | int | None] = ["batch", *encoder.latent_shape(image_size)]
     # By name: files of old exporters list their weights among the inputs, and others give more than the latent.
     source = next(value for value in model.graph.input if value.name == encoder.input_name)
@@ -219,6 +221,33 @@ def _with_preprocessing(encoder: OnnxLatentEncoder, image_size: int) -> bytes:
     merged = compose.merge_models(first, model, io_map=[("encoder_input", source_name)], outputs=[result_name])
     merged = compose.merge_models(merged, last, io_map=[(result_name, "latent")], outputs=["z0"])
     return bytes(merged.SerializeToString())
+
+
+def _leave_whole_numbers_as_floats(graph: Any) -> None:
+    """Takes out Round → Cast to uint8 → Cast to float of a graph whose input lies in 0…255: TensorRT has no uint8
+    inside a graph, and the rounded floats are the same numbers.
+
+    Args:
+        graph: an onnx.GraphProto, changed in place.
+    """
+    from onnx import TensorProto
+
+    def target(node: Any) -> int | None:
+        return next((each.i for each in node.attribute if each.name == "to"), None) if node.op_type == "Cast" else None
+
+    made_by = {name: node for node in graph.node for name in node.output}
+    for narrow in [node for node in graph.node if target(node) == TensorProto.UINT8]:
+        source = made_by.get(narrow.input[0])
+        users = [node for node in graph.node if narrow.output[0] in node.input]
+        if source is None or source.op_type != "Round" or any(target(node) != TensorProto.FLOAT for node in users):
+            continue
+        same = {user.output[0]: narrow.input[0] for user in users}
+        if any(output.name in {narrow.output[0], *same} for output in graph.output):
+            continue
+        for node in graph.node:
+            node.input[:] = [same.get(name, name) for name in node.input]
+        for node in (narrow, *users):
+            graph.node.remove(node)
 
 
 def _check_batch(model: bytes, image_size: int) -> None:
