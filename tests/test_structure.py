@@ -15,7 +15,7 @@ PACKAGE = ROOT / "protoleak"
 # From the ground up: what stands on a floor imports from floors below it and from its own, never from above.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "arrays"),
-    ("choices", "diffusion", "files", "progress", "reports", "metrics"),
+    ("choices", "diffusion", "files", "progress", "reports", "metrics", "strict_json"),
     ("bundle", "images", "dataset"),
     ("runtime", "environment"),
     ("faces",),
@@ -41,6 +41,7 @@ TORCH_FREE = (
     "metrics",
     "progress",
     "runtime",
+    "strict_json",
 )
 HEAVY = {"torch", "torchvision", "diffusers", "onnx", "onnxscript", "sklearn", "scipy", "safetensors"}
 

@@ -15,8 +15,9 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,14 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float32Array, Float64Array
-from protoleak.bundle.graph_check import inspect_onnx
+from protoleak.bundle.graph_check import (
+    attributor_interface,
+    check_face_detector,
+    check_graph,
+    latent_encoder_interface,
+)
 from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
+from protoleak.bundle.npy import read_npy, read_npz
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES, check_files, read_directory, read_zip
 from protoleak.bundle.report import BundleReport, parse_report
 from protoleak.errors import BundleError
@@ -82,12 +89,9 @@ class Calibration:
         Raises:
             BundleError: it is not such a file, or an array is missing, unsorted or not finite.
         """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = {name: np.asarray(file[name], dtype=np.float64) for name in file.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-            raise BundleError(f"{where} is not a calibration file: {error}") from error
         wanted = ["overall", *(f"generator_{index}" for index in range(generators))]
+        known = {*wanted, "temperature", "real_margins", "generated_margins", "accusation_share"}
+        arrays = {name: np.asarray(found, np.float64) for name, found in read_npz(data, where, known).items()}
         margins = [name for name in ("real_margins", "generated_margins") if name in arrays]
         for name in [*wanted, *margins]:
             values = arrays.get(name)
@@ -156,7 +160,7 @@ class Bundle:
 
         Raises:
             BundleError: a missing, changed or unlisted file, another schema, a path that leaves the bundle, more data
-                than declared, or a graph with NaN weights, random operators or data outside its file.
+                than declared, or a graph that is not what the manifest says, or that `graph_check` refuses.
         """
         location = DEFAULT_BUNDLE if path is None else Path(path)
         try:
@@ -172,11 +176,12 @@ class Bundle:
             raise BundleError(f"the bundle {location} cannot be read: {error.strerror or error}") from error
         check_files(files, manifest, location)
         bundle = cls(location, manifest, hashlib.sha256(files[MANIFEST]).hexdigest(), files)
+        encoder, attributor = latent_encoder_interface(manifest), attributor_interface(manifest)
         for name in manifest.variants:
-            bundle._check_graph(f"variants/{name}/latent_encoder.onnx")
-            bundle._check_graph(f"variants/{name}/attributor.onnx")
+            bundle._check_graph(f"variants/{name}/latent_encoder.onnx", partial(check_graph, interface=encoder))
+            bundle._check_graph(f"variants/{name}/attributor.onnx", partial(check_graph, interface=attributor))
         if manifest.face_detector is not None:
-            bundle._check_graph(FACE_DETECTOR)
+            bundle._check_graph(FACE_DETECTOR, check_face_detector)
         return bundle
 
     @property
@@ -207,13 +212,11 @@ class Bundle:
             report=parse_report(self._files[f"{folder}/report.json"], f"{where}/report.json"),
         )
 
-    def _check_graph(self, name: str) -> None:
+    def _check_graph(self, name: str, check: Callable[[bytes], None]) -> None:
         try:
-            problems = inspect_onnx(self._files[name]).problems()
+            check(self._files[name])
         except ValueError as error:
-            raise BundleError(f"{self.path}/{name}: {error}") from error
-        if problems:
-            raise BundleError(f"{self.path}/{name}: {'; '.join(problems)}: nothing was executed; export it again")
+            raise BundleError(f"{self.path}/{name}: {error}: nothing was executed; export it again") from error
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
@@ -257,16 +260,12 @@ def _looks_like_bundle(path: Path) -> bool:
 
 
 def _read_array(data: bytes, name: str, shape: tuple[int, ...]) -> Float32Array:
-    try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise BundleError(f"{name} is not an array file: {error}") from error
+    array = read_npy(data, name)
     if array.dtype != np.float32 or array.shape != shape:
         raise BundleError(f"{name} is {array.dtype} {array.shape}, the manifest asks for float32 {shape}")
     if not np.isfinite(array).all():
         raise BundleError(f"{name} holds NaN or infinite values: nothing was executed; export the bundle again")
-    result: Float32Array = array
-    return result
+    return np.ascontiguousarray(array, np.float32)
 
 
 def array_bytes(array: npt.NDArray[Any]) -> bytes:

@@ -26,6 +26,7 @@ from protoleak.files import replacing
 from protoleak.images.framing import Framing
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
+from protoleak.strict_json import decode_json
 
 SCHEMA_VERSION = 1
 MODEL_FILE = "model.json"
@@ -295,14 +296,14 @@ def _read_model_file(path: Path) -> _ModelFile:
         raise CheckpointError(f"{path} is not a model ({MODEL_FILE} is missing): make one with `protoleak train`")
     try:
         raw = file.read_bytes()
-        version = msgspec.json.decode(raw, type=_SchemaOnly).schema_version
+        version = decode_json(raw, _SchemaOnly).schema_version
         if version != SCHEMA_VERSION:
             newer = "upgrade protoleak" if version > SCHEMA_VERSION else "make the model again"
             raise CheckpointError(
                 f"{file} has schema version {version}, this protoleak reads {SCHEMA_VERSION}: {newer}"
             )
-        return msgspec.json.decode(raw, type=_ModelFile)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(raw, _ModelFile)
+    except (OSError, msgspec.DecodeError) as error:
         raise CheckpointError(f"{file} does not describe a model: {error}") from error
 
 
