@@ -15,7 +15,16 @@ import numpy as np
 
 from protoleak.bundle.graph_sizes import Port, check_sizes, follow
 from protoleak.bundle.manifest import Manifest
-from protoleak.bundle.onnx_model import DEFAULT_DOMAINS, FLOAT, TYPE_NAMES, UINT8, OnnxModel, Tensor, read_model
+from protoleak.bundle.onnx_model import (
+    DEFAULT_DOMAINS,
+    FLOAT,
+    TYPE_NAMES,
+    UINT8,
+    Declared,
+    OnnxModel,
+    Tensor,
+    read_model,
+)
 from protoleak.bundle.operators import RULES
 from protoleak.errors import shortened
 
@@ -132,14 +141,24 @@ def check_face_detector(model: bytes) -> None:
     follow(read, [Port(declared.name, FLOAT, (1, 3, side, side)).sized(1)])
 
 
-def differences(model: bytes, inputs: Iterable[Port], outputs: Iterable[Port]) -> list[str]:
+def names_in(model: bytes) -> set[str]:
+    """The names of a serialised ONNX model's inputs and outputs.
+
+    Raises:
+        ValueError: as `inspect_onnx`.
+    """
+    read = _read(model)
+    return {declared.name for declared in (*read.inputs, *read.outputs)}
+
+
+def differences(model: bytes, inputs: Iterable[Declared], outputs: Iterable[Declared]) -> list[str]:
     """How what an engine reports of a graph that it has opened differs from what was read here.
 
     An engine that sees another graph than was checked has read the file in another way, and its results are no
     evidence. Lengths that either leaves open are not compared.
 
     Args:
-        inputs, outputs: as the engine names them; 0 stands for an element type that it doesn't tell.
+        inputs, outputs: as the engine reports them.
     """
     read = _read(model)
     found = []
@@ -154,7 +173,7 @@ def differences(model: bytes, inputs: Iterable[Port], outputs: Iterable[Port]) -
             if port.element_type and declared.element_type and port.element_type != declared.element_type:
                 kinds = TYPE_NAMES.get(port.element_type, "other"), TYPE_NAMES[declared.element_type]
                 found.append(f"{kind} {declared.name} is {kinds[0]} where the file says {kinds[1]}")
-            if declared.shape is None:
+            if declared.shape is None or port.shape is None:
                 continue
             pairs = list(zip(port.shape, declared.shape, strict=False))
             unlike = any(a != b for a, b in pairs if a is not None and b is not None)
