@@ -365,6 +365,17 @@ def _gather(use: Use) -> Result:
     return _result(use, [*shape[:axis], *indices, *shape[axis + 1 :]])
 
 
+def _gather_nd(use: Use) -> Result:
+    shape, indices, batch = use.given(0).shape, use.given(1).shape, use.integer("batch_dims", 0)
+    if not indices or not 0 <= batch < len(indices) or batch + indices[-1] > len(shape):
+        raise ValueError(f"indices of {list(indices)} into {list(shape)}")
+    return _result(use, [*indices[:-1], *shape[batch + indices[-1] :]])
+
+
+def _gather_elements(use: Use) -> Result:
+    return _result(use, use.given(1).shape)
+
+
 def _expand(use: Use) -> Result:
     return _result(use, broadcast([use.given(0).shape, _lengths(use.known(1))]))
 
@@ -533,6 +544,8 @@ RULES: dict[str, Rule] = {
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
+    "GatherElements": _gather_elements,
+    "GatherND": _gather_nd,
     "Gemm": _gemm,
     "MatMul": _matmul,
     "PRelu": _prelu,
