@@ -133,6 +133,7 @@ __all__ = [
 def load(
     bundle: str | os.PathLike[str] | None = None,
     *,
+    trusted_key: str | os.PathLike[str] | None = None,
     alpha: float | None = None,
     variant: str | None = None,
     engine: str = "auto",
@@ -143,6 +144,8 @@ def load(
 
     Args:
         bundle: a bundle directory or .zip; None for the one that comes with the package.
+        trusted_key: file with the Ed25519 public key that the bundle must be signed with, see `protoleak sign`; None
+            takes any bundle.
         alpha: significance level in (0, 1): the share of known images that may be called unknown; None for the level
             that the bundle was measured at.
         variant: a precision of the bundle, such as "fp32"; None or "auto" for the fastest in the engine, as measured
@@ -152,14 +155,22 @@ def load(
         engine_options: what else can be set of an engine, such as OpenVINO's bfloat16 or the CUDA device.
 
     Raises:
-        BundleError: the bundle is damaged, unsafe, of another schema, or lacks the variant.
+        BundleError: the bundle is damaged, unsafe, of another schema, lacks the variant, or is not signed with the key.
         CalibrationError: alpha is outside (0, 1), or too small for the bundle's calibration images.
         EngineUnavailable: the engine is unknown or cannot run here; the message says what to install.
         EngineOutOfMemory: the bundle doesn't fit the GPU's memory.
     """
     from protoleak.screener import Screener
 
-    return Screener(bundle, alpha=alpha, variant=variant, engine=engine, threads=threads, engine_options=engine_options)
+    return Screener(
+        bundle,
+        trusted_key=trusted_key,
+        alpha=alpha,
+        variant=variant,
+        engine=engine,
+        threads=threads,
+        engine_options=engine_options,
+    )
 
 
 def __getattr__(name: str) -> object:

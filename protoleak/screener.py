@@ -44,6 +44,7 @@ class Screener(ImagePipeline):
         self,
         bundle: Bundle | str | os.PathLike[str] | None = None,
         *,
+        trusted_key: str | os.PathLike[str] | None = None,
         alpha: float | None = None,
         variant: str | None = None,
         engine: str = "auto",
@@ -52,7 +53,13 @@ class Screener(ImagePipeline):
     ) -> None:
         """See `protoleak.load` for the arguments and errors."""
         super().__init__(
-            bundle, alpha=alpha, variant=variant, engine=engine, threads=threads, engine_options=engine_options
+            bundle,
+            trusted_key=trusted_key,
+            alpha=alpha,
+            variant=variant,
+            engine=engine,
+            threads=threads,
+            engine_options=engine_options,
         )
         self._detector: FaceDetector | None = None
         self._detecting = threading.Lock()  # a detector is for one thread at a time, and images are decoded in several

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from protoleak.bundle.archive import ArchiveError, open_archive, read_member
 from protoleak.bundle.manifest import MANIFEST, Manifest, parse_manifest
+from protoleak.bundle.signature import MAXIMUM_SIGNATURE_BYTES, SIGNATURE
 from protoleak.errors import BundleError, shortened
 
 NOISE_BANK = "noise_bank.npy"
@@ -30,7 +31,7 @@ def _safe_name(name: str, location: Path) -> str:
 
 
 def read_directory(location: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest and every file that it lists. Links that lead out of the directory are refused."""
+    """The manifest, every file that it lists, and the signature. Links that lead out of the directory are refused."""
     manifest_path = location / MANIFEST
     if not manifest_path.is_file():
         raise BundleError(f"{location} has no {MANIFEST}: it is not a bundle; make one with `protoleak export`")
@@ -50,11 +51,16 @@ def read_directory(location: Path) -> tuple[Manifest, dict[str, bytes]]:
         if size != record.size:
             raise BundleError(f"{file} has {size} bytes, the manifest says {record.size}: copy or export it again")
         files[name] = file.read_bytes()
+    signature = location / SIGNATURE
+    if signature.is_file():
+        if signature.stat().st_size > MAXIMUM_SIGNATURE_BYTES:
+            raise BundleError(f"{signature} is larger than {MAXIMUM_SIGNATURE_BYTES} bytes: not a signature")
+        files[SIGNATURE] = signature.read_bytes()
     return manifest, files
 
 
 def read_zip(location: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest and every file that it lists, never more bytes than declared, whatever the archive claims."""
+    """The manifest, every file that it lists, and the signature, never more bytes than declared, whatever the archive claims."""
     try:
         with location.open("rb") as file, open_archive(file) as archive:
             names = archive.namelist()
@@ -67,6 +73,8 @@ def read_zip(location: Path) -> tuple[Manifest, dict[str, bytes]]:
             files = {MANIFEST: raw}
             for name, record in manifest.files.items():
                 files[name] = _read_member(archive, _safe_name(name, location), record.size, location)
+            if SIGNATURE in names:
+                files[SIGNATURE] = _read_member(archive, SIGNATURE, MAXIMUM_SIGNATURE_BYTES, location)
             return manifest, files
     except (ArchiveError, zipfile.BadZipFile) as error:
         raise BundleError(f"{location} is not a readable .zip bundle: {error}") from error
@@ -88,6 +96,8 @@ def check_files(files: Mapping[str, bytes], manifest: Manifest, location: Path) 
     needed |= {f"variants/{variant}/{name}" for variant in manifest.variants for name in VARIANT_FILES}
     if manifest.face_detector is not None:
         needed.add(FACE_DETECTOR)
+    if SIGNATURE in manifest.files:
+        raise BundleError(f"{location}/{MANIFEST} lists {SIGNATURE}, which signs it: export the bundle again")
     unlisted = sorted(needed - manifest.files.keys())
     if unlisted:
         raise BundleError(f"{location}/{MANIFEST} does not list {', '.join(unlisted)}: export the bundle again")

@@ -21,6 +21,7 @@ from protoleak.cli.export import export
 from protoleak.cli.import_checkpoint import import_checkpoint
 from protoleak.cli.inspect import inspect
 from protoleak.cli.screen import screen
+from protoleak.cli.sign import sign
 from protoleak.cli.train import train
 from protoleak.errors import ProtoleakError
 from protoleak.version import __version__
@@ -63,6 +64,7 @@ app.command("build-plans", rich_help_panel=USING)(build_plans)
 app.command("train", rich_help_panel=MAKING)(train)
 app.command("export", rich_help_panel=MAKING)(export)
 app.command("distill", rich_help_panel=MAKING)(distill)
+app.command("sign", rich_help_panel=MAKING)(sign)
 app.command("import-checkpoint", rich_help_panel=MAKING)(import_checkpoint)
 app.command("inspect", rich_help_panel=MEASURING)(inspect)
 app.command("evaluate", rich_help_panel=MEASURING)(evaluate)

@@ -10,7 +10,7 @@ import typer
 from protoleak.choices import PlanEngine
 from protoleak.cli.console import plan_progress
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.options import BundleArgument, DeviceOption, names
+from protoleak.cli.options import BundleArgument, DeviceOption, TrustedKeyOption, names
 from protoleak.runtime.engine_options import EngineOptions
 
 MEBIBYTE = 2**20
@@ -19,6 +19,7 @@ PLANS = "Plans"
 
 def build_plans(
     bundle: BundleArgument = None,
+    trusted_key: TrustedKeyOption = None,
     engine: Annotated[PlanEngine, typer.Option("--engine", help="What the plans are for.")] = "tensorrt",
     variants: Annotated[
         str | None,
@@ -65,7 +66,7 @@ def build_plans(
 
     library = load_library(engine)
     target = find_gpu(device) if compute_capability is None else names(compute_capability, "--compute-capability")
-    loaded = Bundle.load(bundle)
+    loaded = Bundle.load(bundle, trusted_key=trusted_key)
     every = variants == "all"
     asked = loaded.manifest.variants if every else names(variants or "auto", "--variants")
     chosen = dict.fromkeys(choose_variant(loaded.manifest, name, engine)[0] for name in asked)

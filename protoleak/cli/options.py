@@ -61,6 +61,14 @@ UnknownOption = Annotated[
         help="One folder of images per generator that isn't known: how many of them are called unknown?",
     ),
 ]
+TrustedKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--trusted-key",
+        rich_help_panel=INPUT,
+        help="Ed25519 public key that the bundle must be signed with, PEM or OpenSSH; see `protoleak sign`.",
+    ),
+]
 AlphaOption = Annotated[
     float | None,
     typer.Option(

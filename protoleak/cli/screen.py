@@ -9,7 +9,15 @@ import typer
 
 from protoleak.choices import Compute
 from protoleak.cli.exit_status import ExitStatus, status_of_all
-from protoleak.cli.options import ENGINE, OUTPUT, AlphaOption, DeviceOption, EngineOption, ThreadsOption
+from protoleak.cli.options import (
+    ENGINE,
+    OUTPUT,
+    AlphaOption,
+    DeviceOption,
+    EngineOption,
+    ThreadsOption,
+    TrustedKeyOption,
+)
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions
 from protoleak.errors import ProtoleakError
 from protoleak.faces.settings import FaceFinder
@@ -33,6 +41,7 @@ def screen(
         str | None,
         typer.Option("--bundle", help="Bundle directory or .zip; left out, the one that comes with protoleak."),
     ] = ScreenOptions.bundle,
+    trusted_key: TrustedKeyOption = ScreenOptions.trusted_key,
     alpha: AlphaOption = ScreenOptions.alpha,
     out: Annotated[
         str | None,
@@ -145,6 +154,7 @@ def screen(
     options = ScreenOptions(
         sources=stills,
         bundle=bundle,
+        trusted_key=trusted_key,
         out=out,
         alpha=alpha,
         resume=resume,

@@ -32,6 +32,7 @@ class ScreenOptions:
 
     sources: list[str]
     bundle: str | None = None
+    trusted_key: Path | None = None
     out: str | None = None
     alpha: float | None = None
     resume: bool = False
@@ -74,6 +75,7 @@ def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline])
     with plan_progress("the plans of this bundle") as progress:
         return kind(
             options.bundle,
+            trusted_key=options.trusted_key,
             alpha=options.alpha,
             variant=options.variant,
             engine=options.engine,

@@ -25,7 +25,7 @@ from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_
 from protoleak.runtime.decision import DecisionRule, explain
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
 from protoleak.runtime.executors import Graphs, ImageOnGpu, open_executor
-from protoleak.runtime.verdict import BundleRecord, InputRecord, Verdict
+from protoleak.runtime.verdict import BundleRecord, InputRecord, SignerRecord, Verdict
 
 DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
 DEFAULT_BATCH_SIZE = 8
@@ -74,6 +74,7 @@ class ImagePipeline:
         self,
         bundle: Bundle | str | os.PathLike[str] | None = None,
         *,
+        trusted_key: str | os.PathLike[str] | None = None,
         alpha: float | None = None,
         variant: str | None = None,
         engine: str = "auto",
@@ -81,7 +82,12 @@ class ImagePipeline:
         engine_options: EngineOptions | None = None,
     ) -> None:
         """See `protoleak.load` for the arguments and errors."""
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+        if isinstance(bundle, Bundle):
+            self.bundle = bundle
+            if trusted_key is not None:
+                bundle.require_signer(trusted_key)
+        else:
+            self.bundle = Bundle.load(bundle, trusted_key=trusted_key)
         manifest = self.bundle.manifest
         options = engine_options or EngineOptions()
         name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
@@ -99,7 +105,7 @@ class ImagePipeline:
             threads=threads,
         )
         self.framing = manifest.preprocessing.framing
-        self._bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name)
+        self._bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name, _signer(self.bundle))
 
     def __enter__(self: Pipeline) -> Pipeline:
         return self
@@ -341,6 +347,13 @@ def _together(batch: Sequence[_Prepared]) -> UInt8Array | DeviceArray:
         return np.concatenate([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
     shape = (len(batch) * first.shape[0], *first.shape[1:])
     return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))
+
+
+def _signer(bundle: Bundle) -> SignerRecord | None:
+    """What verdicts say of a signature; nothing of one that could not be checked."""
+    if bundle.signer is None or not bundle.signer.checked:
+        return None
+    return SignerRecord(bundle.signer.key, bundle.signer.trusted)
 
 
 def _done(outcome: _Prepared | MediaError) -> Future[_Prepared | MediaError]:

@@ -63,12 +63,21 @@ class InputRecord(msgspec.Struct, frozen=True):
     height: int
 
 
-class BundleRecord(msgspec.Struct, frozen=True):
-    """What judged it. The SHA-256 is that of the manifest, which holds the hash of every other file."""
+class SignerRecord(msgspec.Struct, frozen=True):
+    """Whose signature the bundle has: the public key's fingerprint, and whether it is the key that the user trusts."""
+
+    key: str
+    trusted: bool
+
+
+class BundleRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What judged it. The SHA-256 is that of the manifest, which holds the hash of every other file. Of a bundle
+    without a valid signature there is no `signer`, in JSON either."""
 
     name: str
     sha256: str
     variant: str
+    signer: SignerRecord | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
