@@ -60,7 +60,7 @@ def read_directory(location: Path) -> tuple[Manifest, dict[str, bytes]]:
 
 
 def read_zip(location: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest, every file that it lists, and the signature, never more bytes than declared, whatever the archive claims."""
+    """As `read_directory`, never more bytes than declared, whatever the archive claims."""
     try:
         with location.open("rb") as file, open_archive(file) as archive:
             names = archive.namelist()

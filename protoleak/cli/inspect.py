@@ -187,7 +187,7 @@ def _print(summary: dict[str, Any], console: Console) -> None:
                 f"{variant['acquittal_level']:.1%} of images by generators like those of the calibration"
             )
     console.print("\n[bold]What it is[/bold]")
-    facts = ("created", "sha256", "hashes", "head", "density", "face_detector")
+    facts = ("created", "sha256", "hashes", "signature", "head", "density", "face_detector")
     shown = (*facts, "looks", "timesteps", "amplitudes", "low_frequency_components")
     real = summary["real_class"]
     classes = [f"{name} (real)" if name == real else name for name in summary["generators"]]

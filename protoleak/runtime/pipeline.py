@@ -68,6 +68,7 @@ class ImagePipeline:
         variant: the name of the variant in use.
         alpha: significance level.
         framing: how the bundle looks at a face.
+        bundle_record: the bundle, as verdicts name it.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class ImagePipeline:
             threads=threads,
         )
         self.framing = manifest.preprocessing.framing
-        self._bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name, _signer(self.bundle))
+        self.bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name, _signer(self.bundle))
 
     def __enter__(self: Pipeline) -> Pipeline:
         return self
@@ -326,7 +327,7 @@ class ImagePipeline:
             notes=[*one.notes, *([one.lacking] if one.lacking else [])],
             lacking=one.lacking,
             input=one.record,
-            bundle=self._bundle_record,
+            bundle=self.bundle_record,
             engine=self.engine,
             milliseconds={stage: round(value, 3) for stage, value in spent.items()},
         )

@@ -135,8 +135,8 @@ def check_same_graph(graph: Graph, library: str, inputs: Iterable[Declared], out
 def too_slow(graph: Graph, library: str) -> EngineError:
     """The error for a run that was stopped."""
     return EngineError(
-        f"the {graph.stage} took longer than {RUN_SECONDS:g} s for one image in {library} and was stopped: give it more "
-        "processors, or another bundle or variant"
+        f"the {graph.stage} took longer than {RUN_SECONDS:g} s for one image in {library} and was stopped: give it "
+        "more processors, or take another bundle or variant"
     )
 
 

@@ -1,0 +1,61 @@
+"""What a hostile input may do: give one error line, soon and in little memory. Anything else is a finding."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from protoleak.bundle.bundle import Bundle
+from protoleak.errors import ProtoleakError
+from protoleak.runtime.pipeline import ImagePipeline
+
+LONGEST_LINE = 1000  # characters of an error
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one input did.
+
+    Attributes:
+        finding: what is wrong with how protoleak took it; None where nothing is.
+        seconds: of wall time, and processor_seconds of processor time, that it took.
+        error: the line that it gave; None where it was taken.
+        peak_mib: how far the process's largest memory rose.
+    """
+
+    finding: str | None
+    seconds: float
+    processor_seconds: float
+    error: str | None
+    peak_mib: float
+
+
+def outcome_of_bundle(path: Path, must_be_refused: bool) -> Outcome:
+    """Loads a bundle as `screen` does; where it is taken, judges an image with it."""
+    wall, processor, before = time.perf_counter(), time.process_time(), _peak_mib()
+    error = finding = None
+    try:
+        bundle = Bundle.load(path)
+        for name in bundle.manifest.variants:
+            bundle.variant(name)
+        if must_be_refused:
+            finding = "was taken"
+        else:
+            with ImagePipeline(bundle, engine="onnxruntime", threads=1) as pipeline:
+                pipeline(np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8))
+    except ProtoleakError as caught:
+        error = str(caught)
+        if not error.strip() or "\n" in error or "\x1b" in error or len(error) > LONGEST_LINE:
+            finding = f"an error that is not one short line: {error[:200]!r}"
+    except Exception as caught:  # what this looks for
+        finding = f"{type(caught).__name__}: {str(caught)[:200]}"
+    spent = time.perf_counter() - wall, time.process_time() - processor
+    return Outcome(finding, *spent, error, _peak_mib() - before)
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
