@@ -44,7 +44,7 @@ def read_npy(data: bytes, where: str) -> Array:
             shape, fortran, dtype = read(stream, max_header_size=MAXIMUM_HEADER)
         lengths = [int(length) for length in shape]
     except Exception as error:  # the header is Python source: parsing it can raise anything
-        raise BundleError(f"{where} is not an array file: {_first_line(error)}; export the bundle again") from error
+        raise BundleError(f"{where} is not an array file: its header is none of NumPy's; export it again") from error
     begin = stream.tell()
     if dtype.kind not in NUMERIC or dtype.hasobject:
         raise BundleError(f"{where} holds {_first_line(dtype)} where numbers are needed; export the bundle again")

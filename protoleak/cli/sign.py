@@ -38,9 +38,7 @@ def sign(
     private = read_private_key(key, lambda: _ask(key))
     opened = Bundle.load(bundle)
     if opened.signer is not None and not overwrite:
-        raise ProtoleakError(
-            f"{bundle} is signed already, with {opened.signer.key}: --overwrite replaces the signature"
-        )
+        raise ProtoleakError(f"{bundle} is signed already, with {opened.signer.key}: --overwrite replaces that")
     signer = sign_bundle(opened, private)
     print(f"signed {opened.manifest.name} (SHA-256 {opened.sha256}) with {signer.key}")
 

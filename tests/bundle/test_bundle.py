@@ -355,6 +355,8 @@ def test_face_detector_is_read_back(
 ) -> None:
     import onnx
 
+    from tests.tiny_bundle import model_bytes
+
     # Any sound graph of one image; whether its outputs are a detector's is asked where it is opened.
     graph = model_bytes([onnx.helper.make_node("Relu", ["image"], ["y"])], [("image", 1, [1, 3, "h", "w"])], ["y"], [])
     assert Bundle.load(with_detector({FACE_DETECTOR: graph})).face_detector == graph

@@ -1,7 +1,7 @@
 """Hostile bundles with right hashes, made from a seed: what somebody would send who wants more than a verdict.
 
-Every kind is a function that takes the files of a sound bundle and a random generator and changes the files. The manifest
-is written afterwards, with the hashes of what was changed, unless a kind says how the bundle is written itself.
+Every kind is a function that takes the files of a sound bundle and a random generator and changes the files. The
+manifest is written afterwards, with the hashes of what was changed, unless a kind says how the bundle is written.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -122,29 +123,40 @@ def _too_large(model: onnx.ModelProto, random: Random) -> bytes:
     """Small files, large tensors."""
     shape = [int(random.integers(2**15, 2**20))] * 2
     node, length = helper.make_node, 2 ** int(random.integers(15, 18))
-    constants = {"one": np.ones((1, 1), np.float32), "shape": np.array(shape), "column": np.ones((length, 1), "f4")}
-    constants |= {"row": np.ones((1, length), "f4"), "zero": np.array(0), "many": np.array(2**40), "step": np.array(1)}
-    constants |= {"scales": np.full(2, 2.0**16, "f4"), "pads": np.array([0, 0, *shape])}
-    constants |= {"image": np.ones((1, 1, 8, 8), "f4"), "kernel": np.ones((4096, 1, 1, 1), "f4")}
-    constants |= {"zeros": np.zeros(2**16, np.int64), "wide": np.ones((1, 2**14), "f4")}
+    constants = {
+        "x_one": np.ones((1, 1), np.float32),
+        "x_shape": np.array(shape, np.int64),
+        "x_column": np.ones((length, 1), np.float32),
+        "x_row": np.ones((1, length), np.float32),
+        "x_zero": np.array(0),
+        "x_many": np.array(2**40),
+        "x_step": np.array(1),
+        "x_scales": np.full(2, 2.0**16, np.float32),
+        "x_pads": np.array([0, 0, *shape]),
+        "x_image": np.ones((1, 1, 8, 8), np.float32),
+        "x_kernel": np.ones((4096, 1, 1, 1), np.float32),
+        "x_zeros": np.zeros(2**16, np.int64),
+        "x_wide": np.ones((1, 2**14), np.float32),
+    }
+    doubled = ["x_row", *(f"x_d{index}" for index in range(10))]
+    added = ["x_row", *(f"x_a{index}" for index in range(4500))]
     chains = [
-        [node("ConstantOfShape", ["shape"], ["evil"])],
-        [node("Expand", ["one", "shape"], ["evil"])],
-        [node("Tile", ["one", "shape"], ["evil"])],
-        [node("Range", ["zero", "many", "step"], ["evil"])],
-        [node("MatMul", ["column", "row"], ["evil"])],
-        [node("Gemm", ["column", "row"], ["evil"])],
-        [node("Add", ["column", "row"], ["evil"])],
-        [node("Resize", ["one", "", "scales"], ["evil"])],
-        [node("Pad", ["one", "pads"], ["evil"])],
-        [node("Gather", ["wide", "zeros"], ["evil"], axis=0)],
-        [node("Conv", ["image", "kernel"], ["evil"], pads=[2000, 2000, 2000, 2000])],
-        [node("Concat", [name] * 8, [f"c{index}"], axis=1) for index, name in enumerate(["row", *(f"c{i}" for i in range(9))])],
-        [node("Add", [name, name], [f"a{index}"]) for index, name in enumerate(["row", *(f"a{i}" for i in range(4500))])],
-    ]  # fmt: skip
-    constants["shape"] = constants["shape"].astype(np.int64)
+        [node("ConstantOfShape", ["x_shape"], ["evil"])],
+        [node("Expand", ["x_one", "x_shape"], ["evil"])],
+        [node("Tile", ["x_one", "x_shape"], ["evil"])],
+        [node("Range", ["x_zero", "x_many", "x_step"], ["evil"])],
+        [node("MatMul", ["x_column", "x_row"], ["evil"])],
+        [node("Gemm", ["x_column", "x_row"], ["evil"])],
+        [node("Add", ["x_column", "x_row"], ["evil"])],
+        [node("Resize", ["x_one", "", "x_scales"], ["evil"])],
+        [node("Pad", ["x_one", "x_pads"], ["evil"])],
+        [node("Gather", ["x_wide", "x_zeros"], ["evil"], axis=0)],
+        [node("Conv", ["x_image", "x_kernel"], ["evil"], pads=[2000, 2000, 2000, 2000])],
+        [node("Concat", [before] * 8, [after], axis=1) for before, after in pairwise(doubled)],
+        [node("Add", [before, before], [after]) for before, after in pairwise(added)],
+    ]
     for name, values in constants.items():
-        model.graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
     for index, made in enumerate(chains[random.integers(len(chains))]):
         model.graph.node.insert(index, made)
     return bytes(model.SerializeToString())
@@ -327,7 +339,7 @@ def _manifest_value(values: dict[str, object], random: Random) -> None:
 # Kinds of a whole bundle: (files with the manifest, random, path) → path.
 
 
-def _zip_with(contents: Files, path: Path, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+def _zip_with(contents: Files, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, data in contents.items():
@@ -337,7 +349,7 @@ def _zip_with(contents: Files, path: Path, method: int = zipfile.ZIP_DEFLATED) -
 
 def _hostile_zip(contents: Files, random: Random, path: Path) -> Path:
     choice = random.integers(9)
-    data = _zip_with(contents, path, zipfile.ZIP_LZMA if choice == 0 else zipfile.ZIP_DEFLATED)
+    data = _zip_with(contents, zipfile.ZIP_LZMA if choice == 0 else zipfile.ZIP_DEFLATED)
     if choice == 1:
         data = data[: int(random.integers(len(data)))]
     elif choice == 2:
@@ -348,14 +360,14 @@ def _hostile_zip(contents: Files, random: Random, path: Path) -> Path:
             archive.writestr(zipfile.ZipInfo(MANIFEST), b"{}")
         data = buffer.getvalue()
     elif choice == 4:  # leaves the folder
-        data = _zip_with(contents | {"../../evil": b"x"}, path)
+        data = _zip_with(contents | {"../../evil": b"x"})
     elif choice == 5:  # a table of contents of many entries
-        data = _zip_with({f"{index:08}" * 20: b"" for index in range(12_000)} | contents, path)
+        data = _zip_with({f"{index:08}" * 20: b"" for index in range(12_000)} | contents)
     elif choice == 6:  # an encrypted member
         place = data.index(b"PK\1\2")
         data = data[: place + 8] + b"\1" + data[place + 9 :]
     elif choice == 7:  # a member of zeros that unpacks to more than the manifest says
-        data = _zip_with(contents | {NOISE: bytes(2**26)}, path)
+        data = _zip_with(contents | {NOISE: bytes(2**26)})
     elif choice == 8:  # a table of contents that is said to be large
         data = data[:-10] + struct.pack("<I", int(random.integers(2**22, 2**32))) + data[-6:]
     path = path.with_suffix(".zip")
