@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("calibration", "training", "distillation"),
     ("bench", "evaluation", "export"),
     ("cli",),
-    ("__main__",),
+    ("__main__", "pyinstaller"),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 TORCH_FREE = (

@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,15 @@ from protoleak.bundle.graph_check import (
 )
 from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
 from protoleak.bundle.npy import read_npy, read_npz
-from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES, check_files, read_directory, read_zip
+from protoleak.bundle.reader import (
+    FACE_DETECTOR,
+    NOISE_BANK,
+    PROTOTYPES,
+    check_files,
+    read_directory,
+    read_resources,
+    read_zip,
+)
 from protoleak.bundle.report import BundleReport, parse_report
 from protoleak.bundle.signature import (
     SIGNATURE,
@@ -52,7 +61,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ACCUSATION_SHARE = 0.2  # accusing a photograph is worse than calling a known generator unknown
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[1] / "default_bundle"
+DEFAULT_BUNDLE = "default_bundle"  # a folder in the package
 
 
 @dataclass(frozen=True)
@@ -185,9 +194,12 @@ class Bundle:
             BundleError: a missing, changed or unlisted file, another schema, a path that leaves the bundle, more data
                 than declared, or a graph that is not what the manifest says, or that `graph_check` refuses.
         """
-        location = DEFAULT_BUNDLE if path is None else Path(path)
+        default = resources.files("protoleak") / DEFAULT_BUNDLE
+        location = Path(str(default)) if path is None else Path(path)
         try:
-            if location.is_dir():
+            if path is None and not isinstance(default, Path):  # the package lies in an archive, such as a zipapp
+                manifest, files = read_resources(default, location)
+            elif location.is_dir():
                 manifest, files = read_directory(location)
             elif location.is_file():
                 manifest, files = read_zip(location)

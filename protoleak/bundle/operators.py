@@ -1,7 +1,7 @@
 """The operators that a graph in a bundle may use, and how large each makes its output.
 
 An allow-list: what is not in `RULES` is refused. Control flow (If, Loop, Scan), random operators, sequences, strings
-and operators of other domains are not in it, nor any whose output's size depends on the data. docs/security.md prints
+and operators of other domains are not in it, nor any whose output's size depends on the data. docs/bundles.md prints
 the table. A rule is a function of the inputs' shapes (and of the values of small integer tensors, which hold shapes),
 so that the size of every tensor is known before anything is executed; see `graph_sizes`.
 """

@@ -6,11 +6,15 @@ import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from protoleak.bundle.archive import ArchiveError, open_archive, read_member
 from protoleak.bundle.manifest import MANIFEST, Manifest, parse_manifest
 from protoleak.bundle.signature import MAXIMUM_SIGNATURE_BYTES, SIGNATURE
 from protoleak.errors import BundleError, shortened
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 NOISE_BANK = "noise_bank.npy"
 PROTOTYPES = "prototypes.npy"
@@ -57,6 +61,18 @@ def read_directory(location: Path) -> tuple[Manifest, dict[str, bytes]]:
             raise BundleError(f"{signature} is larger than {MAXIMUM_SIGNATURE_BYTES} bytes: not a signature")
         files[SIGNATURE] = signature.read_bytes()
     return manifest, files
+
+
+def read_resources(folder: Traversable, location: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """The same of a folder in a package that is imported from an archive: it is ours, and has no links.
+
+    Args:
+        location: of the folder, for messages.
+    """
+    raw = folder.joinpath(MANIFEST).read_bytes()
+    manifest = parse_manifest(raw, location)
+    names = [_safe_name(name, location) for name in manifest.files]
+    return manifest, {MANIFEST: raw} | {name: folder.joinpath(*name.split("/")).read_bytes() for name in names}
 
 
 def read_zip(location: Path) -> tuple[Manifest, dict[str, bytes]]:

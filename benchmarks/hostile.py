@@ -1,0 +1,97 @@
+"""Tries many hostile inputs, made by script from a seed, and fails on anything but one line each.
+
+    python -m benchmarks.hostile --bundles 2000
+
+A finding is a traceback, an input that should have been refused and wasn't, a hang, or memory that rises. Each kind of
+input is made by a module of tests/hostile, whose quick part runs in CI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.hostile.outcomes import Outcome, outcome_of_bundle
+
+LONGEST_SECONDS = 5.0  # of processor time: several runs may share a machine
+LARGEST_RISE_MIB = 512.0  # of the process's largest memory, over a whole run
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One input and what it did."""
+
+    kind: str
+    name: str
+    outcome: Outcome
+
+
+def try_bundles(count: int, seed: int, folder: Path) -> Iterator[Tried]:
+    """Hostile bundles, each loaded, and used where it is taken."""
+    from tests.hostile.bundles import hostile_bundles
+    from tests.tiny_bundle import tiny_bundle_files
+
+    for index, hostile in enumerate(hostile_bundles(*tiny_bundle_files(), seed, count)):
+        place = folder / str(index)
+        place.mkdir()
+        outcome = outcome_of_bundle(hostile.write(place / "bundle"), hostile.refused)
+        shutil.rmtree(place)
+        yield Tried(hostile.kind, f"bundle {index}", outcome)
+
+
+# What can be tried: the option → how.
+TRIALS: dict[str, Callable[[int, int, Path], Iterator[Tried]]] = {"bundles": try_bundles}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for what in TRIALS:
+        parser.add_argument(f"--{what}", type=int, default=0, metavar="N", help=f"how many hostile {what}")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = vars(parser.parse_args())
+    failed = 0
+    for what, trial in TRIALS.items():
+        if arguments[what]:
+            with tempfile.TemporaryDirectory() as folder:
+                failed += _report(what, trial(arguments[what], arguments["seed"], Path(folder)))
+    return 1 if failed else 0
+
+
+def _report(what: str, tried: Iterator[Tried]) -> int:
+    """Prints findings as they come, then counts; returns how many findings there were."""
+    started, kinds, findings = time.perf_counter(), Counter[str](), 0
+    slowest: Tried | None = None
+    refused, rise = 0, 0.0
+    for one in tried:
+        kinds[one.kind] += 1
+        refused += one.outcome.error is not None
+        rise += max(0.0, one.outcome.peak_mib)
+        if slowest is None or one.outcome.processor_seconds > slowest.outcome.processor_seconds:
+            slowest = one
+        slow = one.outcome.processor_seconds > LONGEST_SECONDS
+        if one.outcome.finding is not None or slow:
+            findings += 1
+            why = one.outcome.finding or f"took {one.outcome.processor_seconds:.1f} s of processor time"
+            print(f"FINDING {one.name} ({one.kind}): {why}", flush=True)
+    if rise > LARGEST_RISE_MIB:
+        findings += 1
+        print(f"FINDING {what}: the largest memory rose by {rise:.0f} MiB")
+    print(f"{what}: {sum(kinds.values())} in {time.perf_counter() - started:.0f} s, {refused} refused with one line")
+    for kind, count in sorted(kinds.items()):
+        print(f"  {count:6}  {kind}")
+    if slowest is not None:
+        spent = slowest.outcome
+        print(f"  slowest: {slowest.name} ({slowest.kind}), {spent.processor_seconds:.2f} s of processor time")
+    print(f"  memory: the largest rose by {rise:.0f} MiB; findings: {findings}")
+    return findings
+
+
+if __name__ == "__main__":
+    sys.exit(main())
