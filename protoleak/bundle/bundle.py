@@ -61,7 +61,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ACCUSATION_SHARE = 0.2  # accusing a photograph is worse than calling a known generator unknown
-DEFAULT_BUNDLE = "default_bundle"  # a folder in the package
+_DEFAULT_FILES = resources.files("protoleak") / "default_bundle"  # no path where the package lies in an archive
+DEFAULT_BUNDLE = Path(str(_DEFAULT_FILES))
 
 
 @dataclass(frozen=True)
@@ -194,11 +195,10 @@ class Bundle:
             BundleError: a missing, changed or unlisted file, another schema, a path that leaves the bundle, more data
                 than declared, or a graph that is not what the manifest says, or that `graph_check` refuses.
         """
-        default = resources.files("protoleak") / DEFAULT_BUNDLE
-        location = Path(str(default)) if path is None else Path(path)
+        location = DEFAULT_BUNDLE if path is None else Path(path)
         try:
-            if path is None and not isinstance(default, Path):  # the package lies in an archive, such as a zipapp
-                manifest, files = read_resources(default, location)
+            if path is None and not isinstance(_DEFAULT_FILES, Path):
+                manifest, files = read_resources(_DEFAULT_FILES, location)
             elif location.is_dir():
                 manifest, files = read_directory(location)
             elif location.is_file():

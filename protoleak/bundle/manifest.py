@@ -25,6 +25,7 @@ MAXIMUM_STEPS = 100_000  # of the noise schedule
 MAXIMUM_FEATURES = 65_536  # of an embedding, and prototypes of a generator
 MAXIMUM_LATENT = 2**24  # elements of one latent
 MAXIMUM_FILES = 1000
+MAXIMUM_VARIANTS = 16
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
@@ -189,6 +190,7 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
         (manifest.face_detector in (None, "yunet"), f"face detector {manifest.face_detector!r}: only 'yunet' is known"),
         (0 < manifest.alpha < 1, f"alpha {manifest.alpha:g} lies outside 0 to 1"),
         (bool(manifest.variants), "no variant"),
+        (len(set(manifest.variants)) == len(manifest.variants), f"variants {manifest.variants}: one occurs twice"),
         (
             all(re.fullmatch(r"[a-z0-9_]+", name) for name in manifest.variants),
             f"variants {manifest.variants}",
@@ -218,6 +220,7 @@ def _rules_of_size(manifest: Manifest) -> list[tuple[bool, str]]:
         (min(manifest.latent_shape) > 0, f"latent shape {manifest.latent_shape}"),
         (math.prod(manifest.latent_shape) <= MAXIMUM_LATENT, f"latent shape {manifest.latent_shape}: too large"),
         (16 <= manifest.preprocessing.image_size <= 4096, f"image size {manifest.preprocessing.image_size}"),
+        (len(manifest.variants) <= MAXIMUM_VARIANTS, f"{len(manifest.variants)} variants"),
         (len(manifest.files) <= MAXIMUM_FILES, f"{len(manifest.files)} files"),
     ]
 

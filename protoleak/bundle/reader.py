@@ -116,7 +116,7 @@ def check_files(files: Mapping[str, bytes], manifest: Manifest, location: Path) 
         raise BundleError(f"{location}/{MANIFEST} lists {SIGNATURE}, which signs it: export the bundle again")
     unlisted = sorted(needed - manifest.files.keys())
     if unlisted:
-        raise BundleError(f"{location}/{MANIFEST} does not list {', '.join(unlisted)}: export the bundle again")
+        raise BundleError(f"{location}/{MANIFEST} does not list {shortened(', '.join(unlisted))}: export it again")
     for name, record in manifest.files.items():
         data = files[name]
         found = hashlib.sha256(data).hexdigest()

@@ -6,7 +6,6 @@ import os
 import runpy
 import subprocess
 import sys
-import tomllib
 import zipapp
 from importlib import import_module
 from pathlib import Path
@@ -42,6 +41,7 @@ def test_a_zipapp_reads_the_default_bundle_from_itself(tmp_path: Path) -> None:
 
 
 def test_pyinstaller_is_told_of_the_hook() -> None:
+    tomllib = pytest.importorskip("tomllib")
     entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["pyinstaller40"][
         "hook-dirs"
     ]

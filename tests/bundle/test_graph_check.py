@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from protoleak.bundle.graph_check import Interface, check_graph, differences, inspect_onnx, output_names
 from protoleak.bundle.graph_sizes import Port
 from protoleak.bundle.onnx_model import Declared
+from protoleak.bundle.operators import RULES
+from tests.paths import ROOT
 
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs that are inspected")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -240,3 +242,8 @@ def test_an_engine_that_sees_another_graph_is_found_out() -> None:
     assert "inputs are hidden, x" in differences(graph, [x, Declared("hidden", 1, None)], [y])[0]
     assert "uint8" in differences(graph, [Declared("x", TensorProto.UINT8, None)], [y])[0]
     assert "[1, 3, 9, 8]" in differences(graph, [Declared("x", TensorProto.FLOAT, (1, 3, 9, 8))], [y])[0]
+
+
+def test_documentation_lists_the_operators() -> None:
+    listed = (ROOT / "docs" / "bundles.md").read_text().split("## Operators")[1].split("\n\n")[2]
+    assert listed.replace("\n", " ").strip().split(", ") == sorted(RULES)
