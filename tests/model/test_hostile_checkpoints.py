@@ -36,7 +36,7 @@ def test_count_of_batches_may_be_a_whole_number() -> None:
     check_weights(torch.tensor(7), "backbone.bn.num_batches_tracked", Path("c"))
 
 
-def test_mappings_that_hold_themselves_are_one_line(tmp_path: Path) -> None:
+def test_mappings_that_hold_themselves_are_one_line() -> None:
     whole: dict[str, object] = {}
     whole["again"] = whole
     with pytest.raises(CheckpointError, match=f"more than {DEEPEST} deep"):
