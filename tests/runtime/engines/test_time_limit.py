@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -9,14 +11,14 @@ from protoleak.errors import EngineError
 from protoleak.runtime.engines import Graph, base, open_engine
 
 pytest.importorskip("onnx", reason="onnx makes the graph")
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper
 
 
 def slow_graph() -> Graph:
     """float32 [N, 512, 512] → its 400th power by a matrix: seconds on one thread."""
     weight = numpy_helper.from_array(np.eye(512, dtype=np.float32), "w")
     names = ["x", *(f"t{index}" for index in range(399)), "y"]
-    nodes = [helper.make_node("MatMul", [a, "w"], [b]) for a, b in zip(names, names[1:], strict=False)]
+    nodes = [helper.make_node("MatMul", [a, "w"], [b]) for a, b in pairwise(names)]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 512, 512]) for name in ("x", "y")]
     graph = helper.make_graph(nodes, "g", values[:1], values[1:], [weight])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
