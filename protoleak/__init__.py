@@ -17,6 +17,12 @@ from typing import TYPE_CHECKING
 
 from protoleak.version import __version__
 
+# From 1.29 on ONNX Runtime writes below ~/.cache/Microsoft and reports its use over the network as soon as it is
+# imported; it looks at this variable then. Whoever wants that sets it to 0 themselves. OpenVINO's is switched off where
+# it is imported, in runtime/engines/openvino.py.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # diffusers', which reads checkpoints
+
 if TYPE_CHECKING:
     from protoleak.bundle.bundle import Bundle
     from protoleak.errors import (
