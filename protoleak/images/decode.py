@@ -23,6 +23,8 @@ from PIL import Image, UnidentifiedImageError
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError, shortened
+from protoleak.images.claims.claim import Claim
+from protoleak.images.claims.read import read_claims
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | Image.Image | UInt8Array"
 
@@ -70,6 +72,7 @@ class OpenedImage:
         hashed: which of the two.
         size: how many bytes were hashed.
         notes: what was converted, one phrase each.
+        claims: what the file says of its own origin.
     """
 
     name: str
@@ -79,6 +82,7 @@ class OpenedImage:
     hashed: Literal["file", "pixels"]
     size: int
     notes: tuple[str, ...]
+    claims: tuple[Claim, ...] = ()
 
 
 def open_image(source: ImageSource, name: str | None = None, *, upright: bool = False) -> OpenedImage:
@@ -147,8 +151,14 @@ def _read_file(path: str, shown: str) -> bytes:
 def _from_encoded(data: bytes, shown: str, source: str | None, upright: bool) -> OpenedImage:
     if not data:
         raise MediaError(f"{shown}: empty, 0 bytes")
-    image, notes = _decoded(_opened(data, shown), shown, upright)
-    return OpenedImage(shown, source, image, hashlib.sha256(data).hexdigest(), "file", len(data), notes)
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        encoded = _opened(data, shown)
+        image, notes = _decoded(encoded, shown, upright)
+    except MediaError as error:
+        error.about(source, sha256)
+        raise
+    return OpenedImage(shown, source, image, sha256, "file", len(data), notes, read_claims(encoded, data))
 
 
 def _from_pixels(image: Image.Image, shown: str, notes: tuple[str, ...]) -> OpenedImage:

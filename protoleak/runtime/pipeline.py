@@ -19,6 +19,7 @@ from protoleak.arrays import Array, UInt8Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
 from protoleak.errors import EngineError, MediaError, ProtoleakError
+from protoleak.images.claims.claim import Claim, disagreement
 from protoleak.images.content import lacking
 from protoleak.images.decode import ImageSource, OpenedImage, open_image
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
@@ -58,6 +59,7 @@ class _Prepared:
     pixels: UInt8Array | DeviceArray
     lacking: str | None
     milliseconds: dict[str, float]
+    claims: tuple[Claim, ...] = ()
 
 
 class ImagePipeline:
@@ -229,11 +231,19 @@ class ImagePipeline:
         try:
             framed = self.frame(opened.image)
         except MediaError as error:
-            return MediaError("; ".join([f"{opened.name}: {error}", *opened.notes]))
+            message = "; ".join([f"{opened.name}: {error}", *opened.notes])
+            return type(error)(message).about(opened.source, opened.sha256)
         finished = time.perf_counter()
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
         return _Prepared(
-            opened.name, opened.source, _input_record(opened), opened.notes, framed.pixels, framed.lacking, spent
+            opened.name,
+            opened.source,
+            _input_record(opened),
+            opened.notes,
+            framed.pixels,
+            framed.lacking,
+            spent,
+            opened.claims,
         )
 
     def _unlike_framing(self, face: FramedFace) -> str | None:
@@ -274,7 +284,7 @@ class ImagePipeline:
             yield from self._verdicts(batch)
         except EngineError as error:
             if len(batch) == 1:
-                yield EngineError(f"{batch[0].name}: {error}")
+                yield EngineError(f"{batch[0].name}: {error}").about(batch[0].source, batch[0].record.sha256)
                 return
             for one in batch:  # find the image that it was, and judge the others
                 yield from self._judge([one])
@@ -319,6 +329,8 @@ class ImagePipeline:
             why=why,
             notes=[*one.notes, *([one.lacking] if one.lacking else [])],
             lacking=one.lacking,
+            claims=list(one.claims),
+            disagreement=disagreement(decision.label, one.claims),
             input=one.record,
             bundle=self._bundle_record,
             engine=self.engine,
