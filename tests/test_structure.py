@@ -14,7 +14,7 @@ from tests.paths import ROOT
 PACKAGE = ROOT / "protoleak"
 # From the ground up: what stands on a floor imports from floors below it and from its own, never from above.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version", "arrays"),
+    ("errors", "version", "arrays", "text"),
     ("choices", "diffusion", "files", "progress", "reports", "metrics"),
     ("bundle", "images", "dataset"),
     ("runtime", "environment"),
@@ -41,6 +41,7 @@ TORCH_FREE = (
     "metrics",
     "progress",
     "runtime",
+    "text",
 )
 HEAVY = {"torch", "torchvision", "diffusers", "onnx", "onnxscript", "sklearn", "scipy", "safetensors"}
 

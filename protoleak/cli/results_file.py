@@ -145,7 +145,7 @@ class ResultsWriter:
                 self._columns = list(flattened(self._example().to_dict(self._identity)))
             writer.writerow(self._columns)
         allowed = set(self._columns)
-        if record.verdict is not None and self._columns != list(row) or not set(row) <= allowed:
+        if (record.verdict is not None and self._columns != list(row)) or not set(row) <= allowed:
             raise ProtoleakError(f"{self._file.name} has other columns than these verdicts: give another --out")
         writer.writerow(cell(row.get(column)) for column in self._columns)
         return lines.getvalue()

@@ -34,6 +34,6 @@ def read_claims(image: Image.Image, data: bytes) -> tuple[Claim, ...]:
                 found[claim] = None
                 if len(found) == MOST_CLAIMS:
                     return tuple(found)
-        except Exception:  # noqa: S112  # hostile metadata fails in every way, and an unreadable claim is none
+        except Exception:  # hostile metadata fails in every way, and an unreadable claim is none
             continue
     return tuple(found)
