@@ -154,7 +154,8 @@ def load(
         variant: a precision of the bundle, such as "fp32"; None or "auto" for the fastest in the engine, as measured
             when the bundle was exported, or for the first that its manifest lists.
         engine: what executes the graphs: one that `protoleak engines` lists, or "auto" for the best that can run here.
-        threads: processor threads for one image; None for the engine's own choice (the physical cores).
+        threads: processor threads for one image; None for the engine's own choice (the physical cores), or for what a
+            container's quota of processor time keeps busy.
         engine_options: what else can be set of an engine, such as OpenVINO's bfloat16 or the CUDA device.
 
     Raises:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from protoleak.text import harmless
+
 if TYPE_CHECKING:
     from rich.console import Console
 

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "protoleak"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "arrays", "text"),
     ("choices", "diffusion", "files", "progress", "reports", "metrics"),
-    ("bundle", "images", "dataset"),
+    ("bundle", "images", "dataset", "dataset_copies"),
     ("runtime", "environment"),
     ("faces",),
     ("video",),

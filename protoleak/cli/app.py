@@ -109,6 +109,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_error(message: str, typed: list[str]) -> None:
+    from protoleak.video.sources.redaction import without_secrets
+
+    for given in typed:  # click and our own checks repeat what was typed
+        message = message.replace(given, without_secrets(given)) if "://" in given else message
     say(f"error: {without_long_inputs(message, typed)}", to_errors=True)
 
 

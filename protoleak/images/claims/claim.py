@@ -14,7 +14,7 @@ LONGEST_CLAIM = 300  # characters of what a file says that are repeated
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file says of its own origin. It is never part of a verdict: whoever has the file can write it or remove it.
+    """What a file says of its own origin. It is never part of a verdict: whoever has the file can write or remove it.
 
     Attributes:
         standard: where it stands in the file: content credentials (C2PA), XMP, IPTC-IIM, text chunks of PNG, or EXIF.
@@ -52,6 +52,6 @@ def disagreement(label: str, claims: Iterable[Claim]) -> str | None:
     opposed: dict[str, Origin] = {"known": "camera", "real": "generated"}
     for claim in claims:
         if claim.origin == opposed.get(label) and claim.signature != "invalid":
-            found = "made by a generator" if label == "known" else "consistent with camera originals"
-            return f"the file and the verdict disagree: the file says {claim.origin} ({claim}), the verdict {label}: {found}"
+            found = "made by a generator" if label == "known" else "real: consistent with camera originals"
+            return f"the file and the verdict disagree: the file says {claim.origin} ({claim}), the verdict {found}"
     return None

@@ -33,9 +33,9 @@ ORIGIN_OF_SOURCE_TYPE: dict[str, Origin] = {
 SOURCE_TYPE = re.compile(r"digitalsourcetype/([A-Za-z]{1,60})", re.IGNORECASE)
 # The programs and services by the names that they write into the files they make.
 GENERATORS = re.compile(
-    r"stable[ _-]?diffusion|sdxl|comfyui|automatic1111|invokeai|novelai|fooocus|midjourney|dall[·. -]?e\b|openai|gpt-4o"
-    r"|firefly|\bimagen\b|made with google ai|\bflux\.?1|\bflux\b|leonardo\.ai|ideogram|dreamstudio|nightcafe|bing image"
-    r"|playground ai|grok|aurora|gemini",
+    r"stable[ _-]?diffusion|sdxl|comfyui|automatic1111|invokeai|novelai|fooocus|midjourney|dall[·. -]?e\b|openai"
+    r"|gpt-4o|firefly|\bimagen\b|made with google ai|\bflux\b|leonardo\.ai|ideogram|dreamstudio|nightcafe"
+    r"|bing image|playground ai|\bgrok\b|\bgemini\b",
     re.IGNORECASE,
 )
 STEPS = re.compile(r"\bSteps: \d+.{0,2000}?\b(?:Sampler|CFG scale|Seed): ", re.DOTALL)

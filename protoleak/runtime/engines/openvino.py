@@ -46,8 +46,8 @@ def import_openvino() -> Any:
 def _without_telemetry() -> Iterator[None]:
     """Hides the package openvino_telemetry, so that OpenVINO takes the stub that it has for machines without it.
 
-    Imported, that package starts a process that looks up an analytics host, and writes ~/intel/openvino_ga_cid; it has no
-    switch that leaves no file. It is hidden from this import alone: a program that uses it itself goes on to.
+    Imported, that package starts a process that looks up an analytics host, and writes ~/intel/openvino_ga_cid; it has
+    no switch that leaves no file. It is hidden from this import alone: a program that uses it itself goes on to.
     """
     missing = object()
     before = sys.modules.get(TELEMETRY, missing)
