@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,7 +45,7 @@ RUNS = [(entry, engine) for entry in ("command line", "Python") for engine in EN
 
 
 @pytest.fixture(scope="module")
-def watched(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], list[str]]]:
+def watched(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], list[str]]:
     """Entry and engine → system calls; all runs at once, each with a home of its own, and without the variables by
     which libraries notice that they are being tested."""
     if shutil.which("strace") is None:
@@ -79,7 +78,7 @@ def watched(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         assert process.returncode == 0, errors
         found[run] = log.read_text(errors="replace").splitlines()
         assert list(home.rglob("*")) == [], f"{run}: left behind in the home folder"
-    yield found
+    return found
 
 
 def test_the_watch_sees_what_an_unguarded_import_does(tmp_path: Path) -> None:

@@ -60,37 +60,45 @@ class EarlierRecords:
 
     Args:
         lines: of the file.
+        texts: the same lines in full, where they are JSON.
     """
 
-    def __init__(self, lines: Iterable[EarlierLine] = ()) -> None:
+    def __init__(self, lines: Iterable[EarlierLine] = (), texts: Iterable[str] = ()) -> None:
+        self._texts = list(texts)
         self._keys: set[tuple[object, ...]] = set()
-        self._of_source: defaultdict[str | None, list[EarlierLine]] = defaultdict(list)
-        for line in lines:
+        self._of_source: defaultdict[str | None, list[tuple[int, EarlierLine]]] = defaultdict(list)
+        for number, line in enumerate(lines):
             self._keys.add(line.key)
-            self._of_source[line.source].append(line)
+            self._of_source[line.source].append((number, line))
 
     def __contains__(self, record: Record) -> bool:
         """Whether this very record is there already."""
         return record.key in self._keys
 
-    def outcomes(self, path: str) -> list[Outcome] | None:
-        """What came of an image, where nothing is left to do for it: all its faces have a verdict, or there is none to
+    def done(self, path: str) -> list[EarlierLine] | None:
+        """The records of an image for which nothing is left to do: all its faces have a verdict, or there is none to
         judge, and its file is still the same. None where it is to be judged: what failed is tried again.
 
         Args:
             path: as given.
         """
+        return None if (found := self._done(path)) is None else [line for _, line in found]
+
+    def done_in_full(self, path: str) -> list[dict[str, Any]]:
+        """The same records whole, of a file of JSON Lines; none where something is left to do."""
+        return [json.loads(self._texts[number]) for number, _ in self._done(path) or () if self._texts]
+
+    def _done(self, path: str) -> list[tuple[int, EarlierLine]] | None:
         lines = self._of_source.get(printable(path))
-        if not lines:
+        if not lines or (now := sha256_of_file(path)) is None:
             return None
-        now = sha256_of_file(path)
-        of_file = [line for line in lines if line.sha256 == now and line.outcome in ("verdict", "no_face")]
-        faces = {line.face for line in of_file if line.outcome == "verdict"}
-        if not of_file or now is None:
+        of_file = [one for one in lines if one[1].sha256 == now and one[1].outcome in ("verdict", "no_face")]
+        if not of_file:
             return None
-        if any(line.face is None for line in of_file) or faces >= set(range(1, (of_file[-1].faces or 0) + 1)):
-            return [line.outcome for line in of_file]
-        return None
+        faces = {line.face for _, line in of_file if line.outcome == "verdict"}
+        wanted = of_file[-1][1].faces or 0
+        whole = any(line.face is None for _, line in of_file)
+        return of_file if whole or faces >= set(range(1, wanted + 1)) else None
 
 
 class ResultsWriter:
@@ -261,6 +269,7 @@ def _prepare_to_append(file: Path, identity: Identity, is_csv: bool) -> tuple[li
     except UnicodeDecodeError as error:
         raise ProtoleakError(f"{file} is no results file: {error}; give another --out") from error
     columns, records = _csv_records(lines, file) if is_csv else (None, _json_records(lines, file))
+    texts = () if is_csv else lines
     begins = b"schema," if is_csv else b'{"schema":'
     if not lines and not (unfinished.startswith(begins) or begins.startswith(unfinished)):
         raise ProtoleakError(f"{file} is no results file: give another --out")
@@ -277,7 +286,7 @@ def _prepare_to_append(file: Path, identity: Identity, is_csv: bool) -> tuple[li
             )
     if unfinished:
         os.truncate(file, complete)
-    return columns, EarlierRecords(records)
+    return columns, EarlierRecords(records, texts)
 
 
 def _shown(identity: Identity) -> str:

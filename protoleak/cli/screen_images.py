@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace as replace_fields
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,9 +20,10 @@ from rich.table import Table
 from protoleak.cli.console import error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.image_records import Identity, Outcome, Record, Settings, records_of
+from protoleak.cli.image_report import ImageReport, open_image_report, reports_in
 from protoleak.cli.live_panel import coloured
 from protoleak.cli.output_guard import refuse_inputs
-from protoleak.cli.results_file import STANDARD_OUTPUT, ResultsWriter, open_results
+from protoleak.cli.results_file import JSON_LINES_SUFFIXES, STANDARD_OUTPUT, ResultsWriter, open_results
 from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import BoxRecord
@@ -32,6 +34,8 @@ from protoleak.progress import shown_progress
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import BundleRecord, Verdict
 from protoleak.screener import Screener
+from protoleak.video.outputs.run_record import run_record
+from protoleak.video.settings import StreamSettings
 
 ROWS_SHOWN = 50
 
@@ -95,18 +99,25 @@ def run(options: ScreenOptions) -> ExitStatus:
     screener = open_screener(options, errors, ImagePipeline if options.finder == "none" else Screener)
     judge = _judge(options, screener, errors)
     tally = _Tally([], Counter())
-    with _writer(options, screener, judge) as writer:
-        todo = [item for item in listed if not _done_before(item, writer, tally)]
+    identity = _identity(screener, judge)
+    with _writer(options, screener, judge, identity) as writer, _report(options, screener, judge) as report:
+        todo = [item for item in listed if not _done_before(item, writer, report, tally)]
         with shown_progress(errors, stage_lines=False) as progress:
             try:
                 for item, outcomes in zip(todo, judge.outcomes(todo), strict=True):
-                    for record in records_of(item, outcomes, by_face=judge.by_face):
+                    records = records_of(item, outcomes, by_face=judge.by_face)
+                    for record in records:
                         _record(record, tally, writer, errors)
+                    if report is not None:
+                        path = item if isinstance(item, str) else None
+                        report.add(path, [record.to_dict(identity) for record in records])
                     tally.images += 1
                     if len(todo) > 1:
                         progress("screening", tally.images, len(todo))
             except KeyboardInterrupt:
                 tally.interrupted = True
+        if report is not None:
+            report.finish(tally.interrupted)
     to_standard_output = options.out == STANDARD_OUTPUT
     if tally.rows and not to_standard_output:
         _print_table(tally)
@@ -125,16 +136,21 @@ def _guard_inputs(options: ScreenOptions, listed: Sequence[str | MediaError]) ->
     inputs += [str(given) for given in (options.bundle, options.faces.face_model) if given is not None]
     if options.out not in (None, STANDARD_OUTPUT):
         refuse_inputs([Path(str(options.out))], inputs)
+    if options.report is not None:
+        refuse_inputs(reports_in(options.report), inputs, "--report")
 
 
-def _done_before(item: str | MediaError, writer: ResultsWriter | None, tally: _Tally) -> bool:
-    """Whether nothing is left to do for an input; it is counted then."""
-    outcomes = writer.earlier.outcomes(item) if writer is not None and isinstance(item, str) else None
-    if outcomes is None:
+def _done_before(
+    item: str | MediaError, writer: ResultsWriter | None, report: ImageReport | None, tally: _Tally
+) -> bool:
+    """Whether nothing is left to do for an input; it is counted then, and reported."""
+    if writer is None or not isinstance(item, str) or (lines := writer.earlier.done(item)) is None:
         return False
     tally.done_before += 1
-    for outcome in outcomes:
-        tally.count(outcome)
+    for line in lines:
+        tally.count(line.outcome)
+    if report is not None:
+        report.add(item, writer.earlier.done_in_full(item))
     return True
 
 
@@ -159,13 +175,34 @@ def _judge(options: ScreenOptions, screener: ImagePipeline, errors: Console) -> 
     )
 
 
+def _identity(screener: ImagePipeline, judge: _Judge) -> Identity:
+    bundle = BundleRecord(screener.bundle.manifest.name, screener.bundle.sha256, screener.variant)
+    return Identity(bundle=bundle, alpha=screener.alpha, settings=judge.settings)
+
+
 @contextlib.contextmanager
-def _writer(options: ScreenOptions, screener: ImagePipeline, judge: _Judge) -> Iterator[ResultsWriter | None]:
+def _report(options: ScreenOptions, screener: ImagePipeline, judge: _Judge) -> Iterator[ImageReport | None]:
+    if options.report is None:
+        yield None
+        return
+    if options.resume and not str(options.out).lower().endswith(JSON_LINES_SUFFIXES):
+        raise ProtoleakError(
+            "--report with --resume takes what was judged before from JSON Lines: give --out FILE.jsonl"
+        )
+    run = replace_fields(run_record(screener, StreamSettings()), settings=judge.settings)
+    upright = judge.by_face or screener.framing.needs_face
+    replaced = options.overwrite or options.resume
+    with open_image_report(options.report, run, upright=upright, results=options.out, replace=replaced) as report:
+        yield report
+
+
+@contextlib.contextmanager
+def _writer(
+    options: ScreenOptions, screener: ImagePipeline, judge: _Judge, identity: Identity
+) -> Iterator[ResultsWriter | None]:
     if options.out is None:
         yield None
         return
-    bundle = BundleRecord(screener.bundle.manifest.name, screener.bundle.sha256, screener.variant)
-    identity = Identity(bundle=bundle, alpha=screener.alpha, settings=judge.settings)
     with open_results(
         options.out,
         identity,

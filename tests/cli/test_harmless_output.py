@@ -25,7 +25,7 @@ def obeyed(text: str) -> set[str]:
 
 @pytest.mark.parametrize("console", [error_console, output_console])
 @pytest.mark.parametrize("show", [print_error, print_note, lambda to, text: print_table(to, ["a"], [[text]])])
-def test_no_console_passes_control_characters_on(console, show, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_console_passes_control_characters_on(console, show) -> None:
     made: Console = console()
     made.file = io.StringIO()
     show(made, f"name {HOSTILE}")

@@ -161,7 +161,7 @@ def test_an_image_that_is_named_as_output_is_refused_untouched(
 
 @pytest.mark.parametrize("name", ["annotated.mp4", "sources/001_clip/annotated.mp4"])
 def test_a_video_in_the_output_folder_is_refused_untouched(
-    screen, images: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    screen, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Named as an earlier run's output is, it would be deleted before it is read."""
     video = tmp_path / "out" / name
