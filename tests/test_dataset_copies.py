@@ -43,5 +43,5 @@ def test_a_copy_in_another_split_or_class_is_refused_by_name(folder: Path, copy:
 def test_a_copy_among_images_of_no_class_is_refused(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     negative = tmp_path_factory.mktemp("negatives") / "n.png"
     negative.write_bytes((folder / "moss" / "3.png").read_bytes())
-    with pytest.raises(DatasetError, match="moss/3.png"):
+    with pytest.raises(DatasetError, match=r"moss/3\.png"):
         refuse_copies(read_dataset(folder), {"negatives": (negative,)})

@@ -197,6 +197,8 @@ def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
         if video_options.annotate:
             raise ProtoleakError("--annotate needs a folder to write the video into: give --out DIR")
     elif options.sources:
+        from protoleak.video.sources.redaction import without_secrets
+
         raise ProtoleakError(
             f"--out {options.out}: a file for images and a folder for videos, and the sources hold both (such "
             f"as {without_secrets(video_options.sources[0])!r}): screen them one after the other"

@@ -48,10 +48,11 @@ def _version_1(root: Path) -> Iterator[float]:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The group that this process is in and those around it, below the mount. In a container the path may be that of the
-    host, of which nothing is to be seen but the top: that is looked at in any case."""
+    """The group that this process is in and those around it, below the mount. In a container the path may be that of
+    the host, of which nothing is to be seen but the top: that is looked at in any case."""
     for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if controller in controllers.split(","):
             inner = Path(path.lstrip("/"))
             yield from (group for group in (inner, *inner.parents) if ".." not in group.parts)

@@ -131,8 +131,8 @@ def _meaning(verdict: Verdict) -> str:
             f"class would have been {verdict.nearest}. It says neither that it was generated nor that it is real."
         )
     return (
-        f"It resembles most {verdict.nearest}, but not enough for that to be said: it is neither unlike enough to camera "
-        "originals for an accusation, nor to generators to be called real. It says neither of the two."
+        f"It resembles most {verdict.nearest}, but not enough for that to be said: it is neither unlike enough to "
+        "camera originals for an accusation, nor to generators to be called real. It says neither of the two."
     )
 
 
@@ -178,7 +178,7 @@ def _claims(verdicts: Sequence[Verdict]) -> str:
     opposed = dict.fromkeys(verdict.disagreement for verdict in verdicts if verdict.disagreement is not None)
     lines = "".join(f"<p><strong>{escape(line)}</strong></p>" for line in opposed)
     return (
-        '<div class="claims"><h4>What the file says of itself</h4><p class="weak">Anybody who has a file can write this '
-        "into it, or take it out; no verdict rests on it.</p>"
+        '<div class="claims"><h4>What the file says of itself</h4><p class="weak">Anybody who has a file can write '
+        "this into it, or take it out; no verdict rests on it.</p>"
         f"{bullets([str(claim) for claim in claims])}{lines}</div>"
     )

@@ -43,10 +43,10 @@ STYLE = (
 """
 )
 READING = (
-    "A verdict is one piece of evidence with a stated error rate, not a finding about a person. It is about the image, or "
-    "the face in it, as it was read; the SHA-256 says which file that was.",
-    "known: consistent with what a generator that the bundle knows makes. real: consistent with the camera images of its "
-    "training. unknown: unlike all of these, which a camera image can be too, or too near to both to say.",
+    "A verdict is one piece of evidence with a stated error rate, not a finding about a person. It is about the image, "
+    "or the face in it, as it was read; the SHA-256 says which file that was.",
+    "known: consistent with what a generator that the bundle knows makes. real: consistent with the camera images of "
+    "its training. unknown: unlike all of these, which a camera image can be too, or too near to both to say.",
 )
 
 
