@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from protoleak.cli.image_records import sha256_of_file
 from protoleak.cli.image_report.entry import Entry, boxes
 from protoleak.cli.image_report.thumbnail import thumbnail
 from protoleak.errors import ProtoleakError
@@ -70,6 +71,7 @@ class ImageReport:
         self._pages = 1
         self._written = 0.0
         self._ended: str | None = None
+        self._record = "in no other file: --out was not given" if results is None else results
         self._write()
 
     def add(self, path: str | None, lines: Sequence[dict[str, Any]]) -> None:
@@ -101,12 +103,14 @@ class ImageReport:
             self._write()
 
     def finish(self, interrupted: bool) -> None:
-        """Writes what is left.
+        """Writes what is left, with the SHA-256 of the results file as it is by then.
 
         Raises:
             ProtoleakError: the disk refused.
         """
         self._ended = "stopped by somebody before its end" if interrupted else "complete"
+        digest = None if self._results is None else sha256_of_file(self._results)
+        self._record += "" if digest is None else f", SHA-256 {digest}"
         self._write()
 
     def _write(self) -> None:
@@ -163,7 +167,7 @@ class ImageReport:
             ("libraries", _listed(run.libraries)),
             ("run begun", run.created),
             ("last written", datetime.now(timezone.utc).isoformat(timespec="seconds")),
-            ("all figures", "in no other file: --out was not given" if self._results is None else self._results),
+            ("all figures", self._record),
         ]
 
     def _links(self, here: int) -> str:
