@@ -35,12 +35,14 @@ if TYPE_CHECKING:
         EngineUnavailable,
         MediaError,
         MissingExtra,
+        NoFaceError,
         ParityError,
         ProtoleakError,
     )
     from protoleak.faces.base import BoxRecord, Face, FaceDetector
     from protoleak.faces.settings import FaceSettings
     from protoleak.faces.still_images import FaceVerdict
+    from protoleak.images.claims.claim import Claim
     from protoleak.runtime.engine_options import EngineOptions
     from protoleak.runtime.verdict import Verdict
     from protoleak.screener import Screener
@@ -60,6 +62,7 @@ _HOME_OF = {
     "AnnotatedVideo": "protoleak.video.outputs.annotate",
     "BoxRecord": "protoleak.faces.base",
     "Bundle": "protoleak.bundle.bundle",
+    "Claim": "protoleak.images.claims.claim",
     "EngineOptions": "protoleak.runtime.engine_options",
     "Event": "protoleak.video.events",
     "Face": "protoleak.faces.base",
@@ -96,6 +99,7 @@ __all__ = [
     "BundleError",
     "CalibrationError",
     "CheckpointError",
+    "Claim",
     "DatasetError",
     "EngineError",
     "EngineOptions",
@@ -115,6 +119,7 @@ __all__ = [
     "HtmlReport",
     "MediaError",
     "MissingExtra",
+    "NoFaceError",
     "OutputFolder",
     "ParityError",
     "ProtoleakError",
