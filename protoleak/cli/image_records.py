@@ -99,11 +99,11 @@ def records_of(
     found = []
     for number, outcome in enumerate(outcomes, start=1):
         is_face = by_face and not isinstance(outcome, MediaError)  # which is about the image
-        place = (number, len(outcomes)) if is_face else (None, None)
+        face, faces = (number, len(outcomes)) if is_face else (None, None)
         if isinstance(outcome, ProtoleakError):
-            found.append(Record(outcome_of(outcome), name, outcome.sha256, *place, reason=str(outcome)))
+            found.append(Record(outcome_of(outcome), name, outcome.sha256, face, faces, str(outcome)))
         else:
-            found.append(Record("verdict", name, file_sha256(outcome), *place, verdict=outcome))
+            found.append(Record("verdict", name, file_sha256(outcome), face, faces, verdict=outcome))
     return found
 
 

@@ -108,6 +108,16 @@ def test_a_credit_to_a_generator_in_xmp_is_a_claim_and_one_to_a_photographer_is_
     assert claims(encoded("JPEG", xmp=xmp('photoshop:Credit="Ann Other" xmp:CreatorTool="Photoshop"'))) == []
 
 
+def test_a_credit_to_a_generator_in_iptc_is_a_claim() -> None:
+    for credit, found in ((b"Made with Google AI", [("IPTC", "generated")]), (b"Ann Other", [])):
+        dataset = b"\x1c\x02\x6e" + len(credit).to_bytes(2, "big") + credit
+        resource = b"8BIM\x04\x04\0\0" + len(dataset).to_bytes(4, "big") + dataset + b"\0" * (len(dataset) % 2)
+        segment = b"Photoshop 3.0\0" + resource
+        data = encoded("JPEG")
+        marker = b"\xff\xed" + (len(segment) + 2).to_bytes(2, "big")
+        assert claims(data[:2] + marker + segment + data[2:]) == found
+
+
 @pytest.mark.parametrize(
     "comment",
     [b"UNICODE\0" + PARAMETERS.encode("utf-16-be"), b"ASCII\0\0\0" + PARAMETERS.encode(), PARAMETERS.encode()],

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL.IptcImagePlugin import getiptcinfo
 
 from protoleak.images.claims.claim import Claim, Origin, one_line
@@ -71,7 +71,8 @@ def xmp_claims(image: Image.Image) -> Iterator[Claim]:
 
 def iptc_claims(image: Image.Image) -> Iterator[Claim]:
     """Credit and program of IPTC-IIM."""
-    for key, value in (getiptcinfo(image) or {}).items():
+    found = getiptcinfo(image) if isinstance(image, ImageFile.ImageFile) else None
+    for key, value in (found or {}).items():
         if key in (IPTC_CREDIT, IPTC_PROGRAM) and isinstance(value, bytes):
             text = value[:LONGEST_TEXT].decode("utf-8", "replace")
             if GENERATORS.search(text):
