@@ -60,7 +60,7 @@ class EarlierRecords:
 
     Args:
         lines: of the file.
-        texts: the same lines in full, where they are JSON.
+        texts: the same lines in full, where they are JSON and wanted.
     """
 
     def __init__(self, lines: Iterable[EarlierLine] = (), texts: Iterable[str] = ()) -> None:
@@ -193,7 +193,13 @@ def flattened(line: dict[str, Any]) -> Row:
 
 @contextlib.contextmanager
 def open_results(
-    path: str, identity: Identity, *, resume: bool, overwrite: bool, example: Callable[[], Record] | None = None
+    path: str,
+    identity: Identity,
+    *,
+    resume: bool,
+    overwrite: bool,
+    in_full: bool = False,
+    example: Callable[[], Record] | None = None,
 ) -> Iterator[ResultsWriter]:
     """Opens a results file for this process alone; the suffix says which kind.
 
@@ -202,6 +208,7 @@ def open_results(
         identity: of this run.
         resume: continue an existing file: a half-written last line is dropped, records in it are in `earlier`.
         overwrite: replace an existing file.
+        in_full: keep the earlier records whole, for `EarlierRecords.done_in_full`.
         example: gives a record with a verdict, from which a CSV file gets its columns where its first input has none.
 
     Raises:
@@ -224,17 +231,22 @@ def open_results(
     if not file.absolute().parent.is_dir():
         raise ProtoleakError(f"cannot write {path}: there is no folder {file.parent}: make it first")
     with locked(file):
-        yield from _opened(file, identity, resume, overwrite, example)
+        yield from _opened(file, identity, resume, overwrite, in_full, example)
 
 
 def _opened(
-    file: Path, identity: Identity, resume: bool, overwrite: bool, example: Callable[[], Record] | None
+    file: Path,
+    identity: Identity,
+    resume: bool,
+    overwrite: bool,
+    in_full: bool,
+    example: Callable[[], Record] | None,
 ) -> Iterator[ResultsWriter]:
     is_csv = file.suffix.lower() == CSV_SUFFIX
     mode: Literal["w", "x", "a"] = "w" if overwrite else "x"
     columns, earlier = None, EarlierRecords()
     if resume and file.exists():
-        columns, earlier = _prepare_to_append(file, identity, is_csv)
+        columns, earlier = _prepare_to_append(file, identity, is_csv, in_full)
         mode = "a"
     try:
         stream = file.open(mode, encoding="utf-8", newline="")
@@ -256,7 +268,9 @@ def _opened(
         raise ProtoleakError(f"cannot write {file}: {error.strerror or error}") from error
 
 
-def _prepare_to_append(file: Path, identity: Identity, is_csv: bool) -> tuple[list[str] | None, EarlierRecords]:
+def _prepare_to_append(
+    file: Path, identity: Identity, is_csv: bool, in_full: bool
+) -> tuple[list[str] | None, EarlierRecords]:
     """Checks every line, cuts off a last one that was only half written, and returns columns and records."""
     try:
         data = file.read_bytes()
@@ -269,7 +283,7 @@ def _prepare_to_append(file: Path, identity: Identity, is_csv: bool) -> tuple[li
     except UnicodeDecodeError as error:
         raise ProtoleakError(f"{file} is no results file: {error}; give another --out") from error
     columns, records = _csv_records(lines, file) if is_csv else (None, _json_records(lines, file))
-    texts = () if is_csv else lines
+    texts = lines if in_full and not is_csv else ()
     begins = b"schema," if is_csv else b'{"schema":'
     if not lines and not (unfinished.startswith(begins) or begins.startswith(unfinished)):
         raise ProtoleakError(f"{file} is no results file: give another --out")

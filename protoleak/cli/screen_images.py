@@ -28,7 +28,7 @@ from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import BoxRecord
 from protoleak.faces.still_images import FaceVerdict
-from protoleak.images.decode import printable
+from protoleak.images.decode import open_image, printable
 from protoleak.images.discover import expand_sources
 from protoleak.progress import shown_progress
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
@@ -192,7 +192,13 @@ def _report(options: ScreenOptions, screener: ImagePipeline, judge: _Judge) -> I
     run = replace_fields(run_record(screener, StreamSettings()), settings=judge.settings)
     upright = judge.by_face or screener.framing.needs_face
     replaced = options.overwrite or options.resume
-    with open_image_report(options.report, run, upright=upright, results=options.out, replace=replaced) as report:
+    with open_image_report(
+        options.report,
+        run,
+        open_image=lambda path: open_image(path, upright=upright),
+        results=options.out,
+        replace=replaced,
+    ) as report:
         yield report
 
 
@@ -208,6 +214,7 @@ def _writer(
         identity,
         resume=options.resume,
         overwrite=options.overwrite,
+        in_full=options.report is not None,
         example=lambda: _example(screener, judge),
     ) as writer:
         yield writer

@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from protoleak.bundle.bundle import DEFAULT_BUNDLE
 from protoleak.bundle.reader import FACE_DETECTOR
+from protoleak.choices import MINIMUM_FACE
 from protoleak.cli.image_report import report as module
 from protoleak.cli.image_report.report import page_name
 from tests.browser import chromium, opened
@@ -65,14 +66,14 @@ def test_every_input_is_in_it_with_hash_outcome_and_reason(screen, images: Path,
         "report on 5 images",
         "This report is complete",
         "missing.png: no such file",
-        "c_none.png: no face of 48 pixels",
+        f"c_none.png: no face of {MINIMUM_FACE} pixels",
         "no face 1",
         "failed 2",
         "What the file says of itself",
         "PNG text: generated: parameters",
         f"SHA-256 {hashlib.sha256(out.read_bytes()).hexdigest()}",
         "onnxruntime",
-        "minimum_face 48",
+        f"minimum_face {MINIMUM_FACE}",
     ):
         assert words in text, words
     pictures = [base64.b64decode(one) for one in re.findall(r"data:image/jpeg;base64,([^\"]+)", html)]

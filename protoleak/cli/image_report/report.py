@@ -14,7 +14,7 @@ from typing import Any
 
 from protoleak.cli.image_records import sha256_of_file
 from protoleak.cli.image_report.entry import Entry, boxes
-from protoleak.cli.image_report.thumbnail import thumbnail
+from protoleak.cli.image_report.thumbnail import OpenImage, thumbnail
 from protoleak.errors import ProtoleakError
 from protoleak.files import locked, refused, write_whole
 from protoleak.reports.page import facts_table, page, table
@@ -56,12 +56,12 @@ class ImageReport:
 
     Args:
         folder: of the pages.
-        upright: whether images are turned as their EXIF orientation says.
+        open_image: opens an image as it was opened to be judged.
         results: the results file beside which it stands; None where there is none.
     """
 
-    def __init__(self, folder: Path, run: RunRecord, *, upright: bool, results: str | None) -> None:
-        self._folder, self._run, self._upright, self._results = folder, run, upright, results
+    def __init__(self, folder: Path, run: RunRecord, *, open_image: OpenImage, results: str | None) -> None:
+        self._folder, self._run, self._open_image, self._results = folder, run, open_image, results
         self._first: list[str] = []
         self._current: list[str] = self._first
         self._outcomes: Counter[str] = Counter()
@@ -93,7 +93,7 @@ class ImageReport:
         judged = all(line["outcome"] in ("verdict", "no_face") for line in lines)
         picture = None
         if path is not None and judged:
-            picture = thumbnail(path, lines[0]["sha256"], boxes(verdicts), upright=self._upright)
+            picture = thumbnail(path, lines[0]["sha256"], boxes(verdicts), self._open_image)
         if len(self._current) == ENTRIES_A_PAGE:
             self._write()
             self._pages += 1
@@ -188,7 +188,7 @@ def page_name(number: int) -> str:
 
 @contextlib.contextmanager
 def open_image_report(
-    folder: Path, run: RunRecord, *, upright: bool, results: str | None, replace: bool
+    folder: Path, run: RunRecord, *, open_image: OpenImage, results: str | None, replace: bool
 ) -> Iterator[ImageReport]:
     """Makes the folder and an empty report, so that one that cannot be written is known before anything is screened.
 
@@ -212,7 +212,7 @@ def open_image_report(
         for path in earlier:
             if path.name != REPORT:
                 path.unlink(missing_ok=True)
-        yield ImageReport(folder, run, upright=upright, results=results)
+        yield ImageReport(folder, run, open_image=open_image, results=results)
 
 
 def reports_in(folder: Path) -> Iterator[Path]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from PIL import ImageDraw
 
 from protoleak.errors import MediaError
 from protoleak.faces.base import BoxRecord
-from protoleak.images.decode import open_image
+from protoleak.images.decode import OpenedImage
 from protoleak.runtime.verdict import Label
 from protoleak.video.outputs.verdict_style import STYLES
+
+OpenImage: TypeAlias = Callable[[str], OpenedImage]
 
 LONGEST_SIDE = 320  # pixels; about 20 kB each
 JPEG_QUALITY = 82
 
 
 def thumbnail(
-    path: str, sha256: str | None, boxes: Sequence[tuple[BoxRecord, Label]], *, upright: bool
+    path: str, sha256: str | None, boxes: Sequence[tuple[BoxRecord, Label]], open_image: OpenImage
 ) -> bytes | None:
     """The image as JPEG, each face framed in the colour of its verdict and numbered from 1 on.
 
@@ -26,7 +29,7 @@ def thumbnail(
         path: of the image; it is read once more.
         sha256: of the file that was judged; None for one that was not read.
         boxes: in pixels of the image.
-        upright: whether it was turned as its EXIF orientation says.
+        open_image: opens it as it was opened to be judged: as upright, and in as isolated a place.
 
     Returns:
         None where there is none: the file cannot be read, or is another one by now.
@@ -34,7 +37,7 @@ def thumbnail(
     if sha256 is None:
         return None
     try:
-        opened = open_image(path, upright=upright)
+        opened = open_image(path)
     except MediaError:
         return None
     if opened.sha256 != sha256:
