@@ -13,7 +13,7 @@ from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.errors import EngineError, MediaError, ProtoleakError
-from protoleak.images.decode import ImageSource
+from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
 

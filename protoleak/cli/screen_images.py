@@ -20,7 +20,7 @@ from protoleak.cli.live_panel import coloured
 from protoleak.cli.results_file import STANDARD_OUTPUT, Identity, ResultsWriter, open_results
 from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.images.decode import printable
+from protoleak.images.sources import printable
 from protoleak.images.discover import expand_sources
 from protoleak.progress import shown_progress
 from protoleak.runtime.pipeline import ImagePipeline

@@ -28,7 +28,7 @@ from protoleak.errors import MediaError, MissingExtra, ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
 from protoleak.files import write_whole
-from protoleak.images.decode import printable
+from protoleak.images.sources import printable
 from protoleak.progress import Progress, no_progress, shown_progress
 from protoleak.screener import Screener
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent

@@ -11,7 +11,8 @@ from protoleak.errors import EngineError, MediaError
 from protoleak.faces.base import BoxRecord, Face, FaceDetector
 from protoleak.faces.crops import frame_face
 from protoleak.faces.settings import FaceSettings
-from protoleak.images.decode import ImageSource, OpenedImage, open_image
+from protoleak.images.decode import OpenedImage, open_image
+from protoleak.images.sources import ImageSource
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import InputRecord, Verdict
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from protoleak.errors import MediaError
-from protoleak.images.decode import name_in_messages
+from protoleak.images.sources import name_in_messages
 
 IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}

@@ -20,7 +20,8 @@ from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
 from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.images.content import lacking
-from protoleak.images.decode import ImageSource, OpenedImage, open_image
+from protoleak.images.decode import OpenedImage, open_image
+from protoleak.images.sources import ImageSource
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.decision import DecisionRule, explain
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protoleak.errors import MediaError, MissingExtra
-from protoleak.images.decode import MAXIMUM_PIXELS, printable
+from protoleak.images.formats.examine import MAXIMUM_PIXELS
+from protoleak.images.sources import printable
 
 if TYPE_CHECKING:
     from av.container import InputContainer

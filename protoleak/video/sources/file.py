@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from protoleak.errors import MediaError
-from protoleak.images.decode import printable
+from protoleak.images.sources import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.sources.containers import MISSING_END, open_container, video_stream, why_unreadable
 from protoleak.video.sources.decoder import Decoder

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from protoleak.errors import MediaError, MissingExtra
-from protoleak.images.decode import printable
+from protoleak.images.sources import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.sources.containers import DEMUXERS, MISSING_END, open_container, video_stream
 from protoleak.video.sources.decoder import Decoder

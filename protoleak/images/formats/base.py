@@ -1,0 +1,51 @@
+"""What every format's reader gives, and the limits that they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protoleak.errors import MediaError
+
+MEGABYTE = 2**20
+MAXIMUM_METADATA = 16 * MEGABYTE  # bytes of EXIF, XMP, colour profiles, comments: Pillow copies them again and again
+MAXIMUM_PARTS = 100_000  # chunks, segments, blocks, directory entries: each costs the decoder microseconds
+MAXIMUM_FRAMES = 1000  # are counted; of what has more, it is said that it has more
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What an encoded image says of itself.
+
+    Attributes:
+        width, height: in pixels; 0 where the reader leaves it to Pillow.
+        working_bytes: per pixel, that the decoder needs beside the image that it makes.
+        frames: of an animation or of pages; None where the reader leaves it to Pillow.
+        more_frames: whether counting was given up there.
+    """
+
+    width: int = 0
+    height: int = 0
+    working_bytes: float = 4.0
+    frames: int | None = None
+    more_frames: bool = False
+
+
+def check_metadata(count: int, what: str) -> None:
+    """Raises MediaError where there are more bytes of metadata than a picture has."""
+    if count > MAXIMUM_METADATA:
+        raise MediaError(
+            f"{count / MEGABYTE:.0f} MB of {what}, more than the {MAXIMUM_METADATA // MEGABYTE} allowed: save it "
+            "without metadata"
+        )
+
+
+def check_parts(count: int, what: str) -> None:
+    """Raises MediaError where a file is cut into more parts than a picture is."""
+    if count > MAXIMUM_PARTS:
+        raise MediaError(f"more than {MAXIMUM_PARTS} {what}: refused before decoding; save it anew")
+
+
+def first_zeros(data: bytes, start: int, end: int, length: int) -> int | None:
+    """Where `length` zero bytes in a row begin between two places; None where there are none."""
+    found = data.find(bytes(length), start, end)
+    return None if found < 0 else found
