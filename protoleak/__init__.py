@@ -19,6 +19,7 @@ from protoleak.version import __version__
 
 if TYPE_CHECKING:
     from protoleak.bundle.bundle import Bundle
+    from protoleak.choices import Upright
     from protoleak.errors import (
         BundleError,
         CalibrationError,
@@ -138,6 +139,8 @@ def load(
     engine: str = "auto",
     threads: int | None = None,
     engine_options: EngineOptions | None = None,
+    isolate: bool = False,
+    upright: Upright | None = None,
 ) -> Screener:
     """Opens a bundle, checks all of it, and returns what turns images and videos into verdicts.
 
@@ -150,6 +153,10 @@ def load(
         engine: what executes the graphs: one that `protoleak engines` lists, or "auto" for the best that can run here.
         threads: processor threads for one image; None for the engine's own choice (the physical cores).
         engine_options: what else can be set of an engine, such as OpenVINO's bfloat16 or the CUDA device.
+        isolate: decode images and videos in processes of their own, with limits on processor time, memory and wall
+            time, so that a hostile file costs an error and at most 5 s. Needs Linux or macOS.
+        upright: "auto" turns images as their EXIF orientation says, "never" leaves them as they lie in their files; None
+            for what the bundle was trained on.
 
     Raises:
         BundleError: the bundle is damaged, unsafe, of another schema, or lacks the variant.
@@ -159,7 +166,16 @@ def load(
     """
     from protoleak.screener import Screener
 
-    return Screener(bundle, alpha=alpha, variant=variant, engine=engine, threads=threads, engine_options=engine_options)
+    return Screener(
+        bundle,
+        alpha=alpha,
+        variant=variant,
+        engine=engine,
+        threads=threads,
+        engine_options=engine_options,
+        isolate=isolate,
+        upright=upright,
+    )
 
 
 def __getattr__(name: str) -> object:

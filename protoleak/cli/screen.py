@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from protoleak.choices import Compute
+from protoleak.choices import Compute, Upright
 from protoleak.cli.exit_status import ExitStatus, status_of_all
 from protoleak.cli.options import ENGINE, OUTPUT, AlphaOption, DeviceOption, EngineOption, ThreadsOption
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions
@@ -79,6 +79,22 @@ def screen(
     ] = None,
     device: DeviceOption = EngineOptions.device,
     threads: ThreadsOption = ScreenOptions.threads,
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate",
+            help="Decode in processes of their own, with limits on time and memory: for files from strangers.",
+        ),
+    ] = ScreenOptions.isolate,
+    upright: Annotated[
+        Upright | None,
+        typer.Option(
+            "--upright",
+            rich_help_panel=FACES,
+            help="Turn images as their EXIF orientation says (auto) or leave them as they lie (never); left out, as "
+            "the bundle was trained: auto, but for published checkpoints.",
+        ),
+    ] = ScreenOptions.upright,
     faces: Annotated[
         FaceFinder | None,
         typer.Option(
@@ -156,6 +172,8 @@ def screen(
         compute=compute,
         device=device,
         faces=settings,
+        isolate=isolate,
+        upright=upright,
         finder="auto" if faces is None and face_model is not None else faces,
     )
     video_options = VideoOptions(videos, settings, annotate, dashboard, stats)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from protoleak.choices import Compute, EngineName
+from protoleak.choices import Compute, EngineName, Upright
 from protoleak.faces.settings import FaceFinder, FaceSettings
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
@@ -27,6 +27,8 @@ class ScreenOptions:
         sources: images, folders, globs and "-"; no videos.
         alpha: None for the bundle's.
         faces: how faces are found and cut out of images.
+        isolate: decode in processes of its own.
+        upright: None for what the bundle was trained on.
         finder: who finds them there, or "none" to judge images whole; None for what the bundle was trained on.
     """
 
@@ -44,6 +46,8 @@ class ScreenOptions:
     device: int = EngineOptions.device
     faces: FaceSettings = field(default_factory=FaceSettings)
     finder: FaceFinder | None = None
+    isolate: bool = False
+    upright: Upright | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline])
             variant=options.variant,
             engine=options.engine,
             threads=options.threads,
+            isolate=options.isolate,
+            upright=options.upright,
             engine_options=EngineOptions(
                 compute=options.compute,
                 device=options.device,

@@ -70,7 +70,7 @@ def _find(
     if isinstance(image, MediaError):
         return _Found(None, [], [], image)
     try:
-        opened = open_image(image, name, upright=True)
+        opened = open_image(image, name, upright=pipeline.framing.upright, decode=pipeline.decode)
         pixels = np.asarray(opened.image)
         faces = detector(pixels)
     except MediaError as error:

@@ -21,8 +21,8 @@ from PIL import Image, UnidentifiedImageError
 from protoleak.errors import MediaError
 from protoleak.images.formats import heif, jpeg
 from protoleak.images.formats.base import Claims
+from protoleak.images.formats.directories import check_exif
 from protoleak.images.formats.examine import MAXIMUM_PIXELS, check_cost, examine, too_large
-from protoleak.images.formats.tiff import check_exif
 from protoleak.images.rgb import is_sixteen_bit, to_rgb
 from protoleak.images.sources import (
     DATA_URI,
@@ -273,6 +273,8 @@ def _decoded(image: Image.Image, upright: bool, claims: Claims) -> DecodedImage:
             notes.append(f"EXIF orientation {orientation} is present and not applied")
     except MediaError:
         raise
+    except MemoryError:
+        raise MediaError(f"{image.width}×{image.height} pixels take more memory than there is: make it smaller") from None
     except Exception as error:  # see _opened
         text = _one_line(error)
         reason = "truncated: the file ends before the image does" if "truncated" in text.lower() else f"damaged: {text}"

@@ -8,6 +8,7 @@ from protoleak.errors import MediaError
 from protoleak.images.formats.base import MAXIMUM_FRAMES, MAXIMUM_PARTS, Claims, check_metadata, check_parts
 
 EXTENSION, IMAGE, END = 0x21, 0x2C, 0x3B
+STRAY = 4096  # bytes between blocks, that decoders skip one by one
 
 
 def examine(data: bytes) -> Claims:
@@ -20,7 +21,7 @@ def examine(data: bytes) -> Claims:
         raise MediaError("truncated: the file ends before the image does")
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     place = 13 + (3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0)
-    frames = blocks = 0
+    frames = blocks = stray = 0
     while place < len(data) and frames <= MAXIMUM_FRAMES and (blocks <= MAXIMUM_PARTS or not frames):
         kind = data[place]
         if kind == IMAGE and place + 10 <= len(data):
@@ -34,7 +35,11 @@ def examine(data: bytes) -> Claims:
         elif kind == END:
             break
         else:  # stray bytes, that decoders skip
-            place, blocks = place + 1, blocks + 1
+            place, stray = place + 1, stray + 1
+            if stray > STRAY:
+                if frames:
+                    break
+                raise MediaError(f"damaged: more than {STRAY} stray bytes before its first frame")
             continue
         while place < len(data) and data[place]:
             place, blocks = place + 1 + data[place], blocks + 1

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from protoleak.errors import MediaError
 from protoleak.images.formats.base import Claims, check_metadata, check_parts, first_zeros
-from protoleak.images.formats.tiff import check_exif
+from protoleak.images.formats.directories import check_exif
 
 START, END, SCAN, HUFFMAN = 0xD8, 0xD9, 0xDA, 0xC4
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+USUAL = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 PROGRESSIVE, ARITHMETIC = frozenset({0xC2, 0xC6, 0xCA, 0xCE}), frozenset(range(0xC9, 0xD0))
 METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})
 ENTROPY_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -120,17 +121,29 @@ def check_decoding(data: bytes) -> None:
     """
     import simplejpeg
 
+    if not _is_usual(data):
+        return
     try:
         colours = simplejpeg.decode_jpeg_header(data)[2]
         colours = "CMYK" if colours in ("CMYK", "YCCK") else "GRAY" if colours == "Gray" else "RGB"
         simplejpeg.decode_jpeg(data, colours, min_height=1, min_width=1, min_factor=8)
     except ValueError as error:
         text = " ".join(str(error).split())
-        if "Unsupported" in text or "not implemented" in text:  # rare kinds, that Pillow may read nevertheless
-            return
         if "remature end" in text:
             raise MediaError(f"truncated: a part of the image is missing ({text})") from None
         raise MediaError(f"damaged: {text}") from None
+
+
+def check_part(data: bytes) -> None:
+    """A JPEG in another file: as `examine` and `check_decoding`."""
+    examine(data)
+    check_decoding(data)
+
+
+def _is_usual(data: bytes) -> bool:
+    """Whether simplejpeg reads it: 8 bits, and neither lossless nor hierarchical. Pillow may read rare kinds."""
+    frame = next((one for one in segments(data) if one.marker in FRAMES), None)
+    return frame is None or (frame.marker in USUAL and data[frame.start] == 8)
 
 
 def _check_exif_of(data: bytes) -> None:
@@ -156,18 +169,21 @@ def _first_symbols(payload: bytes) -> dict[int, int]:
 def _check_erased(data: bytes, scan: Segment, progressive: bool, first_symbol: dict[int, int]) -> None:
     """Zero bits are codes too, and libjpeg may decode thousands and fall into step again without a warning.
 
-    An encoder writes long runs of them only for flat areas, where the code of zeros ends a block; in scans of DC alone
-    they can be anything.
+    An encoder writes long runs of them only for flat areas, where the codes of zeros say that a block is as grey as the
+    one before and ends there; in scans of DC alone they can be anything.
 
     Raises:
         MediaError: there is such a run, and it doesn't stand for a flat area.
     """
     count = data[scan.start]
-    tables = [data[scan.start + 2 + 2 * n] & 15 for n in range(count)]
+    tables = data[scan.start + 2 : scan.start + 1 + 2 * count : 2]
     spectral = data[scan.start + 1 + 2 * count : scan.start + 4 + 2 * count]
     if len(spectral) < 3 or (progressive and spectral[0] == 0):
         return
-    if any(first_symbol.get(0x10 | table, 0) == 0 for table in tables):
+    used = {0x10 | table & 15 for table in tables}
+    if not progressive:
+        used |= {table >> 4 for table in tables}
+    if all(first_symbol.get(number, 0) == 0 for number in used):
         return
     length = ERASED_REFINEMENT if progressive and spectral[2] >> 4 else ERASED
     place = first_zeros(data, scan.end, scan.data_end, length)

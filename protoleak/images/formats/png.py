@@ -7,7 +7,7 @@ import zlib
 
 from protoleak.errors import MediaError
 from protoleak.images.formats.base import Claims, check_metadata, check_parts
-from protoleak.images.formats.tiff import check_exif
+from protoleak.images.formats.directories import check_exif
 
 
 def examine(data: bytes) -> Claims:

@@ -46,7 +46,7 @@ def examine(data: bytes) -> Claims:
             sizes.append(size)
         place = end + (length & 1)
     width, height = max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
-    return Claims(width, height, 8.0)
+    return Claims(width, height, 12.0)
 
 
 def _size(kind: bytes, head: bytes) -> tuple[int, int] | None:
