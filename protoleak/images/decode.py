@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from protoleak.errors import MediaError
 from protoleak.images.formats import heif, jpeg
-from protoleak.images.formats.base import Claims
+from protoleak.images.formats.base import Declared
 from protoleak.images.formats.directories import check_exif
 from protoleak.images.formats.examine import MAXIMUM_PIXELS, check_cost, examine, too_large
 from protoleak.images.rgb import is_sixteen_bit, to_rgb
@@ -113,13 +113,13 @@ def decode(data: bytes, upright: bool) -> DecodedImage:
     Raises:
         MediaError: it is damaged, no image, or takes more than any image may; without a name.
     """
-    claims = examine(data)
+    declared = examine(data)
     opened = _opened(data)
-    check_cost(Claims(*opened.size, claims.working_bytes), len(data))
+    check_cost(Declared(*opened.size, declared.working_bytes), len(data))
     _check_size(*opened.size)
     if opened.format in ("JPEG", "MPO"):
         jpeg.check_decoding(data)
-    return _decoded(opened, upright, claims)
+    return _decoded(opened, upright, declared)
 
 
 Decode = Callable[[bytes, bool], DecodedImage]
@@ -145,7 +145,7 @@ def open_image(
     try:
         if isinstance(source, Image.Image):
             _check_size(*source.size)
-            decoded = _decoded(source, upright, Claims())
+            decoded = _decoded(source, upright, Declared())
             return _from_pixels(decoded, shown)
         data = _encoded(source, path)
         if data is None:
@@ -249,7 +249,7 @@ def _formats(data: bytes) -> list[str]:
     return ["HEIF"]
 
 
-def _decoded(image: Image.Image, upright: bool, claims: Claims) -> DecodedImage:
+def _decoded(image: Image.Image, upright: bool, declared: Declared) -> DecodedImage:
     """The first frame as RGB, turned upright where that is asked for, and the notes.
 
     Raises:
@@ -262,9 +262,9 @@ def _decoded(image: Image.Image, upright: bool, claims: Claims) -> DecodedImage:
         if isinstance(exif, bytes):
             check_exif(exif)
         rgb, notes = to_rgb(image, sixteen_bit)
-        frames = getattr(image, "n_frames", 1) if claims.frames is None else claims.frames
+        frames = getattr(image, "n_frames", 1) if declared.frames is None else declared.frames
         if frames > 1:
-            notes.insert(0, f"the first of {'more than ' if claims.more_frames else ''}{frames} frames is used")
+            notes.insert(0, f"the first of {'more than ' if declared.more_frames else ''}{frames} frames is used")
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
         if orientation in TURNS and upright:
             rgb = rgb.transpose(TURNS[orientation])

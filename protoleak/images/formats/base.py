@@ -13,7 +13,7 @@ MAXIMUM_FRAMES = 1000  # are counted; of what has more, it is said that it has m
 
 
 @dataclass(frozen=True)
-class Claims:
+class Declared:
     """What an encoded image says of itself.
 
     Attributes:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from protoleak.errors import MediaError
 from protoleak.images.formats import bmp, gif, heif, jpeg, netpbm, png, tiff, webp
-from protoleak.images.formats.base import MEGABYTE, Claims
+from protoleak.images.formats.base import MEGABYTE, Declared
 
 MAXIMUM_PIXELS = 100_000_000
 MAXIMUM_BYTES = 512 * MEGABYTE  # of memory for one image while it is decoded and looked at
@@ -15,7 +15,7 @@ IMAGE_BYTES = 4  # per pixel, of Pillow's own image
 # drawings of flat areas up to 350 (PNG cannot do more than 344 of RGB).
 LARGE, MAXIMUM_PIXELS_PER_BYTE = 10_000_000, 250
 
-Reader = Callable[[bytes], Claims]
+Reader = Callable[[bytes], Declared]
 READERS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("JPEG", lambda head: head.startswith(b"\xff\xd8\xff"), jpeg.examine),
     ("PNG", lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), png.examine),
@@ -28,7 +28,7 @@ READERS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
 )
 
 
-def examine(data: bytes) -> Claims:
+def examine(data: bytes) -> Declared:
     """What an encoded image says of itself; nothing is decoded. Unknown formats say nothing.
 
     Raises:
@@ -37,21 +37,21 @@ def examine(data: bytes) -> Claims:
     head = data[: heif.HEAD]
     for _, matches, read in READERS:
         if matches(head):
-            claims = read(data)
-            check_cost(claims, len(data))
-            return claims
-    return Claims()
+            declared = read(data)
+            check_cost(declared, len(data))
+            return declared
+    return Declared()
 
 
-def check_cost(claims: Claims, file_bytes: int) -> None:
+def check_cost(declared: Declared, file_bytes: int) -> None:
     """Raises MediaError where an image states more pixels than are allowed, or than its bytes can hold."""
-    pixels = claims.width * claims.height
-    size = f"{claims.width}×{claims.height} pixels"
+    pixels = declared.width * declared.height
+    size = f"{declared.width}×{declared.height} pixels"
     if pixels > MAXIMUM_PIXELS:
         raise MediaError(f"{size} are {pixels / 1e6:.1f} megapixels, {too_large()}")
     if pixels > LARGE and pixels > MAXIMUM_PIXELS_PER_BYTE * file_bytes:
         raise MediaError(f"{size} in {file_bytes} bytes: there cannot be an image in it, refused before decoding")
-    needed = round(pixels * (IMAGE_BYTES + claims.working_bytes)) + file_bytes
+    needed = round(pixels * (IMAGE_BYTES + declared.working_bytes)) + file_bytes
     if needed > MAXIMUM_BYTES:
         raise MediaError(
             f"{size} need {needed / MEGABYTE:.0f} MB of memory, more than the {MAXIMUM_BYTES // MEGABYTE} allowed: "

@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 
 from protoleak.errors import MediaError
-from protoleak.images.formats.base import MAXIMUM_FRAMES, MAXIMUM_PARTS, Claims, check_metadata, check_parts
+from protoleak.images.formats.base import MAXIMUM_FRAMES, MAXIMUM_PARTS, Declared, check_metadata, check_parts
 
 EXTENSION, IMAGE, END = 0x21, 0x2C, 0x3B
 STRAY = 4096  # bytes between blocks, that decoders skip one by one
 
 
-def examine(data: bytes) -> Claims:
+def examine(data: bytes) -> Declared:
     """Size, the blocks before the first frame, and the number of frames.
 
     Raises:
@@ -50,4 +50,4 @@ def examine(data: bytes) -> Claims:
                 break
         place += 1
     more = frames > MAXIMUM_FRAMES or (blocks > MAXIMUM_PARTS and frames > 0)
-    return Claims(width, height, 5.0, min(frames, MAXIMUM_FRAMES) or None, more)
+    return Declared(width, height, 5.0, min(frames, MAXIMUM_FRAMES) or None, more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from protoleak.images.formats.base import Claims
+from protoleak.images.formats.base import Declared
 
 # Brands of still images and of sequences of them; what a video says is not among them.
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
@@ -36,7 +36,7 @@ def is_still(head: bytes) -> bool:
     return still_brand(head) is not None
 
 
-def examine(data: bytes) -> Claims:
+def examine(data: bytes) -> Declared:
     """The largest size that one of its items states."""
     width = height = 0
     place = data.find(b"ispe", 0, 2**20)
@@ -45,4 +45,4 @@ def examine(data: bytes) -> Claims:
         if wide * high > width * height:
             width, height = wide, high
         place = data.find(b"ispe", place + 4, 2**20)
-    return Claims(width, height, 9.0)
+    return Declared(width, height, 9.0)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from protoleak.errors import MediaError
-from protoleak.images.formats.base import Claims, check_metadata, check_parts, first_zeros
+from protoleak.images.formats.base import Declared, check_metadata, check_parts, first_zeros
 from protoleak.images.formats.directories import check_exif
 
 START, END, SCAN, HUFFMAN = 0xD8, 0xD9, 0xDA, 0xC4
@@ -77,7 +77,7 @@ def segments(data: bytes) -> Iterator[Segment]:
         place = data_end
 
 
-def examine(data: bytes) -> Claims:
+def examine(data: bytes) -> Declared:
     """Size, scans and segments.
 
     Raises:
@@ -110,7 +110,7 @@ def examine(data: bytes) -> Claims:
                 _check_erased(data, segment, frame in PROGRESSIVE, first_symbol)
     _check_exif_of(data)
     coefficients = 2.0 * components if frame in PROGRESSIVE else 0.0
-    return Claims(width, height, max(3.0, coefficients))
+    return Declared(width, height, max(3.0, coefficients))
 
 
 def check_decoding(data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from protoleak.errors import MediaError
-from protoleak.images.formats.base import MEGABYTE, Claims
+from protoleak.images.formats.base import MEGABYTE, Declared
 
 HEADER = 64 * 1024  # bytes, comments included: Pillow reads them one by one
 TOKEN = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*([^\s#]+)")
@@ -15,7 +15,7 @@ PLAIN, BITMAPS = (b"P1", b"P2", b"P3"), (b"P1", b"P4")
 CHANNELS = {b"P3": 3, b"P6": 3}
 
 
-def examine(data: bytes) -> Claims:
+def examine(data: bytes) -> Declared:
     """Size and largest number.
 
     Raises:
@@ -33,7 +33,7 @@ def examine(data: bytes) -> Claims:
         if found is None or not found[1][:10].isdigit():
             if found is None and len(data) > HEADER:
                 raise MediaError(f"damaged: a header of more than {HEADER // 1024} kB")
-            return Claims()  # Pillow says what it is
+            return Declared()  # Pillow says what it is
         numbers.append(int(found[1][:10]))
         place = found.end()
     width, height, largest = (*numbers, 255)[:3]
@@ -44,5 +44,5 @@ def examine(data: bytes) -> Claims:
             f"{count} numbers of another range than 0 to 255, more than the {MAXIMUM_NUMBERS} allowed: save it with 8 "
             "bits per channel or as PNG"
         )
-    return Claims(width, height, 7.0)
+    return Declared(width, height, 7.0)
 

@@ -6,11 +6,11 @@ import struct
 import zlib
 
 from protoleak.errors import MediaError
-from protoleak.images.formats.base import Claims, check_metadata, check_parts
+from protoleak.images.formats.base import Declared, check_metadata, check_parts
 from protoleak.images.formats.directories import check_exif
 
 
-def examine(data: bytes) -> Claims:
+def examine(data: bytes) -> Declared:
     """Size and chunks.
 
     Raises:
@@ -41,4 +41,4 @@ def examine(data: bytes) -> Claims:
         if kind == b"IEND":
             break
         place = end
-    return Claims(width, height, 4.0)
+    return Declared(width, height, 4.0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from protoleak.errors import MediaError
 from protoleak.images.formats import jpeg
-from protoleak.images.formats.base import MAXIMUM_FRAMES, MEGABYTE, Claims
+from protoleak.images.formats.base import MAXIMUM_FRAMES, MEGABYTE, Declared
 from protoleak.images.formats.directories import Directories, Entry
 
 WIDTH, HEIGHT, COMPRESSION, STRIP_OFFSETS, STRIP_SIZES = 0x100, 0x101, 0x103, 0x111, 0x117
@@ -17,7 +17,7 @@ MAXIMUM_BYTES = 512 * MEGABYTE  # of decompressed strips
 CHUNK = MEGABYTE  # of decompressed data that is in memory at a time
 
 
-def examine(data: bytes) -> Claims:
+def examine(data: bytes) -> Declared:
     """Size, pages, strips; the JPEG strips in it are decoded.
 
     Raises:
@@ -39,7 +39,7 @@ def examine(data: bytes) -> Claims:
                 jpeg.check_part(part[:2] + shared + part[2:])
             else:
                 _check_deflated(part, MAXIMUM_BYTES)
-    return Claims(width, height, 9.0, min(pages, MAXIMUM_FRAMES), pages > MAXIMUM_FRAMES)
+    return Declared(width, height, 9.0, min(pages, MAXIMUM_FRAMES), pages > MAXIMUM_FRAMES)
 
 
 def _jpeg_tables(data: bytes, entry: Entry | None) -> bytes:

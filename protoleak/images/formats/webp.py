@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from protoleak.errors import MediaError
-from protoleak.images.formats.base import Claims, check_metadata, check_parts, first_zeros
+from protoleak.images.formats.base import Declared, check_metadata, check_parts, first_zeros
 
 PIXELS = (b"VP8 ", b"VP8L", b"ALPH")
 # Zero bytes in a row. VP8's arithmetic code has no wrong bits, so that libwebp never warns; a run of this length would
@@ -13,7 +13,7 @@ PIXELS = (b"VP8 ", b"VP8L", b"ALPH")
 ERASED = 1024
 
 
-def examine(data: bytes) -> Claims:
+def examine(data: bytes) -> Declared:
     """Size and chunks.
 
     Raises:
@@ -46,7 +46,7 @@ def examine(data: bytes) -> Claims:
             sizes.append(size)
         place = end + (length & 1)
     width, height = max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
-    return Claims(width, height, 12.0)
+    return Declared(width, height, 12.0)
 
 
 def _size(kind: bytes, head: bytes) -> tuple[int, int] | None:
