@@ -17,6 +17,12 @@ from typing import TYPE_CHECKING
 
 from protoleak.version import __version__
 
+# From 1.29 on ONNX Runtime writes below ~/.cache/Microsoft and reports its use over the network as soon as it is
+# imported; it looks at this variable then. Whoever wants that sets it to 0 themselves. OpenVINO's is switched off where
+# it is imported, in runtime/engines/openvino.py.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # diffusers', which reads checkpoints
+
 if TYPE_CHECKING:
     from protoleak.bundle.bundle import Bundle
     from protoleak.choices import Upright
@@ -151,7 +157,8 @@ def load(
         variant: a precision of the bundle, such as "fp32"; None or "auto" for the fastest in the engine, as measured
             when the bundle was exported, or for the first that its manifest lists.
         engine: what executes the graphs: one that `protoleak engines` lists, or "auto" for the best that can run here.
-        threads: processor threads for one image; None for the engine's own choice (the physical cores).
+        threads: processor threads for one image; None for the engine's own choice (the physical cores), or for what a
+            container's quota of processor time keeps busy.
         engine_options: what else can be set of an engine, such as OpenVINO's bfloat16 or the CUDA device.
         isolate: decode images and videos in processes of their own, with limits on processor time, memory and wall
             time, so that a hostile file costs an error and at most 5 s. Needs Linux or macOS.

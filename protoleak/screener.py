@@ -12,9 +12,14 @@ import numpy as np
 from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
+<<<<<<< HEAD
 from protoleak.choices import Upright
 from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.images.sources import ImageSource
+=======
+from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
+from protoleak.images.decode import ImageSource
+>>>>>>> h15-record
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
 
@@ -95,7 +100,7 @@ class Screener(ImagePipeline):
                 self._detector = self.detector(settings)
             faces = self._detector(pixels)
         if not faces:
-            raise MediaError(
+            raise NoFaceError(
                 f"no face of {settings.minimum_face} pixels or more was found, and the bundle judges faces: give an "
                 "image with a face, or judge it whole with `ImagePipeline` or --faces none"
             )

@@ -12,7 +12,7 @@ import typer
 
 from protoleak.cli.bench import bench
 from protoleak.cli.build_plans import build_plans
-from protoleak.cli.console import without_long_inputs
+from protoleak.cli.console import say, without_long_inputs
 from protoleak.cli.distill import distill
 from protoleak.cli.engines import engines
 from protoleak.cli.evaluate import evaluate
@@ -109,7 +109,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_error(message: str, typed: list[str]) -> None:
-    print(f"error: {without_long_inputs(message, typed)}", file=sys.stderr)
+    from protoleak.video.sources.redaction import without_secrets
+
+    for given in typed:  # click and our own checks repeat what was typed
+        message = message.replace(given, without_secrets(given)) if "://" in given else message
+    say(f"error: {without_long_inputs(message, typed)}", to_errors=True)
 
 
 if __name__ == "__main__":

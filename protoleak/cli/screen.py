@@ -49,6 +49,15 @@ def screen(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace an existing --out.")
     ] = ScreenOptions.overwrite,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            rich_help_panel=OUTPUT,
+            help="Of images: a folder for report.html, one page that needs nothing else and prints whole. Videos have "
+            "theirs in --out.",
+        ),
+    ] = ScreenOptions.report,
     engine: EngineOption = ScreenOptions.engine,
     variant: Annotated[
         str,
@@ -165,6 +174,7 @@ def screen(
         alpha=alpha,
         resume=resume,
         overwrite=overwrite,
+        report=report,
         batch_size=batch_size or ScreenOptions.batch_size,
         engine=engine,
         variant=variant,
@@ -195,6 +205,8 @@ def screen(
 
 def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
     """Raises ProtoleakError where options cannot be honoured with videos among the sources."""
+    if options.report is not None:
+        raise ProtoleakError("--report is for images: videos have their report in the folder of --out DIR")
     if options.resume:
         raise ProtoleakError(
             "--resume is for images: a video is screened from its beginning, with --overwrite if need be"
@@ -203,9 +215,11 @@ def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
         if video_options.annotate:
             raise ProtoleakError("--annotate needs a folder to write the video into: give --out DIR")
     elif options.sources:
+        from protoleak.video.sources.redaction import without_secrets
+
         raise ProtoleakError(
             f"--out {options.out}: a file for images and a folder for videos, and the sources hold both (such "
-            f"as {video_options.sources[0]!r}): screen them one after the other"
+            f"as {without_secrets(video_options.sources[0])!r}): screen them one after the other"
         )
     elif options.out == "-" or Path(options.out).suffix.lower() in RESULTS_SUFFIXES:
         raise ProtoleakError(f"--out {options.out}: videos are written into a folder: give --out DIR")

@@ -26,6 +26,7 @@ class ScreenOptions:
     Attributes:
         sources: images, folders, globs and "-"; no videos.
         alpha: None for the bundle's.
+        report: folder for the report on images.
         faces: how faces are found and cut out of images.
         isolate: decode in processes of its own.
         upright: None for what the bundle was trained on.
@@ -38,6 +39,7 @@ class ScreenOptions:
     alpha: float | None = None
     resume: bool = False
     overwrite: bool = False
+    report: Path | None = None
     batch_size: int = 8
     engine: EngineName = "auto"
     variant: str = "auto"

@@ -23,6 +23,7 @@ from protoleak.cli.console import (
 )
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.live_panel import StatusPanel, coloured
+from protoleak.cli.output_guard import refuse_inputs
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions, open_screener
 from protoleak.errors import MediaError, MissingExtra, ProtoleakError
 from protoleak.faces.base import FaceDetector
@@ -33,7 +34,7 @@ from protoleak.progress import Progress, no_progress, shown_progress
 from protoleak.screener import Screener
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.folder import OutputFolder, open_outputs
+from protoleak.video.outputs.folder import OutputFolder, open_outputs, outputs_in
 from protoleak.video.outputs.run_record import run_record
 from protoleak.video.sink import Sink, TrackedFace
 from protoleak.video.sources.open import open_source
@@ -115,6 +116,7 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     """
     errors = error_console()
     check_folders(video_options.stats)
+    _guard_inputs(options, video_options)
     screener = open_screener(options, errors, Screener)
     detector = open_detector(video_options.settings, screener.bundle)
     broken = False
@@ -144,6 +146,16 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
         return ExitStatus.ALL_WELL
     judged = any(one.frames_processed for one in tally.statistics)
     return ExitStatus.SOME_FAILED if judged else ExitStatus.NOTHING_DONE
+
+
+def _guard_inputs(options: ScreenOptions, video_options: VideoOptions) -> None:
+    """Raises ProtoleakError where an output is one of the files that are read."""
+    settings = video_options.settings
+    inputs = [*video_options.sources, *(str(one) for one in (options.bundle, settings.face_model) if one is not None)]
+    if options.out is not None:
+        refuse_inputs(outputs_in(Path(options.out)), inputs)
+    if video_options.stats is not None:
+        refuse_inputs([video_options.stats], inputs, "--stats")
 
 
 def _screen(

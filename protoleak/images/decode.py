@@ -1,7 +1,7 @@
 """Opens one image, from wherever it comes, as RGB with a record of what it was.
 
 Everything that is not plain 8-bit RGB is converted the way the published code does it, and each conversion leaves a
-one-line note. What an image claims of itself is judged before anything is decoded (`images.formats`), and what a decoder
+one-line note. What an image declares of itself is judged before anything is decoded (`images.formats`), and what a decoder
 warns of is damage: a picture of which a part is missing is refused.
 """
 
@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+<<<<<<< HEAD
 from protoleak.errors import MediaError
 from protoleak.images.formats import heif, jpeg
 from protoleak.images.formats.base import Declared
@@ -38,6 +39,12 @@ from protoleak.images.sources import (
     read_file,
     read_stream,
 )
+=======
+from protoleak.arrays import UInt8Array
+from protoleak.errors import MediaError, shortened
+from protoleak.images.claims.claim import Claim
+from protoleak.images.claims.read import read_claims
+>>>>>>> h15-record
 
 MINIMUM_SIDE = 32  # below this there is no face to attribute: the short side would be enlarged eight times
 MAXIMUM_ASPECT_RATIO = 100  # the short side becomes 256 pixels, so a thin strip would grow without bound
@@ -93,6 +100,7 @@ class OpenedImage:
         hashed: which of the two.
         size: how many bytes were hashed.
         notes: what was converted, one phrase each.
+        claims: what the file says of its own origin.
     """
 
     name: str
@@ -102,6 +110,7 @@ class OpenedImage:
     hashed: Literal["file", "pixels"]
     size: int
     notes: tuple[str, ...]
+    claims: tuple[Claim, ...] = ()
 
 
 def decode(data: bytes, upright: bool) -> DecodedImage:
@@ -209,7 +218,39 @@ def _from_pixels(decoded: DecodedImage, shown: str) -> OpenedImage:
     return OpenedImage(shown, None, decoded.image, sha256, "pixels", len(pixels), decoded.notes)
 
 
+<<<<<<< HEAD
 def _opened(data: bytes) -> Image.Image:
+=======
+def _from_encoded(data: bytes, shown: str, source: str | None, upright: bool) -> OpenedImage:
+    if not data:
+        raise MediaError(f"{shown}: empty, 0 bytes")
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        encoded = _opened(data, shown)
+        image, notes = _decoded(encoded, shown, upright)
+    except MediaError as error:
+        error.about(source, sha256)
+        raise
+    return OpenedImage(shown, source, image, sha256, "file", len(data), notes, read_claims(encoded, data))
+
+
+def _from_pixels(image: Image.Image, shown: str, notes: tuple[str, ...]) -> OpenedImage:
+    pixels = image.tobytes()
+    return OpenedImage(shown, None, image, hashlib.sha256(pixels).hexdigest(), "pixels", len(pixels), notes)
+
+
+def _from_array(array: npt.NDArray[np.generic], shown: str) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise MediaError(
+            f"{shown}: {array.dtype} {list(array.shape)}, but an array must be uint8 [H, W, 3] in RGB order"
+        )
+    height, width = array.shape[:2]
+    _check_size(width, height, shown)
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _opened(data: bytes, shown: str) -> Image.Image:
+>>>>>>> h15-record
     """The image with its header read and nothing decoded."""
     formats = _formats(data)
     try:

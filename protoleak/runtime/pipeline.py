@@ -18,8 +18,13 @@ from PIL import Image
 from protoleak.arrays import Array, UInt8Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
+<<<<<<< HEAD
 from protoleak.choices import Upright
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
+=======
+from protoleak.errors import EngineError, MediaError, ProtoleakError
+from protoleak.images.claims.claim import Claim, disagreement
+>>>>>>> h15-record
 from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, OpenedImage, decode, open_image
 from protoleak.images.isolated import IsolatedDecoder
@@ -61,6 +66,7 @@ class _Prepared:
     pixels: UInt8Array | DeviceArray
     lacking: str | None
     milliseconds: dict[str, float]
+    claims: tuple[Claim, ...] = ()
 
 
 class ImagePipeline:
@@ -262,11 +268,19 @@ class ImagePipeline:
         try:
             framed = self.frame(opened.image)
         except MediaError as error:
-            return MediaError("; ".join([f"{opened.name}: {error}", *opened.notes]))
+            message = "; ".join([f"{opened.name}: {error}", *opened.notes])
+            return type(error)(message).about(opened.source, opened.sha256)
         finished = time.perf_counter()
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
         return _Prepared(
-            opened.name, opened.source, _input_record(opened), opened.notes, framed.pixels, framed.lacking, spent
+            opened.name,
+            opened.source,
+            _input_record(opened),
+            opened.notes,
+            framed.pixels,
+            framed.lacking,
+            spent,
+            opened.claims,
         )
 
     def _unlike_framing(self, face: FramedFace) -> str | None:
@@ -307,7 +321,7 @@ class ImagePipeline:
             yield from self._verdicts(batch)
         except EngineError as error:
             if len(batch) == 1:
-                yield EngineError(f"{batch[0].name}: {error}")
+                yield EngineError(f"{batch[0].name}: {error}").about(batch[0].source, batch[0].record.sha256)
                 return
             for one in batch:  # find the image that it was, and judge the others
                 yield from self._judge([one])
@@ -352,7 +366,12 @@ class ImagePipeline:
             why=why,
             notes=[*one.notes, *([one.lacking] if one.lacking else [])],
             lacking=one.lacking,
+<<<<<<< HEAD
             upright=self.upright,
+=======
+            claims=list(one.claims),
+            disagreement=disagreement(decision.label, one.claims),
+>>>>>>> h15-record
             input=one.record,
             bundle=self._bundle_record,
             engine=self.engine,

@@ -6,7 +6,11 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+<<<<<<< HEAD
 from protoleak.choices import Upright
+=======
+from protoleak.images.claims.claim import Claim
+>>>>>>> h15-record
 from protoleak.runtime.engines.base import EngineDescription
 
 Label: TypeAlias = Literal["known", "real", "unknown"]
@@ -100,6 +104,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             their files, as published.
         lacking: what the image lacks to be judged at all, such as content or sharpness: such an image is `unknown` at
             any alpha, and no evidence; None where it can be judged.
+        claims: what the file itself says of its origin; nothing of the verdict rests on them.
+        disagreement: one line where a claim and the verdict contradict each other, else None.
         input, bundle, engine: the record that makes the verdict repeatable.
         milliseconds: stage → wall time; in a batch, the batch's time over its images.
     """
@@ -122,6 +128,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
     upright: Upright = "auto"
     lacking: str | None
+    claims: list[Claim] = []
+    disagreement: str | None = None
     input: InputRecord
     bundle: BundleRecord
     engine: EngineDescription
