@@ -162,8 +162,8 @@ def load(
         engine_options: what else can be set of an engine, such as OpenVINO's bfloat16 or the CUDA device.
         isolate: decode images and videos in processes of their own, with limits on processor time, memory and wall
             time, so that a hostile file costs an error and at most 5 s. Needs Linux or macOS.
-        upright: "auto" turns images as their EXIF orientation says, "never" leaves them as they lie in their files; None
-            for what the bundle was trained on.
+        upright: "auto" turns images as their EXIF orientation says, "never" leaves them as they lie in their files;
+            None for what the bundle was trained on.
 
     Raises:
         BundleError: the bundle is damaged, unsafe, of another schema, or lacks the variant.

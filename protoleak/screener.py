@@ -12,14 +12,9 @@ import numpy as np
 from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
-<<<<<<< HEAD
 from protoleak.choices import Upright
-from protoleak.errors import EngineError, MediaError, ProtoleakError
-from protoleak.images.sources import ImageSource
-=======
 from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
-from protoleak.images.decode import ImageSource
->>>>>>> h15-record
+from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
 

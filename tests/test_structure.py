@@ -14,15 +14,9 @@ from tests.paths import ROOT
 PACKAGE = ROOT / "protoleak"
 # From the ground up: what stands on a floor imports from floors below it and from its own, never from above.
 FLOORS: tuple[tuple[str, ...], ...] = (
-<<<<<<< HEAD
-    ("errors", "version", "arrays"),
-    ("choices", "diffusion", "files", "isolation", "progress", "reports", "metrics"),
-    ("bundle", "images", "dataset"),
-=======
     ("errors", "version", "arrays", "text"),
-    ("choices", "diffusion", "files", "progress", "reports", "metrics"),
+    ("choices", "diffusion", "files", "isolation", "progress", "reports", "metrics"),
     ("bundle", "images", "dataset", "dataset_copies"),
->>>>>>> h15-record
     ("runtime", "environment"),
     ("faces",),
     ("video",),

@@ -17,7 +17,7 @@ import msgspec
 from protoleak.errors import MediaError, NoFaceError, ProtoleakError, SkippedInput
 from protoleak.faces.still_images import FaceVerdict
 from protoleak.images.claims.claim import Claim
-from protoleak.images.decode import MAXIMUM_FILE_BYTES, printable
+from protoleak.images.sources import MAXIMUM_FILE_BYTES, printable
 from protoleak.runtime.verdict import BundleRecord, Verdict
 
 SCHEMA = 1

@@ -18,7 +18,7 @@ import msgspec
 from protoleak.cli.image_records import SCHEMA, Identity, Outcome, Record, Settings, sha256_of_file
 from protoleak.errors import ProtoleakError
 from protoleak.files import locked
-from protoleak.images.decode import printable
+from protoleak.images.sources import printable
 from protoleak.runtime.verdict import BundleRecord
 
 JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")

@@ -26,14 +26,10 @@ from protoleak.cli.output_guard import refuse_inputs
 from protoleak.cli.results_file import JSON_LINES_SUFFIXES, STANDARD_OUTPUT, ResultsWriter, open_results
 from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
-<<<<<<< HEAD
-from protoleak.images.sources import printable
-=======
 from protoleak.faces.base import BoxRecord
 from protoleak.faces.still_images import FaceVerdict
-from protoleak.images.decode import printable
->>>>>>> h15-record
 from protoleak.images.discover import expand_sources
+from protoleak.images.sources import printable
 from protoleak.progress import shown_progress
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import BundleRecord, Verdict

@@ -11,13 +11,9 @@ from protoleak.errors import EngineError, MediaError, NoFaceError
 from protoleak.faces.base import BoxRecord, Face, FaceDetector
 from protoleak.faces.crops import frame_face
 from protoleak.faces.settings import FaceSettings
-<<<<<<< HEAD
+from protoleak.images.claims.claim import disagreement
 from protoleak.images.decode import OpenedImage, open_image
 from protoleak.images.sources import ImageSource
-=======
-from protoleak.images.claims.claim import disagreement
-from protoleak.images.decode import ImageSource, OpenedImage, open_image
->>>>>>> h15-record
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import InputRecord, Verdict
 

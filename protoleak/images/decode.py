@@ -1,8 +1,8 @@
 """Opens one image, from wherever it comes, as RGB with a record of what it was.
 
 Everything that is not plain 8-bit RGB is converted the way the published code does it, and each conversion leaves a
-one-line note. What an image declares of itself is judged before anything is decoded (`images.formats`), and what a decoder
-warns of is damage: a picture of which a part is missing is refused.
+one-line note. What an image declares of itself is judged before anything is decoded (`images.formats`), and what a
+decoder warns of is damage: a picture of which a part is missing is refused.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ import io
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-<<<<<<< HEAD
 from protoleak.errors import MediaError
+from protoleak.images.claims.claim import Claim
+from protoleak.images.claims.read import read_claims
 from protoleak.images.formats import heif, jpeg
-from protoleak.images.formats.base import Declared
+from protoleak.images.formats.base import MAXIMUM_PIXELS, Declared, check_cost, too_large
 from protoleak.images.formats.directories import check_exif
-from protoleak.images.formats.examine import MAXIMUM_PIXELS, check_cost, examine, too_large
+from protoleak.images.formats.examine import examine
 from protoleak.images.rgb import is_sixteen_bit, to_rgb
 from protoleak.images.sources import (
     DATA_URI,
@@ -39,12 +40,6 @@ from protoleak.images.sources import (
     read_file,
     read_stream,
 )
-=======
-from protoleak.arrays import UInt8Array
-from protoleak.errors import MediaError, shortened
-from protoleak.images.claims.claim import Claim
-from protoleak.images.claims.read import read_claims
->>>>>>> h15-record
 
 MINIMUM_SIDE = 32  # below this there is no face to attribute: the short side would be enlarged eight times
 MAXIMUM_ASPECT_RATIO = 100  # the short side becomes 256 pixels, so a thin strip would grow without bound
@@ -82,10 +77,12 @@ class DecodedImage:
     Attributes:
         image: Pillow image of mode RGB.
         notes: what was converted, one phrase each.
+        claims: what the file says of its own origin.
     """
 
     image: Image.Image
     notes: tuple[str, ...]
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,8 @@ def decode(data: bytes, upright: bool) -> DecodedImage:
     _check_size(*opened.size)
     if opened.format in ("JPEG", "MPO"):
         jpeg.check_decoding(data)
-    return _decoded(opened, upright, declared)
+    decoded = _decoded(opened, upright, declared)
+    return replace(decoded, claims=read_claims(opened, data))
 
 
 Decode = Callable[[bytes, bool], DecodedImage]
@@ -151,6 +149,8 @@ def open_image(
             more memory or time than any image may. One line that names the source and the reason.
     """
     shown, path = _names(source, name)
+    named = None if path is None else printable(path)
+    sha256 = None
     try:
         if isinstance(source, Image.Image):
             _check_size(*source.size)
@@ -164,13 +164,11 @@ def open_image(
         if not data:
             raise MediaError("empty, 0 bytes")
         check_bytes(len(data))
+        sha256 = hashlib.sha256(data).hexdigest()
         decoded = decode(data, upright)
     except MediaError as error:
-        raise MediaError(f"{shown}: {error}") from error.__cause__
-    sha256 = hashlib.sha256(data).hexdigest()
-    return OpenedImage(
-        shown, None if path is None else printable(path), decoded.image, sha256, "file", len(data), decoded.notes
-    )
+        raise MediaError(f"{shown}: {error}").about(named, sha256) from error.__cause__
+    return OpenedImage(shown, named, decoded.image, sha256, "file", len(data), decoded.notes, decoded.claims)
 
 
 def _names(source: ImageSource, name: str | None) -> tuple[str, str | None]:
@@ -218,39 +216,7 @@ def _from_pixels(decoded: DecodedImage, shown: str) -> OpenedImage:
     return OpenedImage(shown, None, decoded.image, sha256, "pixels", len(pixels), decoded.notes)
 
 
-<<<<<<< HEAD
 def _opened(data: bytes) -> Image.Image:
-=======
-def _from_encoded(data: bytes, shown: str, source: str | None, upright: bool) -> OpenedImage:
-    if not data:
-        raise MediaError(f"{shown}: empty, 0 bytes")
-    sha256 = hashlib.sha256(data).hexdigest()
-    try:
-        encoded = _opened(data, shown)
-        image, notes = _decoded(encoded, shown, upright)
-    except MediaError as error:
-        error.about(source, sha256)
-        raise
-    return OpenedImage(shown, source, image, sha256, "file", len(data), notes, read_claims(encoded, data))
-
-
-def _from_pixels(image: Image.Image, shown: str, notes: tuple[str, ...]) -> OpenedImage:
-    pixels = image.tobytes()
-    return OpenedImage(shown, None, image, hashlib.sha256(pixels).hexdigest(), "pixels", len(pixels), notes)
-
-
-def _from_array(array: npt.NDArray[np.generic], shown: str) -> Image.Image:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise MediaError(
-            f"{shown}: {array.dtype} {list(array.shape)}, but an array must be uint8 [H, W, 3] in RGB order"
-        )
-    height, width = array.shape[:2]
-    _check_size(width, height, shown)
-    return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _opened(data: bytes, shown: str) -> Image.Image:
->>>>>>> h15-record
     """The image with its header read and nothing decoded."""
     formats = _formats(data)
     try:
@@ -315,7 +281,9 @@ def _decoded(image: Image.Image, upright: bool, declared: Declared) -> DecodedIm
     except MediaError:
         raise
     except MemoryError:
-        raise MediaError(f"{image.width}×{image.height} pixels take more memory than there is: make it smaller") from None
+        raise MediaError(
+            f"{image.width}×{image.height} pixels take more memory than there is: make it smaller"
+        ) from None
     except Exception as error:  # see _opened
         text = _one_line(error)
         reason = "truncated: the file ends before the image does" if "truncated" in text.lower() else f"damaged: {text}"

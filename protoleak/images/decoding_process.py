@@ -39,7 +39,7 @@ def main(descriptor: int, limits: Sequence[float]) -> None:
             send(connection, msgspec.msgpack.encode(Answer(outcome)))
             continue
         width, height = outcome.image.size
-        send(connection, msgspec.msgpack.encode(Answer(None, width, height, outcome.notes)))
+        send(connection, msgspec.msgpack.encode(Answer(None, width, height, outcome.notes, outcome.claims)))
         send(connection, outcome.image.tobytes())
         del outcome
 
@@ -63,3 +63,5 @@ def _import_decoders() -> None:
     Image.init()
     with contextlib.suppress(ImportError):
         import pillow_heif  # noqa: F401
+    with contextlib.suppress(ImportError):
+        import c2pa  # noqa: F401

@@ -9,7 +9,9 @@ import msgspec
 from PIL import Image
 
 from protoleak.errors import MediaError
-from protoleak.images.decode import MAXIMUM_PIXELS, DecodedImage
+from protoleak.images.claims.claim import Claim
+from protoleak.images.decode import DecodedImage
+from protoleak.images.formats.base import MAXIMUM_PIXELS
 from protoleak.isolation.limits import Limits
 from protoleak.isolation.messages import ConnectionEnded, TimeIsUp, receive, send
 from protoleak.isolation.worker import Worker
@@ -30,6 +32,7 @@ class Answer(msgspec.Struct, frozen=True):
     width: int = 0
     height: int = 0
     notes: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 class IsolatedDecoder:
@@ -71,7 +74,9 @@ class IsolatedDecoder:
         self._idle.put(worker)
         if answer.error is not None:
             raise MediaError(answer.error[:LONGEST_ERROR])
-        return DecodedImage(Image.frombytes("RGB", (answer.width, answer.height), bytes(pixels)), answer.notes)
+        return DecodedImage(
+            Image.frombytes("RGB", (answer.width, answer.height), bytes(pixels)), answer.notes, answer.claims
+        )
 
     def close(self) -> None:
         """Ends the workers. May be called more than once; images that come later start new ones for themselves."""

@@ -1,4 +1,4 @@
-"""Pixels of every mode as 8-bit RGB, the way the published code does it (`Image.convert("RGB")`), with a note on each."""
+"""Pixels of every mode as 8-bit RGB, the way the published code does it (`Image.convert("RGB")`), with a note."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError, shortened
-from protoleak.images.formats.examine import MAXIMUM_BYTES
+from protoleak.images.formats.base import MAXIMUM_BYTES
 
 MAXIMUM_FILE_BYTES = MAXIMUM_BYTES // 2  # 25 megapixels of 16-bit RGBA are 0.2 GB uncompressed
 LONGEST_NAME = 255  # bytes, of most file systems
@@ -144,9 +144,7 @@ def from_array(array: npt.NDArray[Any] | ArrayLike) -> Image.Image:
         if pixels.ndim == 3 and pixels.shape[0] == 3 and pixels.shape[2] != 3:
             pixels = np.moveaxis(pixels, 0, -1)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise MediaError(
-            f"{pixels.dtype} {list(pixels.shape)}, but an array must be uint8 [H, W, 3] in RGB order"
-        )
+        raise MediaError(f"{pixels.dtype} {list(pixels.shape)}, but an array must be uint8 [H, W, 3] in RGB order")
     if 0 in pixels.shape:
         raise MediaError(f"{pixels.shape[1]}×{pixels.shape[0]} pixels: there is no pixel in it")
     return Image.fromarray(np.ascontiguousarray(pixels))

@@ -68,7 +68,9 @@ class Worker:
             receive(self.connection, START_SECONDS)  # it is ready
         except (ConnectionEnded, TimeIsUp):
             self.end()
-            raise ProtoleakError("the process for decoding did not start: leave --isolate out, or free memory") from None
+            raise ProtoleakError(
+                "the process for decoding did not start: leave --isolate out, or free memory"
+            ) from None
 
     def why_ended(self) -> str:
         """What ended it, in a few words. To be called once it has gone."""

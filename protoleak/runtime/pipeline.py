@@ -18,13 +18,9 @@ from PIL import Image
 from protoleak.arrays import Array, UInt8Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
-<<<<<<< HEAD
 from protoleak.choices import Upright
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
-=======
-from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.images.claims.claim import Claim, disagreement
->>>>>>> h15-record
 from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, OpenedImage, decode, open_image
 from protoleak.images.isolated import IsolatedDecoder
@@ -159,10 +155,11 @@ class ImagePipeline:
         """The verdicts of one image or of many, in order.
 
         Args:
-            images: one of, or a sequence of: a path, a `data:` URI, an encoded image as bytes, a buffer or a file opened
-                in binary mode, a Pillow image, uint8 [H, W, 3] in RGB order in an array or a CPU tensor. One uint8 [N, H, W, 3] is N images. With TensorRT also an array on the GPU (PyTorch, CuPy,
-                pycuda): uint8 [S, S, 3] or [N, S, S, 3], S being the bundle's image size. It is used where it lies;
-                its pixels are downloaded once, for the SHA-256 in the verdict.
+            images: one of, or a sequence of: a path, a `data:` URI, an encoded image as bytes, a buffer or a file
+                opened in binary mode, a Pillow image, uint8 [H, W, 3] in RGB order in an array or a CPU tensor. One
+                uint8 [N, H, W, 3] is N images. With TensorRT also an array on the GPU (PyTorch, CuPy, pycuda):
+                uint8 [S, S, 3] or [N, S, S, 3], S being the bundle's image size. It is used where it lies; its pixels
+                are downloaded once, for the SHA-256 in the verdict.
 
         Raises:
             MediaError: an image cannot be read, or is on a GPU and the engine isn't; no verdicts are returned then. Use
@@ -366,12 +363,9 @@ class ImagePipeline:
             why=why,
             notes=[*one.notes, *([one.lacking] if one.lacking else [])],
             lacking=one.lacking,
-<<<<<<< HEAD
             upright=self.upright,
-=======
             claims=list(one.claims),
             disagreement=disagreement(decision.label, one.claims),
->>>>>>> h15-record
             input=one.record,
             bundle=self._bundle_record,
             engine=self.engine,

@@ -6,11 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-<<<<<<< HEAD
 from protoleak.choices import Upright
-=======
 from protoleak.images.claims.claim import Claim
->>>>>>> h15-record
 from protoleak.runtime.engines.base import EngineDescription
 
 Label: TypeAlias = Literal["known", "real", "unknown"]
@@ -100,8 +97,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         probabilities: class → calibrated softmax, only where the bundle has a fitted temperature.
         why: the reasons.
         notes: what was converted on the way from the file to RGB, and what the image lacks.
-        upright: "auto" where images are turned as their EXIF orientation says; "never" where they are judged as they lie in
-            their files, as published.
+        upright: "auto" where images are turned as their EXIF orientation says; "never" where they are judged as they
+            lie in their files, as published.
         lacking: what the image lacks to be judged at all, such as content or sharpness: such an image is `unknown` at
             any alpha, and no evidence; None where it can be judged.
         claims: what the file itself says of its origin; nothing of the verdict rests on them.

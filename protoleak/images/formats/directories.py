@@ -10,6 +10,7 @@ from protoleak.images.formats.base import MAXIMUM_METADATA, check_parts
 
 # Bytes of one value, by type.
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+INNER = (0x8769, 0x8825, 0xA005)  # of a camera's settings, of its position
 MAXIMUM_VALUES = 500_000  # numbers in one directory: Pillow makes a Python object of each
 
 
@@ -82,15 +83,17 @@ class Directories:
 
 
 def check_exif(data: bytes) -> None:
-    """Looks at the first directory of an EXIF block, which is all that Pillow reads of it here; one that cannot be read
-    is no damage to the image.
+    """Looks at the directories of an EXIF block that Pillow reads; one that cannot be read is no damage to the image.
 
     Raises:
         MediaError: it holds more than a picture's.
     """
     try:
         directories = Directories(data.removeprefix(b"Exif\0\0"))
-        directories.read(directories.first)
+        entries, _ = directories.read(directories.first)
+        for tag in INNER:
+            for place in directories.values(entries.get(tag)):
+                directories.read(place)
     except MediaError as error:
         if "refused" in str(error):
             raise

@@ -1,19 +1,11 @@
-"""Which reader looks at an encoded image before its decoder does, and what any image may cost."""
+"""Which reader looks at an encoded image before its decoder does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from protoleak.errors import MediaError
 from protoleak.images.formats import bmp, gif, heif, jpeg, netpbm, png, tiff, webp
-from protoleak.images.formats.base import MEGABYTE, Declared
-
-MAXIMUM_PIXELS = 100_000_000
-MAXIMUM_BYTES = 512 * MEGABYTE  # of memory for one image while it is decoded and looked at
-IMAGE_BYTES = 4  # per pixel, of Pillow's own image
-# A file that states many pixels in few bytes holds nothing to be judged: photographs take 4 to 60 pixels a byte,
-# drawings of flat areas up to 350 (PNG cannot do more than 344 of RGB).
-LARGE, MAXIMUM_PIXELS_PER_BYTE = 10_000_000, 250
+from protoleak.images.formats.base import Declared, check_cost
 
 Reader = Callable[[bytes], Declared]
 READERS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
@@ -41,24 +33,3 @@ def examine(data: bytes) -> Declared:
             check_cost(declared, len(data))
             return declared
     return Declared()
-
-
-def check_cost(declared: Declared, file_bytes: int) -> None:
-    """Raises MediaError where an image states more pixels than are allowed, or than its bytes can hold."""
-    pixels = declared.width * declared.height
-    size = f"{declared.width}×{declared.height} pixels"
-    if pixels > MAXIMUM_PIXELS:
-        raise MediaError(f"{size} are {pixels / 1e6:.1f} megapixels, {too_large()}")
-    if pixels > LARGE and pixels > MAXIMUM_PIXELS_PER_BYTE * file_bytes:
-        raise MediaError(f"{size} in {file_bytes} bytes: there cannot be an image in it, refused before decoding")
-    needed = round(pixels * (IMAGE_BYTES + declared.working_bytes)) + file_bytes
-    if needed > MAXIMUM_BYTES:
-        raise MediaError(
-            f"{size} need {needed / MEGABYTE:.0f} MB of memory, more than the {MAXIMUM_BYTES // MEGABYTE} allowed: "
-            "refused before decoding; make it smaller"
-        )
-
-
-def too_large() -> str:
-    """The end of a message on an image with too many pixels."""
-    return f"above the limit of {MAXIMUM_PIXELS // 1_000_000}: refused before decoding"

@@ -1,8 +1,8 @@
 """JPEG (ITU-T T.81): scans and segments counted, and every warning of libjpeg taken for what it is: damage.
 
 libjpeg goes on after damage and fills what is missing with grey; Pillow drops its warnings. libjpeg-turbo's own
-interface returns them (simplejpeg), so each file is decoded once more, at an eighth of its size. What even libjpeg cannot
-notice, because Huffman codes fall into step again, is erased space: zero bits that stand for no flat area.
+interface returns them (simplejpeg), so each file is decoded once more, at an eighth of its size. What even libjpeg
+cannot notice, because Huffman codes fall into step again, is erased space: zero bits that stand for no flat area.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ERASED, ERASED_REFINEMENT = 64, 256  # zero bytes in a row that no encoder write
 
 @dataclass(frozen=True)
 class Segment:
-    """A marker, and where its payload lies. A scan's payload is followed by its entropy-coded data, up to `data_end`."""
+    """A marker and where its payload lies; a scan's is followed by its entropy-coded data, up to `data_end`."""
 
     marker: int
     start: int
@@ -189,4 +189,3 @@ def _check_erased(data: bytes, scan: Segment, progressive: bool, first_symbol: d
     place = first_zeros(data, scan.end, scan.data_end, length)
     if place is not None:
         raise MediaError(f"damaged: a part of it was erased ({length} zero bytes or more at {place})")
-

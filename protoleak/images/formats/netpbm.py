@@ -24,8 +24,8 @@ def examine(data: bytes) -> Declared:
     kind = data[:2]
     if kind in PLAIN and len(data) > MAXIMUM_PLAIN:
         raise MediaError(
-            f"{len(data) / MEGABYTE:.0f} MB of numbers as text, more than the {MAXIMUM_PLAIN // MEGABYTE} allowed: save "
-            "it in binary form or as PNG"
+            f"{len(data) / MEGABYTE:.0f} MB of numbers as text, more than the {MAXIMUM_PLAIN // MEGABYTE} allowed: "
+            "save it in binary form or as PNG"
         )
     place, numbers = 2, list[int]()
     while len(numbers) < (2 if kind in BITMAPS else 3):
@@ -45,4 +45,3 @@ def examine(data: bytes) -> Declared:
             "bits per channel or as PNG"
         )
     return Declared(width, height, 7.0)
-

@@ -78,7 +78,9 @@ def _check_deflated(part: bytes, limit: int) -> None:
             found = len(reader.decompress(part, CHUNK))
             part = reader.unconsumed_tail
             total += found
-            if total > limit or not (found or part or reader.eof):
-                raise MediaError("truncated: a strip of it ends early" if total <= limit else "its strips are too large")
+            if total > limit:
+                raise MediaError("its strips hold more than any image: refused")
+            if not (found or part or reader.eof):
+                raise MediaError("truncated: a strip of it ends early")
     except zlib.error as error:
         raise MediaError(f"damaged: {error}") from None

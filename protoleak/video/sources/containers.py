@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protoleak.errors import MediaError, MissingExtra
-from protoleak.images.formats.examine import MAXIMUM_PIXELS
+from protoleak.images.formats.base import MAXIMUM_PIXELS
 from protoleak.images.sources import printable
 
 if TYPE_CHECKING:
