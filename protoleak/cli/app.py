@@ -97,6 +97,12 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         _print_error(str(error), kept)
         return ExitStatus.NOTHING_DONE
+    except ImportError as error:  # of what everybody needs: what is optional says so itself
+        if debug:
+            raise
+        what = " ".join(str(error).split())
+        _print_error(f"{what}: the installation is incomplete or broken: pip install --force-reinstall protoleak", kept)
+        return ExitStatus.NOTHING_DONE
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone: nobody is left to read a message
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.NOTHING_DONE

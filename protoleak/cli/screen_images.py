@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from msgspec.structs import replace as replace_fields
@@ -38,6 +39,7 @@ from protoleak.video.outputs.run_record import run_record
 from protoleak.video.settings import StreamSettings
 
 ROWS_SHOWN = 50
+STANDARD_INPUT = "-"
 
 
 @dataclass
@@ -94,7 +96,7 @@ def run(options: ScreenOptions) -> ExitStatus:
         raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
     errors = error_console()
-    listed = expand_sources(options.sources, sys.stdin.buffer if "-" in options.sources else io.BytesIO())
+    listed = expand_sources(options.sources, _standard_input(options), null=options.null)
     _guard_inputs(options, listed)
     screener = open_screener(options, errors, ImagePipeline if options.finder == "none" else Screener)
     judge = _judge(options, screener, errors)
@@ -128,6 +130,18 @@ def run(options: ScreenOptions) -> ExitStatus:
     if not tally.failed and (judged or not tally.left_out):
         return ExitStatus.ALL_WELL
     return ExitStatus.SOME_FAILED if judged else ExitStatus.NOTHING_DONE
+
+
+def _standard_input(options: ScreenOptions) -> BinaryIO:
+    """
+    Raises:
+        ProtoleakError: it is asked for, and closed.
+    """
+    if STANDARD_INPUT not in options.sources:
+        return io.BytesIO()
+    if sys.stdin is None:
+        raise ProtoleakError("-: standard input is closed: name the images, or give their paths there")
+    return sys.stdin.buffer
 
 
 def _guard_inputs(options: ScreenOptions, listed: Sequence[str | MediaError]) -> None:

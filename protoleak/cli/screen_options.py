@@ -29,6 +29,7 @@ class ScreenOptions:
         report: folder for the report on images.
         faces: how faces are found and cut out of images.
         isolate: decode in processes of its own.
+        null: paths on standard input end with NUL.
         upright: None for what the bundle was trained on.
         finder: who finds them there, or "none" to judge images whole; None for what the bundle was trained on.
     """
@@ -49,6 +50,7 @@ class ScreenOptions:
     faces: FaceSettings = field(default_factory=FaceSettings)
     finder: FaceFinder | None = None
     isolate: bool = False
+    null: bool = False
     upright: Upright | None = None
 
 
@@ -59,6 +61,8 @@ class VideoOptions:
     Attributes:
         sources: names for `open_source`, each once.
         stats: a JSON file.
+        start, end: seconds of each source between which it is screened; None for its beginning and end.
+        any_host: whether HTTP may redirect to another host.
     """
 
     sources: list[str]
@@ -66,6 +70,9 @@ class VideoOptions:
     annotate: bool = False
     dashboard: bool = False
     stats: Path | None = None
+    start: float | None = None
+    end: float | None = None
+    any_host: bool = False
 
 
 def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline]) -> Pipeline:
