@@ -115,7 +115,7 @@ def _folder(folder: str) -> Iterator[str | MediaError]:
     yield from sorted(images)
     for path in sorted(others):
         kind = Path(path).suffix or "no suffix"
-        skipped = SkippedInput(f"{name_in_messages(path)}: skipped, because its name isn't an image's ({kind})")
+        skipped = SkippedInput(f"{name_in_messages(path)}: left out, its name isn't that of an image ({kind})")
         yield skipped.about(printable(path), None)
 
 
