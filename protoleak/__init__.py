@@ -25,6 +25,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # diffusers', which read
 
 if TYPE_CHECKING:
     from protoleak.bundle.bundle import Bundle
+    from protoleak.choices import Upright
     from protoleak.errors import (
         BundleError,
         CalibrationError,
@@ -149,6 +150,8 @@ def load(
     engine: str = "auto",
     threads: int | None = None,
     engine_options: EngineOptions | None = None,
+    isolate: bool = False,
+    upright: Upright | None = None,
 ) -> Screener:
     """Opens a bundle, checks all of it, and returns what turns images and videos into verdicts.
 
@@ -162,6 +165,10 @@ def load(
         threads: processor threads for one image; None for the engine's own choice (the physical cores), or for what a
             container's quota of processor time keeps busy.
         engine_options: what else can be set of an engine, such as OpenVINO's bfloat16 or the CUDA device.
+        isolate: decode images and videos in processes of their own, with limits on processor time, memory and wall
+            time, so that a hostile file costs an error and at most 5 s. Needs Linux or macOS.
+        upright: "auto" turns images as their EXIF orientation says, "never" leaves them as they lie in their files;
+            None for what the bundle was trained on.
 
     Raises:
         BundleError: the bundle is damaged, unsafe, of another schema, or lacks the variant.
@@ -171,7 +178,16 @@ def load(
     """
     from protoleak.screener import Screener
 
-    return Screener(bundle, alpha=alpha, variant=variant, engine=engine, threads=threads, engine_options=engine_options)
+    return Screener(
+        bundle,
+        alpha=alpha,
+        variant=variant,
+        engine=engine,
+        threads=threads,
+        engine_options=engine_options,
+        isolate=isolate,
+        upright=upright,
+    )
 
 
 def __getattr__(name: str) -> object:

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "protoleak"
 # From the ground up: what stands on a floor imports from floors below it and from its own, never from above.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "arrays", "text"),
-    ("choices", "diffusion", "files", "progress", "reports", "metrics"),
+    ("choices", "diffusion", "files", "isolation", "progress", "reports", "metrics"),
     ("bundle", "images", "dataset", "dataset_copies"),
     ("runtime", "environment"),
     ("faces",),
@@ -38,6 +38,7 @@ TORCH_FREE = (
     "faces",
     "files",
     "images",
+    "isolation",
     "metrics",
     "progress",
     "runtime",

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -79,6 +80,11 @@ def main(arguments: list[str] | None = None) -> int:
     end = typed.index("--") if "--" in typed else len(typed)
     debug = "--debug" in typed[:end]
     kept = [item for item in typed[:end] if item != "--debug"] + typed[end:]
+    if sys.stderr is None:  # closed by whoever started us: what is said there is lost, and no reason to fail
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 for as long as the process
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+        print("note: standard output is closed: what would be printed is lost, --out FILE keeps it", file=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"
@@ -96,6 +102,12 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         _print_error(str(error), kept)
+        return ExitStatus.NOTHING_DONE
+    except ImportError as error:  # of what everybody needs: what is optional says so itself
+        if debug:
+            raise
+        what = " ".join(str(error).split())
+        _print_error(f"{what}: the installation is incomplete or broken: pip install --force-reinstall protoleak", kept)
         return ExitStatus.NOTHING_DONE
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone: nobody is left to read a message
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,7 @@ import msgspec
 from protoleak.errors import MediaError, NoFaceError, ProtoleakError, SkippedInput
 from protoleak.faces.still_images import FaceVerdict
 from protoleak.images.claims.claim import Claim
-from protoleak.images.decode import MAXIMUM_FILE_BYTES, printable
+from protoleak.images.sources import MAXIMUM_FILE_BYTES, name_in_messages, printable
 from protoleak.runtime.verdict import BundleRecord, Verdict
 
 SCHEMA = 1
@@ -95,7 +95,7 @@ def records_of(
         outcomes: one for an image that was judged whole or not at all, or one per face.
         by_face: whether faces were looked for.
     """
-    name = printable(source) if isinstance(source, str) else source.source
+    name = source_name(source) if isinstance(source, str) else source.source
     found = []
     for number, outcome in enumerate(outcomes, start=1):
         is_face = by_face and not isinstance(outcome, MediaError)  # which is about the image
@@ -105,6 +105,11 @@ def records_of(
         else:
             found.append(Record("verdict", name, file_sha256(outcome), face, faces, verdict=outcome))
     return found
+
+
+def source_name(source: str) -> str:
+    """What the record calls an input: its path as given, printable; of an image that is itself in the name, the ends."""
+    return name_in_messages(source) if source[:5].lower() == "data:" else printable(source)
 
 
 def outcome_of(error: ProtoleakError) -> Outcome:

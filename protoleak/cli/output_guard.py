@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from protoleak.errors import ProtoleakError
-from protoleak.images.decode import name_in_messages
+from protoleak.images.sources import name_in_messages
 
 
 def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | os.PathLike[str]], option: str = "--out") -> None:

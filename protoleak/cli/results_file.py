@@ -15,10 +15,9 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
-from protoleak.cli.image_records import SCHEMA, Identity, Outcome, Record, Settings, sha256_of_file
+from protoleak.cli.image_records import SCHEMA, Identity, Outcome, Record, Settings, sha256_of_file, source_name
 from protoleak.errors import ProtoleakError
 from protoleak.files import locked
-from protoleak.images.decode import printable
 from protoleak.runtime.verdict import BundleRecord
 
 JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
@@ -89,7 +88,7 @@ class EarlierRecords:
         return [json.loads(self._texts[number]) for number, _ in self._done(path) or () if self._texts]
 
     def _done(self, path: str) -> list[tuple[int, EarlierLine]] | None:
-        lines = self._of_source.get(printable(path))
+        lines = self._of_source.get(source_name(path))
         if not lines or (now := sha256_of_file(path)) is None:
             return None
         of_file = [one for one in lines if one[1].sha256 == now and one[1].outcome in ("verdict", "no_face")]

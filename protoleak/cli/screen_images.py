@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from msgspec.structs import replace as replace_fields
@@ -28,8 +29,9 @@ from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import BoxRecord
 from protoleak.faces.still_images import FaceVerdict
-from protoleak.images.decode import open_image, printable
+from protoleak.images.decode import open_image
 from protoleak.images.discover import expand_sources
+from protoleak.images.sources import printable
 from protoleak.progress import shown_progress
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import BundleRecord, Verdict
@@ -38,6 +40,7 @@ from protoleak.video.outputs.run_record import run_record
 from protoleak.video.settings import StreamSettings
 
 ROWS_SHOWN = 50
+STANDARD_INPUT = "-"
 
 
 @dataclass
@@ -94,7 +97,7 @@ def run(options: ScreenOptions) -> ExitStatus:
         raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
     errors = error_console()
-    listed = expand_sources(options.sources, sys.stdin.buffer if "-" in options.sources else io.BytesIO())
+    listed = expand_sources(options.sources, _standard_input(options), null=options.null)
     _guard_inputs(options, listed)
     screener = open_screener(options, errors, ImagePipeline if options.finder == "none" else Screener)
     judge = _judge(options, screener, errors)
@@ -130,6 +133,18 @@ def run(options: ScreenOptions) -> ExitStatus:
     return ExitStatus.SOME_FAILED if judged else ExitStatus.NOTHING_DONE
 
 
+def _standard_input(options: ScreenOptions) -> BinaryIO:
+    """
+    Raises:
+        ProtoleakError: it is asked for, and closed.
+    """
+    if STANDARD_INPUT not in options.sources:
+        return io.BytesIO()
+    if sys.stdin is None:
+        raise ProtoleakError("-: standard input is closed: name the images, or give their paths there")
+    return sys.stdin.buffer
+
+
 def _guard_inputs(options: ScreenOptions, listed: Sequence[str | MediaError]) -> None:
     """Raises ProtoleakError where an output is one of the files that are read."""
     inputs: list[str] = [item for item in listed if isinstance(item, str)]
@@ -159,13 +174,16 @@ def _judge(options: ScreenOptions, screener: ImagePipeline, errors: Console) -> 
     finder = options.finder or (screener.looks_at if isinstance(screener, Screener) else "none")
     if finder == "none" or not isinstance(screener, Screener):
         return _Judge(
-            lambda images: ([outcome] for outcome in screener.each(images, batch_size)), {"faces": "none"}, False
+            lambda images: ([outcome] for outcome in screener.each(images, batch_size)),
+            {"faces": "none", "upright": screener.upright},
+            False,
         )
     settings = replace(options.faces, faces=finder)
     detector = screener.detector(settings)
     print_note(errors, f"faces are found by {detector.description}")
     recorded: Settings = {
         "faces": printable(detector.description),
+        "upright": screener.upright,
         "face_score": float(settings.face_score),
         "minimum_face": settings.minimum_face,
         "margin": float(settings.margin),
@@ -190,12 +208,11 @@ def _report(options: ScreenOptions, screener: ImagePipeline, judge: _Judge) -> I
             "--report with --resume takes what was judged before from JSON Lines: give --out FILE.jsonl"
         )
     run = replace_fields(run_record(screener, StreamSettings()), settings=judge.settings)
-    upright = judge.by_face or screener.framing.needs_face
     replaced = options.overwrite or options.resume
     with open_image_report(
         options.report,
         run,
-        open_image=lambda path: open_image(path, upright=upright),
+        open_image=lambda path: open_image(path, upright=screener.framing.upright, decode=screener.decode),
         results=options.out,
         replace=replaced,
     ) as report:

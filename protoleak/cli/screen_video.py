@@ -29,15 +29,17 @@ from protoleak.errors import MediaError, MissingExtra, ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
 from protoleak.files import write_whole
-from protoleak.images.decode import printable
+from protoleak.images.sources import printable
 from protoleak.progress import Progress, no_progress, shown_progress
 from protoleak.screener import Screener
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
-from protoleak.video.frames import Frame, SourceInfo
+from protoleak.video.frames import Frame, FrameSource, SourceInfo
 from protoleak.video.outputs.folder import OutputFolder, open_outputs, outputs_in
 from protoleak.video.outputs.run_record import run_record
 from protoleak.video.sink import Sink, TrackedFace
+from protoleak.video.sources.network import NetworkSettings
 from protoleak.video.sources.open import open_source
+from protoleak.video.sources.part import PartOfSource
 from protoleak.video.sources.redaction import without_secrets
 from protoleak.video.statistics import Statistics
 from protoleak.video.stream import stream
@@ -158,6 +160,14 @@ def _guard_inputs(options: ScreenOptions, video_options: VideoOptions) -> None:
         refuse_inputs([video_options.stats], inputs, "--stats")
 
 
+def open_part(source: str, isolate: bool, options: VideoOptions) -> FrameSource:
+    """The part of a source that the options ask for. Raises MediaError where it cannot be opened."""
+    opened = open_source(source, network=NetworkSettings(any_host=options.any_host), isolate=isolate)
+    if options.start is None and options.end is None:
+        return opened
+    return PartOfSource(opened, options.start, options.end)
+
+
 def _screen(
     source: str,
     screener: Screener,
@@ -168,7 +178,7 @@ def _screen(
 ) -> None:
     """One source from its beginning to its end; one that cannot be opened is recorded as failed."""
     try:
-        opened = open_source(source)
+        opened = open_part(source, screener.isolate, video_options)
     except (MediaError, MissingExtra) as error:
         failure = FailureEvent(source=printable(without_secrets(source)), message=str(error))
         for output in outputs:

@@ -12,7 +12,8 @@ from protoleak.faces.base import BoxRecord, Face, FaceDetector
 from protoleak.faces.crops import frame_face
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.claims.claim import disagreement
-from protoleak.images.decode import ImageSource, OpenedImage, open_image
+from protoleak.images.decode import OpenedImage, open_image
+from protoleak.images.sources import ImageSource
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import InputRecord, Verdict
 
@@ -70,7 +71,7 @@ def _find(
     if isinstance(image, MediaError):
         return _Found(None, [], [], image)
     try:
-        opened = open_image(image, name, upright=True)
+        opened = open_image(image, name, upright=pipeline.framing.upright, decode=pipeline.decode)
         pixels = np.asarray(opened.image)
         faces = detector(pixels)
     except MediaError as error:

@@ -14,7 +14,7 @@ import protoleak
 from protoleak.cli.image_records import Identity, Record, records_of
 from protoleak.cli.results_file import open_results
 from protoleak.errors import MediaError, NoFaceError, ProtoleakError
-from protoleak.images.decode import printable
+from protoleak.images.sources import printable
 from protoleak.runtime.verdict import BundleRecord
 from tests.tiny_bundle import make_image
 
