@@ -108,7 +108,7 @@ def records_of(
 
 
 def source_name(source: str) -> str:
-    """What the record calls an input: its path as given, printable; of an image that is itself in the name, the ends."""
+    """What the record calls an input: its path as given, printable; of an image in the name itself, the ends."""
     return name_in_messages(source) if source[:5].lower() == "data:" else printable(source)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from protoleak.choices import MINIMUM_FACE
 from protoleak.runtime.pipeline import ImagePipeline
 from tests.cli.conftest import Run
 from tests.look_bundle import SIDE, face_image
@@ -49,7 +50,9 @@ def test_every_face_of_a_still_has_a_line_and_an_image_without_a_face_is_an_erro
         assert line["lacking"] is None
         assert line["acquittal_level"] == 0.05
     printed = capsys.readouterr()
-    assert "c_none.png: no face of 48 pixels or more (--minimum-face, --face-score) was found" in printed.err
+    assert (
+        f"c_none.png: no face of {MINIMUM_FACE} pixels or more (--minimum-face, --face-score) was found" in printed.err
+    )
     assert "YuNet" in printed.err
 
 
