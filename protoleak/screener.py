@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
-from protoleak.choices import Upright
+from protoleak.choices import FACE_SCORE, MINIMUM_FACE, Upright
 from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
@@ -108,8 +108,8 @@ class Screener(ImagePipeline):
         *,
         faces: FaceFinder = "auto",
         face_model: str | os.PathLike[str] | None = None,
-        face_score: float = 0.7,
-        minimum_face: int = 48,
+        face_score: float = FACE_SCORE,
+        minimum_face: int = MINIMUM_FACE,
         margin: float = 0.25,
         detector: FaceDetector | None = None,
     ) -> list[FaceVerdict]:
@@ -173,8 +173,8 @@ class Screener(ImagePipeline):
         *,
         faces: FaceFinder = "auto",
         face_model: str | os.PathLike[str] | None = None,
-        face_score: float = 0.7,
-        minimum_face: int = 48,
+        face_score: float = FACE_SCORE,
+        minimum_face: int = MINIMUM_FACE,
         margin: float = 0.25,
         every: float = 1.0,
         minimum_evidence: int = 3,
