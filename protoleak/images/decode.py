@@ -184,7 +184,7 @@ def _names(source: ImageSource, name: str | None) -> tuple[str, str | None]:
     if isinstance(source, (np.ndarray, ArrayLike)):
         return name or "array", None
     if isinstance(source, Readable):
-        given = getattr(source, "name", None)
+        given: object = getattr(source, "name", None)
         return name_in_messages(given) if isinstance(given, str) else name or "open file", None
     return name or "image", None
 

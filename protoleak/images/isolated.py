@@ -81,7 +81,7 @@ class IsolatedDecoder:
     def close(self) -> None:
         """Ends the workers. May be called more than once; images that come later start new ones for themselves."""
         self._closed.set()
-        kept = []
+        kept: list[None] = []
         while not self._idle.empty():
             worker = self._idle.get()
             if worker is not None:

@@ -96,7 +96,7 @@ def read_stream(stream: Readable) -> bytes:
         MediaError: it isn't open in binary mode, holds nothing more, or more than any image.
     """
     try:
-        data = stream.read(MAXIMUM_FILE_BYTES + 1)
+        data: object = stream.read(MAXIMUM_FILE_BYTES + 1)  # whatever somebody's own class gives
     except (OSError, ValueError, TypeError) as error:  # ValueError: it is closed
         raise MediaError(f"cannot be read: {str(error).lower()}") from error
     if isinstance(data, str):

@@ -92,9 +92,20 @@ def _in_gif(parts: bytes) -> bytes:
     return data[:end] + parts + data[end:]
 
 
+def _webp(kind: bytes, payload: bytes) -> bytes:
+    return b"RIFF" + struct.pack("<I", 12 + len(payload)) + b"WEBP" + kind + struct.pack("<I", len(payload)) + payload
+
+
+def _run_lengths(runs: int) -> bytes:
+    """A BMP that is compressed in runs of one pixel."""
+    sizes = struct.pack("<IHHI", 0, 0, 0, 1078)
+    header = struct.pack("<IiiHHIIiiII", 40, 8000, 6000, 1, 8, 1, 0, 0, 0, 256, 0)
+    return b"BM" + sizes + header + bytes(1024) + b"\x01\x05" * runs
+
+
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "a large WebP in 34 bytes": lambda: b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f" + struct.pack("<I", 16382 | 5999 << 14) + bytes(8),
-    "a WebP's canvas": lambda: b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + b"\xff\x3f\0" * 2,
+    "a large WebP in 34 bytes": lambda: _webp(b"VP8L", b"\x2f" + struct.pack("<I", 16382 | 5999 << 14) + bytes(9)),
+    "a WebP's canvas": lambda: _webp(b"VP8X", b"\x02\0\0\0" + b"\xfe\x3f\0" * 2),
     "scans": many_scans,
     "pages": many_pages,
     "a comment before a PPM's size": lambda: b"P6\n#" + b"a" * 50_000_000 + b"\n64 64\n255\n" + bytes(64 * 64 * 3),
@@ -113,9 +124,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "a flat PNG": lambda: encoded(Image.new("L", (9900, 9900)), "PNG"),
     "blocks before a frame": lambda: _in_gif(b"\x21\xfe" + b"\x01a" * 5_000_000 + b"\0"),
     "stray bytes before a frame": lambda: _in_gif(bytes(20_000_000)),
-    "runs in a BMP": lambda: b"BM" + struct.pack("<IHHIIiiHHIIiiII", 0, 0, 0, 1078, 40, 8000, 6000, 1, 8, 1, 0, 0, 0, 256, 0)
-    + bytes(1024) + b"\x01\x05" * 20_000_000,
-}  # fmt: skip
+    "runs in a BMP": lambda: _run_lengths(20_000_000),
+}
 
 
 def mutated(data: bytes, choice: random.Random) -> bytes:
