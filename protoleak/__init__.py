@@ -17,8 +17,15 @@ from typing import TYPE_CHECKING
 
 from protoleak.version import __version__
 
+# From 1.29 on ONNX Runtime writes below ~/.cache/Microsoft and reports its use over the network as soon as it is
+# imported; it looks at this variable then. Whoever wants that sets it to 0 themselves. OpenVINO's is switched off where
+# it is imported, in runtime/engines/openvino.py.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # diffusers', which reads checkpoints
+
 if TYPE_CHECKING:
     from protoleak.bundle.bundle import Bundle
+    from protoleak.choices import Upright
     from protoleak.errors import (
         BundleError,
         CalibrationError,
@@ -29,12 +36,14 @@ if TYPE_CHECKING:
         EngineUnavailable,
         MediaError,
         MissingExtra,
+        NoFaceError,
         ParityError,
         ProtoleakError,
     )
     from protoleak.faces.base import BoxRecord, Face, FaceDetector
     from protoleak.faces.settings import FaceSettings
     from protoleak.faces.still_images import FaceVerdict
+    from protoleak.images.claims.claim import Claim
     from protoleak.runtime.engine_options import EngineOptions
     from protoleak.runtime.verdict import Verdict
     from protoleak.screener import Screener
@@ -54,6 +63,7 @@ _HOME_OF = {
     "AnnotatedVideo": "protoleak.video.outputs.annotate",
     "BoxRecord": "protoleak.faces.base",
     "Bundle": "protoleak.bundle.bundle",
+    "Claim": "protoleak.images.claims.claim",
     "EngineOptions": "protoleak.runtime.engine_options",
     "Event": "protoleak.video.events",
     "Face": "protoleak.faces.base",
@@ -90,6 +100,7 @@ __all__ = [
     "BundleError",
     "CalibrationError",
     "CheckpointError",
+    "Claim",
     "DatasetError",
     "EngineError",
     "EngineOptions",
@@ -109,6 +120,7 @@ __all__ = [
     "HtmlReport",
     "MediaError",
     "MissingExtra",
+    "NoFaceError",
     "OutputFolder",
     "ParityError",
     "ProtoleakError",
@@ -139,6 +151,8 @@ def load(
     engine: str = "auto",
     threads: int | None = None,
     engine_options: EngineOptions | None = None,
+    isolate: bool = False,
+    upright: Upright | None = None,
 ) -> Screener:
     """Opens a bundle, checks all of it, and returns what turns images and videos into verdicts.
 
@@ -151,8 +165,13 @@ def load(
         variant: a precision of the bundle, such as "fp32"; None or "auto" for the fastest in the engine, as measured
             when the bundle was exported, or for the first that its manifest lists.
         engine: what executes the graphs: one that `protoleak engines` lists, or "auto" for the best that can run here.
-        threads: processor threads for one image; None for the engine's own choice (the physical cores).
+        threads: processor threads for one image; None for the engine's own choice (the physical cores), or for what a
+            container's quota of processor time keeps busy.
         engine_options: what else can be set of an engine, such as OpenVINO's bfloat16 or the CUDA device.
+        isolate: decode images and videos in processes of their own, with limits on processor time, memory and wall
+            time, so that a hostile file costs an error and at most 5 s. Needs Linux or macOS.
+        upright: "auto" turns images as their EXIF orientation says, "never" leaves them as they lie in their files;
+            None for what the bundle was trained on.
 
     Raises:
         BundleError: the bundle is damaged, unsafe, of another schema, lacks the variant, or is not signed with the key.
@@ -170,6 +189,8 @@ def load(
         engine=engine,
         threads=threads,
         engine_options=engine_options,
+        isolate=isolate,
+        upright=upright,
     )
 
 

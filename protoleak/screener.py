@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
-from protoleak.choices import FACE_SCORE, MINIMUM_FACE
-from protoleak.errors import EngineError, MediaError, ProtoleakError
-from protoleak.images.decode import ImageSource
+from protoleak.choices import FACE_SCORE, MINIMUM_FACE, Upright
+from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
+from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
 
@@ -51,6 +51,8 @@ class Screener(ImagePipeline):
         engine: str = "auto",
         threads: int | None = None,
         engine_options: EngineOptions | None = None,
+        isolate: bool = False,
+        upright: Upright | None = None,
     ) -> None:
         """See `protoleak.load` for the arguments and errors."""
         super().__init__(
@@ -61,6 +63,8 @@ class Screener(ImagePipeline):
             engine=engine,
             threads=threads,
             engine_options=engine_options,
+            isolate=isolate,
+            upright=upright,
         )
         self._detector: FaceDetector | None = None
         self._detecting = threading.Lock()  # a detector is for one thread at a time, and images are decoded in several
@@ -93,7 +97,7 @@ class Screener(ImagePipeline):
                 self._detector = self.detector(settings)
             faces = self._detector(pixels)
         if not faces:
-            raise MediaError(
+            raise NoFaceError(
                 f"no face of {settings.minimum_face} pixels or more was found, and the bundle judges faces: give an "
                 "image with a face, or judge it whole with `ImagePipeline` or --faces none"
             )

@@ -14,9 +14,9 @@ from tests.paths import ROOT
 PACKAGE = ROOT / "protoleak"
 # From the ground up: what stands on a floor imports from floors below it and from its own, never from above.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version", "arrays"),
-    ("choices", "diffusion", "files", "progress", "reports", "metrics", "strict_json"),
-    ("bundle", "images", "dataset"),
+    ("errors", "version", "arrays", "text"),
+    ("choices", "diffusion", "files", "isolation", "progress", "reports", "metrics", "strict_json"),
+    ("bundle", "images", "dataset", "dataset_copies"),
     ("runtime", "environment"),
     ("faces",),
     ("video",),
@@ -38,10 +38,12 @@ TORCH_FREE = (
     "faces",
     "files",
     "images",
+    "isolation",
     "metrics",
     "progress",
     "runtime",
     "strict_json",
+    "text",
 )
 HEAVY = {"torch", "torchvision", "diffusers", "onnx", "onnxscript", "sklearn", "scipy", "safetensors"}
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from protoleak.arrays import Float32Array
-from protoleak.choices import FACE_MARGIN, Look
+from protoleak.choices import FACE_MARGIN, Look, Upright
 from protoleak.diffusion import NoiseSchedule
 from protoleak.errors import BundleError, shortened
 from protoleak.images.framing import Framing
@@ -42,17 +42,18 @@ class LowFrequency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     components: int
 
 
-class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How an image becomes the network's input; see `images.framing`. Images are turned upright as EXIF says where a
-    look depends on the face, and left as they are for the look `image` alone, as published."""
+class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How an image becomes the network's input; see `images.framing`. Images are turned upright as EXIF says, unless
+    `upright` is "never": of a published checkpoint, which was trained on images as they lie in their files."""
 
     image_size: int = 256
     looks: tuple[Look, ...] = ("image",)
     face_margin: float = FACE_MARGIN
+    upright: Upright = "auto"
 
     @property
     def framing(self) -> Framing:
-        return Framing(self.looks, self.image_size, self.face_margin)
+        return Framing(self.looks, self.image_size, self.face_margin, self.upright == "auto")
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

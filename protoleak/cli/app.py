@@ -6,13 +6,14 @@ import errno
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from protoleak.cli.bench import bench
 from protoleak.cli.build_plans import build_plans
-from protoleak.cli.console import without_long_inputs
+from protoleak.cli.console import say, without_long_inputs
 from protoleak.cli.distill import distill
 from protoleak.cli.engines import engines
 from protoleak.cli.evaluate import evaluate
@@ -81,6 +82,11 @@ def main(arguments: list[str] | None = None) -> int:
     end = typed.index("--") if "--" in typed else len(typed)
     debug = "--debug" in typed[:end]
     kept = [item for item in typed[:end] if item != "--debug"] + typed[end:]
+    if sys.stderr is None:  # closed by whoever started us: what is said there is lost, and no reason to fail
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 for as long as the process
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+        print("note: standard output is closed: what would be printed is lost, --out FILE keeps it", file=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"
@@ -99,6 +105,12 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         _print_error(str(error), kept)
         return ExitStatus.NOTHING_DONE
+    except ImportError as error:  # of what everybody needs: what is optional says so itself
+        if debug:
+            raise
+        what = " ".join(str(error).split())
+        _print_error(f"{what}: the installation is incomplete or broken: pip install --force-reinstall protoleak", kept)
+        return ExitStatus.NOTHING_DONE
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone: nobody is left to read a message
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.NOTHING_DONE
@@ -111,7 +123,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_error(message: str, typed: list[str]) -> None:
-    print(f"error: {without_long_inputs(message, typed)}", file=sys.stderr)
+    from protoleak.video.sources.redaction import without_secrets
+
+    for given in typed:  # click and our own checks repeat what was typed
+        message = message.replace(given, without_secrets(given)) if "://" in given else message
+    say(f"error: {without_long_inputs(message, typed)}", to_errors=True)
 
 
 if __name__ == "__main__":

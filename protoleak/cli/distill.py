@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from protoleak.cli.console import say
 from protoleak.cli.options import (
     INPUT,
     OUTPUT,
@@ -144,7 +145,7 @@ def distill(
     for name, place in places.items():
         with shown_progress() as progress:
             report = distil_student(prepared, place, settings[name], progress, resume)
-        print(_summary(report, place))
+        say(_summary(report, place))
 
 
 def _shapes(student: str | None, widths: str | None, blocks: str | None) -> dict[str, Shape]:

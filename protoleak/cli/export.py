@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import msgspec
 import typer
 
 from protoleak.choices import PRECISIONS, DensitySpace, HeadKind
+from protoleak.cli.console import say
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import (
     INPUT,
@@ -86,7 +86,9 @@ def export(
     ] = DEFAULT.head,
     density_space: Annotated[
         DensitySpace,
-        typer.Option("--density-space", rich_help_panel=FITTED, help="Of a kernel density, or posterior: of the prototypes."),
+        typer.Option(
+            "--density-space", rich_help_panel=FITTED, help="Of a kernel density, or posterior: of the prototypes."
+        ),
     ] = DEFAULT.density_space,
     auxiliary: Annotated[
         Path | None,
@@ -135,20 +137,20 @@ def export(
     dataset = read_dataset(data, trained.config.real_class)
     with shown_progress() as progress:
         result = export_bundle(trained, dataset, out, settings, progress, cache_folder("latents"))
-    print(f"the exported graphs against PyTorch on real images:\n{table(result.parity)}\n")
-    print(_summary(result.report))
+    say(f"the exported graphs against PyTorch on real images:\n{table(result.parity)}\n")
+    say(_summary(result.report))
     learnt = trained.config.provenance.get("auxiliary_images")
     if learnt and settings.auxiliary is None:
-        print(f"the model learnt {learnt} images of auxiliary generators: --auxiliary contrasts the density with them")
+        say(f"the model learnt {learnt} images of auxiliary generators: --auxiliary contrasts the density with them")
     for line in result.skipped[:SHOWN_SKIPPED]:
-        print(f"skipped: {line}")
+        say(f"skipped: {line}")
     if len(result.skipped) > SHOWN_SKIPPED:
-        print(f"skipped {len(result.skipped) - SHOWN_SKIPPED} more; protoleak inspect names all")
+        say(f"skipped {len(result.skipped) - SHOWN_SKIPPED} more; protoleak inspect names all")
     for variant in settings.variants:
-        print(_variant_summary(variant, result.reports))
-    print(f"wrote {out}, SHA-256 {result.sha256}\nsee it all with: protoleak inspect {out}")
+        say(_variant_summary(variant, result.reports))
+    say(f"wrote {out}, SHA-256 {result.sha256}\nsee it all with: protoleak inspect {out}")
     for precision, why in result.refused.items():
-        print(f"protoleak: {precision} was not written: {why}", file=sys.stderr)
+        say(f"protoleak: {precision} was not written: {why}", to_errors=True)
     if result.refused:
         raise typer.Exit(ExitStatus.SOME_FAILED)
 

@@ -86,7 +86,12 @@ VariantsOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=1, rich_help_panel=ENGINE, help="Processor threads; left out, all cores."),
+    typer.Option(
+        "--threads",
+        min=1,
+        rich_help_panel=ENGINE,
+        help="Processor threads; left out, all cores, or what a container may use.",
+    ),
 ]
 DeviceOption = Annotated[int, typer.Option("--device", min=0, rich_help_panel=ENGINE, help="CUDA device ordinal.")]
 TrainingComputeOption = Annotated[

@@ -23,20 +23,23 @@ from protoleak.cli.console import (
 )
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.live_panel import StatusPanel, coloured
+from protoleak.cli.output_guard import refuse_inputs
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions, open_screener
 from protoleak.errors import MediaError, MissingExtra, ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
 from protoleak.files import write_whole
-from protoleak.images.decode import printable
+from protoleak.images.sources import printable
 from protoleak.progress import Progress, no_progress, shown_progress
 from protoleak.screener import Screener
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
-from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.folder import OutputFolder, open_outputs
+from protoleak.video.frames import Frame, FrameSource, SourceInfo
+from protoleak.video.outputs.folder import OutputFolder, open_outputs, outputs_in
 from protoleak.video.outputs.run_record import run_record
 from protoleak.video.sink import Sink, TrackedFace
+from protoleak.video.sources.network import NetworkSettings
 from protoleak.video.sources.open import open_source
+from protoleak.video.sources.part import PartOfSource
 from protoleak.video.sources.redaction import without_secrets
 from protoleak.video.statistics import Statistics
 from protoleak.video.stream import stream
@@ -115,6 +118,7 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     """
     errors = error_console()
     check_folders(video_options.stats)
+    _guard_inputs(options, video_options)
     screener = open_screener(options, errors, Screener)
     detector = open_detector(video_options.settings, screener.bundle)
     broken = False
@@ -146,6 +150,24 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     return ExitStatus.SOME_FAILED if judged else ExitStatus.NOTHING_DONE
 
 
+def _guard_inputs(options: ScreenOptions, video_options: VideoOptions) -> None:
+    """Raises ProtoleakError where an output is one of the files that are read."""
+    settings = video_options.settings
+    inputs = [*video_options.sources, *(str(one) for one in (options.bundle, settings.face_model) if one is not None)]
+    if options.out is not None:
+        refuse_inputs(outputs_in(Path(options.out)), inputs)
+    if video_options.stats is not None:
+        refuse_inputs([video_options.stats], inputs, "--stats")
+
+
+def open_part(source: str, isolate: bool, options: VideoOptions) -> FrameSource:
+    """The part of a source that the options ask for. Raises MediaError where it cannot be opened."""
+    opened = open_source(source, network=NetworkSettings(any_host=options.any_host), isolate=isolate)
+    if options.start is None and options.end is None:
+        return opened
+    return PartOfSource(opened, options.start, options.end)
+
+
 def _screen(
     source: str,
     screener: Screener,
@@ -156,7 +178,7 @@ def _screen(
 ) -> None:
     """One source from its beginning to its end; one that cannot be opened is recorded as failed."""
     try:
-        opened = open_source(source)
+        opened = open_part(source, screener.isolate, video_options)
     except (MediaError, MissingExtra) as error:
         failure = FailureEvent(source=printable(without_secrets(source)), message=str(error))
         for output in outputs:

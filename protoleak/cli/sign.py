@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from protoleak.cli.console import say
 from protoleak.errors import ProtoleakError
 
 
@@ -31,7 +32,7 @@ def sign(
         if bundle is not None or key is not None:
             raise ProtoleakError("--new-key only makes a key: sign with it afterwards, with BUNDLE and --key")
         name = make_key(new_key)
-        print(f"{new_key} holds the private key, keep it secret; {new_key}.pub the public one: {name}")
+        say(f"{new_key} holds the private key, keep it secret; {new_key}.pub the public one: {name}")
         return
     if bundle is None or key is None:
         raise ProtoleakError("give BUNDLE and --key KEY to sign, or --new-key KEY to make a key")
@@ -40,7 +41,7 @@ def sign(
     if opened.signer is not None and not overwrite:
         raise ProtoleakError(f"{bundle} is signed already, with {opened.signer.key}: --overwrite replaces that")
     signer = sign_bundle(opened, private)
-    print(f"signed {opened.manifest.name} (SHA-256 {opened.sha256}) with {signer.key}")
+    say(f"signed {opened.manifest.name} (SHA-256 {opened.sha256}) with {signer.key}")
 
 
 def _ask(key: Path) -> str:

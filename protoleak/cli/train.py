@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from protoleak.choices import LOOKS, BackboneKind
+from protoleak.cli.console import say
 from protoleak.cli.options import (
     INPUT,
     OUTPUT,
@@ -197,12 +198,12 @@ def _print(out: Path, data: Path) -> None:
     report = msgspec.json.decode((out / REPORT_FILE).read_bytes(), type=_Report)
     best = report.epochs[report.best_epoch - 1]
     for split, counts in report.images.items():
-        print(f"{split}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+        say(f"{split}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     for item in report.skipped[:SHOWN_SKIPPED]:
-        print(f"skipped: {item.path}: {item.reason}")
+        say(f"skipped: {item.path}: {item.reason}")
     if len(report.skipped) > SHOWN_SKIPPED:
-        print(f"skipped {len(report.skipped) - SHOWN_SKIPPED} more; all are listed in {out / REPORT_FILE}")
-    print(
+        say(f"skipped {len(report.skipped) - SHOWN_SKIPPED} more; all are listed in {out / REPORT_FILE}")
+    say(
         f"best of {len(report.epochs)} epochs is {report.best_epoch}: validation macro AUC "
         f"{best.validation_macro_auc:.4f}, loss {best.validation_loss:.3f}, after {report.seconds:.0f} s; "
         f"see {out / PAGE_FILE}\n"

@@ -99,6 +99,7 @@ def import_checkpoint(
             noise_seed=noise_seed,
             low_frequency_components=low_frequency_components,
             latent_shape=latent_shape,
+            upright="never",  # Image.open and convert("RGB"), and nothing else
             attributor=network,
             latent_encoder=LatentEncoderRecord(latent_encoder.kind, latent_encoder.fingerprint),
             provenance={

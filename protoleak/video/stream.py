@@ -66,7 +66,7 @@ def stream(
     if isinstance(source, (str, os.PathLike)):
         from protoleak.video.sources.open import open_source
 
-        source = open_source(os.fspath(source))
+        source = open_source(os.fspath(source), isolate=pipeline.isolate)
     try:
         detector = detector or open_detector(settings, pipeline.bundle)
         yield from _Run(pipeline, source, settings, sinks, detector).events()

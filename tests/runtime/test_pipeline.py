@@ -288,5 +288,6 @@ def test_verdict_schema_holds_the_documented_fields() -> None:
             "alpha",
             "calibration",
         ),
-        *("log_density", "scores", "probabilities", "why", "notes", "input", "bundle", "engine", "milliseconds"),
+        *("log_density", "scores", "probabilities", "why", "notes", "claims", "disagreement", "input"),
+        *("bundle", "engine", "milliseconds"),
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,19 +33,40 @@ from protoleak.runtime.engines.openvino_norms import spread_group_norms
 ELEMENT_TYPES = {"f32": FLOAT, "f16": FLOAT16, "u8": UINT8, "i64": INT64}
 OTHER = -1
 INSTALL = 'pip install "protoleak[openvino]"'
+TELEMETRY = "openvino_telemetry"
 
 
 def import_openvino() -> Any:
-    """The module, which carries few types.
+    """The module, which carries few types, without its telemetry.
 
     Raises:
         EngineUnavailable: it is not installed.
     """
     try:
-        import openvino
+        with _without_telemetry():
+            import openvino
     except ImportError as error:
         raise EngineUnavailable(f"openvino cannot be imported ({error}): {INSTALL}") from error
     return openvino
+
+
+@contextlib.contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Hides the package openvino_telemetry, so that OpenVINO takes the stub that it has for machines without it.
+
+    Imported, that package starts a process that looks up an analytics host, and writes ~/intel/openvino_ga_cid; it has
+    no switch that leaves no file. It is hidden from this import alone: a program that uses it itself goes on to.
+    """
+    missing = object()
+    before = sys.modules.get(TELEMETRY, missing)
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # documented: the import of that name fails
+    try:
+        yield
+    finally:
+        if before is missing:
+            del sys.modules[TELEMETRY]
+        else:
+            sys.modules[TELEMETRY] = before  # type: ignore[assignment]
 
 
 def bf16_problem(core: Any) -> str | None:

@@ -155,7 +155,7 @@ def open_outputs(
     if annotate:
         need_av()
     _make_folder(folder)
-    earlier = [path for path in _outputs_in(folder) if path.exists() or path.is_symlink()]
+    earlier = [path for path in outputs_in(folder) if path.exists() or path.is_symlink()]
     if earlier and not overwrite:
         raise ProtoleakError(
             f"{folder} holds the outputs of an earlier run ({earlier[0].name}): replace them with --overwrite, or give "
@@ -195,8 +195,8 @@ def open_output_folder(
     return open_outputs(Path(folder), run, annotate=annotate, several=several, overwrite=overwrite)
 
 
-def _outputs_in(folder: Path) -> Iterator[Path]:
-    """All files that a run may have left there."""
+def outputs_in(folder: Path) -> Iterator[Path]:
+    """All files that a run may have left in a folder, and that the next one replaces or deletes."""
     yield from (folder / name for name in (VERDICTS, TRACKS, ANNOTATED, REPORT))
     for name in (ANNOTATED, REPORT):
         yield from sorted((folder / SOURCES).glob(f"[0-9]*_*/{name}"))

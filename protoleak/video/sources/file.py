@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from protoleak.errors import MediaError
-from protoleak.images.decode import printable
+from protoleak.images.formats.heif import HEAD, is_still
+from protoleak.images.sources import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
-from protoleak.video.sources.containers import MISSING_END, open_container, video_stream, why_unreadable
+from protoleak.video.sources.containers import MISSING_END, STILL, open_container, video_stream, why_unreadable
 from protoleak.video.sources.decoder import Decoder
 from protoleak.video.sources.rgb import RgbConverter
 from protoleak.video.sources.timestamps import TimestampMapper
@@ -152,6 +153,9 @@ def _checked_and_hashed(path: str, shown: str) -> str:
             raise MediaError(f"{shown}: empty, 0 bytes")
         digest = hashlib.sha256()
         with Path(path).open("rb") as file:
+            if is_still(file.read(HEAD)):
+                raise MediaError(f"{shown}: {STILL}")
+            file.seek(0)
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
         return digest.hexdigest()
