@@ -42,7 +42,8 @@ def redirected(url: str, *, any_host: bool, timeout: float) -> str:
             raise MediaError(f"it redirects to {after.scheme or 'nothing'}: refused; give the stream's own address")
         if not any_host and _place(after) != _place(before) and not _upgraded(before, after):
             raise MediaError(
-                f"it redirects to another host, {after.hostname}: refused; give that address itself, or --any-host"
+                f"it redirects to another host, {after.hostname}:{_place(after)[1]}: refused; give its address, "
+                "or --any-host"
             )
         url = target
     raise MediaError(f"it redirects more than {MOST} times: refused; give the stream's own address")
