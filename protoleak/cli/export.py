@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,6 @@ import msgspec
 import typer
 
 from protoleak.choices import PRECISIONS, DensitySpace, HeadKind
-from protoleak.cli.console import say
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import (
     INPUT,
@@ -86,9 +86,7 @@ def export(
     ] = DEFAULT.head,
     density_space: Annotated[
         DensitySpace,
-        typer.Option(
-            "--density-space", rich_help_panel=FITTED, help="Of a kernel density, or posterior: of the prototypes."
-        ),
+        typer.Option("--density-space", rich_help_panel=FITTED, help="Of a kernel, or posterior: of the prototypes."),
     ] = DEFAULT.density_space,
     auxiliary: Annotated[
         Path | None,
@@ -137,20 +135,20 @@ def export(
     dataset = read_dataset(data, trained.config.real_class)
     with shown_progress() as progress:
         result = export_bundle(trained, dataset, out, settings, progress, cache_folder("latents"))
-    say(f"the exported graphs against PyTorch on real images:\n{table(result.parity)}\n")
-    say(_summary(result.report))
+    print(f"the exported graphs against PyTorch on real images:\n{table(result.parity)}\n")
+    print(_summary(result.report))
     learnt = trained.config.provenance.get("auxiliary_images")
     if learnt and settings.auxiliary is None:
-        say(f"the model learnt {learnt} images of auxiliary generators: --auxiliary contrasts the density with them")
+        print(f"the model learnt {learnt} images of auxiliary generators: --auxiliary contrasts the density with them")
     for line in result.skipped[:SHOWN_SKIPPED]:
-        say(f"skipped: {line}")
+        print(f"skipped: {line}")
     if len(result.skipped) > SHOWN_SKIPPED:
-        say(f"skipped {len(result.skipped) - SHOWN_SKIPPED} more; protoleak inspect names all")
+        print(f"skipped {len(result.skipped) - SHOWN_SKIPPED} more; protoleak inspect names all")
     for variant in settings.variants:
-        say(_variant_summary(variant, result.reports))
-    say(f"wrote {out}, SHA-256 {result.sha256}\nsee it all with: protoleak inspect {out}")
+        print(_variant_summary(variant, result.reports))
+    print(f"wrote {out}, SHA-256 {result.sha256}\nsee it all with: protoleak inspect {out}")
     for precision, why in result.refused.items():
-        say(f"protoleak: {precision} was not written: {why}", to_errors=True)
+        print(f"protoleak: {precision} was not written: {why}", file=sys.stderr)
     if result.refused:
         raise typer.Exit(ExitStatus.SOME_FAILED)
 

@@ -14,7 +14,7 @@ from torch import nn
 LAGS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # rows down and columns right, in latent pixels
 SMALLEST_VARIANCE = 1e-6
 LARGEST_STATISTIC = 10.0  # standard deviations: what lies beyond says "unusual" as loudly as it should
-HIDDEN = 128
+HIDDEN = 96
 # In training. A few hundred images of a class have far fewer independent traces than there are statistics.
 DROPOUT, NOISE = 0.5, 0.3  # NOISE in standard deviations of each whitened statistic
 

@@ -1,4 +1,4 @@
-"""benchmarks/zoo_bundle/open_set.py: generators left out, and settings measured on them."""
+"""tools/default_bundle: how images are dealt, and how the accusation level is read off the left-out sources."""
 
 from __future__ import annotations
 
@@ -6,47 +6,73 @@ import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from benchmarks.zoo_bundle.open_set import BANDWIDTHS, CONTRASTS, Turn, link_without, measured
-from protoleak.export.features import Features
-from zoo.generators import GENERATORS, families
-
-
-def test_families_are_known_generators_and_all_auxiliary_ones_of_their_kind() -> None:
-    parts = {generator.name: generator.part for generator in GENERATORS}
-    found = families()
-    assert found["nearest_decoder"] == ("nearest_sibling_1", "nearest_sibling_2", "nearest_sibling_3")
-    assert found["denoised_cosine_ddim"] == ("cosine_sibling_1", "cosine_sibling_2")
-    assert all(parts[known] == "known" for known in found)
-    siblings = [name for names in found.values() for name in names]
-    assert sorted(siblings) == sorted(name for name, part in parts.items() if part == "auxiliary")
+from tools.default_bundle.build import chosen_level
+from tools.default_bundle.left_out import LEVELS, MOST_ACCUSED, TURNS, left_out, levels
+from tools.default_bundle.reconstructions import SIDE, through
+from tools.default_bundle.shortcuts import accuracy
+from tools.default_bundle.sources import CAMERAS, ENDS, KNOWN, REAL, Collection, link_known, parts_of
 
 
-def test_a_generator_is_left_out_with_its_siblings_and_nothing_else(tmp_path: Path) -> None:
-    work = tmp_path / "work"
-    for folder in ("known/real", "known/rows", "known/columns", "auxiliary/rows_1", "auxiliary/columns_1"):
-        (work / folder).mkdir(parents=True)
-    split = {"train": {"real": ["a"], "rows": ["b"], "columns": ["c"]}, "val": {"rows": ["d"]}}
-    (work / "known" / "Split.json").write_text(json.dumps(split))
-    for _ in range(2):  # a second run finds the links of the first
-        link_without(work, "rows", ("rows_1",), tmp_path / "out")
-    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").glob("*/*"))
-    assert found == ["auxiliary/columns_1", "known/Split.json", "known/columns", "known/real"]
-    assert json.loads((tmp_path / "out" / "known" / "Split.json").read_text()) == {
-        "train": {"real": ["a"], "columns": ["c"]},
-        "val": {},
-    }
+def _folder(data: Path, name: str, count: int) -> None:
+    (data / name).mkdir(parents=True)
+    for index in range(count):
+        (data / name / f"{index:03d}.jpg").write_bytes(b"")
 
 
-def test_a_generator_like_the_auxiliary_ones_is_told_apart_by_contrast_alone() -> None:
+def test_images_are_dealt_in_the_shares_asked_for_and_a_person_stays_in_one_part(tmp_path: Path) -> None:
+    _folder(tmp_path, "people", 300)
+    parts = parts_of(tmp_path, Collection("g", "people", group=3))
+    assert [sum(part == name for part in parts.values()) for name in ("train", "val", "calibration", "test")] == [
+        round(300 * share) for share in np.diff([0.0, *ENDS])
+    ]
+    files = sorted(parts)
+    assert all(len({parts[file] for file in files[start : start + 3]}) == 1 for start in range(0, 300, 3))
+    link_known(tmp_path, [Collection("g", "people", group=3)], tmp_path / "known")
+    split = json.loads((tmp_path / "known" / "Split.json").read_text())
+    assert sorted(name for part in split.values() for name in part["g"]) == [f"people/{file.name}" for file in files]
+
+
+def test_every_camera_source_and_every_generator_is_left_out_once_and_never_together() -> None:
+    names = [one.name for turn in TURNS for one in left_out(turn)]
+    assert sorted(names) == sorted(one.name for one in (*KNOWN, *CAMERAS))
+    assert all(len({one.label == REAL for one in left_out(turn)}) == 1 for turn in TURNS)
+
+
+def test_the_level_is_the_greatest_that_keeps_to_the_target_with_its_standard_error() -> None:
+    random = np.random.default_rng(0)
+    alike = {str(source): random.normal(size=4000).tolist() for source in range(8)}
+    chosen = chosen_level({"levels": levels(alike)})
+    assert chosen == max(level for level in LEVELS if level < MOST_ACCUSED)
+    odd = alike | {"odd": (random.normal(size=400) - 8).tolist()}
+    rows = levels(odd)
+    assert chosen_level({"levels": rows}) < chosen
+    for row in rows:
+        together = np.concatenate([np.array(one) for one in odd.values()])
+        threshold = np.quantile(together, row["level"])
+        shares = [np.mean(np.array(one) <= threshold) for one in odd.values()]
+        assert row["mean"] == round(float(np.mean(shares)), 4)
+        assert row["standard_error"] == round(float(np.std(shares, ddof=1) / 3), 4)
+
+
+def test_what_goes_through_the_autoencoder_keeps_its_place_and_range() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
+    same = through(image, lambda planes: planes, lambda planes: planes)
+    np.testing.assert_array_equal(same, np.asarray(image))
+    brighter = through(image, lambda planes: planes, lambda planes: planes * 3)
+    assert brighter.max() == 255
+
+
+def test_a_shortcut_is_found_where_there_is_one_and_chance_where_there_is_none() -> None:
     random = np.random.default_rng(0)
 
-    def of(count: int, centre: float, spread: float) -> Features:
-        values = np.concatenate([random.normal(4, 1, (count, 5)), random.normal(centre, spread, (count, 1))], axis=1)
-        return Features(values.astype(np.float32), np.ones((count, 6), np.float32), np.arange(count) % 2, ())
+    def rows(count: int) -> list[tuple[str, dict[str, list[float]]]]:
+        labels = [("a", "b")[index % 2] for index in range(count)]
+        return [
+            (label, {"size": [random.normal(4.0 * (label == "a"))], "colour": [random.normal()]}) for label in labels
+        ]
 
-    # The known ones are spread wide along one axis; the one left out lies in the midst of them, beside the auxiliary.
-    turn = Turn(of(200, 0, 3), of(60, 0, 3), of(200, 0, 0.1), of(60, 0, 0.1))
-    table = np.array([list(row) for row in measured(turn)])
-    assert table.shape == (len(BANDWIDTHS), len(CONTRASTS))
-    assert (table[1:4, -1] > table[1:4, 0] + 0.1).all()
+    train, test = rows(200), rows(200)
+    assert accuracy(train, test, ["size"], ["a", "b"]) > 0.9
+    assert 0.35 < accuracy(train, test, ["colour"], ["a", "b"]) < 0.65
