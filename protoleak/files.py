@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import socket
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from protoleak.errors import ProtoleakError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing holds a second writer back there
+    fcntl = None  # type: ignore[assignment]
 
 OWNER_ONLY, AS_UMASK_SAYS = 0o600, 0o666
 
@@ -83,6 +91,82 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
 def refused(path: Path, error: OSError) -> ProtoleakError:
     """One line on why a file that the user asked for cannot be written."""
     return ProtoleakError(f"cannot write {path}: {error.strerror or error}; free some space or give another place")
+
+
+_held: set[Path] = set()  # lock files of this process: the system's locks exclude other processes only
+_held_guard = threading.Lock()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps others from writing a file or folder while the block runs, by a lock file: `.lock` in a folder that exists,
+    `.NAME.lock` beside anything else.
+
+    The operating system holds the lock and drops it when the process ends, however it ends: what a killed process left
+    behind stops nobody. What is no file, such as /dev/stdout, is not locked, and nothing is on Windows.
+
+    Raises:
+        ProtoleakError: another process writes it, or another part of this one; or no lock file can be made there.
+    """
+    if fcntl is None or (path.exists() and not path.is_file() and not path.is_dir()):
+        yield
+        return
+    place = path.resolve()
+    lock = place / ".lock" if place.is_dir() else place.with_name(f".{place.name}.lock")
+    with _held_guard:
+        if lock in _held:
+            raise ProtoleakError(f"{path} is being written by this process already: {_ELSEWHERE}")
+        descriptor = _acquire(lock, path)
+        _held.add(lock)
+    try:
+        yield
+    finally:
+        with _held_guard:
+            with contextlib.suppress(OSError):
+                lock.unlink()  # while it is held: whoever opened this file before finds another one under its name
+            os.close(descriptor)
+            _held.remove(lock)
+
+
+_ELSEWHERE = "wait until it ends, or give another --out"
+
+
+def _acquire(lock: Path, path: Path) -> int:
+    """The descriptor of a lock file that this process holds, with its number in it. It must not be opened again while
+    it is held: POSIX drops a process's lock when any descriptor of the file is closed. In return it is not inherited
+    by children, which may live longer than this process."""
+    while True:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, AS_UMASK_SAYS)
+        except OSError as error:
+            raise refused(path, error) from error
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(descriptor, lock):
+                os.ftruncate(descriptor, 0)
+                with contextlib.suppress(OSError):  # a full disk: the lock holds without the number too
+                    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                return descriptor
+        except OSError as error:
+            holder = os.pread(descriptor, 300, 0).decode(errors="replace")
+            os.close(descriptor)
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                holder = holder.removesuffix(f" on {socket.gethostname()}") or "another process"
+                raise ProtoleakError(f"{path} is being written by {holder}: {_ELSEWHERE}") from None
+            raise refused(path, error) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    """Whether an open file still has this name: the one who held it may have removed it in between."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 class LinesFile:
