@@ -99,8 +99,7 @@ _held_guard = threading.Lock()
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keeps others from writing a file or folder while the block runs, by a lock file: `.lock` in a folder that exists,
-    `.NAME.lock` beside anything else.
+    """Keeps others from writing a file or folder while the block runs, by a lock file beside it, `.NAME.lock`.
 
     The operating system holds the lock and drops it when the process ends, however it ends: what a killed process left
     behind stops nobody. What is no file, such as /dev/stdout, is not locked, and nothing is on Windows.
@@ -112,7 +111,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
         return
     place = path.resolve()
-    lock = place / ".lock" if place.is_dir() else place.with_name(f".{place.name}.lock")
+    lock = place.with_name(f".{place.name}.lock")
     with _held_guard:
         if lock in _held:
             raise ProtoleakError(f"{path} is being written by this process already: {_ELSEWHERE}")
