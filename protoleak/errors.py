@@ -21,6 +21,10 @@ class ProtoleakError(Exception):
     """Base of all errors that protoleak raises on purpose."""
 
 
+class DiskFull(ProtoleakError):
+    """There is no room for what was to be written; what was written before is valid."""
+
+
 class BundleError(ProtoleakError):
     """A bundle is damaged, incomplete, unsafe or of another schema. Nothing in it was executed."""
 

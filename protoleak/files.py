@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from protoleak.errors import ProtoleakError
+from protoleak.errors import DiskFull, ProtoleakError
 
 try:
     import fcntl
@@ -19,6 +19,8 @@ except ImportError:  # Windows: nothing holds a second writer back there
     fcntl = None  # type: ignore[assignment]
 
 OWNER_ONLY, AS_UMASK_SAYS = 0o600, 0o666
+# No room: on the disk, of the user's share, in a file of the allowed size.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def cache_folder(kind: str) -> Path:
@@ -90,7 +92,8 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
 
 def refused(path: Path, error: OSError) -> ProtoleakError:
     """One line on why a file that the user asked for cannot be written."""
-    return ProtoleakError(f"cannot write {path}: {error.strerror or error}; free some space or give another place")
+    kind = DiskFull if error.errno in NO_ROOM else ProtoleakError
+    return kind(f"cannot write {path}: {error.strerror or error}; free some space or give another place")
 
 
 _held: set[Path] = set()  # lock files of this process: the system's locks exclude other processes only
