@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
+import shutil
 import socket
 import tempfile
 import threading
@@ -19,6 +21,7 @@ except ImportError:  # Windows: nothing holds a second writer back there
     fcntl = None  # type: ignore[assignment]
 
 OWNER_ONLY, AS_UMASK_SAYS = 0o600, 0o666
+LONGEST_NAME = 200  # of a file, in the name of what stands beside it: file systems take 255 bytes
 # No room: on the disk, of the user's share, in a file of the allowed size.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -41,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: the disk refused; `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial.", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".partial.{_beginning(path)}.", dir=path.parent) as folder:
         staged, replaced = Path(folder) / "new", Path(folder) / "old"
         yield staged
         if staged.is_dir() and path.exists():  # a folder cannot be renamed onto another one
@@ -53,6 +56,17 @@ def replacing(path: Path) -> Iterator[Path]:
                 raise
         else:
             staged.replace(path)
+
+
+def remove_partial(path: Path) -> None:
+    """Removes what processes that were killed in `replacing` left beside a path. For whoever has it `locked`."""
+    for folder in path.parent.glob(f".partial.{glob.escape(_beginning(path))}.*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beginning(path: Path) -> str:
+    """Of a file's name, as much as fits into another one."""
+    return path.name.encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
 def replace_file(path: Path, parts: Iterable[bytes], *, private: bool = False) -> None:
@@ -114,7 +128,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
         return
     place = path.resolve()
-    lock = place.with_name(f".{place.name}.lock")
+    lock = place.with_name(f".{_beginning(place)}.lock")
     with _held_guard:
         if lock in _held:
             raise ProtoleakError(f"{path} is being written by this process already: {_ELSEWHERE}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from protoleak.errors import MediaError
+from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.video.aggregation import TrackAggregator
 from protoleak.video.attribution import AttributionStage
@@ -53,11 +53,14 @@ class SourceRun:
     """Screens one opened source. Used by the thread that the caller iterates in: `start`, then `step` until `ended`,
     and `stop` whatever happens.
 
+    Args:
+        alone: what a stage raises is reported and ends this source; else it is raised.
+
     Attributes:
         ended: whether the last event was given.
     """
 
-    def __init__(self, place: Workplace, source: FrameSource, sinks: Sequence[Sink]) -> None:
+    def __init__(self, place: Workplace, source: FrameSource, sinks: Sequence[Sink], *, alone: bool = False) -> None:
         self._place, self._source, settings, pipeline = place, source, place.settings, place.pipeline
         kind = Latest if source.info.live else InOrder
         self._scheduler: Scheduler = kind(place.arrived)
@@ -66,7 +69,7 @@ class SourceRun:
         self._tracking = TrackingStage(place.detector, settings, image_size, self._scheduler.pending)
         self._attribution = AttributionStage(pipeline, settings.batch_size, settings.margin)
         self._aggregator = TrackAggregator(pipeline, settings.minimum_evidence, source.info, self._counters, sinks)
-        self._closing = False
+        self._alone, self._closing = alone, False
         self.ended = False
         stages = {"decoding": self._decode, "tracking": self._track, "attribution": self._attribute}
         self._threads = [
@@ -93,7 +96,10 @@ class SourceRun:
         """
         message = self._scheduler.attributed.get_within(seconds)
         if isinstance(message, StageError):
-            raise message.error
+            if not self._alone:
+                raise message.error
+            yield from self._aggregator.take(self._broken(message.error))
+            message = EndOfStream()
         if isinstance(message, EndOfStream):
             yield from self._aggregator.end_tracks()
             self.ended = True
@@ -133,6 +139,10 @@ class SourceRun:
         """Has the threads end and closes the source, without waiting for either; for any thread."""
         self._scheduler.stop()
         self._close_source()
+
+    def _broken(self, error: BaseException) -> SourceFailed:
+        name, kind = self._source.info.name, "" if isinstance(error, ProtoleakError) else f"{type(error).__name__}: "
+        return SourceFailed(f"{name}: cannot be screened further: {kind}{error}", None)
 
     def _decode(self) -> None:
         scheduler, counters, newest = self._scheduler, self._counters, None

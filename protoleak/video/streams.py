@@ -116,7 +116,7 @@ class _Lane:
                 self._next()
                 yield opening.outcome
             elif opening.outcome is not None:
-                self._run = SourceRun(self._place, opening.outcome, [sink.sink() for sink in self._sinks])
+                self._run = SourceRun(self._place, opening.outcome, [sink.sink() for sink in self._sinks], alone=True)
                 self._run.start()
 
     def interrupt(self) -> None:
