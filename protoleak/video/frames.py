@@ -11,6 +11,19 @@ from protoleak.arrays import UInt8Array
 
 
 @dataclass(frozen=True)
+class Sound:
+    """Where the sound is that belongs to a source's images.
+
+    Attributes:
+        path: of the file.
+        start: time of the first image on the container's clock, in seconds.
+    """
+
+    path: str
+    start: Fraction
+
+
+@dataclass(frozen=True)
 class SourceInfo:
     """What is known of a source before its first frame.
 
@@ -24,6 +37,7 @@ class SourceInfo:
         duration: seconds; None where unknown, as for every live source.
         sha256: of the file; None for anything else.
         notes: what had to be assumed or mended, such as a rotation or missing timestamps.
+        sound: None where there is none that can be copied.
     """
 
     name: str
@@ -35,6 +49,7 @@ class SourceInfo:
     duration: float | None
     sha256: str | None
     notes: tuple[str, ...] = ()
+    sound: Sound | None = None
 
 
 @dataclass(frozen=True)

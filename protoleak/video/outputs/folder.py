@@ -22,6 +22,7 @@ A report per source stays small enough to open, to print and to send, however ma
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,7 @@ from protoleak.files import locked, refused, remove_partial
 from protoleak.video.events import Event, FailureEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.annotate import AnnotatedVideo
-from protoleak.video.outputs.encoder import need_av
+from protoleak.video.outputs.encoder import need_av, staged
 from protoleak.video.outputs.records import TRACKS, VERDICTS, RecordFiles
 from protoleak.video.outputs.report import HtmlReport, ReportIndex
 from protoleak.video.outputs.run_record import RunRecord, run_record
@@ -212,6 +213,8 @@ def _make_room(folder: Path, overwrite: bool) -> None:
     """Removes what an earlier run left, where that is allowed."""
     for path in (folder / TRACKS, folder / REPORT, *_of_sources(folder, REPORT)):
         remove_partial(path)
+        with contextlib.suppress(OSError):
+            staged(path.with_name(ANNOTATED)).unlink(missing_ok=True)
     earlier = [path for path in _outputs_in(folder) if path.exists() or path.is_symlink()]
     if earlier and not overwrite:
         raise ProtoleakError(
