@@ -15,11 +15,11 @@ class Sound:
     """Where the sound is that belongs to a source's images.
 
     Attributes:
-        path: of the file.
+        path: of the file; None where it cannot be read a second time, as of a network stream.
         start: time of the first image on the container's clock, in seconds.
     """
 
-    path: str
+    path: str | None
     start: Fraction
 
 
@@ -37,7 +37,7 @@ class SourceInfo:
         duration: seconds; None where unknown, as for every live source.
         sha256: of the file; None for anything else.
         notes: what had to be assumed or mended, such as a rotation or missing timestamps.
-        sound: None where there is none that can be copied.
+        sound: None where there is none.
     """
 
     name: str

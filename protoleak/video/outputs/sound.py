@@ -45,6 +45,9 @@ class CopiedSound:
         self._streams: dict[int, AudioStream] = {}
         self._filters: dict[int, BitStreamFilterContext] = {}
         self.described = True
+        if sound.path is None:
+            note(f"{name}: the source's sound is left out: only a file's is copied")
+            return
         try:
             self._source = open_container("file:" + sound.path, name, protocols="file")
         except (MediaError, OSError, ValueError) as error:
