@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         CalibrationError,
         CheckpointError,
         DatasetError,
+        DiskFull,
         EngineError,
         EngineOutOfMemory,
         EngineUnavailable,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from protoleak.video.outputs.report import HtmlReport
     from protoleak.video.outputs.run_record import RunRecord, run_record
     from protoleak.video.settings import StreamSettings
-    from protoleak.video.sink import Sink, TrackedFace
+    from protoleak.video.sink import Sink, SourcesSink, TrackedFace
     from protoleak.video.statistics import Statistics
 
 # Name → module, for what isn't an error.
@@ -73,6 +74,7 @@ _HOME_OF = {
     "Screener": "protoleak.screener",
     "Sink": "protoleak.video.sink",
     "SourceInfo": "protoleak.video.frames",
+    "SourcesSink": "protoleak.video.sink",
     "Statistics": "protoleak.video.statistics",
     "StreamSettings": "protoleak.video.settings",
     "TrackEvent": "protoleak.video.events",
@@ -91,6 +93,7 @@ __all__ = [
     "CalibrationError",
     "CheckpointError",
     "DatasetError",
+    "DiskFull",
     "EngineError",
     "EngineOptions",
     "EngineOutOfMemory",
@@ -117,6 +120,7 @@ __all__ = [
     "Screener",
     "Sink",
     "SourceInfo",
+    "SourcesSink",
     "Statistics",
     "StreamSettings",
     "TrackEvent",

@@ -116,7 +116,8 @@ _held_guard = threading.Lock()
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keeps others from writing a file or folder while the block runs, by a lock file beside it, `.NAME.lock`.
+    """Keeps others from writing a file or folder while the block runs, by a lock file beside it, `.NAME.lock`; in a
+    folder whose surroundings may not be written, by `.lock`.
 
     The operating system holds the lock and drops it when the process ends, however it ends: what a killed process left
     behind stops nobody. What is no file, such as /dev/stdout, is not locked, and nothing is on Windows.
@@ -128,12 +129,13 @@ def locked(path: Path) -> Iterator[None]:
         yield
         return
     place = path.resolve()
-    lock = place.with_name(f".{_beginning(place)}.lock")
     with _held_guard:
-        if lock in _held:
-            raise ProtoleakError(f"{path} is being written by this process already: {_ELSEWHERE}")
-        descriptor = _acquire(lock, path)
-        _held.add(lock)
+        try:
+            lock, descriptor = _acquire(place.with_name(f".{_beginning(place)}.lock"), path)
+        except PermissionError as error:
+            if not place.is_dir():
+                raise refused(path, error) from error
+            lock, descriptor = _acquire(place / ".lock", path)
     try:
         yield
     finally:
@@ -147,15 +149,24 @@ def locked(path: Path) -> Iterator[None]:
 _ELSEWHERE = "wait until it ends, or give another --out"
 
 
-def _acquire(lock: Path, path: Path) -> int:
-    """The descriptor of a lock file that this process holds, with its number in it. It must not be opened again while
+def _acquire(lock: Path, path: Path) -> tuple[Path, int]:
+    """A lock file that this process holds, with its number in it, and its descriptor. It must not be opened again while
     it is held: POSIX drops a process's lock when any descriptor of the file is closed. In return it is not inherited
-    by children, which may live longer than this process."""
+    by children, which may live longer than this process.
+
+    Raises:
+        PermissionError: it may not be made there.
+        ProtoleakError: see `locked`.
+    """
+    if lock in _held:
+        raise ProtoleakError(f"{path} is being written by this process already: {_ELSEWHERE}")
     while True:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, AS_UMASK_SAYS)
         except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise PermissionError(error.errno, error.strerror) from error
             raise refused(path, error) from error
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,7 +174,8 @@ def _acquire(lock: Path, path: Path) -> int:
                 os.ftruncate(descriptor, 0)
                 with contextlib.suppress(OSError):  # a full disk: the lock holds without the number too
                     os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-                return descriptor
+                _held.add(lock)
+                return lock, descriptor
         except OSError as error:
             holder = os.pread(descriptor, 300, 0).decode(errors="replace")
             os.close(descriptor)
