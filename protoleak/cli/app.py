@@ -95,8 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()  # here, where an error can still be said
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else ExitStatus.NOTHING_DONE
-    except (typer.Abort, KeyboardInterrupt):  # where no command says more: before its work or after it
-        print("interrupted", file=sys.stderr)
+    except (typer.Abort, KeyboardInterrupt):  # which of them, or none, depends on the version of Typer
         status = ExitStatus.INTERRUPTED
     except UsageError as error:
         command = error.ctx.command_path if error.ctx is not None else "protoleak"
