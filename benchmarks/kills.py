@@ -158,11 +158,11 @@ def of_images(folder: Path, bundle: str, *, faces: bool) -> Kind:
     images, out = folder / "images", folder / "verdicts.jsonl"
     images.mkdir(parents=True)
     if faces:
-        photograph = Image.open(ROOT / "examples" / "images" / "photograph.jpg").convert("RGB").resize((256, 256))
+        photograph = Image.open(ROOT / "examples" / "images" / "photograph.jpg").convert("RGB").resize((512, 512))
         for index in range(IMAGES // 3):
-            page = Image.new("RGB", (512, 256 + index), (90, 90, 90))
+            page = Image.new("RGB", (1024, 512 + index), (90, 90, 90))
             page.paste(photograph, (0, 0))
-            page.paste(photograph, (256, index))
+            page.paste(photograph, (512, index))
             page.save(images / f"{index}.png")
     else:
         for index in range(IMAGES):
