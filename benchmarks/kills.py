@@ -3,9 +3,9 @@
     python benchmarks/kills.py --kills 1000 --json benchmarks/results/kills.json
     python benchmarks/kills.py --kills 18 --kinds images,video
 
-Kinds: images, faces, video, train, distill, export. Everything is made by script and small, so that a run lasts seconds. A run
-is killed again and again and continued with --resume (a video and an export begin anew) until it ends by itself; after
-every kill what is on the disk is read. It exits with status 1 where anything is lost, doubled or broken.
+Kinds: images, faces, video, train, distill, export. Everything is made by script and small, so that a run lasts
+seconds. A run is killed again and again and continued with --resume (a video and an export begin anew) until it ends by
+itself; after every kill what is on the disk is read. It exits with status 1 where anything is lost, doubled or broken.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from protoleak.bundle.bundle import DEFAULT_BUNDLE, Bundle, write_bundle
 from protoleak.bundle.reader import FACE_DETECTOR
@@ -42,6 +41,7 @@ from tests.tiny_bundle import tiny_bundle_files
 from tests.training.images import make_image as training_image
 from tests.training.images import write_latent_encoder
 
+ROOT = Path(__file__).resolve().parents[1]
 IMAGES, CLIP_FRAMES = 60, 150
 SETTINGS = ROOT / "tests" / "cli" / "small_training.toml"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -168,7 +168,18 @@ def of_images(folder: Path, bundle: str, *, faces: bool) -> Kind:
         for index in range(IMAGES):
             noise = np.random.default_rng(index).integers(0, 256, (128, 128, 3), np.uint8)
             Image.fromarray(noise).save(images / f"{index}.png")
-    command = ["screen", str(images), "--bundle", bundle, "--out", str(out), "--engine", "onnxruntime", "--threads", "1"]
+    command = [
+        "screen",
+        str(images),
+        "--bundle",
+        bundle,
+        "--out",
+        str(out),
+        "--engine",
+        "onnxruntime",
+        "--threads",
+        "1",
+    ]
     if faces:
         command += ["--face-model", str(DEFAULT_BUNDLE / FACE_DETECTOR)]
     wanted = IMAGES // 3 * 2 if faces else IMAGES

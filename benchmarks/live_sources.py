@@ -2,8 +2,8 @@
 
     python benchmarks/live_sources.py CLIP --sources 8 --fps 5 --seconds 60 --json benchmarks/results/live_sources.json
 
-The clip is scaled to 640×360 and coded as H.264 at so many frames per second; every source decodes it again and again at
-that pace, a little later than the one before, as cameras do that nobody has synchronised.
+The clip is scaled to 640×360 and coded as H.264 at so many frames per second; every source decodes it again and again
+at that pace, a little later than the one before, as cameras do that nobody has synchronised.
 """
 
 from __future__ import annotations

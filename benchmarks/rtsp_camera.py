@@ -1,5 +1,5 @@
-"""A camera for tests and long runs: a small RTSP server on loopback that sends a video file again and again, as H.264 over
-the RTSP connection itself, and cuts or stalls when it is told to. It serves one client after another."""
+"""A camera for tests and long runs: a small RTSP server on loopback that sends a video file again and again, as H.264
+over the RTSP connection itself, and cuts or stalls when it is told to. It serves one client after another."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""Long runs: whether memory, file handles and threads stay level, and nothing of a camera that fails again and again is lost.
+"""Long runs: whether memory, file handles and threads stay level, and whether a camera that fails is always found again.
 
     python benchmarks/soak.py verdicts --count 100000 --json benchmarks/results/soak_verdicts.json
     python benchmarks/soak.py images --count 10000
     python benchmarks/soak.py rtsp CLIP --seconds 3600
 
-verdicts: in one process, through the engines. images: through the command line, as a folder. rtsp: a camera on loopback whose
-connection is cut, stalls and comes back; after each the stream is to go on, with the stretch on record as a gap. Each exits
-with status 1 where what is promised does not hold: memory grows by more than 5 %, handles or threads are left, a verdict or
-a reconnection is missing. Without --bundle it is the small bundle of the tests, whose network takes milliseconds.
+verdicts: in one process, through the engines. images: through the command line, as a folder. rtsp: a camera on loopback
+whose connection is cut, stalls and comes back; after each the stream is to go on, with the stretch on record as a gap.
+Each exits with status 1 where what is promised does not hold: memory grows by more than 5 %, handles or threads are left,
+a verdict or a reconnection is missing. Without --bundle it is the small bundle of the tests, whose network takes
+milliseconds.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 import protoleak
 from benchmarks.rtsp_camera import RtspCamera
@@ -42,6 +42,7 @@ from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network import NetworkSettings, NetworkSource
 from protoleak.video.statistics import resident_mib
 
+ROOT = Path(__file__).resolve().parents[1]
 SAMPLES, WARM_UP, GROWTH = 100, 0.25, 0.05
 DISTINCT = 64  # images; more say nothing about memory
 SHORTEST, LONGEST = 20.0, 90.0  # seconds between two faults of the camera
@@ -160,9 +161,9 @@ def rtsp(bundle: str, clip: Path, seconds: float) -> Faults:
         while not done.wait(chance.uniform(shortest, longest)) and time.monotonic() < until:
             if (cuts + stalls) % 2:
                 stalls += 1
-                camera.stall(True)  # noqa: FBT003
+                camera.stall(True)
                 done.wait(STALL + 1.5)
-                camera.stall(False)  # noqa: FBT003
+                camera.stall(False)
             else:
                 cuts += 1
                 camera.cut()
@@ -247,7 +248,9 @@ def main() -> None:
     print(json.dumps(facts, indent=1))
     print("as promised" if holds else "NOT as promised")
     if options.json:
-        options.json.write_text(json.dumps({"machine": msgspec.to_builtins(describe_machine())} | facts, indent=1) + "\n")
+        options.json.write_text(
+            json.dumps({"machine": msgspec.to_builtins(describe_machine())} | facts, indent=1) + "\n"
+        )
     sys.exit(not holds)
 
 

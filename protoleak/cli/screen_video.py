@@ -1,5 +1,5 @@
-"""`protoleak screen` of videos: live sources all at once, files one after another, what is written of them, what is said
-meanwhile, and the summary."""
+"""`protoleak screen` of videos: live sources all at once, files one after another; what is written of them, what is
+said meanwhile, and the summary."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, Tra
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.folder import OutputFolder, open_outputs
 from protoleak.video.outputs.run_record import run_record
-from protoleak.video.sink import TrackedFace
+from protoleak.video.sink import SourcesSink, TrackedFace
 from protoleak.video.statistics import Statistics
 from protoleak.video.streams import streams
 
@@ -153,10 +153,10 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
         tally = VideoTally(errors, no_progress if video_options.dashboard else progress)
         try:
             with _outputs(options, video_options, screener, detector) as outputs:
-                sinks = [*outputs, *_panel(video_options, errors), tally]
+                sinks: list[SourcesSink] = [*outputs, *_panel(video_options, errors), tally]
                 print_note(errors, f"faces: {detector.description}")
                 screening = streams(screener, video_options.sources, video_options.settings, sinks, detector)
-                # Closed here and not whenever Python gets to it: on Ctrl-C the sinks finish before the folder is closed.
+                # Closed here, not whenever Python gets to it: on Ctrl-C the sinks finish before the folder is closed.
                 with contextlib.closing(screening):
                     for _ in screening:
                         pass  # the sinks have seen it

@@ -52,7 +52,7 @@ def watch_signals() -> Signals:
     signals = Signals()
     taken = [number for number in STATUSES if signal.getsignal(number) is not signal.SIG_IGN]
     receiver, sender = socket.socketpair()
-    sender.setblocking(False)  # noqa: FBT003  # as set_wakeup_fd wants it
+    sender.setblocking(False)  # as set_wakeup_fd wants it
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     for number in taken:
         signal.signal(number, signals.raise_interrupt)

@@ -63,7 +63,7 @@ def streams(
     try:
         while lanes := [lane for lane in lanes if not lane.ended]:
             with place.arrived:
-                place.arrived.wait_for(lambda: any(lane.has_message for lane in lanes), POLL_SECONDS)  # noqa: B023
+                place.arrived.wait_for(lambda: any(lane.has_message for lane in lanes), POLL_SECONDS)
             for lane in lanes:
                 yield from lane.step()
     except (KeyboardInterrupt, GeneratorExit):

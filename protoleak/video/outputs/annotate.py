@@ -82,7 +82,7 @@ class AnnotatedVideo:
             writer.close(seconds, whole=whole)
 
     def _last_shown(self) -> tuple[float, bool]:
-        """Seconds for which the last frame is seen, and whether it was the source's last: then it is seen to its end."""
+        """Seconds for which the last frame is seen, and whether it was the source's last, then seen to its end."""
         info = self._info
         usual = float(1 / info.rate) if info is not None and info.rate else self._step or 1 / USUAL_RATE
         if info is not None and info.duration is not None and not info.live:

@@ -161,9 +161,7 @@ class SourceOutputs:
         self._each(lambda sink: sink.event(event, crop))
 
     def checkpoint(self, statistics: Statistics, open_tracks: Sequence[TrackEvent]) -> None:
-        self._each(
-            lambda sink: None if isinstance(sink, AnnotatedVideo) else sink.checkpoint(statistics, open_tracks)
-        )
+        self._each(lambda sink: None if isinstance(sink, AnnotatedVideo) else sink.checkpoint(statistics, open_tracks))
 
     def finish(self, statistics: Statistics) -> None:
         try:

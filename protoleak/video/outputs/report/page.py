@@ -143,8 +143,8 @@ def _broken_off(statistics: Statistics, collected: SourceCollector, *, ended: bo
     if not ended:
         at = precise_timecode(statistics.media_seconds)
         lines.append(
-            f"This report was written while the source was being screened, at {at}. If nothing screens it any more, the "
-            "program was killed: what comes after was not screened."
+            f"This report was written while the source was being screened, at {at}. If nothing screens it any more, "
+            "the program was killed: what comes after was not screened."
         )
     if statistics.interrupted:
         at = precise_timecode(statistics.media_seconds)
