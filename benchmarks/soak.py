@@ -1,4 +1,4 @@
-"""Long runs: whether memory, file handles and threads stay level, and whether a camera that fails is always found again.
+"""Long runs: whether memory, file handles and threads stay level, and whether a camera that fails is found again.
 
     python benchmarks/soak.py verdicts --count 100000 --json benchmarks/results/soak_verdicts.json
     python benchmarks/soak.py images --count 10000
@@ -6,7 +6,7 @@
 
 verdicts: in one process, through the engines. images: through the command line, as a folder. rtsp: a camera on loopback
 whose connection is cut, stalls and comes back; after each the stream is to go on, with the stretch on record as a gap.
-Each exits with status 1 where what is promised does not hold: memory grows by more than 5 %, handles or threads are left,
+Each exits with status 1 where a promise does not hold: memory grows by more than 5 %, handles or threads are left,
 a verdict or a reconnection is missing. Without --bundle it is the small bundle of the tests, whose network takes
 milliseconds.
 """
