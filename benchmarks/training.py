@@ -25,7 +25,8 @@ import torch
 from protoleak.bundle.bundle import Bundle
 from protoleak.choices import COMPUTES
 from protoleak.environment.machine import describe_machine
-from protoleak.training.fit import Latents, fit, keep_freed_memory
+from protoleak.training.fit import fit, keep_freed_memory
+from protoleak.training.inputs import Latents
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 

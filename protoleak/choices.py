@@ -10,7 +10,8 @@ BackboneKind: TypeAlias = Literal[
     "conv", "second_order", "resnet18", "resnet50", "resnet101", "efficientnet_b4", "vit_b_16"
 ]
 HeadKind: TypeAlias = Literal["prototype", "mahalanobis", "gaussian_mixture", "kernel_density", "tied_gaussian"]
-DensitySpace: TypeAlias = Literal["whitened", "gated"]
+KernelSpace: TypeAlias = Literal["whitened", "gated"]  # of a kernel density
+DensitySpace: TypeAlias = Literal["whitened", "gated", "posterior"]
 # Precisions of a bundle besides fp32, which every bundle has; and how the ranges of int8 are chosen.
 Precision: TypeAlias = Literal["fp16", "int8"]
 RangeMethod: TypeAlias = Literal["minmax", "entropy", "percentile"]
@@ -31,6 +32,8 @@ Look: TypeAlias = Literal["image", "face", "native"]
 
 LOOKS: tuple[Look, ...] = get_args(Look)
 FACE_MARGIN = 0.25  # of the look "face", on every side, of the box's longer side: the square is 1.5 times the box
+# One rule for training, calibration and screening: a network judges faces such as it learnt from.
+FACE_SCORE, MINIMUM_FACE = 0.6, 32  # least confidence of the detector, and least side of the box in pixels
 BACKBONE_KINDS: tuple[BackboneKind, ...] = get_args(BackboneKind)
 HEAD_KINDS: tuple[HeadKind, ...] = get_args(HeadKind)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

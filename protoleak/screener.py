@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
+from protoleak.choices import FACE_SCORE, MINIMUM_FACE
 from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.images.decode import ImageSource
 from protoleak.runtime.engines import EngineOptions
@@ -99,8 +100,8 @@ class Screener(ImagePipeline):
         *,
         faces: FaceFinder = "auto",
         face_model: str | os.PathLike[str] | None = None,
-        face_score: float = 0.7,
-        minimum_face: int = 48,
+        face_score: float = FACE_SCORE,
+        minimum_face: int = MINIMUM_FACE,
         margin: float = 0.25,
         detector: FaceDetector | None = None,
     ) -> list[FaceVerdict]:
@@ -164,8 +165,8 @@ class Screener(ImagePipeline):
         *,
         faces: FaceFinder = "auto",
         face_model: str | os.PathLike[str] | None = None,
-        face_score: float = 0.7,
-        minimum_face: int = 48,
+        face_score: float = FACE_SCORE,
+        minimum_face: int = MINIMUM_FACE,
         margin: float = 0.25,
         every: float = 1.0,
         minimum_evidence: int = 3,

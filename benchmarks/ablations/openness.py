@@ -13,7 +13,7 @@ from protoleak.bundle.manifest import Density
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import LabelArray
 from protoleak.calibration.kernel import log_kernel_density
-from protoleak.choices import DensitySpace
+from protoleak.choices import KernelSpace
 
 Rule = Callable[[Embedded], Float64Array]
 PUBLISHED_BANDWIDTHS = np.linspace(0.1, 1.0, 10)  # whatever the embedding's scale, as the published code tries them
@@ -41,7 +41,7 @@ FitRule = Callable[[Fitted], Rule]
 
 
 def exact(
-    space: DensitySpace | None = None, contrasted: bool = True, likelihood: bool = False, factor: float = 1.0
+    space: KernelSpace | None = None, contrasted: bool = True, likelihood: bool = False, factor: float = 1.0
 ) -> FitRule:
     """The exact kernel log density of `calibration.density`, as the bundle has it but for what is said.
 
@@ -55,7 +55,8 @@ def exact(
     def fit(fitted: Fitted) -> Rule:
         deployed = fitted.deployed
         contrast = deployed.contrast if contrasted and fitted.auxiliary is not None else 0.0
-        bandwidth = None if likelihood else deployed.bandwidth_in_neighbour_distances * factor
+        deployed_bandwidth = deployed.bandwidth_in_neighbour_distances
+        bandwidth = None if likelihood or deployed_bandwidth is None else deployed_bandwidth * factor
         model = _density(fitted, space or _space(deployed.space), bandwidth, contrast)
         return lambda images: model.log_density(images.embedding, images.gate)
 
@@ -115,9 +116,7 @@ RULES: dict[str, FitRule] = {
 }
 
 
-def _density(
-    fitted: Fitted, space: DensitySpace, bandwidth: float | None = None, contrast: float = 0.0
-) -> DensityModel:
+def _density(fitted: Fitted, space: KernelSpace, bandwidth: float | None = None, contrast: float = 0.0) -> DensityModel:
     train, validation, auxiliary = fitted.train, fitted.validation, fitted.auxiliary
     return fit_density(
         *(train.embedding, train.gate, fitted.labels),
@@ -129,7 +128,7 @@ def _density(
     )
 
 
-def _space(name: str) -> DensitySpace:
+def _space(name: str) -> KernelSpace:
     return "gated" if name == "gated" else "whitened"
 
 

@@ -10,7 +10,8 @@ import torch
 from benchmarks.ablations.latents import Encoded, Part
 from protoleak.model.attributor import Attributor
 from protoleak.progress import Progress
-from protoleak.training.fit import Latents, fit
+from protoleak.training.fit import fit
+from protoleak.training.inputs import Latents
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 

@@ -59,10 +59,10 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Density(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How the open-set density was made; the density itself is inside attributor.onnx."""
 
-    space: str  # "whitened" or "gated"
-    bandwidth: float
-    bandwidth_in_neighbour_distances: float
-    reference_images: int
+    space: str  # "whitened", "gated", or "posterior", which has no kernel and no reference images
+    bandwidth: float | None = None
+    bandwidth_in_neighbour_distances: float | None = None
+    reference_images: int = 0
     auxiliary_images: int = 0  # of auxiliary generators, that the density is contrasted with
     contrast: float = 0.0  # how much their log density counts
 

@@ -31,7 +31,7 @@ from protoleak.calibration.kernel import (
     log_kernel_density,
     median_neighbour_distance,
 )
-from protoleak.choices import DensitySpace
+from protoleak.choices import KernelSpace
 from protoleak.errors import CalibrationError
 
 SMALLEST_NORM = 1e-12  # as torch.nn.functional.normalize
@@ -53,7 +53,7 @@ class DensityModel:
         contrast: c, how much their log density counts; 0 without a contrast.
     """
 
-    space: DensitySpace
+    space: KernelSpace
     mean: Float64Array
     whitening: Float64Array
     references: Float64Array
@@ -86,7 +86,7 @@ def fit_density(
     labels: npt.NDArray[np.int64],
     validation_embedding: npt.NDArray[np.floating],
     validation_gate: npt.NDArray[np.floating],
-    space: DensitySpace = "whitened",
+    space: KernelSpace = "whitened",
     bandwidth: float | None = None,
     auxiliary: tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]] | None = None,
     contrast: float = 0.0,
@@ -152,7 +152,7 @@ def _fit_space(
     embedding: npt.NDArray[np.floating],
     gate: npt.NDArray[np.floating],
     labels: npt.NDArray[np.int64],
-    space: DensitySpace,
+    space: KernelSpace,
 ) -> tuple[Float64Array, Float64Array]:
     """Mean [D] and whitening [D, D]."""
     dimensions = embedding.shape[1]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from protoleak.arrays import Float64Array
 from protoleak.calibration.density import SMALLEST_NORM, DensityModel
+from protoleak.calibration.posterior import PosteriorDensity
 
 
 def per_image_product(matrix: Tensor, images: Tensor) -> Tensor:
@@ -100,3 +101,28 @@ class DensityModule(nn.Module):
     def _kernel(self, vector: Tensor) -> Tensor:
         density: Tensor = self.kernel(vector)
         return density if self.auxiliary is None else density - self.contrast * self.auxiliary(vector)
+
+
+class PosteriorModule(nn.Module):
+    """A fitted PosteriorDensity: embedding and gate float32 [N, D] to log density float32 [N], in nats."""
+
+    prototypes: Tensor
+
+    def __init__(self, model: PosteriorDensity) -> None:
+        super().__init__()
+        self.named = len(model.prototypes)
+        self.register_buffer("prototypes", float32_buffer(np.concatenate([model.prototypes, model.auxiliary])))
+        self.temperature = model.temperature
+        self.floor = model.floor
+
+    def forward(self, embedding: Tensor, gate: Tensor) -> Tensor:
+        difference = embedding[:, None, None, :] - self.prototypes
+        distance = (gate[:, None, None, :] * difference.square()).sum(dim=-1)
+        scores = self.temperature * log_sum_exp(-distance / self.temperature)
+        best = scores[:, : self.named].amax(dim=1)
+        return best - log_sum_exp(scores) + (best - self.floor).clamp_max(0.0)
+
+
+def density_module(model: DensityModel | PosteriorDensity) -> nn.Module:
+    """The module of either density."""
+    return PosteriorModule(model) if isinstance(model, PosteriorDensity) else DensityModule(model)

@@ -18,10 +18,11 @@ from protoleak.bundle.report import BundleReport, OutputParity, Stage
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, fit_head
+from protoleak.calibration.posterior import PosteriorDensity
 from protoleak.dataset import Dataset
 from protoleak.errors import DatasetError, EngineError, MediaError, ParityError, ProtoleakError
 from protoleak.export.calibrate import EvaluationImages, evaluate
-from protoleak.export.density_module import DensityModule
+from protoleak.export.density_module import density_module
 from protoleak.export.features import Features, network_features
 from protoleak.export.graphs import (
     DeployedAttributor,
@@ -116,7 +117,7 @@ class _Fitted:
     """
 
     head: Head
-    density: DensityModel
+    density: DensityModel | PosteriorDensity
     used: dict[str, int]
     skipped: tuple[str, ...]
 
@@ -159,7 +160,7 @@ def export_bundle(
     inputs = _read_inputs(model, dataset, settings)
     fitted = _fit(model, inputs, settings, cache, progress)
     manifest = describe(model, fitted.density, settings, settings.name or out.stem)
-    deployed = DeployedAttributor(model.attributor, HeadModule(fitted.head), DensityModule(fitted.density)).eval()
+    deployed = DeployedAttributor(model.attributor, HeadModule(fitted.head), density_module(fitted.density)).eval()
     graphs = _export_graphs(model, deployed, manifest, settings, progress)
     runner = VariantRunner(
         manifest, model.config.noise_bank(), graphs["latent_encoder"], graphs["attributor"], inputs.framer.find
@@ -219,14 +220,24 @@ def _fit(
         model.config.generators,
     )
     auxiliary = None if inputs.auxiliary is None else _features(model, inputs.auxiliary, inputs.framer, cache, progress)
-    density = fit_density(
-        *(train.embedding, train.gate, train.labels),
-        *(validation.embedding, validation.gate),
-        space=settings.density_space,
-        bandwidth=settings.density_bandwidth,
-        auxiliary=None if auxiliary is None else (auxiliary.embedding, auxiliary.gate),
-        contrast=0.0 if auxiliary is None else settings.contrast,
-    )
+    density: DensityModel | PosteriorDensity
+    if settings.density_space == "posterior":
+        network = model.attributor
+        density = PosteriorDensity.fit(
+            network.prototypes.detach().numpy(),
+            network.auxiliary_prototypes.numpy(),
+            network.temperature,
+            *(train.embedding, train.gate),
+        )
+    else:
+        density = fit_density(
+            *(train.embedding, train.gate, train.labels),
+            *(validation.embedding, validation.gate),
+            space=settings.density_space,
+            bandwidth=settings.density_bandwidth,
+            auxiliary=None if auxiliary is None else (auxiliary.embedding, auxiliary.gate),
+            contrast=0.0 if auxiliary is None else settings.contrast,
+        )
     used = {"train": len(train.labels)}
     skipped = inputs.train.lines(train.skipped)
     if inputs.auxiliary is not None and auxiliary is not None:

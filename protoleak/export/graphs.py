@@ -18,7 +18,6 @@ from torch import nn
 
 from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.errors import CheckpointError, ParityError, ProtoleakError
-from protoleak.export.density_module import DensityModule
 from protoleak.export.head_modules import HeadModule
 from protoleak.export.settings import DEFAULT_OPSET
 from protoleak.model.attributor import Attributor
@@ -38,7 +37,7 @@ class DeployedAttributor(nn.Module):
     prototype_distance [N, K, M], class_score [N, K] of the chosen head, log_density [N].
     """
 
-    def __init__(self, attributor: Attributor, head: HeadModule, density: DensityModule) -> None:
+    def __init__(self, attributor: Attributor, head: HeadModule, density: nn.Module) -> None:
         super().__init__()
         self.attributor = attributor
         self.head = head

@@ -10,6 +10,7 @@ import msgspec
 
 from protoleak.bundle.manifest import SCHEMA_VERSION, Density, LowFrequency, Manifest, Preprocessing
 from protoleak.calibration.density import DensityModel
+from protoleak.calibration.posterior import PosteriorDensity
 from protoleak.environment.versions import library_versions
 from protoleak.export.settings import ExportSettings
 from protoleak.model.checkpoint import TrainedModel
@@ -20,7 +21,7 @@ LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "pillow", "scikit-learn")
 
 def describe(
     model: TrainedModel,
-    density: DensityModel,
+    density: DensityModel | PosteriorDensity,
     settings: ExportSettings,
     name: str,
 ) -> Manifest:
@@ -37,9 +38,6 @@ def describe(
             "libraries": {"protoleak": __version__} | library_versions(LIBRARIES),
         },
     }
-    contrast: dict[str, Any] = {}  # left out where there is none: protoleaks that know of none read the bundle then
-    if density.auxiliary is not None:
-        contrast = {"auxiliary_images": len(density.auxiliary), "contrast": density.contrast}
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -55,19 +53,28 @@ def describe(
         embedding_size=model.attributor.config.embedding_size,
         prototypes_per_generator=model.attributor.config.prototypes_per_generator,
         head=settings.head,
-        density=Density(
-            space=density.space,
-            bandwidth=density.bandwidth,
-            bandwidth_in_neighbour_distances=density.bandwidth_in_neighbour_distances,
-            reference_images=len(density.references),
-            **contrast,
-        ),
+        density=_density(density),
         provenance=provenance,
         variants=["fp32"],
         files={},
         face_detector=None if settings.face_detector is None else "yunet",
         alpha=settings.alpha,
         amplitudes=config.amplitudes,
+    )
+
+
+def _density(density: DensityModel | PosteriorDensity) -> Density:
+    if isinstance(density, PosteriorDensity):
+        return Density(density.space)
+    contrast: dict[str, Any] = {}  # left out where there is none: protoleaks that know of none read the bundle then
+    if density.auxiliary is not None:
+        contrast = {"auxiliary_images": len(density.auxiliary), "contrast": density.contrast}
+    return Density(
+        density.space,
+        density.bandwidth,
+        density.bandwidth_in_neighbour_distances,
+        len(density.references),
+        **contrast,
     )
 
 

@@ -54,7 +54,8 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     Attributes:
         name: of the bundle; none for that of its file or folder.
         head: what scores classes.
-        density_space: "whitened", or "gated" for the published raw one.
+        density_space: "whitened", or "gated" for the published raw one; "posterior" for the density of the learnt
+            prototypes, which needs no reference images.
         bandwidth: of the density, in median nearest-neighbour distances; none for 1.5 where there are auxiliary
             generators, else for the one of greatest held-out likelihood.
         auxiliary: folder with a folder of images per generator that the model learnt and doesn't name, or none.

@@ -12,7 +12,7 @@ import numpy as np
 from protoleak.arrays import UInt8Array
 from protoleak.images.framing import Box
 
-# Faces of the default minimum size, 48 pixels, are 24 pixels high here when the frame is 1280 wide: YuNet still finds
+# Faces of 48 pixels are 24 pixels high here when the frame is 1280 wide: YuNet still finds
 # them all (tests/faces/test_yunet.py), for a quarter of the pixels.
 DETECTION_SIDE = 640
 

@@ -17,8 +17,7 @@ from protoleak.images.framing import Framing
 
 @dataclass(frozen=True)
 class Framer:
-    """Frames image files by their largest face, as `Screener` does. It takes poorer and smaller faces than that, see
-    `LargestFace`, and can be sent to other processes.
+    """Frames image files by their largest face, as `Screener` does, and can be sent to other processes.
 
     Attributes:
         framing: of the model or bundle.

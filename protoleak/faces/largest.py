@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from protoleak.choices import FACE_SCORE, MINIMUM_FACE
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import Face, FaceDetector
 from protoleak.faces.yunet import YuNetDetector, read_yunet
 
-SCORE, MINIMUM_FACE = 0.6, 32  # of images that are known to show a person: a little more lenient than in screening
 _of_thread = threading.local()  # detectors are for one thread each
 
 
@@ -44,7 +44,7 @@ class LargestFace:
         detectors: dict[Path, FaceDetector] = _of_thread.__dict__.setdefault("detectors", {})
         if self.model not in detectors:
             model = read_yunet(self.model, "the face detector")
-            detectors[self.model] = YuNetDetector(model, str(self.model), score=SCORE, minimum_face=MINIMUM_FACE)
+            detectors[self.model] = YuNetDetector(model, str(self.model), score=FACE_SCORE, minimum_face=MINIMUM_FACE)
         faces = detectors[self.model](np.asarray(image))
         if not faces:
             raise MediaError(f"no face of {MINIMUM_FACE} pixels or more was found")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from protoleak.choices import FACE_SCORE, MINIMUM_FACE
 from protoleak.errors import ProtoleakError
 
 FaceFinder: TypeAlias = Literal["auto", "none", "yunet", "haar"]
@@ -30,8 +31,8 @@ class FaceSettings:
 
     faces: FaceFinder = "auto"
     face_model: Path | None = None
-    face_score: float = 0.7
-    minimum_face: int = 48
+    face_score: float = FACE_SCORE
+    minimum_face: int = MINIMUM_FACE
     margin: float = 0.25
 
     def __post_init__(self) -> None:

@@ -31,6 +31,8 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         generators: K, classes (the real class is one of them).
         prototypes_per_generator: M.
         timesteps: T.
+        auxiliary: classes that were learnt beside those and are never named; their prototypes serve the open-set
+            density (`calibration.posterior`).
         gate: whether there is a gate; without one every feature weighs 1.
         log_sum_exp: class score τ·logsumexp(−d/τ) with a learnt τ; otherwise −min d.
         temporal: "attention" for the softmax over T of a learnt score, "uniform" for the mean over T. With one timestep
@@ -44,6 +46,7 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     generators: int
     prototypes_per_generator: int
     timesteps: int
+    auxiliary: int = 0
     gate: bool = True
     log_sum_exp: bool = True
     temporal: Literal["attention", "uniform"] = "attention"
@@ -55,6 +58,8 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         for name in ("in_channels", "embedding_size", "prototypes_per_generator", "timesteps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+        if self.auxiliary < 0:
+            raise ValueError(f"auxiliary is {self.auxiliary}: give the number of auxiliary classes, or 0")
         if self.generators < 2:
             raise ValueError(f"{self.generators} generators: at least 2 are needed to tell apart")
         if self.vit_image_size < VIT_PATCH or self.vit_image_size % VIT_PATCH:
@@ -98,10 +103,14 @@ class _Backbone(nn.Module):
 
 
 class _Prototypes(nn.Module):
+    auxiliary: torch.Tensor  # where there are auxiliary classes
+
     def __init__(self, config: AttributorConfig) -> None:
         super().__init__()
         shape = (config.generators, config.prototypes_per_generator, config.embedding_size)
         self.protos = nn.Parameter(torch.randn(shape) * PROTOTYPE_SPREAD)
+        if config.auxiliary:
+            self.register_buffer("auxiliary", torch.zeros(config.auxiliary, *shape[1:]))
 
 
 class _LogSumExp(nn.Module):
@@ -133,6 +142,20 @@ class Attributor(nn.Module):
     def prototypes(self) -> torch.Tensor:
         """float32 [K, M, D]."""
         return self.proto_head.protos
+
+    @property
+    def auxiliary_prototypes(self) -> torch.Tensor:
+        """float32 [A, M, D], of auxiliary classes; A may be 0."""
+        if not self.config.auxiliary:
+            return self.prototypes[:0].detach()
+        return self.proto_head.auxiliary
+
+    @property
+    def temperature(self) -> float | None:
+        """τ of the class score, or None where it is the nearest prototype's."""
+        if not self.config.log_sum_exp:
+            return None
+        return float(self.lse_agg.log_tau.detach().exp().clamp(LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE))
 
     def forward(self, z_t: torch.Tensor) -> AttributorTensors:
         """Noised latents float32 [N, T, C', h, w] → AttributorTensors."""

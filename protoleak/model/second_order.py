@@ -13,10 +13,10 @@ from torch import nn
 
 LAGS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # rows down and columns right, in latent pixels
 SMALLEST_VARIANCE = 1e-6
-LARGEST_FEATURE = 6.0  # standard deviations: what lies beyond says "unusual" as loudly as it should
-HIDDEN = 256
+LARGEST_STATISTIC = 10.0  # standard deviations: what lies beyond says "unusual" as loudly as it should
+HIDDEN = 128
 # In training. A few hundred images of a class have far fewer independent traces than there are statistics.
-DROPOUT, NOISE = 0.5, 0.3  # NOISE in standard deviations of each statistic
+DROPOUT, NOISE = 0.5, 0.3  # NOISE in standard deviations of each whitened statistic
 
 
 def feature_count(channels: int) -> int:
@@ -47,6 +47,8 @@ class SecondOrderEncoder(nn.Module):
     """Noised latents of P positions (looks × timesteps) → embeddings: second-order statistics through two linear layers
     of each position's own, since noise changes what the statistics look like.
 
+    It is trained on whitened statistics (`training.statistics`), whose whitening is then folded into the first layer.
+
     Args:
         in_channels: C'.
         embedding_size: D.
@@ -65,22 +67,56 @@ class SecondOrderEncoder(nn.Module):
             position: int64 [B], of each latent; None where all P positions of each image follow one another.
         """
         features = second_order_features(z)
-        if position is None:
-            of_image = features.reshape(-1, len(self.heads), features.shape[1])
-            return torch.stack([head(of_image[:, p]) for p, head in enumerate(self.heads)], dim=1).flatten(0, 1)
+        if position is not None:
+            return self._each(features, position, standardised=False)
+        of_image = features.reshape(-1, len(self.heads), features.shape[1])
+        return torch.stack([head(of_image[:, p]) for p, head in enumerate(self.heads)], dim=1).flatten(0, 1)
+
+    def embed_whitened(self, whitened: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Embeddings of whitened statistics, before `fold`: float32 [N, P, F] → [wanted, D], image by image.
+
+        Args:
+            wanted: bool [N, P].
+        """
+        return self._each(whitened[wanted], torch.nonzero(wanted)[:, 1], standardised=True)
+
+    def fold(self, mean: torch.Tensor, inverse_deviation: torch.Tensor, whitening: torch.Tensor) -> None:
+        """Has the heads, which were trained on whitened statistics, take the statistics as they are.
+
+        Args:
+            mean, inverse_deviation: float32 [P, F], of the statistics.
+            whitening: float32 [P, F, F], symmetric, of the standardised ones.
+        """
+        with torch.no_grad():
+            for p, head in enumerate(self.heads):
+                assert isinstance(head, _Head)
+                head.mean.copy_(mean[p])
+                head.inverse_deviation.copy_(inverse_deviation[p])
+                head.hidden.weight.copy_(head.hidden.weight @ whitening[p])
+
+    def _each(self, features: torch.Tensor, position: torch.Tensor, *, standardised: bool) -> torch.Tensor:
+        """[B, F] through the head of each one's position: [B, D]."""
         order = torch.cat([torch.nonzero(position == p).squeeze(1) for p in range(len(self.heads))])
-        counts = torch.bincount(position, minlength=len(self.heads)).tolist()
-        parts = torch.split(features[order], counts)
-        embedded = torch.cat([head(part) for head, part in zip(self.heads, parts, strict=True) if len(part)])
-        return torch.empty_like(embedded).index_copy(0, order, embedded)
+        parts = torch.split(features[order], torch.bincount(position, minlength=len(self.heads)).tolist())
+        embedded = []
+        for head, part in zip(self.heads, parts, strict=True):
+            assert isinstance(head, _Head)
+            if len(part):
+                embedded.append(head.embed(part) if standardised else head(part))
+        together = torch.cat(embedded)
+        return torch.empty_like(together).index_copy(0, order, together)
 
 
 class _Head(nn.Module):
     """Statistics [B, F] → embedding [B, D]."""
 
+    mean: torch.Tensor
+    inverse_deviation: torch.Tensor
+
     def __init__(self, features: int, embedding_size: int) -> None:
         super().__init__()
-        self.standardise = nn.BatchNorm1d(features, affine=False)
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("inverse_deviation", torch.ones(features))
         self.drop_features = nn.Dropout(DROPOUT)
         self.hidden = nn.Linear(features, HIDDEN)
         self.norm = nn.BatchNorm1d(HIDDEN)
@@ -88,9 +124,19 @@ class _Head(nn.Module):
         self.out = nn.Linear(HIDDEN, embedding_size)
 
     def forward(self, statistics: torch.Tensor) -> torch.Tensor:
-        features = self.standardise(statistics).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
+        return self.embed(standardised_statistics(statistics, self.mean, self.inverse_deviation))
+
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
+        """Of standardised, or in training whitened, statistics."""
         if self.training:
             features = features + NOISE * torch.randn_like(features)
         hidden = torch.relu(self.norm(self.hidden(self.drop_features(features))))
         embedding: torch.Tensor = self.out(self.drop(hidden))
         return embedding
+
+
+def standardised_statistics(
+    statistics: torch.Tensor, mean: torch.Tensor, inverse_deviation: torch.Tensor
+) -> torch.Tensor:
+    """In standard deviations from the mean, none further than LARGEST_STATISTIC; shapes broadcast."""
+    return ((statistics - mean) * inverse_deviation).clamp(-LARGEST_STATISTIC, LARGEST_STATISTIC)

@@ -21,57 +21,17 @@ from protoleak.metrics.scores import macro_auc_softmax
 from protoleak.model.attributor import PROTOTYPE_SPREAD, Attributor, AttributorConfig
 from protoleak.progress import Progress, no_progress
 from protoleak.training.batches import balanced_order, batches, endless
+from protoleak.training.inputs import Inputs, Latents, Standardisation, inputs_of
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import TrainingState, load_state, save_state
 
 LARGEST_GRADIENT_NORM = 5.0  # as published
-EVALUATION_BATCH = 64
-STANDARDISED_ON = 1024  # latents: their channels' mean and spread are known to a thousandth then
-PROTOTYPES = "proto_head.protos"  # in a network's weights
+PROTOTYPES, AUXILIARY_PROTOTYPES = "proto_head.protos", "proto_head.auxiliary"  # in a network's weights
 # mallopt(3). The parameters are those of glibc's malloc.h, which Python's standard library doesn't name.
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 NEVER_TRIM, NO_MAPPINGS = -1, 0
-
-
-@dataclass(frozen=True)
-class Latents:
-    """Latents in memory.
-
-    Attributes:
-        z0: float32 or float16 [n, L, C, h, w], as the latent encoder gives it.
-        labels: int64 [n], index of the generator.
-        sources: int64 [n], index of the collection within the generator; None for one collection each.
-    """
-
-    z0: torch.Tensor
-    labels: torch.Tensor
-    sources: torch.Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Standardisation:
-    """What brings each channel of the latents to mean 0 and variance 1: float32 [C, 1, 1] both."""
-
-    mean: torch.Tensor
-    spread: torch.Tensor
-
-    @classmethod
-    def of(cls, z0: torch.Tensor) -> Standardisation:
-        """Over latents [n, L, C, h, w], of which at most STANDARDISED_ON, spread evenly, are read."""
-        part = z0[:: max(1, len(z0) // STANDARDISED_ON)].float()
-        over = (0, 1, 3, 4)
-        return cls(part.mean(dim=over).reshape(-1, 1, 1), part.std(dim=over).clamp_min(1e-6).reshape(-1, 1, 1))
-
-    @classmethod
-    def none(cls) -> Standardisation:
-        """Leaves latents as they are."""
-        return cls(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
-
-    def __call__(self, z0: torch.Tensor) -> torch.Tensor:
-        """float32 of the same shape."""
-        return (z0.float() - self.mean) / self.spread
 
 
 @dataclass(frozen=True)
@@ -122,6 +82,7 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         if auxiliary is not None:
             train = _with_auxiliary(train, auxiliary, config.generators)
+        inputs = inputs_of(settings, noising, standardisation, train, validation, negatives, turns_of)
         network, optimizer = _initial(config if auxiliary is None else _with_classes(config, auxiliary), settings)
         state = _resumed(network, optimizer, run, state_file)
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
@@ -131,16 +92,17 @@ def fit(
             parts = list(batches(order, settings.batch_size))
             report = partial(progress, f"epoch {state.epoch + 1} of {settings.epochs}")
             steps = len(parts) + 1  # the last one is validation
-            inputs = _Inputs(noising, standardisation, train, negatives)
-            record = _train_epoch(network, optimizer, settings, inputs, parts, state, report)
-            record |= evaluate(network, noising, standardisation, validation, config.generators)
+            record = _train_epoch(network, optimizer, settings, inputs, train.labels, parts, state, report)
+            record |= evaluate(network, inputs, validation.labels, config.generators)
             measured = f"loss {record['training_loss']:.3f}, validation AUC {record['validation_macro_auc']:.4f}"
             report(steps, steps, measured)
             _keep(state, network, optimizer, record)
             state.seconds += time.monotonic() - started
             if state_file is not None:
                 save_state(state_file, state)
-    return FitResult(_named_only(config, state.best_network), state.best_epoch, state.curves, state.seconds)
+    attributor = _named_and_auxiliary(config, state.best_network)
+    inputs.finish(attributor)
+    return FitResult(attributor, state.best_epoch, state.curves, state.seconds)
 
 
 def _initial(config: AttributorConfig, settings: TrainingSettings) -> tuple[Attributor, torch.optim.Optimizer]:
@@ -186,44 +148,35 @@ def _with_auxiliary(train: Latents, auxiliary: Latents, generators: int) -> Late
     return Latents(z0, torch.cat([train.labels, auxiliary.labels + generators]), sources)
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """What an epoch draws from."""
-
-    noising: Noising
-    standardisation: Standardisation
-    train: Latents
-    negatives: torch.Tensor | None
-
-
 def _with_classes(config: AttributorConfig, auxiliary: Latents) -> AttributorConfig:
     return msgspec.structs.replace(config, generators=config.generators + int(auxiliary.labels.max()) + 1)
 
 
-def _named_only(config: AttributorConfig, weights: dict[str, torch.Tensor]) -> Attributor:
-    """The network without the prototypes of auxiliary classes, in evaluation mode."""
+def _named_and_auxiliary(config: AttributorConfig, weights: dict[str, torch.Tensor]) -> Attributor:
+    """The network whose classes are those that it names, the prototypes of auxiliary ones kept beside them; in
+    evaluation mode."""
+    prototypes = weights[PROTOTYPES]
+    named, auxiliary = prototypes[: config.generators], prototypes[config.generators :]
     with torch.random.fork_rng(devices=[]):
-        network = Attributor(config)
-    network.load_state_dict({**weights, PROTOTYPES: weights[PROTOTYPES][: config.generators]})
+        network = Attributor(msgspec.structs.replace(config, auxiliary=len(auxiliary)))
+    beside = {AUXILIARY_PROTOTYPES: auxiliary} if len(auxiliary) else {}
+    network.load_state_dict({**weights, PROTOTYPES: named, **beside})
     return network.eval()
 
 
-def evaluate(
-    network: Attributor, noising: Noising, standardisation: Standardisation, latents: Latents, generators: int
-) -> dict[str, float]:
-    """Cross entropy and macro AUC (softmax over generators) of latents, with the frozen noise bank.
+def evaluate(network: Attributor, inputs: Inputs, labels: torch.Tensor, generators: int) -> dict[str, float]:
+    """Cross entropy and macro AUC (softmax over generators) of the validation images, with the frozen noise bank.
 
     Args:
+        labels: int64 [v], of the validation images.
         generators: how many of the network's classes count; those after them are auxiliary.
     """
     network.eval()
     with torch.no_grad():
-        parts = torch.split(latents.z0, EVALUATION_BATCH)
-        scores = [network(noising.with_bank(standardisation(z0))).class_score for z0 in parts]
-        class_score = torch.cat(scores)[:, :generators]
+        class_score = inputs.validation_scores(network)[:, :generators]
     return {
-        "validation_loss": float(class_loss(class_score, latents.labels)),
-        "validation_macro_auc": macro_auc_softmax(latents.labels.numpy(), class_score.numpy()),
+        "validation_loss": float(class_loss(class_score, labels)),
+        "validation_macro_auc": macro_auc_softmax(labels.numpy(), class_score.numpy()),
     }
 
 
@@ -236,25 +189,23 @@ def _train_epoch(
     network: Attributor,
     optimizer: torch.optim.Optimizer,
     settings: TrainingSettings,
-    inputs: _Inputs,
+    inputs: Inputs,
+    labels: torch.Tensor,
     parts: list[torch.Tensor],
     state: TrainingState,
     report: Callable[[int, int, str], None],
 ) -> dict[str, float]:
     """Trains on the latents of each part, in turn; `report` is called after every step."""
     network.train()
-    train, negatives = inputs.train, inputs.negatives
-    share = 0.0 if negatives is None else settings.negatives_share
+    share = settings.negatives_share if inputs.negatives_count else 0.0
     counts = [math.ceil(share * len(part)) for part in parts]
-    negative_order = endless(torch.arange(0 if negatives is None else len(negatives)), sum(counts))
+    negative_order = endless(torch.arange(inputs.negatives_count), sum(counts))
     total = 0.0
     for step, (part, chosen) in enumerate(zip(parts, torch.split(negative_order, counts), strict=True)):
         done = (state.epoch + step / len(parts)) / settings.epochs
         for group in optimizer.param_groups:  # a function of the step alone, so that there is no schedule to resume
             group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-        given = train.z0[:0] if negatives is None else negatives[chosen]
-        z0, outside = inputs.standardisation(train.z0[part]), inputs.standardisation(given)
-        loss = _loss(network, settings, inputs.noising, z0, train.labels[part], outside)
+        loss = _loss(network, settings, inputs, inputs.drawn(part), labels[part], inputs.given(chosen))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT_NORM)
@@ -273,23 +224,22 @@ def _train_epoch(
 def _loss(
     network: Attributor,
     settings: TrainingSettings,
-    noising: Noising,
-    z0: torch.Tensor,
+    inputs: Inputs,
+    drawn: torch.Tensor,
     labels: torch.Tensor,
     given: torch.Tensor,
 ) -> torch.Tensor:
     """Everything goes through the network as one batch, so that batch normalisation sees what it will see deployed."""
-    count = math.ceil(settings.mixed_share * len(z0)) if settings.mixed_negatives else 0
-    mixed = mixed_negatives(z0, labels, count)
-    images = torch.cat([z0, mixed, given])
+    count = math.ceil(settings.mixed_share * len(drawn)) if settings.mixed_negatives else 0
+    mixed = mixed_negatives(drawn, labels, count)
+    images = torch.cat([drawn, mixed, given])
     dropped = _dropped(len(images), network.config.timesteps, settings.timestep_dropout)
-    kept = noising.with_fresh_noise(images, ~dropped, torch.bfloat16 if settings.bfloat16 else torch.float32)
-    h, g = embed_kept(network, kept, dropped)
+    h, g = inputs.embedded(network, images, dropped)
     embedding, gate, timestep_weight = network.pool(h, g, dropped)
     class_score = network.class_score(network.prototype_distance(embedding, gate))
-    of_class, of_mixed, of_given = torch.split(class_score, [len(z0), len(mixed), len(given)])
+    of_class, of_mixed, of_given = torch.split(class_score, [len(drawn), len(mixed), len(given)])
     loss = class_loss(of_class, labels, settings.label_smoothing) + settings.entropy_weight * entropy_loss(
-        timestep_weight[: len(z0)]
+        timestep_weight[: len(drawn)]
     )
     for scores in (of_mixed, of_given):
         if len(scores):
@@ -306,24 +256,6 @@ def _dropped(images: int, positions: int, share: float) -> torch.Tensor:
     count = min(round(share * positions), positions - 1)
     ranks = torch.rand(images, positions).argsort(dim=1)
     return ranks < count
-
-
-def embed_kept(network: Attributor, kept: torch.Tensor, dropped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `Attributor.embed_timesteps`, of the timesteps that are not dropped: what it gives for the others is 0.
-
-    Args:
-        kept: float32 or bfloat16 [kept, C', h, w], the type that the encoder is to compute in.
-        dropped: bool [N, T].
-    """
-    bfloat16 = kept.dtype == torch.bfloat16
-    if bfloat16:  # its convolutions are fast in this layout only
-        kept = kept.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        embedded = network.embed(kept, torch.nonzero(~dropped)[:, 1]).float()
-    h = embedded.new_zeros(*dropped.shape, embedded.shape[1])
-    h[~dropped] = embedded
-    g = network.backbone.att.gate(h) if network.config.gate else torch.ones_like(h)
-    return h, g
 
 
 def keep_freed_memory() -> bool:

@@ -46,7 +46,7 @@ class EncodedImages:
 def encode_images(
     encoder: LatentEncoder,
     paths: Sequence[Path],
-    views: int,
+    views: int | Sequence[int],
     seed: int,
     framer: Framer,
     cache: Path | None,
@@ -58,6 +58,7 @@ def encode_images(
     """Latents of each image as deployed and of `views` more views of it; unreadable images are skipped and listed.
 
     Args:
+        views: of every image, or of each.
         seed: of the views.
         framer: of the model's framing.
         cache: folder of cached latents, or None to keep nothing.
@@ -68,9 +69,10 @@ def encode_images(
     sources: list[ViewSource] = []
     positions: list[int] = []
     reasons: dict[int, MediaError] = {}
-    for position, path in enumerate(paths):
+    of_each = [views] * len(paths) if isinstance(views, int) else views
+    for position, (path, count) in enumerate(zip(paths, of_each, strict=True)):
         try:
-            of_image = view_sources(path, views, seed, framer, operator_share)
+            of_image = view_sources(path, count, seed, framer, operator_share)
         except MediaError as error:
             reasons[position] = error
             continue

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BFLOAT16_BACKBONES: tuple[BackboneKind, ...] = ("conv",)
 DEFAULT_TIMESTEPS = (0, 100, 300, 500, 700)
 SMALLEST_IMAGE_SIZE = 64
+MOST_TIMES_MORE_VIEWS = 4.0  # of an image of a small class
 SCHEDULE_STEPS = 1000  # as `diffusion.NoiseSchedule`, which needs NumPy
 
 
@@ -42,6 +43,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         standardise: whether each channel of the latents is brought to mean 0 and variance 1 over the training images.
         real_turns: how often the real class comes in training for each time that another class comes.
         views: latents per training image besides that of the image as it is deployed (see `training.views`).
+        balanced_views: whether the images of smaller classes get more views: as many times more as the root of how
+            many times smaller than the largest their class is, up to four.
         operator_share: share of the views that are the whole image after a chain of operators, as WILD post-processes
             images; the others are random crops, sizes and compressions.
         validation_views: the views of validation images; none for as many as `views`. They show what training is to
@@ -78,6 +81,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     standardise: bool = False
     real_turns: int = 1
     views: int = 3
+    balanced_views: bool = False
     operator_share: float = 0.5
     validation_views: int | None = None
     epochs: int = 40
@@ -155,6 +159,12 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         components = self.low_frequency_components
         if components is not None and components < 1:
             raise ProtoleakError(f"low_frequency_components is {components}: give 1 or more, or none to leave them out")
+
+    def views_of(self, images: int, largest: int) -> int:
+        """Views of each training image of a class with so many, where the largest has `largest`."""
+        if not self.balanced_views:
+            return self.views
+        return round(self.views * min(MOST_TIMES_MORE_VIEWS, math.sqrt(largest / images)))
 
     @property
     def framing(self) -> Framing:

@@ -20,7 +20,6 @@ from protoleak.environment.versions import library_versions, source_commit
 from protoleak.errors import CheckpointError, ProtoleakError
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
-from protoleak.model.attributor import AttributorConfig
 from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
     MODEL_FILE,
@@ -33,7 +32,8 @@ from protoleak.model.checkpoint import (
 )
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.progress import Progress, no_progress
-from protoleak.training.fit import FitResult, Latents, Standardisation, fit
+from protoleak.training.fit import FitResult, fit
+from protoleak.training.inputs import Latents, Standardisation
 from protoleak.training.latents import EncodedImages, Skipped, encode_images, require_every_class
 from protoleak.training.noising import Noising
 from protoleak.training.provenance import content_hash, run_hash
@@ -124,7 +124,7 @@ def train(
         real=None if dataset.real_class is None else dataset.generators.index(dataset.real_class),
     )
     provenance = _provenance(sources, encoded, settings, result, run, data_hash)
-    model = _model(dataset, latent_encoder, settings, network, standardisation, result, provenance)
+    model = _model(dataset, latent_encoder, settings, standardisation, result, provenance)
     report = _report(provenance, result, encoded.skipped, time.monotonic() - started)
     _write(out, model, result, report, encoded.skipped)
     return model
@@ -209,8 +209,10 @@ def _encode_all(
 ) -> _Encoded:
     """Encodes everything, and refuses a class, an auxiliary generator or negatives without a readable image."""
     dataset = sources.dataset
+    per_class = Counter(sample.label for sample in dataset.train)
+    largest = max(per_class.values())
 
-    def encode(split: str, paths: Sequence[Path], views: int) -> EncodedImages:
+    def encode(split: str, paths: Sequence[Path], views: int | Sequence[int]) -> EncodedImages:
         def report(done: int, total: int) -> None:
             progress(f"encode {split}", done, total)
 
@@ -226,7 +228,7 @@ def _encode_all(
             workers=workers,
         )
 
-    def encode_split(split: str, samples: Sequence[Sample], views: int) -> _Split:
+    def encode_split(split: str, samples: Sequence[Sample], views: int | Sequence[int]) -> _Split:
         images = encode(split, [sample.path for sample in samples], views)
         labels = torch.tensor([samples[image].label for image in images.image])
         of_image = _sources_of(dataset, samples)
@@ -234,12 +236,13 @@ def _encode_all(
 
     def encode_beside(split: str, folder: str, paths: Sequence[Path]) -> EncodedImages:
         """Images that no class of the model has, of which at least one must be readable."""
-        found = encode(split, paths, settings.views)
+        found = encode(split, paths, settings.views_of(len(paths), largest))
         require_every_class(torch.zeros(len(found.image), dtype=torch.int64), (folder,), split, found.skipped)
         return found
 
     views = settings.views if settings.validation_views is None else settings.validation_views
-    train = encode_split("train", dataset.train, settings.views)
+    of_class = {label: settings.views_of(count, largest) for label, count in per_class.items()}
+    train = encode_split("train", dataset.train, [of_class[sample.label] for sample in dataset.train])
     validation = encode_split("validation", dataset.validation, views)
     for split, part in (("train", train), ("validation", validation)):
         require_every_class(part.latents.labels, dataset.generators, split, part.images.skipped)
@@ -304,7 +307,6 @@ def _model(
     dataset: Dataset,
     latent_encoder: LatentEncoder,
     settings: TrainingSettings,
-    network: AttributorConfig,
     standardisation: Standardisation | None,
     result: FitResult,
     provenance: dict[str, object],
@@ -317,7 +319,7 @@ def _model(
         noise_seed=settings.noise_seed,
         low_frequency_components=settings.low_frequency_components,
         latent_shape=latent_encoder.latent_shape(settings.image_size),
-        attributor=network,
+        attributor=result.attributor.config,
         latent_encoder=LatentEncoderRecord(latent_encoder.kind, latent_encoder.fingerprint),
         looks=settings.looks,
         face_margin=settings.face_margin,

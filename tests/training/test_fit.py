@@ -8,7 +8,8 @@ import torch
 
 from protoleak.errors import CheckpointError, EngineError, ProtoleakError
 from protoleak.model.attributor import Attributor, AttributorConfig
-from protoleak.training.fit import FitResult, Latents, Standardisation, fit
+from protoleak.training.fit import FitResult, fit
+from protoleak.training.inputs import Latents, Standardisation
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE

@@ -13,7 +13,7 @@ from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.training.batches import balanced_order, batches
 from protoleak.training.fit import _dropped as dropped_positions
-from protoleak.training.fit import embed_kept
+from protoleak.training.inputs import embed_kept
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
 

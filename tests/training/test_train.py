@@ -14,7 +14,7 @@ from protoleak.errors import CheckpointError, DatasetError, ProtoleakError
 from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
-from protoleak.training.fit import Latents
+from protoleak.training.inputs import Latents
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
 from protoleak.training.train import REPORT_FILE, train

@@ -57,6 +57,7 @@ CAMERAS = (
     Collection(REAL, "generators/real-govca-cds"),
 )
 AUXILIARY = (Collection("stylegan2_tpdne_2020", "generators/stylegan2_tpdne_2020"),)
+RECONSTRUCTED = "autoencoder"  # the other auxiliary generator: training images as `reconstructions.py` makes them
 # Measured on alone: their rights don't allow more, or they are held back.
 UNKNOWN = (
     Collection("stable_diffusion_2_1", "generators/stable_diffusion_2_1"),

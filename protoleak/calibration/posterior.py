@@ -1,0 +1,84 @@
+"""The open-set density that the prototypes make: how well the nearest class explains an image against all else learnt.
+
+Each class is a mixture of kernels around its prototypes, f_k(h) = Σ_m exp(−d_km/τ) to the power τ, whose logarithm is
+the class score; training maximises the share f_k / Σ_j f_j of the right class, j over named and auxiliary classes. The
+log density of an image is the logarithm of the greatest share among named classes, and, where its best f_k is lower
+than of nearly all images that were learnt from, what it lacks to those besides: an image that is far from everything
+is like nothing known, however the classes share it.
+
+docs/decisions/0021-posterior-density.md compares it with the kernel density of training embeddings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logsumexp
+
+from protoleak.arrays import Float64Array
+from protoleak.errors import CalibrationError
+
+FLOOR_QUANTILE = 0.01  # of the best class scores of training images
+
+
+@dataclass(frozen=True)
+class PosteriorDensity:
+    """A fitted density: constants of a bundle.
+
+    Attributes:
+        prototypes: float64 [K, M, D], of the named classes.
+        auxiliary: float64 [A, M, D], of the others.
+        temperature: τ of the class score.
+        floor: best class score below which an image lies too far from everything, in nats.
+    """
+
+    prototypes: Float64Array
+    auxiliary: Float64Array
+    temperature: float
+    floor: float
+
+    @property
+    def space(self) -> str:
+        return "posterior"
+
+    @classmethod
+    def fit(
+        cls,
+        prototypes: npt.NDArray[np.floating],
+        auxiliary: npt.NDArray[np.floating],
+        temperature: float | None,
+        embedding: npt.NDArray[np.floating],
+        gate: npt.NDArray[np.floating],
+    ) -> PosteriorDensity:
+        """From prototypes [K, M, D] and [A, M, D], and embeddings and gates [N, D] of the training images.
+
+        Raises:
+            CalibrationError: the network's class score has no τ, or a value is not finite.
+        """
+        if temperature is None:
+            raise CalibrationError(
+                "the density of the prototypes needs a network whose class score is a logsumexp over prototypes: "
+                "choose the density space whitened or gated"
+            )
+        unbounded = cls(prototypes.astype(np.float64), auxiliary.astype(np.float64), temperature, -np.inf)
+        best = unbounded.scores(embedding, gate)[:, : len(prototypes)].max(axis=1)
+        if not np.isfinite(best).all():
+            raise CalibrationError("training images gave embeddings that are not finite: the model is unusable")
+        return cls(unbounded.prototypes, unbounded.auxiliary, temperature, float(np.quantile(best, FLOOR_QUANTILE)))
+
+    def scores(self, embedding: npt.NDArray[np.floating], gate: npt.NDArray[np.floating]) -> Float64Array:
+        """Class scores float64 [N, K + A] of embeddings and gates [N, D]."""
+        points, weights = embedding.astype(np.float64), gate.astype(np.float64)
+        of_class = []
+        for prototypes in (*self.prototypes, *self.auxiliary):
+            distance = (weights[:, None] * np.square(points[:, None] - prototypes)).sum(axis=2)
+            of_class.append(self.temperature * logsumexp(-distance / self.temperature, axis=1))
+        return np.stack(of_class, axis=1)
+
+    def log_density(self, embedding: npt.NDArray[np.floating], gate: npt.NDArray[np.floating]) -> Float64Array:
+        """In nats, float64 [N], of embeddings and gates [N, D]."""
+        scores = self.scores(embedding, gate)
+        best = scores[:, : len(self.prototypes)].max(axis=1)
+        return np.asarray(best - logsumexp(scores, axis=1) + np.minimum(best - self.floor, 0.0))
