@@ -106,12 +106,13 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         _print_error(str(error), kept)
-        return ExitStatus.SOME_FAILED if isinstance(error, DiskFull) else ExitStatus.NOTHING_DONE
+        full = isinstance(error, DiskFull) or _is_full(error.__cause__)
+        return ExitStatus.SOME_FAILED if full else ExitStatus.NOTHING_DONE
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone: nobody is left to read a message
         _drop_output()
         return ExitStatus.NOTHING_DONE
     except OSError as error:
-        if error.errno in NO_ROOM:  # from wherever something is written
+        if _is_full(error):  # from wherever something is written
             _drop_output()
             where = f"{error.filename}: " if error.filename else ""
             _print_error(f"{where}{error.strerror}: free some space; what was written before is valid", kept)
@@ -123,6 +124,10 @@ def main(arguments: list[str] | None = None) -> int:
     if status == ExitStatus.INTERRUPTED:
         return signals.status
     return status if isinstance(status, int) else ExitStatus.ALL_WELL
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in NO_ROOM
 
 
 def _drop_output() -> None:
