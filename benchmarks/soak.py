@@ -162,7 +162,7 @@ def rtsp(bundle: str, clip: Path, seconds: float) -> Faults:
             if (cuts + stalls) % 2:
                 stalls += 1
                 camera.stall(True)
-                done.wait(STALL + 1.5)
+                done.wait(2 * STALL + 2)  # FFmpeg first gives out what it had held back, and waits once more
                 camera.stall(False)
             else:
                 cuts += 1
@@ -173,7 +173,10 @@ def rtsp(bundle: str, clip: Path, seconds: float) -> Faults:
     begun = time.monotonic()
     network = NetworkSettings(open_timeout=10.0, stall_timeout=STALL, first_delay=0.2, longest_delay=1.0)
     with RtspCamera(clip) as camera, protoleak.load(bundle, engine="onnxruntime") as screener:
-        screener(np.zeros((96, 96, 3), np.uint8))  # engines make their threads with the first image
+        # Engines and OpenCV make threads with the first images, and keep them.
+        for _ in screener.streams([camera.address], StreamSettings(faces="none", max_seconds=1.0)):
+            pass
+        time.sleep(2 * STALL)
         source = NetworkSource(camera.address, network)
         threads, handles = entries("task"), entries("fd")
         troubling = threading.Thread(target=trouble, args=(camera,), daemon=True)
@@ -188,7 +191,7 @@ def rtsp(bundle: str, clip: Path, seconds: float) -> Faults:
             resident.append(resident_mib())
         done.set()
         troubling.join()
-        time.sleep(STALL)  # for a read that waits
+        time.sleep(2 * STALL + 1)  # for a read that waits
         gc.collect()
         memory = _level(found, begun, resident, (threads, entries("task")), (handles, entries("fd")))
         return Faults(
@@ -196,7 +199,7 @@ def rtsp(bundle: str, clip: Path, seconds: float) -> Faults:
             cuts=cuts,
             stalls=stalls,
             gaps=len(gaps),
-            reconnections=camera.connections - 1,
+            reconnections=camera.connections - 2,  # the second began it
             longest_gap=max(gaps, default=0.0),
             verdicts=found,
             failures=failures,
