@@ -23,17 +23,18 @@ COMMAND = """
 import sys, time
 import protoleak.cli.app as app
 
+works = lambda: print("works", flush=True)
+
 def wait():
-    print("works", flush=True)
     {work}
 
 app.app.command("wait")(wait)
 sys.argv[1:] = ["wait"]
 sys.exit(app.main())
 """
-IN_PYTHON = "time.sleep(60)"
-IN_C = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"  # without the interpreter's lock
-SLOW_END = "\n    ".join(["", "try: time.sleep(60)", "finally: time.sleep(60)"])
+IN_PYTHON = "works(); time.sleep(60)"
+IN_C = "import hashlib; works(); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"  # without the interpreter's lock
+SLOW_END = "\n    ".join(["", "try: works(); time.sleep(60)", "finally: time.sleep(60)"])
 
 
 def started(work: str) -> subprocess.Popen[str]:
@@ -80,10 +81,10 @@ def test_process_1_of_a_container_ends_too() -> None:
     namespace = ["/usr/bin/unshare", "--pid", "--fork", "--kill-child"]
     if subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:
         pytest.skip("no right to make a PID namespace")
-    command = COMMAND.format(work="import os, signal; print(os.getpid(), flush=True); " + IN_PYTHON)
+    command = COMMAND.format(work="import os; print(os.getpid(), flush=True); " + IN_PYTHON)
     with subprocess.Popen([*namespace, sys.executable, "-c", command], stdout=subprocess.PIPE, text=True) as unshare:
         assert unshare.stdout is not None
-        assert [unshare.stdout.readline() for _ in range(2)] == ["works\n", "1\n"]
+        assert [unshare.stdout.readline() for _ in range(2)] == ["1\n", "works\n"]
         [child] = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text().split()
         os.kill(int(child), signal.SIGTERM)
         assert unshare.wait(timeout=SECONDS) == 143
