@@ -27,6 +27,8 @@ OperatorName: TypeAlias = Literal[
     "jpeg", "webp", "crop", "resize", "rotation", "contrast", "brightness", "blur", "greyscale", "noise", "h264", "h265"
 ]
 
+# The epoch whose weights a training keeps.
+Keep: TypeAlias = Literal["best", "last"]
 # One framing of what is judged, see `images.framing`.
 Look: TypeAlias = Literal["image", "face", "native"]
 
@@ -38,6 +40,7 @@ BACKBONE_KINDS: tuple[BackboneKind, ...] = get_args(BackboneKind)
 HEAD_KINDS: tuple[HeadKind, ...] = get_args(HeadKind)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 RANGE_METHODS: tuple[RangeMethod, ...] = get_args(RangeMethod)
+KEEPS: tuple[Keep, ...] = get_args(Keep)
 COMPUTES: tuple[Compute, ...] = get_args(Compute)
 DENSITY_SPACES: tuple[DensitySpace, ...] = get_args(DensitySpace)
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -86,7 +86,7 @@ def export(
     ] = DEFAULT.head,
     density_space: Annotated[
         DensitySpace,
-        typer.Option("--density-space", rich_help_panel=FITTED, help="gated is the published raw one."),
+        typer.Option("--density-space", rich_help_panel=FITTED, help="Of a kernel density, or posterior: of the prototypes."),
     ] = DEFAULT.density_space,
     auxiliary: Annotated[
         Path | None,

@@ -118,9 +118,9 @@ class PosteriorModule(nn.Module):
     def forward(self, embedding: Tensor, gate: Tensor) -> Tensor:
         difference = embedding[:, None, None, :] - self.prototypes
         distance = (gate[:, None, None, :] * difference.square()).sum(dim=-1)
-        scores = self.temperature * log_sum_exp(-distance / self.temperature)
+        scores = self.temperature * torch.logsumexp(-distance / self.temperature, dim=-1)
         best = scores[:, : self.named].amax(dim=1)
-        return best - log_sum_exp(scores) + (best - self.floor).clamp_max(0.0)
+        return best - torch.logsumexp(scores, dim=1) + (best - self.floor).clamp_max(0.0)
 
 
 def density_module(model: DensityModel | PosteriorDensity) -> nn.Module:

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import torch
 
+from protoleak.choices import Keep
 from protoleak.errors import EngineError
 from protoleak.metrics.scores import macro_auc_softmax
 from protoleak.model.attributor import PROTOTYPE_SPREAD, Attributor, AttributorConfig
@@ -36,7 +37,8 @@ NEVER_TRIM, NO_MAPPINGS = -1, 0
 
 @dataclass(frozen=True)
 class FitResult:
-    """The network with the weights of its best epoch, in evaluation mode, and how it came to them."""
+    """The network with the weights of the epoch that is kept, in evaluation mode, and how it came to them; `best_epoch`
+    is that epoch, from 1."""
 
     attributor: Attributor
     best_epoch: int
@@ -96,7 +98,7 @@ def fit(
             record |= evaluate(network, inputs, validation.labels, config.generators)
             measured = f"loss {record['training_loss']:.3f}, validation AUC {record['validation_macro_auc']:.4f}"
             report(steps, steps, measured)
-            _keep(state, network, optimizer, record)
+            _take(state, network, optimizer, record, settings.keep)
             state.seconds += time.monotonic() - started
             if state_file is not None:
                 save_state(state_file, state)
@@ -127,13 +129,17 @@ def _resumed(network: Attributor, optimizer: torch.optim.Optimizer, run: str, st
     return state
 
 
-def _keep(
-    state: TrainingState, network: Attributor, optimizer: torch.optim.Optimizer, record: dict[str, float]
+def _take(
+    state: TrainingState,
+    network: Attributor,
+    optimizer: torch.optim.Optimizer,
+    record: dict[str, float],
+    keep: Keep,
 ) -> None:
-    """Takes an epoch into the state, and its weights where they are the best so far."""
+    """Takes an epoch into the state, and its weights where they are the best so far, or the last are to be kept."""
     state.curves.append(record)
     state.epoch += 1
-    if state.best_epoch == 0 or _quality(record) > _quality(state.curves[state.best_epoch - 1]):
+    if keep == "last" or state.best_epoch == 0 or _quality(record) > _quality(state.curves[state.best_epoch - 1]):
         state.best_epoch, state.best_network = state.epoch, copy.deepcopy(network.state_dict())
     state.network, state.optimizer = network.state_dict(), optimizer.state_dict()
 

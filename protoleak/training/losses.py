@@ -32,15 +32,15 @@ def uniform_loss(class_score: torch.Tensor) -> torch.Tensor:
 
 
 def mixed_negatives(z0: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:
-    """Latents that belong to no class: interpolations of two images of different classes of a batch.
+    """Latents, or statistics, that belong to no class: interpolations of two images of different classes of a batch.
 
     Args:
-        z0: float32 [N, L, C, h, w].
+        z0: float32 [N, …].
         labels: int64 [N].
         count: how many to make.
 
     Returns:
-        float32 [count, L, C, h, w], the share of the first image being uniform in 0.3…0.7; empty where the batch has
+        float32 [count, …], the share of the first image being uniform in 0.3…0.7; empty where the batch has
         one class only. Drawn from torch's global generator.
     """
     if count == 0 or bool((labels == labels[0]).all()):
@@ -48,5 +48,5 @@ def mixed_negatives(z0: torch.Tensor, labels: torch.Tensor, count: int) -> torch
     first = torch.randint(len(z0), (count,))
     same_class = labels[first][:, None] == labels[None, :]
     second = torch.rand(same_class.shape).masked_fill(same_class, -1.0).argmax(dim=1)
-    share = torch.empty(count, 1, 1, 1, 1).uniform_(LOWEST_MIX, HIGHEST_MIX)
+    share = torch.empty(count, *[1] * (z0.dim() - 1)).uniform_(LOWEST_MIX, HIGHEST_MIX)
     return torch.lerp(z0[second], z0[first], share)

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protoleak.choices import BACKBONE_KINDS, COMPUTES, FACE_MARGIN, LOOKS, BackboneKind, Compute, Look, check_choice
+from protoleak.choices import (
+    BACKBONE_KINDS,
+    COMPUTES,
+    FACE_MARGIN,
+    KEEPS,
+    LOOKS,
+    BackboneKind,
+    Compute,
+    Keep,
+    Look,
+    check_choice,
+)
 from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:
@@ -50,6 +61,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         validation_views: the views of validation images; none for as many as `views`. They show what training is to
             achieve, and small validation sets tell epochs apart better with them.
         epochs: at most this many; one epoch is as many draws as there are training latents.
+        keep: "best" for the weights of the epoch with the best validation result; "last" for those of the last epoch,
+            where validation images are too few to tell epochs apart.
         patience: epochs without a better validation result after which training ends.
         batch_size: of images with a class; negatives come on top.
         learning_rate: of AdamW; it falls to 0 over all epochs along a cosine.
@@ -85,6 +98,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     operator_share: float = 0.5
     validation_views: int | None = None
     epochs: int = 40
+    keep: Keep = "best"
     patience: int = 10
     batch_size: int = 64
     learning_rate: float = 1e-3
@@ -110,6 +124,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     def __post_init__(self) -> None:
         check_choice("backbone", self.backbone, BACKBONE_KINDS)
         check_choice("compute", self.compute, COMPUTES)
+        check_choice("keep", self.keep, KEEPS)
         if self.compute == "bf16" and self.backbone not in BFLOAT16_BACKBONES:
             raise ProtoleakError(
                 f"compute bf16 serves the backbone {BFLOAT16_BACKBONES[0]} only, not {self.backbone}: "

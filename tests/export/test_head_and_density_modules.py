@@ -12,13 +12,14 @@ from torch import nn
 from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, fit_head
-from protoleak.choices import HEAD_KINDS, DensitySpace, HeadKind
-from protoleak.export.density_module import DensityModule
+from protoleak.calibration.posterior import PosteriorDensity
+from protoleak.choices import HEAD_KINDS, HeadKind, KernelSpace
+from protoleak.export.density_module import DensityModule, density_module
 from protoleak.export.head_modules import HeadModule
 from tests.calibration.conftest import Embedded, make_embedded
 
 GENERATORS = ("a", "b", "c")
-SPACES: tuple[DensitySpace, ...] = ("whitened", "gated")
+SPACES: tuple[KernelSpace, ...] = ("whitened", "gated")
 Arrays = tuple[npt.NDArray[np.float32], ...]
 
 
@@ -48,7 +49,7 @@ def _fit_head(kind: HeadKind, train: Embedded, validation: Embedded) -> Head:
     return fit_head(kind, train.embedding, train.gate, train.labels, *validated, GENERATORS)
 
 
-def _fit_density(space: DensitySpace, train: Embedded, validation: Embedded, contrast: float = 0.0) -> DensityModel:
+def _fit_density(space: KernelSpace, train: Embedded, validation: Embedded, contrast: float = 0.0) -> DensityModel:
     """Contrasted with every third training image at half its length: a generator nearer to the middle."""
     others = (train.embedding[::3] * np.float32(0.5), train.gate[::3])
     validated = (validation.embedding, validation.gate)
@@ -108,7 +109,7 @@ def test_a_head_module_equals_the_float64_head_on_published_embeddings(kind: Hea
 
 @pytest.mark.parametrize("contrast", [0.0, 0.2, 1.0])
 @pytest.mark.parametrize("space", SPACES)
-def test_the_density_module_equals_the_float64_density(space: DensitySpace, contrast: float) -> None:
+def test_the_density_module_equals_the_float64_density(space: KernelSpace, contrast: float) -> None:
     train, validation, test = _made()
     images = _unseen(test)
     model = _fit_density(space, train, validation, contrast)
@@ -122,7 +123,7 @@ def test_the_density_module_equals_the_float64_density(space: DensitySpace, cont
 
 @pytest.mark.parametrize("space", SPACES)
 def test_the_density_module_equals_the_float64_density_on_published_embeddings(
-    space: DensitySpace, shared: Path
+    space: KernelSpace, shared: Path
 ) -> None:
     train, validation, test = _published(shared)
     model = _fit_density(space, train, validation)
@@ -138,7 +139,21 @@ def test_an_embedding_of_zeros_has_a_finite_density() -> None:
     _assert_close(found.numpy(), model.log_density(zeros, zeros))
 
 
-@pytest.mark.parametrize("name", [*HEAD_KINDS[1:], *SPACES, "contrasted"])
+@pytest.mark.parametrize("auxiliary", [0, 2])
+def test_the_posterior_module_equals_the_float64_density(auxiliary: int) -> None:
+    images = _unseen(_made()[2])
+    model = _fit_posterior(auxiliary)
+    found = density_module(model)(torch.from_numpy(images.embedding), torch.from_numpy(images.gate))
+    _assert_close(found.numpy(), model.log_density(images.embedding, images.gate))
+
+
+def _fit_posterior(auxiliary: int) -> PosteriorDensity:
+    train, _, _ = _made()
+    prototypes = train.embedding[np.linspace(0, len(train.labels) - 1, 15).astype(int)].reshape(5, 3, -1)
+    return PosteriorDensity.fit(prototypes, prototypes[:auxiliary] + 1.0, 1.3, train.embedding, train.gate)
+
+
+@pytest.mark.parametrize("name", [*HEAD_KINDS[1:], *SPACES, "contrasted", "posterior"])
 def test_an_exported_graph_is_safe_right_and_bitwise_the_same_in_any_batch(name: str) -> None:
     train, validation, test = _made()
     inputs: Arrays = (test.embedding, test.gate)
@@ -146,9 +161,12 @@ def test_an_exported_graph_is_safe_right_and_bitwise_the_same_in_any_batch(name:
         head = _fit_head(cast("HeadKind", name), train, validation)
         inputs = (*inputs, _score(test))
         module, expected = HeadModule(head), head.scores(*inputs)
+    elif name == "posterior":
+        posterior = _fit_posterior(2)
+        module, expected = density_module(posterior), posterior.log_density(*inputs)
     else:
         contrast, space = (0.2, "whitened") if name == "contrasted" else (0.0, name)
-        model = _fit_density(cast("DensitySpace", space), train, validation, contrast)
+        model = _fit_density(cast("KernelSpace", space), train, validation, contrast)
         module, expected = DensityModule(model), model.log_density(*inputs)
     graph = _export(module, inputs)
     assert inspect_onnx(graph).problems() == []

@@ -15,10 +15,12 @@ shipping: give it another --out and --results.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
@@ -37,7 +39,7 @@ from tools.default_bundle.sources import (
 )
 
 EPOCHS = 12
-ACCUSATION_SHARE = 0.2  # of α = 0.05: among photographs of camera sources left out, one in a hundred may be accused
+ALPHA = 0.05
 FACE_DETECTOR = "face_detection_yunet_2026may.onnx"
 OPERATOR_IMAGES = 8  # of each class, unknown generator and of the photographs
 SETTINGS = """backbone = "second_order"
@@ -59,7 +61,7 @@ timestep_dropout = 0.33
 entropy_weight = 0.02
 mixed_share = 0.25
 negatives_weight = 0.15
-patience = 30
+keep = "last"
 """
 
 
@@ -97,8 +99,11 @@ def main() -> None:
             *("--out", margins, "--json", arguments.results / "left_out.json"),
         )
     measured_on = ("--data", work / "known", "--unknown", work / "unknown", "--photographs", work / "photographs")
+    level = chosen_level(json.loads((arguments.results / "left_out.json").read_text()))
     settings = work / "export.toml"
-    settings.write_text(f'left_out = "{margins}"\naccusation_share = {ACCUSATION_SHARE}\ndensity_space = "posterior"\n')
+    settings.write_text(
+        f'left_out = "{margins}"\nalpha = {ALPHA}\naccusation_share = {level / ALPHA:g}\ndensity_space = "posterior"\n'
+    )
     protoleak(
         *("export", model, *measured_on, "--settings", settings, "--face-detector", arguments.weights / FACE_DETECTOR),
         *("--auxiliary", work / "auxiliary", "--out", arguments.out),
@@ -117,6 +122,11 @@ def parse_arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--research", action="store_true", help="name generators whose rights forbid shipping, too")
     return parser.parse_args()
+
+
+def chosen_level(record: dict[str, Any]) -> float:
+    """The accusation level that left_out.json names."""
+    return float(next(row["level"] for row in record["levels"] if row["chosen"]))
 
 
 def train_options(work: Path, latent_encoder: Path, auxiliary: Path) -> tuple[object, ...]:

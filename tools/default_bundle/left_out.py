@@ -53,6 +53,8 @@ from tools.default_bundle.sources import (
 VIEWS = 2  # altered ones of each image, besides the image as it is
 SEED = 1  # another one than that of the training views
 CHUNK = 32
+LEVELS = (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03)
+MOST_ACCUSED = 0.02  # of the photographs of a source that training never saw
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def main() -> None:
         "commit": describe_machine().commit,
         "camera": {name: summary(np.array(margins)) for name, margins in camera.items()},
         "generated": {name: summary(np.array(margins)) for name, margins in generated.items()},
+        "levels": levels(camera),
     }
     arguments.json.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -150,6 +153,21 @@ def margins_of(model: TrainedModel, files: list[Path]) -> list[float]:
         scores = attributor_outputs(model, model.config.noised(z0))["class_score"]
         margins += real_margin(scores, real).tolist()
     return margins
+
+
+def levels(camera: dict[str, list[float]]) -> list[dict[str, float]]:
+    """What accusing at each level of all margins together does to the sources: the mean share over them, and its
+    standard error. The greatest whose mean and standard error together keep to MOST_ACCUSED is `chosen`."""
+    together = np.concatenate([np.array(margins) for margins in camera.values()])
+    found = []
+    for level in LEVELS:
+        threshold = float(np.quantile(together, level))
+        shares = np.array([(np.array(margins) <= threshold).mean() for margins in camera.values()])
+        error = float(shares.std(ddof=1) / np.sqrt(len(shares)))
+        found.append({"level": level, "mean": round(float(shares.mean()), 4), "standard_error": round(error, 4)})
+    within = [row["level"] for row in found if row["mean"] + row["standard_error"] <= MOST_ACCUSED]
+    chosen = max(within, default=LEVELS[0])
+    return [{**row, "chosen": row["level"] == chosen} for row in found]
 
 
 def summary(margins: npt.NDArray[np.float64]) -> dict[str, float]:

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from protoleak.calibration.posterior import FLOOR_QUANTILE, PosteriorDensity
+from protoleak.errors import CalibrationError
+from tests.calibration.conftest import Embedded
+
+PROTOTYPES = np.random.default_rng(3).normal(size=(3, 2, 8)) + 3.0
+AUXILIARY = np.random.default_rng(4).normal(size=(2, 2, 8)) + 3.0
+
+
+def test_the_log_density_is_that_of_its_formula(train: Embedded) -> None:
+    tau = 0.7
+    model = PosteriorDensity.fit(PROTOTYPES, AUXILIARY, tau, train.embedding, train.gate)
+    found = model.log_density(train.embedding[:4], train.gate[:4])
+    for image in range(4):
+        scores = []
+        for of_class in (*PROTOTYPES, *AUXILIARY):
+            distance = [(train.gate[image] * (train.embedding[image] - one) ** 2).sum() for one in of_class]
+            scores.append(tau * math.log(sum(math.exp(-each / tau) for each in distance)))
+        share = math.exp(max(scores[:3])) / sum(math.exp(score) for score in scores)
+        assert found[image] == pytest.approx(math.log(share) + min(0.0, max(scores[:3]) - model.floor), rel=1e-6)
+
+
+def test_an_image_far_from_everything_is_less_likely_than_nearly_all_that_were_learnt_from(train: Embedded) -> None:
+    model = PosteriorDensity.fit(PROTOTYPES, AUXILIARY, 1.0, train.embedding, train.gate)
+    best = model.scores(train.embedding, train.gate)[:, :3].max(axis=1)
+    assert (best < model.floor).mean() <= FLOOR_QUANTILE + 1 / len(best)
+    far = PROTOTYPES[:1, 0] + 50.0 * (PROTOTYPES[:1, 0] - PROTOTYPES.mean(axis=(0, 1)))
+    gate = np.ones_like(far)
+    assert model.log_density(far, gate)[0] < model.log_density(train.embedding, train.gate).min()
+
+
+def test_auxiliary_classes_take_their_share(train: Embedded) -> None:
+    without = PosteriorDensity.fit(PROTOTYPES, AUXILIARY[:0], 1.0, train.embedding, train.gate)
+    with_them = PosteriorDensity.fit(PROTOTYPES, AUXILIARY, 1.0, train.embedding, train.gate)
+    theirs = AUXILIARY[:, 0]
+    gate = np.ones_like(theirs)
+    assert (with_them.log_density(theirs, gate) < without.log_density(theirs, gate)).all()
+
+
+def test_a_network_without_a_temperature_and_embeddings_that_are_not_finite_are_refused(train: Embedded) -> None:
+    with pytest.raises(CalibrationError, match="density space whitened or gated"):
+        PosteriorDensity.fit(PROTOTYPES, AUXILIARY, None, train.embedding, train.gate)
+    with pytest.raises(CalibrationError, match="not finite"):
+        PosteriorDensity.fit(PROTOTYPES, AUXILIARY, 1.0, train.embedding * np.nan, train.gate)
