@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         CalibrationError,
         CheckpointError,
         DatasetError,
+        DiskFull,
         EngineError,
         EngineOutOfMemory,
         EngineUnavailable,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from protoleak.video.outputs.report import HtmlReport
     from protoleak.video.outputs.run_record import RunRecord, run_record
     from protoleak.video.settings import StreamSettings
-    from protoleak.video.sink import Sink, TrackedFace
+    from protoleak.video.sink import Sink, SourcesSink, TrackedFace
     from protoleak.video.statistics import Statistics
 
 # Name → module, for what isn't an error.
@@ -83,6 +84,7 @@ _HOME_OF = {
     "Screener": "protoleak.screener",
     "Sink": "protoleak.video.sink",
     "SourceInfo": "protoleak.video.frames",
+    "SourcesSink": "protoleak.video.sink",
     "Statistics": "protoleak.video.statistics",
     "StreamSettings": "protoleak.video.settings",
     "TrackEvent": "protoleak.video.events",
@@ -102,6 +104,7 @@ __all__ = [
     "CheckpointError",
     "Claim",
     "DatasetError",
+    "DiskFull",
     "EngineError",
     "EngineOptions",
     "EngineOutOfMemory",
@@ -129,6 +132,7 @@ __all__ = [
     "Screener",
     "Sink",
     "SourceInfo",
+    "SourcesSink",
     "Statistics",
     "StreamSettings",
     "TrackEvent",

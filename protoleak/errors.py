@@ -38,6 +38,10 @@ class ProtoleakError(Exception):
         return self
 
 
+class DiskFull(ProtoleakError):
+    """There is no room for what was to be written; what was written before is valid."""
+
+
 class BundleError(ProtoleakError):
     """A bundle is damaged, incomplete, unsafe or of another schema. Nothing in it was executed."""
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
+import shutil
 import socket
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from protoleak.errors import ProtoleakError
+from protoleak.errors import DiskFull, ProtoleakError
 
 try:
     import fcntl
@@ -19,6 +21,9 @@ except ImportError:  # Windows: nothing holds a second writer back there
     fcntl = None  # type: ignore[assignment]
 
 OWNER_ONLY, AS_UMASK_SAYS = 0o600, 0o666
+LONGEST_NAME = 200  # of a file, in the name of what stands beside it: file systems take 255 bytes
+# No room: on the disk, of the user's share, in a file of the allowed size.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def cache_folder(kind: str) -> Path:
@@ -39,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: the disk refused; `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial.", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".partial.{_beginning(path)}.", dir=path.parent) as folder:
         staged, replaced = Path(folder) / "new", Path(folder) / "old"
         yield staged
         if staged.is_dir() and path.exists():  # a folder cannot be renamed onto another one
@@ -51,6 +56,17 @@ def replacing(path: Path) -> Iterator[Path]:
                 raise
         else:
             staged.replace(path)
+
+
+def remove_partial(path: Path) -> None:
+    """Removes what processes that were killed in `replacing` left beside a path. For whoever has it `locked`."""
+    for folder in path.parent.glob(f".partial.{glob.escape(_beginning(path))}.*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beginning(path: Path) -> str:
+    """Of a file's name, as much as fits into another one."""
+    return path.name.encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
 def replace_file(path: Path, parts: Iterable[bytes], *, private: bool = False) -> None:
@@ -90,7 +106,8 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
 
 def refused(path: Path, error: OSError) -> ProtoleakError:
     """One line on why a file that the user asked for cannot be written."""
-    return ProtoleakError(f"cannot write {path}: {error.strerror or error}; free some space or give another place")
+    kind = DiskFull if error.errno in NO_ROOM else ProtoleakError
+    return kind(f"cannot write {path}: {error.strerror or error}; free some space or give another place")
 
 
 _held: set[Path] = set()  # lock files of this process: the system's locks exclude other processes only
@@ -99,7 +116,8 @@ _held_guard = threading.Lock()
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keeps others from writing a file or folder while the block runs, by a lock file beside it, `.NAME.lock`.
+    """Keeps others from writing a file or folder while the block runs, by a lock file beside it, `.NAME.lock`; in a
+    folder whose surroundings may not be written, by `.lock`.
 
     The operating system holds the lock and drops it when the process ends, however it ends: what a killed process left
     behind stops nobody. What is no file, such as /dev/stdout, is not locked, and nothing is on Windows.
@@ -111,12 +129,13 @@ def locked(path: Path) -> Iterator[None]:
         yield
         return
     place = path.resolve()
-    lock = place.with_name(f".{place.name}.lock")
     with _held_guard:
-        if lock in _held:
-            raise ProtoleakError(f"{path} is being written by this process already: {_ELSEWHERE}")
-        descriptor = _acquire(lock, path)
-        _held.add(lock)
+        try:
+            lock, descriptor = _acquire(place.with_name(f".{_beginning(place)}.lock"), path)
+        except PermissionError as error:
+            if not place.is_dir():
+                raise refused(path, error) from error
+            lock, descriptor = _acquire(place / ".lock", path)
     try:
         yield
     finally:
@@ -130,15 +149,24 @@ def locked(path: Path) -> Iterator[None]:
 _ELSEWHERE = "wait until it ends, or give another --out"
 
 
-def _acquire(lock: Path, path: Path) -> int:
-    """The descriptor of a lock file that this process holds, with its number in it. It must not be opened again while
+def _acquire(lock: Path, path: Path) -> tuple[Path, int]:
+    """A lock file that this process holds, with its number in it, and its descriptor. It must not be opened again while
     it is held: POSIX drops a process's lock when any descriptor of the file is closed. In return it is not inherited
-    by children, which may live longer than this process."""
+    by children, which may live longer than this process.
+
+    Raises:
+        PermissionError: it may not be made there.
+        ProtoleakError: see `locked`.
+    """
+    if lock in _held:
+        raise ProtoleakError(f"{path} is being written by this process already: {_ELSEWHERE}")
     while True:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, AS_UMASK_SAYS)
         except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise PermissionError(error.errno, error.strerror) from error
             raise refused(path, error) from error
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -146,7 +174,8 @@ def _acquire(lock: Path, path: Path) -> int:
                 os.ftruncate(descriptor, 0)
                 with contextlib.suppress(OSError):  # a full disk: the lock holds without the number too
                     os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-                return descriptor
+                _held.add(lock)
+                return lock, descriptor
         except OSError as error:
             holder = os.pread(descriptor, 300, 0).decode(errors="replace")
             os.close(descriptor)

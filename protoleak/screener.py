@@ -24,7 +24,8 @@ if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
     from protoleak.faces.still_images import FaceVerdict
     from protoleak.video.events import Event
     from protoleak.video.frames import FrameSource
-    from protoleak.video.sink import Sink
+    from protoleak.video.settings import StreamSettings
+    from protoleak.video.sink import Sink, SourcesSink
 
 
 class Screener(ImagePipeline):
@@ -214,6 +215,31 @@ class Screener(ImagePipeline):
             batch_size=batch_size,
         )
         return stream(self, source, settings, sinks, detector)
+
+    def streams(
+        self,
+        sources: Sequence[str | os.PathLike[str] | FrameSource],
+        settings: StreamSettings | None = None,
+        *,
+        sinks: Sequence[SourcesSink] = (),
+        detector: FaceDetector | None = None,
+    ) -> Iterator[Event]:
+        """Several videos: cameras and network streams all at once, files one after another beside them.
+
+            for event in screener.streams(["rtsp://gate/stream", "rtsp://yard/stream"]):
+                print(event.source, event)
+
+        They share one detector and this screener, in turns; each fails, stalls and reconnects alone, as a FailureEvent
+        or a GapEvent. See `protoleak.video.streams.streams`.
+
+        Args:
+            settings: for all of them; None for the defaults.
+            sinks: who receives frames and events besides the caller, such as `protoleak.open_output_folder`.
+            detector: one of your own in place of the one that the settings ask for.
+        """
+        from protoleak.video.streams import streams
+
+        return streams(self, sources, settings, sinks, detector)
 
     def detector(self, settings: FaceSettings) -> FaceDetector:
         """The face detector that the settings ask for.

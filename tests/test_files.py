@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from protoleak.errors import ProtoleakError
-from protoleak.files import cache_folder, locked, replace_file, replacing, write_whole
+from protoleak.files import cache_folder, locked, remove_partial, replace_file, replacing, write_whole
 
 
 def broken() -> Iterator[bytes]:
@@ -55,6 +55,19 @@ def test_a_folder_that_fails_half_way_leaves_the_one_before(tmp_path: Path) -> N
         raise KeyboardInterrupt
     assert [path.name for path in folder.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_a_killed_process_left_half_written_is_removed_with_its_own_file(tmp_path: Path) -> None:
+    kill = "import os, sys, pathlib; from protoleak.files import replacing\n"
+    kill += "with replacing(pathlib.Path(sys.argv[1])) as staged: staged.write_text('half'); os.kill(os.getpid(), 9)"
+    for name in ("tracks.json", "report.html", "n" * 255):
+        subprocess.run([sys.executable, "-c", kill, str(tmp_path / name)], check=False)
+    assert len(list(tmp_path.iterdir())) == 3
+    for name in ("tracks.json", "n" * 255):
+        with locked(tmp_path / name):
+            remove_partial(tmp_path / name)
+    [left] = tmp_path.iterdir()
+    assert left.name.startswith(".partial.report.html.")
 
 
 def test_only_a_private_file_is_closed_to_others(tmp_path: Path) -> None:

@@ -23,8 +23,10 @@ from protoleak.cli.import_checkpoint import import_checkpoint
 from protoleak.cli.inspect import inspect
 from protoleak.cli.screen import screen
 from protoleak.cli.sign import sign
+from protoleak.cli.signals import Signals, watch_signals
 from protoleak.cli.train import train
-from protoleak.errors import ProtoleakError
+from protoleak.errors import DiskFull, ProtoleakError
+from protoleak.files import NO_ROOM
 from protoleak.version import __version__
 
 # Of click, or of the copy of it that newer versions of Typer have inside.
@@ -77,8 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     An error that protoleak raises on purpose is one line on standard error, and so is a misspelt option; with --debug
     an error keeps its traceback.
+
+    Args:
+        arguments: as typed after the program's name. None for those of this process, which is to end with the command:
+            then SIGTERM and Ctrl-C end it in good order, see `watch_signals`; else signals are the caller's own.
     """
     typed = sys.argv[1:] if arguments is None else arguments
+    signals = watch_signals() if arguments is None else Signals()
     end = typed.index("--") if "--" in typed else len(typed)
     debug = "--debug" in typed[:end]
     kept = [item for item in typed[:end] if item != "--debug"] + typed[end:]
@@ -93,8 +100,11 @@ def main(arguments: list[str] | None = None) -> int:
         )  # a file name that the terminal cannot show is no reason to fail
     try:
         status = app(args=kept, prog_name="protoleak", standalone_mode=False)
+        sys.stdout.flush()  # here, where an error can still be said
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else ExitStatus.NOTHING_DONE
+        status = stop.code if isinstance(stop.code, int) else ExitStatus.NOTHING_DONE
+    except (typer.Abort, KeyboardInterrupt):  # which of them, or none, depends on the version of Typer
+        status = ExitStatus.INTERRUPTED
     except UsageError as error:
         command = error.ctx.command_path if error.ctx is not None else "protoleak"
         message = error.format_message().replace("Value error, ", "")  # of the library that Typer validates with
@@ -104,7 +114,8 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         _print_error(str(error), kept)
-        return ExitStatus.NOTHING_DONE
+        full = isinstance(error, DiskFull) or _is_full(error.__cause__)
+        return ExitStatus.SOME_FAILED if full else ExitStatus.NOTHING_DONE
     except ImportError as error:  # of what everybody needs: what is optional says so itself
         if debug:
             raise
@@ -112,14 +123,30 @@ def main(arguments: list[str] | None = None) -> int:
         _print_error(f"{what}: the installation is incomplete or broken: pip install --force-reinstall protoleak", kept)
         return ExitStatus.NOTHING_DONE
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone: nobody is left to read a message
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return ExitStatus.NOTHING_DONE
     except OSError as error:
+        if _is_full(error):  # from wherever something is written
+            _drop_output()
+            where = f"{error.filename}: " if error.filename else ""
+            _print_error(f"{where}{error.strerror}: free some space; what was written before is valid", kept)
+            return ExitStatus.SOME_FAILED
         if debug or error.errno != errno.ENAMETOOLONG:  # that one comes from wherever a path is looked at
             raise
         _print_error(f"{error.filename}: the name is too long for a file", kept)
         return ExitStatus.NOTHING_DONE
+    if status == ExitStatus.INTERRUPTED:
+        return signals.status
     return status if isinstance(status, int) else ExitStatus.ALL_WELL
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in NO_ROOM
+
+
+def _drop_output() -> None:
+    """Python would try once more to write what standard output did not take, at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_error(message: str, typed: list[str]) -> None:

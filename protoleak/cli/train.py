@@ -142,7 +142,7 @@ def train(
     existing(negatives, "--negatives")
     existing(auxiliary, "--auxiliary")
     from protoleak.dataset import read_dataset
-    from protoleak.files import cache_folder
+    from protoleak.files import cache_folder, locked
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.loading import usable_workers
     from protoleak.progress import shown_progress
@@ -153,7 +153,7 @@ def train(
     keep_freed_memory()
     dataset = read_dataset(data, real_class)
     encoder = load_latent_encoder(latent_encoder, input_range=input_range(encoder_range), scaling=scaling)
-    with shown_progress() as progress:
+    with locked(out), shown_progress() as progress:
         train_model(
             dataset,
             encoder,

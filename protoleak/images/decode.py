@@ -171,7 +171,7 @@ def open_image(
     return OpenedImage(shown, named, decoded.image, sha256, "file", len(data), decoded.notes, decoded.claims)
 
 
-def _names(source: ImageSource, name: str | None) -> tuple[str, str | None]:
+def _names(source: object, name: str | None) -> tuple[str, str | None]:
     """What messages call an image, and its path where it is a file that was named."""
     if isinstance(source, (str, os.PathLike)):
         text = os.fspath(source)

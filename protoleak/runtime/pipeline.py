@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -214,7 +214,7 @@ class ImagePipeline:
         if isinstance(images, np.ndarray):
             return list(images) if images.ndim == 4 else [images]
         if isinstance(images, ArrayLike) and not isinstance(images, Image.Image) and not on_gpu(images):
-            return list(images) if getattr(images, "ndim", 3) == 4 else [images]  # type: ignore[call-overload]
+            return list(cast("Iterable[AnyImage]", images)) if getattr(images, "ndim", 3) == 4 else [images]
         if on_gpu(images):
             try:
                 return list(self._executor.take("images", images))  # type: ignore[arg-type]  # on_gpu says that it is one

@@ -17,7 +17,7 @@ from protoleak.images.sources import name_in_messages
 from protoleak.isolation.limits import Limits
 from protoleak.isolation.messages import ConnectionEnded, TimeIsUp, receive, send
 from protoleak.isolation.worker import Worker
-from protoleak.video.frames import Frame, Gap, SourceInfo
+from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
 from protoleak.video.sources.containers import MAXIMUM_PIXELS
 
 LONGEST_ERROR = 1000  # characters that are taken from a worker
@@ -43,6 +43,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     rate: tuple[int, int] | None = None
     duration: float | None = None
     sha256: str | None = None
+    sound: bool = False
     notes: tuple[str, ...] = ()
     index: int = 0
     timestamp: float = 0.0
@@ -134,4 +135,5 @@ class IsolatedSource:
             duration=message.duration,
             sha256=message.sha256,
             notes=message.notes,
+            sound=Sound(None, Fraction()) if message.sound else None,  # its file is for the worker alone
         )

@@ -7,11 +7,12 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, cast
 
 from protoleak.errors import MediaError, MissingExtra
 from protoleak.images.sources import printable
-from protoleak.video.frames import Frame, Gap, SourceInfo
+from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
 from protoleak.video.sources.containers import DEMUXERS, MISSING_END, open_container, video_stream
 from protoleak.video.sources.decoder import Decoder
 from protoleak.video.sources.prefetch import Prefetcher
@@ -92,6 +93,7 @@ class NetworkSource:
             rate=stream.average_rate or stream.guessed_rate or None,
             duration=None if live else duration,
             sha256=None,
+            sound=Sound(None, Fraction()) if container.streams.audio else None,
         )
         self._prefetcher: Prefetcher[Frame | Gap] = Prefetcher(f"read {self._shown}", self._read)
 

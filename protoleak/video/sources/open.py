@@ -54,13 +54,18 @@ def open_source(
     return FileSource(name)
 
 
+def is_live(name: str) -> bool:
+    """Whether a name stands for what may never end: a camera, a pipeline, or an address, whatever is behind it."""
+    return bool(NETWORK.match(name)) or name.startswith(GSTREAMER) or _is_camera(name)
+
+
 def is_video(name: str) -> bool:
     """Whether a name stands for videos: an address, a camera, a pipeline, or a file that holds a video.
 
     A file with a suffix of images is an image, GIFs included; one with a suffix of videos is a video, whether it
     can be read or not; any other is looked into. A folder is neither, nor is a glob pattern.
     """
-    if NETWORK.match(name) or name.startswith(GSTREAMER) or _is_camera(name):
+    if is_live(name):
         return True
     suffix = Path(name).suffix.lower()
     if suffix in IMAGE_SUFFIXES:

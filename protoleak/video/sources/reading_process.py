@@ -77,6 +77,7 @@ def _of(source: FrameSource) -> Message:
         rate=None if info.rate is None else (info.rate.numerator, info.rate.denominator),
         duration=info.duration,
         sha256=info.sha256,
+        sound=info.sound is not None,
         notes=info.notes,
     )
 
