@@ -305,7 +305,9 @@ def _prepare_to_append(
 def _shown(identity: Identity) -> str:
     bundle = identity.bundle
     settings = ", ".join(f"{name} {value}" for name, value in identity.settings.items())
-    return f"bundle {bundle.sha256[:12]}…, variant {bundle.variant}, alpha {identity.alpha:g}, {settings}"
+    signer = bundle.signer
+    trust = "" if signer is None else f" signed by {signer.key[:19]}…{'' if signer.trusted else ' (no trusted key)'}"
+    return f"bundle {bundle.sha256[:12]}…{trust}, variant {bundle.variant}, alpha {identity.alpha:g}, {settings}"
 
 
 def _json_records(lines: list[str], file: Path) -> list[EarlierLine]:
@@ -330,7 +332,7 @@ def _csv_records(lines: list[str], file: Path) -> tuple[list[str] | None, list[E
         named = {column: value.removeprefix("'") or None for column, value in zip(columns, row, strict=False)}
         try:
             found: dict[str, Any] = {name: named[name] for name in EarlierLine.__struct_fields__ if name in named}
-            found["bundle"] = {name: named[f"bundle.{name}"] for name in BundleRecord.__struct_fields__}
+            found["bundle"] = _nested(named, "bundle.")
             found["settings"] = {name.removeprefix("settings."): _number(named[name]) for name in settings}
             records.append(msgspec.convert(found, EarlierLine, strict=False))
         except (KeyError, msgspec.ValidationError) as error:
@@ -338,6 +340,19 @@ def _csv_records(lines: list[str], file: Path) -> tuple[list[str] | None, list[E
     if not {"schema", "source", "alpha", "bundle.sha256", "bundle.variant"} <= set(columns):
         raise ProtoleakError(f"{file} is no results file: give another --out")
     return columns, records
+
+
+def _nested(named: dict[str, str | None], prefix: str) -> dict[str, Any]:
+    """What `flattened` made columns of: the values whose columns begin with a prefix."""
+    nested: dict[str, Any] = {}
+    for column, value in named.items():
+        if column.startswith(prefix):
+            *outer, name = column.removeprefix(prefix).split(".")
+            place = nested
+            for part in outer:
+                place = place.setdefault(part, {})
+            place[name] = value
+    return nested
 
 
 def _number(text: str | None) -> str | int | float | None:

@@ -15,7 +15,7 @@ from protoleak.cli.image_records import Identity, Record, records_of
 from protoleak.cli.results_file import open_results
 from protoleak.errors import MediaError, NoFaceError, ProtoleakError
 from protoleak.images.sources import printable
-from protoleak.runtime.verdict import BundleRecord
+from protoleak.runtime.verdict import BundleRecord, SignerRecord
 from tests.tiny_bundle import make_image
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
@@ -187,6 +187,22 @@ def test_results_of_another_bundle_alpha_or_settings_of_faces_are_not_continued(
     write(path, identity, records)
     with pytest.raises(ProtoleakError, match="was made with"):
         write(path, msgspec.structs.replace(identity, **other), records, resume=True)
+
+
+@SUFFIXES
+def test_the_results_of_a_signed_bundle_are_continued_with_the_same_trust_only(
+    tmp_path: Path, identity: Identity, verdicts: list[protoleak.Verdict], suffix: str
+) -> None:
+    path = tmp_path / f"r{suffix}"
+    signed = msgspec.structs.replace(identity.bundle, signer=SignerRecord("sha256:" + "c" * 64, trusted=True))
+    identity = msgspec.structs.replace(identity, bundle=signed)
+    found = [msgspec.structs.replace(verdict, bundle=signed) for verdict in verdicts]
+    records = [one for verdict in found for one in records_of(verdict.source or "", [verdict], by_face=False)]
+    write(path, identity, records[:2])
+    assert write(path, identity, records, resume=True) == records[2:]
+    unnamed = msgspec.structs.replace(signed, signer=SignerRecord("sha256:" + "c" * 64, trusted=False))
+    with pytest.raises(ProtoleakError, match=r"was made with .* signed by sha256:c+…, .*c… \(no trusted key\)"):
+        write(path, msgspec.structs.replace(identity, bundle=unnamed), records, resume=True)
 
 
 def test_resuming_without_a_file_starts_one(tmp_path: Path, identity: Identity, records: list[Record]) -> None:
