@@ -20,6 +20,7 @@ from protoleak.evaluation.results import SCHEMA_VERSION, BundleFacts, Report, Va
 from protoleak.evaluation.robustness import measure_robustness
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.evaluation.tables import reading_notes
+from protoleak.images.decode import name_in_messages
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import measure, real_faces
 from protoleak.metrics.predictions import Classes
@@ -138,7 +139,7 @@ def _measured(
         accused=accused_faces(judged, manifest.real_class),
         timestep_weights=_mean([verdict.why.timestep_weights for _, verdict in judged]),
         look_weights=_mean([verdict.why.look_weights for _, verdict in judged]),
-        unreadable=[f"{_shown(images.all[index])}: {text}" for index, text in outcomes.errors(range(len(paths)))],
+        unreadable=[_failure(images.all[index], text) for index, text in outcomes.errors(range(len(paths)))],
     )
     progress(f"{name}: intervals", 1, 1)
     return report
@@ -151,6 +152,11 @@ def _mean(weights: Sequence[Mapping[Key, float]]) -> dict[Key, float]:
 
 def _shown(image: Image) -> str:
     return "/".join(part for part in (image.folder or "real photographs", image.path.name) if part)
+
+
+def _failure(image: Image, text: str) -> str:
+    """A line without the place on this machine, which the text of a MediaError begins with."""
+    return f"{_shown(image)}: {text.removeprefix(f'{name_in_messages(str(image.path))}: ')}"
 
 
 def _counts(images: Images) -> list[str]:

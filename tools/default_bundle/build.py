@@ -82,6 +82,9 @@ def main() -> None:
     link_all(data, AUXILIARY, work / "unknown", ("val", "test"))
     link_all(data, PHOTOGRAPHS, work / "photographs")
     (work / "train.toml").write_text(SETTINGS)
+    shortcuts = arguments.results / "shortcuts.json"
+    if not shortcuts.exists():
+        run(Path(__file__).with_name("shortcuts.py"), "--data", data, "--json", shortcuts)
     model, margins = work / "model", work / "left_out.npz"
     if not (model / "model.json").exists():
         protoleak(
