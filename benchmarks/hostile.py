@@ -1,6 +1,6 @@
 """Tries many hostile inputs, made by script from a seed, and fails on anything but one line each.
 
-    python -m benchmarks.hostile --bundles 2000
+    python -m benchmarks.hostile --images 10000 --bundles 2000 --videos 500
 
 A finding is a traceback, an input that should have been refused and wasn't, a hang, or memory that rises. Each kind of
 input is made by a module of tests/hostile, whose quick part runs in CI.
@@ -15,22 +15,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.hostile.outcomes import Outcome, outcome_of_bundle
+from tests.hostile.media import try_images, try_videos
+from tests.hostile.outcomes import Tried, outcome_of_bundle
 
 LONGEST_SECONDS = 5.0  # of processor time: several runs may share a machine
 LARGEST_RISE_MIB = 512.0  # of the process's largest memory, over a whole run
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One input and what it did."""
-
-    kind: str
-    name: str
-    outcome: Outcome
 
 
 def try_bundles(count: int, seed: int, folder: Path) -> Iterator[Tried]:
@@ -47,7 +38,11 @@ def try_bundles(count: int, seed: int, folder: Path) -> Iterator[Tried]:
 
 
 # What can be tried: the option → how.
-TRIALS: dict[str, Callable[[int, int, Path], Iterator[Tried]]] = {"bundles": try_bundles}
+TRIALS: dict[str, Callable[[int, int, Path], Iterator[Tried]]] = {
+    "images": lambda count, seed, _: try_images(seed, count),
+    "bundles": try_bundles,
+    "videos": lambda count, seed, folder: try_videos(seed, count, folder),
+}
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,20 +35,31 @@ class Outcome:
     peak_mib: float
 
 
-def outcome_of_bundle(path: Path, must_be_refused: bool) -> Outcome:
-    """Loads a bundle as `screen` does; where it is taken, judges an image with it."""
+@dataclass(frozen=True)
+class Tried:
+    """One input and what it did.
+
+    Attributes:
+        kind: of the input; name: of this one.
+    """
+
+    kind: str
+    name: str
+    outcome: Outcome
+
+
+def outcome_of(use: Callable[[], str | None], refusal: type[ProtoleakError] = ProtoleakError) -> Outcome:
+    """What an input does.
+
+    Args:
+        use: takes it; returns what is wrong with that, or None.
+        refusal: the error that it may raise.
+    """
     wall, processor, before = time.perf_counter(), time.process_time(), _peak_mib()
     error = finding = None
     try:
-        bundle = Bundle.load(path)
-        for name in bundle.manifest.variants:
-            bundle.variant(name)
-        if must_be_refused:
-            finding = "was taken"
-        else:
-            with ImagePipeline(bundle, engine="onnxruntime", threads=1) as pipeline:
-                pipeline(np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8))
-    except ProtoleakError as caught:
+        finding = use()
+    except refusal as caught:
         error = str(caught)
         if not error.strip() or "\n" in error or "\x1b" in error or len(error) > LONGEST_LINE:
             finding = f"an error that is not one short line: {error[:200]!r}"
@@ -55,6 +67,22 @@ def outcome_of_bundle(path: Path, must_be_refused: bool) -> Outcome:
         finding = f"{type(caught).__name__}: {str(caught)[:200]}"
     spent = time.perf_counter() - wall, time.process_time() - processor
     return Outcome(finding, *spent, error, _peak_mib() - before)
+
+
+def outcome_of_bundle(path: Path, must_be_refused: bool) -> Outcome:
+    """Loads a bundle as `screen` does; where it is taken, judges an image with it."""
+
+    def use() -> str | None:
+        bundle = Bundle.load(path)
+        for name in bundle.manifest.variants:
+            bundle.variant(name)
+        if must_be_refused:
+            return "was taken"
+        with ImagePipeline(bundle, engine="onnxruntime", threads=1) as pipeline:
+            pipeline(np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8))
+        return None
+
+    return outcome_of(use)
 
 
 def _peak_mib() -> float:

@@ -11,23 +11,24 @@ from PIL import Image
 from protoleak.errors import MediaError
 from protoleak.images.decode import open_image
 from tests.hostile.images import BOMBS, encoded, formats, picture
-from tests.hostile.media import Tried, try_images, try_videos
+from tests.hostile.media import try_images, try_videos
+from tests.hostile.outcomes import Tried
 
 MUTATED = 250
 SECONDS, MEBIBYTES = 5.0, 512.0
 
 
 def check(tried: list[Tried]) -> None:
-    assert [one for one in tried if one.finding is not None] == []
-    assert [one for one in tried if one.processor_seconds > SECONDS] == []
-    assert sum(one.peak_mib for one in tried) < MEBIBYTES
+    assert [one for one in tried if one.outcome.finding is not None] == []
+    assert [one for one in tried if one.outcome.processor_seconds > SECONDS] == []
+    assert sum(one.outcome.peak_mib for one in tried) < MEBIBYTES
 
 
 def test_hostile_images_cost_one_line_and_little_time_and_memory() -> None:
     tried = list(try_images(0, len(BOMBS) + MUTATED))
     check(tried)
-    assert {one.name for one in tried[: len(BOMBS)] if one.error is None} <= {"pages"}
-    assert any(one.error is None for one in tried[len(BOMBS) :])  # not everything is refused
+    assert {one.name for one in tried[: len(BOMBS)] if one.outcome.error is None} <= {"pages"}
+    assert any(one.outcome.error is None for one in tried[len(BOMBS) :])  # not everything is refused
 
 
 def test_hostile_videos_cost_one_line_and_little_time_and_memory(tmp_path: Path) -> None:
