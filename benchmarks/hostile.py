@@ -2,8 +2,8 @@
 
     python -m benchmarks.hostile --images 10000 --bundles 2000 --videos 500
 
-A finding is a traceback, an input that should have been refused and wasn't, a hang, or memory that rises. Each kind of
-input is made by a module of tests/hostile, whose quick part runs in CI.
+A finding is a traceback, an input that should have been refused and wasn't, a hang, much memory, or memory
+that grows. Each kind of input is made by a module of tests/hostile, whose quick part runs in CI.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.hostile.media import try_images, try_videos
-from tests.hostile.outcomes import Tried, outcome_of_bundle
+from tests.hostile.outcomes import Tried, outcome_of_bundle, resident_mib
 
 LONGEST_SECONDS = 5.0  # of processor time: several runs may share a machine
-LARGEST_RISE_MIB = 512.0  # of the process's largest memory, over a whole run
+LARGEST_MIB = 512.0  # more memory than before, for one input
+LARGEST_GROWTH_MIB = 64.0  # from the middle of a run to its end
 
 
 def try_bundles(count: int, seed: int, folder: Path) -> Iterator[Tried]:
@@ -63,28 +64,34 @@ def _report(what: str, tried: Iterator[Tried]) -> int:
     """Prints findings as they come, then counts; returns how many findings there were."""
     started, kinds, findings = time.perf_counter(), Counter[str](), 0
     slowest: Tried | None = None
-    refused, rise = 0, 0.0
+    largest: Tried | None = None
+    refused, held = 0, [resident_mib()]
     for one in tried:
         kinds[one.kind] += 1
         refused += one.outcome.error is not None
-        rise += max(0.0, one.outcome.peak_mib)
+        held.append(resident_mib())
+        if largest is None or one.outcome.peak_mib > largest.outcome.peak_mib:
+            largest = one
         if slowest is None or one.outcome.processor_seconds > slowest.outcome.processor_seconds:
             slowest = one
-        slow = one.outcome.processor_seconds > LONGEST_SECONDS
-        if one.outcome.finding is not None or slow:
+        spent = one.outcome
+        if spent.finding is not None or spent.processor_seconds > LONGEST_SECONDS or spent.peak_mib > LARGEST_MIB:
             findings += 1
-            why = one.outcome.finding or f"took {one.outcome.processor_seconds:.1f} s of processor time"
+            why = spent.finding or f"took {spent.processor_seconds:.1f} s of processor time, {spent.peak_mib:.0f} MiB"
             print(f"FINDING {one.name} ({one.kind}): {why}", flush=True)
-    if rise > LARGEST_RISE_MIB:
+    growth = held[-1] - held[len(held) // 2]
+    if growth > LARGEST_GROWTH_MIB:
         findings += 1
-        print(f"FINDING {what}: the largest memory rose by {rise:.0f} MiB")
+        print(f"FINDING {what}: memory grew by {growth:.0f} MiB from the middle of the run to its end")
     print(f"{what}: {sum(kinds.values())} in {time.perf_counter() - started:.0f} s, {refused} refused with one line")
     for kind, count in sorted(kinds.items()):
         print(f"  {count:6}  {kind}")
-    if slowest is not None:
-        spent = slowest.outcome
-        print(f"  slowest: {slowest.name} ({slowest.kind}), {spent.processor_seconds:.2f} s of processor time")
-    print(f"  memory: the largest rose by {rise:.0f} MiB; findings: {findings}")
+    if slowest is not None and largest is not None:
+        print(
+            f"  slowest: {slowest.name} ({slowest.kind}), {slowest.outcome.processor_seconds:.2f} s of processor time"
+        )
+        print(f"  largest: {largest.name} ({largest.kind}), {largest.outcome.peak_mib:.0f} MiB more than before")
+    print(f"  memory: grew by {growth:.0f} MiB from the middle to the end; findings: {findings}")
     return findings
 
 

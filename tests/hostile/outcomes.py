@@ -25,7 +25,7 @@ class Outcome:
         finding: what is wrong with how protoleak took it; None where nothing is.
         seconds: of wall time, and processor_seconds of processor time, that it took.
         error: the line that it gave; None where it was taken.
-        peak_mib: how far the process's largest memory rose.
+        peak_mib: how much more memory than before it took at most.
     """
 
     finding: str | None
@@ -55,7 +55,8 @@ def outcome_of(use: Callable[[], str | None], refusal: type[ProtoleakError] = Pr
         use: takes it; returns what is wrong with that, or None.
         refusal: the error that it may raise.
     """
-    wall, processor, before = time.perf_counter(), time.process_time(), _peak_mib()
+    before = _memory_begins()
+    wall, processor = time.perf_counter(), time.process_time()
     error = finding = None
     try:
         finding = use()
@@ -85,5 +86,29 @@ def outcome_of_bundle(path: Path, must_be_refused: bool) -> Outcome:
     return outcome_of(use)
 
 
+def resident_mib() -> float:
+    """What the process holds now; its largest so far where the system doesn't say."""
+    return _status("VmRSS") or _largest_mib()
+
+
+def _memory_begins() -> float:
+    """Forgets the largest memory so far, where the system lets it, and returns what the process holds."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return _largest_mib()
+    return resident_mib()
+
+
 def _peak_mib() -> float:
+    return _status("VmHWM") or _largest_mib()
+
+
+def _status(name: str) -> float | None:
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), None)
+
+
+def _largest_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
