@@ -12,7 +12,7 @@ pytest.importorskip("onnx", reason="onnx makes the graphs")
 from tests.hostile.bundles import hostile_bundles
 from tests.hostile.outcomes import outcome_of_bundle
 
-COUNT, SEED = 200, 1
+COUNT, SEED = 100, 1
 # Of processor time, since tests share processors; the slowest read 0.5 million fields. Memory is what a sound bundle
 # takes, and a bomb's 64 MB before it is refused.
 SECONDS, MIB = 5.0, 400.0

@@ -14,7 +14,7 @@ from tests.hostile.images import BOMBS, encoded, formats, picture
 from tests.hostile.media import try_images, try_videos
 from tests.hostile.outcomes import Tried
 
-MUTATED = 250
+MUTATED = 120
 SECONDS, MEBIBYTES = 5.0, 512.0
 
 
