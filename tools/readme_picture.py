@@ -1,11 +1,10 @@
 """Draws the README's image, docs/images/screening.webp: a frame of an annotated video and the top of the report on it.
 
-    python tools/readme_picture.py --portraits DIR
+    python tools/readme_picture.py
 
-Stable Diffusion 3 portraits and NASA's photograph of examples/images become a short clip, which `Screener.stream`
-screens with the default bundle as any video; nothing is drawn here that it did not write. The portraits are those of
-https://github.com/faker-js/assets-person-portrait (CC0), and those that are shown are of the test split: the bundle
-was not trained on them. Chromium, driven by Playwright, takes the image of the report.
+Three of the images in examples/images become a short clip, which `Screener.stream` screens with the default bundle as
+any video; nothing is drawn here that it did not write. The bundle was not trained on them. Chromium, driven by
+Playwright, takes the image of the report.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -28,13 +27,13 @@ sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instea
 
 import protoleak  # noqa: E402
 from protoleak.arrays import UInt8Array  # noqa: E402
-from tools.default_bundle.sources import KNOWN, parts_of  # noqa: E402
 
-PORTRAITS = ("female_44.jpg", "male_61.jpg")
-PHOTOGRAPH = (
-    ROOT / "examples" / "images" / "photograph.jpg",
-    (76, 0, 396, 320),
-)  # the person, without the flag and the rocket
+# Each with the square of it that is shown.
+IMAGES = (
+    ("grok2_image.jpg", (0, 0, 720, 720)),
+    ("photograph.jpg", (76, 0, 396, 320)),  # the person, without the flag and the rocket
+    ("flux1_dev.jpg", (227, 0, 995, 768)),
+)
 OUT = ROOT / "docs" / "images" / "screening.webp"
 MOST_BYTES = 200_000
 CLIP = "portraits.mp4"
@@ -48,15 +47,9 @@ PAPER = (255, 255, 255)
 
 def main() -> None:
     options = parser().parse_args()
-    portraits = [options.portraits.resolve() / name for name in PORTRAITS]
-    parts = parts_of(options.portraits.resolve().parent, KNOWN[0])
-    for path in portraits:
-        if path not in parts:
-            raise SystemExit(f"--portraits {options.portraits}: it holds no {path.name}, or isn't {KNOWN[0].folder}")
-        assert parts[path] == "test", f"the default bundle was trained on {path.name}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_clip(folder / CLIP, portraits)
+        write_clip(folder / CLIP)
         screen(folder / CLIP, folder / "out")
         frame = frame_at(folder / "out" / "annotated.mp4", SHOWN_AT)
         report = photographed(folder / "out" / "report.html", folder / "report.png")
@@ -70,27 +63,24 @@ def main() -> None:
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--portraits", type=Path, required=True, help="folder of the Stable Diffusion 3 portraits")
     options.add_argument("--quality", type=int, default=88, help="of the WebP file")
     return options
 
 
-def write_clip(path: Path, portraits: Sequence[Path]) -> None:
-    """A video of the portraits and the photograph side by side, drifting slowly, as good as lossless."""
+def write_clip(path: Path) -> None:
+    """A video of the images side by side, drifting slowly, as good as lossless."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=RATE, options={"crf": "6"})
-        stream.width, stream.height, stream.pix_fmt = PANEL * (len(portraits) + 1), HEIGHT, "yuv444p"
-        for image in frames(portraits):
+        stream.width, stream.height, stream.pix_fmt = PANEL * len(IMAGES), HEIGHT, "yuv444p"
+        for image in frames():
             file.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         file.mux(stream.encode())
 
 
-def frames(portraits: Sequence[Path]) -> Iterator[UInt8Array]:
+def frames() -> Iterator[UInt8Array]:
     """uint8 [HEIGHT, PANEL · images, 3], RGB."""
     side = HEIGHT + DRIFT
-    images = [Image.open(path).convert("RGB") for path in portraits]
-    path, box = PHOTOGRAPH
-    images.insert(1, Image.open(path).convert("RGB").crop(box))
+    images = [Image.open(ROOT / "examples/images" / name).convert("RGB").crop(box) for name, box in IMAGES]
     panels = [np.asarray(image.resize((side, side), Image.Resampling.LANCZOS)) for image in images]
     left = (side - PANEL) // 2
     for index in range(RATE * SECONDS):
@@ -136,7 +126,7 @@ def photographed(page: Path, png: Path) -> Image.Image:
 
 
 def frame_height() -> int:
-    return round(FRAME_WIDTH * HEIGHT / (PANEL * (len(PORTRAITS) + 1)))
+    return round(FRAME_WIDTH * HEIGHT / (PANEL * len(IMAGES)))
 
 
 def composed(frame: Image.Image, report: Image.Image) -> Image.Image:

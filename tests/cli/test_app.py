@@ -166,7 +166,7 @@ def test_an_input_that_is_no_path_but_data_is_not_repeated_in_full(
     data = f"iVBORw0KGgo{space}" + 500 * f"AAAANSUhEUg{space}"
     for arguments in (["screen", data], ["inspect", data], ["bench", "--data", data], ["export", "x", "--data", data]):
         assert main(arguments) == 2
-        [line] = capsys.readouterr().err.splitlines()
+        *_, line = capsys.readouterr().err.splitlines()  # a bundle that looks at faces says first who finds them
         assert len(line) < 500
         if "export" not in arguments:  # which misses --out first
             assert data[:100] in line

@@ -114,7 +114,7 @@ def test_an_image_without_a_face_is_an_error_that_names_it_and_its_notes_and_the
     assert isinstance(first, Verdict)
     assert isinstance(last, Verdict)
     assert isinstance(refused, MediaError)
-    assert str(refused).startswith(f"{tmp_path}/colour.png: no face of 48 pixels or more was found")
+    assert str(refused).startswith(f"{tmp_path}/colour.png: no face of 32 pixels or more was found")
     assert str(refused).endswith("turned upright as EXIF orientation 6 says")
 
 

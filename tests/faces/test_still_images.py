@@ -69,7 +69,7 @@ def test_image_without_a_face_keeps_its_place_as_an_error_with_its_notes(
         screen_faces(screener, TwoFaces(), [images[0], tmp_path / "black.jpg", broken, images[1]], SETTINGS, 8)
     )
     assert [len(faces) for faces in outcomes] == [2, 1, 1, 2]
-    assert "black.jpg: no face of 48 pixels or more" in str(outcomes[1][0])
+    assert "black.jpg: no face of 32 pixels or more" in str(outcomes[1][0])
     assert "turned upright as EXIF orientation 6 says" in str(outcomes[1][0])
     assert outcomes[2] == [broken]
 

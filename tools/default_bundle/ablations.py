@@ -48,10 +48,10 @@ VARIATIONS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "as it is": ({}, {}),
     "t = 0 alone": ({"timesteps": (0,)}, {}),
     "uniform pooling": ({}, {"temporal": "uniform"}),
-    "with the low-frequency half": ({"low_frequency_components": 8}, {}),
     "face look alone": ({"looks": ("face",)}, {}),
     "native look alone": ({"looks": ("native",)}, {}),
     "image look alone": ({"looks": ("image",)}, {}),
+    "with the low-frequency half": ({"low_frequency_components": 8}, {}),
 }
 EVALUATED_TOGETHER = 64
 
@@ -71,13 +71,13 @@ def main() -> None:
         rows.append({"variation": variation, **row})
         means = {name: f"{statistics.mean(of):.3f} ± {statistics.stdev(of):.3f}" for name, of in row.items()}
         print(variation, means, flush=True)
-    record = {
-        "what": "the recipe's training without parts of the method, seed by seed, on the test split",
-        "seeds": len(SEEDS),
-        "commit": describe_machine().commit,
-        "rows": rows,
-    }
-    arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+        record = {
+            "what": "the recipe's training without parts of the method, seed by seed, on the test split",
+            "seeds": len(SEEDS),
+            "commit": describe_machine().commit,
+            "rows": rows,
+        }
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
 class Images:
