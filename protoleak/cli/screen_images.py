@@ -34,7 +34,7 @@ from protoleak.images.discover import expand_sources
 from protoleak.images.sources import printable
 from protoleak.progress import shown_progress
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
-from protoleak.runtime.verdict import BundleRecord, Verdict
+from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
 from protoleak.video.outputs.run_record import run_record
 from protoleak.video.settings import StreamSettings
@@ -194,8 +194,7 @@ def _judge(options: ScreenOptions, screener: ImagePipeline, errors: Console) -> 
 
 
 def _identity(screener: ImagePipeline, judge: _Judge) -> Identity:
-    bundle = BundleRecord(screener.bundle.manifest.name, screener.bundle.sha256, screener.variant)
-    return Identity(bundle=bundle, alpha=screener.alpha, settings=judge.settings)
+    return Identity(bundle=screener.bundle_record, alpha=screener.alpha, settings=judge.settings)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pytest
 import protoleak
 from protoleak.bundle.bundle import Bundle, sign_bundle, write_bundle
 from protoleak.bundle.manifest import Manifest
-from protoleak.bundle.signature import new_key, read_private_key
+from protoleak.bundle.signature import fingerprint, new_key, read_private_key, read_public_key
 from protoleak.cli.app import main
 from protoleak.errors import BundleError, ProtoleakError
 from tests.paths import EXAMPLES
@@ -109,6 +109,21 @@ def test_signing_a_zip_keeps_every_file(tiny_files: tuple[Manifest, dict[str, by
 def test_inspect_names_the_key(signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(signed), "--trusted-key", str(keys / "mine.pub"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["signature"].endswith("the trusted key")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_record_names_the_key_in_every_line_and_is_continued(
+    signed: Path, keys: Path, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"r{suffix}"
+    command = ["screen", str(IMAGE), str(tmp_path / "missing.png"), "--bundle", str(signed), "--out", str(out)]
+    command += ["--trusted-key", str(keys / "mine.pub")]
+    assert main(command) == 1
+    lines = out.read_text().splitlines()
+    key = fingerprint(read_public_key(keys / "mine.pub"))
+    assert [key in line for line in lines] == ([False] if suffix == ".csv" else []) + [True, True]
+    assert main([*command, "--resume"]) == 1
+    assert out.read_text().splitlines() == lines
 
 
 def test_private_key_is_for_its_owner_alone_and_never_overwritten(keys: Path) -> None:
