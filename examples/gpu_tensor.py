@@ -27,7 +27,7 @@ def main() -> None:
         print('PyTorch is not installed, which holds the images on the GPU here: pip install "protoleak[export]"')
         return
     with screener:
-        upright = screener.framing.needs_face
+        upright = screener.framing.upright
         looks = [screener.frame(open_image(path, path.name, upright=upright).image).pixels for path in IMAGES]
         images = torch.from_numpy(np.concatenate(looks)).cuda()  # uint8 [N·L, S, S, 3], RGB: L looks at each face
         for path, verdict in zip(IMAGES, screener(images), strict=True):

@@ -31,6 +31,8 @@ OperatorName: TypeAlias = Literal[
 Keep: TypeAlias = Literal["best", "last"]
 # One framing of what is judged, see `images.framing`.
 Look: TypeAlias = Literal["image", "face", "native"]
+# Whether images are turned as their EXIF orientation says: always, or never, as published.
+Upright: TypeAlias = Literal["auto", "never"]
 
 LOOKS: tuple[Look, ...] = get_args(Look)
 FACE_MARGIN = 0.25  # of the look "face", on every side, of the box's longer side: the square is 1.5 times the box

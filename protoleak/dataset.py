@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from protoleak.errors import DatasetError
+from protoleak.strict_json import decode_json
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SPLIT_FILE = "Split.json"
@@ -187,8 +188,8 @@ def _deal(validation: Sequence[int]) -> dict[str, Sequence[int]]:
 def _read_split_file(path: Path, files: Mapping[str, list[str]]) -> dict[str, dict[str, Sequence[int]]]:
     """Per class, the indices of each split."""
     try:
-        content = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        content = decode_json(path.read_bytes(), dict[str, object])
+    except (OSError, msgspec.DecodeError) as error:
         raise DatasetError(f"{path} cannot be read as a list of splits: {error}") from error
     entries: dict[str, tuple[str, object]] = {}
     for split, aliases in SPLIT_KEYS.items():

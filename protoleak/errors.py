@@ -6,8 +6,12 @@ exits with status 2; `--debug` shows the traceback.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 LONGEST_INPUT = 200  # characters of what the user gave that a message may repeat
 KEPT_START, KEPT_END = 120, 40
+
+Error = TypeVar("Error", bound="ProtoleakError")
 
 
 def shortened(text: str) -> str:
@@ -18,7 +22,24 @@ def shortened(text: str) -> str:
 
 
 class ProtoleakError(Exception):
-    """Base of all errors that protoleak raises on purpose."""
+    """Base of all errors that protoleak raises on purpose.
+
+    Attributes:
+        source: the input that it is about, as given; None where it is about none, or about one from memory.
+        sha256: of that input's file, where it was read.
+    """
+
+    source: str | None = None
+    sha256: str | None = None
+
+    def about(self: Error, source: str | None, sha256: str | None) -> Error:
+        """The same error, which knows the input that it is about."""
+        self.source, self.sha256 = source, sha256
+        return self
+
+
+class DiskFull(ProtoleakError):
+    """There is no room for what was to be written; what was written before is valid."""
 
 
 class BundleError(ProtoleakError):
@@ -39,6 +60,14 @@ class EngineOutOfMemory(EngineError):
 
 class MediaError(ProtoleakError):
     """An image or video cannot be read. The message names the source and the reason."""
+
+
+class NoFaceError(MediaError):
+    """An image was read, and there is no face in it to judge."""
+
+
+class SkippedInput(MediaError):
+    """An input was left out on purpose, and not read. The message says why."""
 
 
 class DatasetError(ProtoleakError):

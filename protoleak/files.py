@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import os
+import shutil
+import socket
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from protoleak.errors import ProtoleakError
+from protoleak.errors import DiskFull, ProtoleakError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing holds a second writer back there
+    fcntl = None  # type: ignore[assignment]
 
 OWNER_ONLY, AS_UMASK_SAYS = 0o600, 0o666
+LONGEST_NAME = 200  # of a file, in the name of what stands beside it: file systems take 255 bytes
+# No room: on the disk, of the user's share, in a file of the allowed size.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def cache_folder(kind: str) -> Path:
@@ -31,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: the disk refused; `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial.", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".partial.{_beginning(path)}.", dir=path.parent) as folder:
         staged, replaced = Path(folder) / "new", Path(folder) / "old"
         yield staged
         if staged.is_dir() and path.exists():  # a folder cannot be renamed onto another one
@@ -43,6 +56,17 @@ def replacing(path: Path) -> Iterator[Path]:
                 raise
         else:
             staged.replace(path)
+
+
+def remove_partial(path: Path) -> None:
+    """Removes what processes that were killed in `replacing` left beside a path. For whoever has it `locked`."""
+    for folder in path.parent.glob(f".partial.{glob.escape(_beginning(path))}.*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beginning(path: Path) -> str:
+    """Of a file's name, as much as fits into another one."""
+    return path.name.encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
 def replace_file(path: Path, parts: Iterable[bytes], *, private: bool = False) -> None:
@@ -82,7 +106,95 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
 
 def refused(path: Path, error: OSError) -> ProtoleakError:
     """One line on why a file that the user asked for cannot be written."""
-    return ProtoleakError(f"cannot write {path}: {error.strerror or error}; free some space or give another place")
+    kind = DiskFull if error.errno in NO_ROOM else ProtoleakError
+    return kind(f"cannot write {path}: {error.strerror or error}; free some space or give another place")
+
+
+_held: set[Path] = set()  # lock files of this process: the system's locks exclude other processes only
+_held_guard = threading.Lock()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps others from writing a file or folder while the block runs, by a lock file beside it, `.NAME.lock`; in a
+    folder whose surroundings may not be written, by `.lock`.
+
+    The operating system holds the lock and drops it when the process ends, however it ends: what a killed process left
+    behind stops nobody. What is no file, such as /dev/stdout, is not locked, and nothing is on Windows.
+
+    Raises:
+        ProtoleakError: another process writes it, or another part of this one; or no lock file can be made there.
+    """
+    if fcntl is None or (path.exists() and not path.is_file() and not path.is_dir()):
+        yield
+        return
+    place = path.resolve()
+    with _held_guard:
+        try:
+            lock, descriptor = _acquire(place.with_name(f".{_beginning(place)}.lock"), path)
+        except PermissionError as error:
+            if not place.is_dir():
+                raise refused(path, error) from error
+            lock, descriptor = _acquire(place / ".lock", path)
+    try:
+        yield
+    finally:
+        with _held_guard:
+            with contextlib.suppress(OSError):
+                lock.unlink()  # while it is held: whoever opened this file before finds another one under its name
+            os.close(descriptor)
+            _held.remove(lock)
+
+
+_ELSEWHERE = "wait until it ends, or give another --out"
+
+
+def _acquire(lock: Path, path: Path) -> tuple[Path, int]:
+    """A lock file that this process holds, with its number in it, and its descriptor. It must not be opened again while
+    it is held: POSIX drops a process's lock when any descriptor of the file is closed. In return it is not inherited
+    by children, which may live longer than this process.
+
+    Raises:
+        PermissionError: it may not be made there.
+        ProtoleakError: see `locked`.
+    """
+    if lock in _held:
+        raise ProtoleakError(f"{path} is being written by this process already: {_ELSEWHERE}")
+    while True:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, AS_UMASK_SAYS)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise PermissionError(error.errno, error.strerror) from error
+            raise refused(path, error) from error
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(descriptor, lock):
+                os.ftruncate(descriptor, 0)
+                with contextlib.suppress(OSError):  # a full disk: the lock holds without the number too
+                    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                _held.add(lock)
+                return lock, descriptor
+        except OSError as error:
+            holder = os.pread(descriptor, 300, 0).decode(errors="replace")
+            os.close(descriptor)
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                holder = holder.removesuffix(f" on {socket.gethostname()}") or "another process"
+                raise ProtoleakError(f"{path} is being written by {holder}: {_ELSEWHERE}") from None
+            raise refused(path, error) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    """Whether an open file still has this name: the one who held it may have removed it in between."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 class LinesFile:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from protoleak.text import harmless
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -69,7 +71,7 @@ class _Stage:
     def line(self) -> str:
         steps = f"{self.done}/{self.total}" if self.total > 1 else str(self.done) if self.done > 1 else ""
         seconds = f"{time.monotonic() - self.started:.0f} s"
-        return f"{self.name}: {', '.join(part for part in (steps, self.note, seconds) if part)}"
+        return f"{harmless(self.name)}: {', '.join(part for part in (steps, self.note, seconds) if part)}"
 
 
 class _Display:
@@ -81,12 +83,12 @@ class _Display:
         from rich.progress import Progress as Bar
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         self._console = console
         self._bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
@@ -107,16 +109,16 @@ class _Display:
                 self._begin(stage)
             current = self._stage
             assert current is not None
-            current.done, current.total, current.note = done, total, note
+            current.done, current.total, current.note = done, total, harmless(note)
             if self._bar is not None:
-                self._bar.update(self._bar.task_ids[0], completed=done, total=total or None, note=note)
+                self._bar.update(self._bar.task_ids[0], completed=done, total=total or None, note=current.note)
             if current.has_ended:
                 self.end_stage()
 
     def _begin(self, stage: str) -> None:
         self._stage = _Stage(stage)
         if self._bar is not None:
-            self._bar.add_task(stage, total=None, note="")
+            self._bar.add_task(harmless(stage), total=None, note="")
             self._bar.start()
         elif self._ticker is None:
             self._ticker = threading.Thread(target=self._tick, name="protoleak-progress", daemon=True)

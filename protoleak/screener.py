@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
-from protoleak.choices import FACE_SCORE, MINIMUM_FACE
-from protoleak.errors import EngineError, MediaError, ProtoleakError
-from protoleak.images.decode import ImageSource
+from protoleak.choices import FACE_SCORE, MINIMUM_FACE, Upright
+from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
+from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
     from protoleak.faces.still_images import FaceVerdict
     from protoleak.video.events import Event
     from protoleak.video.frames import FrameSource
-    from protoleak.video.sink import Sink
+    from protoleak.video.settings import StreamSettings
+    from protoleak.video.sink import Sink, SourcesSink
 
 
 class Screener(ImagePipeline):
@@ -45,15 +46,26 @@ class Screener(ImagePipeline):
         self,
         bundle: Bundle | str | os.PathLike[str] | None = None,
         *,
+        trusted_key: str | os.PathLike[str] | None = None,
         alpha: float | None = None,
         variant: str | None = None,
         engine: str = "auto",
         threads: int | None = None,
         engine_options: EngineOptions | None = None,
+        isolate: bool = False,
+        upright: Upright | None = None,
     ) -> None:
         """See `protoleak.load` for the arguments and errors."""
         super().__init__(
-            bundle, alpha=alpha, variant=variant, engine=engine, threads=threads, engine_options=engine_options
+            bundle,
+            trusted_key=trusted_key,
+            alpha=alpha,
+            variant=variant,
+            engine=engine,
+            threads=threads,
+            engine_options=engine_options,
+            isolate=isolate,
+            upright=upright,
         )
         self._detector: FaceDetector | None = None
         self._detecting = threading.Lock()  # a detector is for one thread at a time, and images are decoded in several
@@ -86,7 +98,7 @@ class Screener(ImagePipeline):
                 self._detector = self.detector(settings)
             faces = self._detector(pixels)
         if not faces:
-            raise MediaError(
+            raise NoFaceError(
                 f"no face of {settings.minimum_face} pixels or more was found, and the bundle judges faces: give an "
                 "image with a face, or judge it whole with `ImagePipeline` or --faces none"
             )
@@ -203,6 +215,31 @@ class Screener(ImagePipeline):
             batch_size=batch_size,
         )
         return stream(self, source, settings, sinks, detector)
+
+    def streams(
+        self,
+        sources: Sequence[str | os.PathLike[str] | FrameSource],
+        settings: StreamSettings | None = None,
+        *,
+        sinks: Sequence[SourcesSink] = (),
+        detector: FaceDetector | None = None,
+    ) -> Iterator[Event]:
+        """Several videos: cameras and network streams all at once, files one after another beside them.
+
+            for event in screener.streams(["rtsp://gate/stream", "rtsp://yard/stream"]):
+                print(event.source, event)
+
+        They share one detector and this screener, in turns; each fails, stalls and reconnects alone, as a FailureEvent
+        or a GapEvent. See `protoleak.video.streams.streams`.
+
+        Args:
+            settings: for all of them; None for the defaults.
+            sinks: who receives frames and events besides the caller, such as `protoleak.open_output_folder`.
+            detector: one of your own in place of the one that the settings ask for.
+        """
+        from protoleak.video.streams import streams
+
+        return streams(self, sources, settings, sinks, detector)
 
     def detector(self, settings: FaceSettings) -> FaceDetector:
         """The face detector that the settings ask for.

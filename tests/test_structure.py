@@ -14,9 +14,9 @@ from tests.paths import ROOT
 PACKAGE = ROOT / "protoleak"
 # From the ground up: what stands on a floor imports from floors below it and from its own, never from above.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version", "arrays"),
-    ("choices", "diffusion", "files", "progress", "reports", "metrics"),
-    ("bundle", "images", "dataset"),
+    ("errors", "version", "arrays", "text"),
+    ("choices", "diffusion", "files", "isolation", "progress", "reports", "metrics", "strict_json"),
+    ("bundle", "images", "dataset", "dataset_copies"),
     ("runtime", "environment"),
     ("faces",),
     ("video",),
@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("calibration", "training", "distillation"),
     ("bench", "evaluation", "export"),
     ("cli",),
-    ("__main__",),
+    ("__main__", "pyinstaller"),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 TORCH_FREE = (
@@ -38,9 +38,12 @@ TORCH_FREE = (
     "faces",
     "files",
     "images",
+    "isolation",
     "metrics",
     "progress",
     "runtime",
+    "strict_json",
+    "text",
 )
 HEAVY = {"torch", "torchvision", "diffusers", "onnx", "onnxscript", "sklearn", "scipy", "safetensors"}
 

@@ -58,7 +58,7 @@ def main() -> None:
     bundle = protoleak.Bundle.load()
     with protoleak.load(bundle.path, variant="fp32", engine="onnxruntime") as screener:
         verdict = screener(path)[0]
-        pixels = screener.frame(open_image(path, path.name, upright=screener.framing.needs_face).image).pixels
+        pixels = screener.frame(open_image(path, path.name, upright=screener.framing.upright).image).pixels
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(figure(bundle, verdict, pixels[0], stages_of(bundle, pixels)), encoding="utf-8")
     print(f"wrote {OUT.relative_to(ROOT)}, {OUT.stat().st_size:,} bytes")

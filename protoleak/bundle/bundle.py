@@ -2,6 +2,7 @@
 
 Nothing in a bundle is a pickle, and nothing in it is executed before every check here has passed:
 
+    signature.json                      over the manifest; only where the bundle is signed
     manifest.json                       what the bundle is, and the hash and size of every other file
     noise_bank.npy                      float32 [T, C, h, w], the frozen ε
     prototypes.npy                      float32 [K, M, D], for the reasons of a verdict
@@ -15,25 +16,53 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float32Array, Float64Array
-from protoleak.bundle.graph_check import inspect_onnx
+from protoleak.bundle.graph_check import (
+    attributor_interface,
+    check_face_detector,
+    check_graph,
+    latent_encoder_interface,
+)
 from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
-from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES, check_files, read_directory, read_zip
+from protoleak.bundle.npy import read_npy, read_npz
+from protoleak.bundle.reader import (
+    FACE_DETECTOR,
+    NOISE_BANK,
+    PROTOTYPES,
+    check_files,
+    read_directory,
+    read_resources,
+    read_zip,
+)
 from protoleak.bundle.report import BundleReport, parse_report
+from protoleak.bundle.signature import (
+    SIGNATURE,
+    Signer,
+    check_signature,
+    fingerprint,
+    raw_public_key,
+    sign_manifest,
+)
 from protoleak.errors import BundleError
 from protoleak.files import replacing
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 ACCUSATION_SHARE = 0.2  # accusing a photograph is worse than calling a known generator unknown
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[1] / "default_bundle"
+_DEFAULT_FILES = resources.files("protoleak") / "default_bundle"  # no path where the package lies in an archive
+DEFAULT_BUNDLE = Path(str(_DEFAULT_FILES))
 
 
 @dataclass(frozen=True)
@@ -82,12 +111,9 @@ class Calibration:
         Raises:
             BundleError: it is not such a file, or an array is missing, unsorted or not finite.
         """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = {name: np.asarray(file[name], dtype=np.float64) for name in file.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-            raise BundleError(f"{where} is not a calibration file: {error}") from error
         wanted = ["overall", *(f"generator_{index}" for index in range(generators))]
+        known = {*wanted, "temperature", "real_margins", "generated_margins", "accusation_share"}
+        arrays = {name: np.asarray(found, np.float64) for name, found in read_npz(data, where, known).items()}
         margins = [name for name in ("real_margins", "generated_margins") if name in arrays]
         for name in [*wanted, *margins]:
             values = arrays.get(name)
@@ -134,14 +160,18 @@ class Bundle:
         path: where it was read from.
         manifest: the parsed manifest.json.
         sha256: SHA-256 of manifest.json; it covers every file, since the manifest holds their hashes.
+        signer: whose key it is signed with; None for an unsigned bundle.
         noise_bank: float32 [T, C, h, w].
         prototypes: float32 [K, M, D].
     """
 
-    def __init__(self, path: Path, manifest: Manifest, sha256: str, files: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, sha256: str, files: Mapping[str, bytes], signer: Signer | None
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self.sha256 = sha256
+        self.signer = signer
         self._files = files
         self.noise_bank = _read_array(files[NOISE_BANK], NOISE_BANK, (len(manifest.timesteps), *manifest.latent_shape))
         self.prototypes = _read_array(
@@ -151,16 +181,25 @@ class Bundle:
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] | None = None) -> Bundle:
+    def load(
+        cls, path: str | os.PathLike[str] | None = None, *, trusted_key: str | os.PathLike[str] | None = None
+    ) -> Bundle:
         """Reads a bundle (a directory or a .zip; None for the one that comes with the package) and checks all of it.
 
+        Args:
+            trusted_key: file with the Ed25519 public key that the bundle must be signed with; None for any or none.
+
         Raises:
+            MissingExtra: a key is given and `cryptography` is not installed.
+            ProtoleakError: the key cannot be read.
             BundleError: a missing, changed or unlisted file, another schema, a path that leaves the bundle, more data
-                than declared, or a graph with NaN weights, random operators or data outside its file.
+                than declared, or a graph that is not what the manifest says, or that `graph_check` refuses.
         """
         location = DEFAULT_BUNDLE if path is None else Path(path)
         try:
-            if location.is_dir():
+            if path is None and not isinstance(_DEFAULT_FILES, Path):
+                manifest, files = read_resources(_DEFAULT_FILES, location)
+            elif location.is_dir():
                 manifest, files = read_directory(location)
             elif location.is_file():
                 manifest, files = read_zip(location)
@@ -170,14 +209,32 @@ class Bundle:
                 )
         except OSError as error:
             raise BundleError(f"the bundle {location} cannot be read: {error.strerror or error}") from error
+        signer = check_signature(files[MANIFEST], files.get(SIGNATURE), location, trusted_key)
         check_files(files, manifest, location)
-        bundle = cls(location, manifest, hashlib.sha256(files[MANIFEST]).hexdigest(), files)
+        bundle = cls(location, manifest, hashlib.sha256(files[MANIFEST]).hexdigest(), files, signer)
+        encoder, attributor = latent_encoder_interface(manifest), attributor_interface(manifest)
         for name in manifest.variants:
-            bundle._check_graph(f"variants/{name}/latent_encoder.onnx")
-            bundle._check_graph(f"variants/{name}/attributor.onnx")
+            bundle._check_graph(f"variants/{name}/latent_encoder.onnx", partial(check_graph, interface=encoder))
+            bundle._check_graph(f"variants/{name}/attributor.onnx", partial(check_graph, interface=attributor))
         if manifest.face_detector is not None:
-            bundle._check_graph(FACE_DETECTOR)
+            bundle._check_graph(FACE_DETECTOR, check_face_detector)
         return bundle
+
+    def require_signer(self, trusted_key: str | os.PathLike[str]) -> None:
+        """Checks again that the bundle is signed, with the key in this file.
+
+        Raises:
+            BundleError, MissingExtra, ProtoleakError: see `load`.
+        """
+        self.signer = check_signature(self._files[MANIFEST], self._files.get(SIGNATURE), self.path, trusted_key)
+
+    def signed(self, key: Ed25519PrivateKey) -> bytes:
+        """signature.json with the signature of this key."""
+        return sign_manifest(self._files[MANIFEST], key)
+
+    def contents(self) -> Mapping[str, bytes]:
+        """Every file that was read, by its name in the bundle."""
+        return self._files
 
     @property
     def face_detector(self) -> bytes | None:
@@ -207,13 +264,11 @@ class Bundle:
             report=parse_report(self._files[f"{folder}/report.json"], f"{where}/report.json"),
         )
 
-    def _check_graph(self, name: str) -> None:
+    def _check_graph(self, name: str, check: Callable[[bytes], None]) -> None:
         try:
-            problems = inspect_onnx(self._files[name]).problems()
+            check(self._files[name])
         except ValueError as error:
-            raise BundleError(f"{self.path}/{name}: {error}") from error
-        if problems:
-            raise BundleError(f"{self.path}/{name}: {'; '.join(problems)}: nothing was executed; export it again")
+            raise BundleError(f"{self.path}/{name}: {error}: nothing was executed; export it again") from error
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
@@ -231,9 +286,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     try:
         with replacing(path) as staged:
             if path.suffix == ".zip":
-                with zipfile.ZipFile(staged, "w", zipfile.ZIP_DEFLATED) as archive:
-                    for name, data in [(MANIFEST, encoded), *sorted(files.items())]:
-                        archive.writestr(name, data)
+                _write_zip(staged, {MANIFEST: encoded, **files})
             else:
                 for name, data in [(MANIFEST, encoded), *files.items()]:
                     target = staged / name
@@ -242,6 +295,33 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
     return hashlib.sha256(encoded).hexdigest()
+
+
+def sign_bundle(bundle: Bundle, key: Ed25519PrivateKey) -> Signer:
+    """Puts a signature into a bundle where it lies, in the place of one that it has; returns whose it is.
+
+    Raises:
+        BundleError: the disk refused; the bundle is then as it was.
+    """
+    signature = bundle.signed(key)
+    try:
+        if bundle.path.is_dir():
+            with replacing(bundle.path / SIGNATURE) as staged:
+                staged.write_bytes(signature)
+        else:
+            contents = dict(bundle.contents()) | {SIGNATURE: signature}
+            with replacing(bundle.path) as staged:
+                _write_zip(staged, contents)
+    except OSError as error:
+        raise BundleError(f"cannot sign the bundle {bundle.path}: {error.strerror or error}") from error
+    return Signer(fingerprint(raw_public_key(key.public_key())), checked=True, trusted=False)
+
+
+def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
+    """The manifest first, so that a reader of the stream knows what comes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(contents, key=lambda name: (name != MANIFEST, name)):
+            archive.writestr(name, contents[name])
 
 
 def check_place(path: Path) -> None:
@@ -257,16 +337,12 @@ def _looks_like_bundle(path: Path) -> bool:
 
 
 def _read_array(data: bytes, name: str, shape: tuple[int, ...]) -> Float32Array:
-    try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise BundleError(f"{name} is not an array file: {error}") from error
+    array = read_npy(data, name)
     if array.dtype != np.float32 or array.shape != shape:
         raise BundleError(f"{name} is {array.dtype} {array.shape}, the manifest asks for float32 {shape}")
     if not np.isfinite(array).all():
         raise BundleError(f"{name} holds NaN or infinite values: nothing was executed; export the bundle again")
-    result: Float32Array = array
-    return result
+    return np.ascontiguousarray(array, np.float32)
 
 
 def array_bytes(array: npt.NDArray[Any]) -> bytes:

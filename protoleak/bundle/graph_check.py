@@ -1,53 +1,42 @@
-"""Looks into an ONNX file without the `onnx` package: finiteness of weights, and nothing that reaches outside the file.
+"""Judges an ONNX file from a stranger before any engine sees it, without the `onnx` package.
 
-The inference side must judge graphs from untrusted bundles before any engine sees them, and it does not depend on
-`onnx`. ONNX is protobuf; the few fields needed here are read straight from the wire format
-(https://protobuf.dev/programming-guides/encoding, field numbers from onnx.proto).
+`protobuf` reads it, more strictly than runtimes do; `onnx_model` knows the fields that a graph may have; `operators` is
+the allow-list; `graph_sizes` follows the shapes. Here they come together, with what is wrong in words. After an engine
+has opened a graph, `differences` compares what the engine reports with what was seen here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
-# Field numbers of onnx.proto.
-MODEL_GRAPH = 7
-MODEL_FUNCTIONS = 25
-GRAPH_NODE = 1
-GRAPH_INITIALIZER = 5
-GRAPH_OUTPUT = 12
-GRAPH_SPARSE_INITIALIZER = 15
-FUNCTION_NODE = 7
-VALUE_NAME = 1
-NODE_OP_TYPE = 4
-NODE_ATTRIBUTE = 5
-ATTRIBUTE_TENSOR = 5
-ATTRIBUTE_GRAPH = 6
-ATTRIBUTE_TENSORS = 10
-ATTRIBUTE_GRAPHS = 11
-ATTRIBUTE_SPARSE_TENSOR = 22
-ATTRIBUTE_SPARSE_TENSORS = 23
-SPARSE_TENSOR_VALUES = 1
-SPARSE_TENSOR_INDICES = 2
-TENSOR_DATA_TYPE = 2
-TENSOR_FLOAT_DATA = 4
-TENSOR_INT32_DATA = 5
-TENSOR_NAME = 8
-TENSOR_RAW_DATA = 9
-TENSOR_DOUBLE_DATA = 10
-TENSOR_EXTERNAL_DATA = 13
-TENSOR_DATA_LOCATION = 14
+from protoleak.bundle.graph_sizes import Port, check_sizes, follow
+from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.onnx_model import (
+    DEFAULT_DOMAINS,
+    FLOAT,
+    TYPE_NAMES,
+    UINT8,
+    Declared,
+    OnnxModel,
+    Tensor,
+    read_model,
+)
+from protoleak.bundle.operators import RULES
+from protoleak.errors import shortened
 
-FLOAT16 = 10
-FLOATING_TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), FLOAT16: np.dtype("<f2"), 11: np.dtype("<f8")}
-RANDOM_OPERATORS = frozenset(
+OLDEST_OPSET, NEWEST_OPSET = 7, 28  # what the rules in `operators` don't know of old versions they refuse
+MOST_NODES = 4000  # an SD-VAE encoder has 600
+LARGEST_SIDE_OF_FACE_DETECTOR = 640  # in pixels; what it is opened with, see faces.base.DETECTION_SIDE
+RANDOM_OPERATORS = frozenset(  # no less forbidden than others that aren't listed, but named as what they are
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
+FINITE_CHUNK = 2**20  # elements looked at together
 
-WIRE_VARINT, WIRE_FIXED64, WIRE_BYTES, WIRE_FIXED32 = 0, 1, 2, 5
+Interface: TypeAlias = "tuple[tuple[Port, ...], tuple[Port, ...]]"  # inputs and outputs
 
 
 @dataclass
@@ -57,16 +46,19 @@ class OnnxFindings:
     non_finite_tensors: list[str] = field(default_factory=list)
     external_tensors: list[str] = field(default_factory=list)
     random_operators: list[str] = field(default_factory=list)
+    foreign_operators: list[str] = field(default_factory=list)
 
     def problems(self) -> list[str]:
         """One phrase per kind of problem."""
         phrases = []
         if self.non_finite_tensors:
-            phrases.append(f"NaN or infinite weights in {', '.join(self.non_finite_tensors[:3])}")
+            phrases.append(f"NaN or infinite weights in {_few(self.non_finite_tensors)}")
         if self.external_tensors:
-            phrases.append(f"weights stored outside the file: {', '.join(self.external_tensors[:3])}")
+            phrases.append(f"weights stored outside the file: {_few(self.external_tensors)}")
         if self.random_operators:
-            phrases.append(f"random operators: {', '.join(sorted(set(self.random_operators)))}")
+            phrases.append(f"random operators: {_few(sorted(set(self.random_operators)))}")
+        if self.foreign_operators:
+            phrases.append(f"operators that no bundle may use: {_few(sorted(set(self.foreign_operators)))}")
         return phrases
 
 
@@ -74,166 +66,154 @@ def inspect_onnx(model: bytes) -> OnnxFindings:
     """Reads a serialised ONNX ModelProto and reports what must not be in it.
 
     Raises:
-        ValueError: the bytes are not a protobuf message with an ONNX graph in it.
+        ValueError: the bytes are no ONNX graph that protoleak reads: one with control flow, functions or sparse
+            tensors, say, or with fields that two readers could understand differently.
     """
-    try:
-        return _inspect_model(model)
-    except RecursionError:
-        raise ValueError("not an ONNX model: graphs are nested too deeply") from None
+    return _findings(_read(model))
+
+
+def check_graph(model: bytes, interface: Interface) -> None:
+    """Refuses a graph that is unsound, has other inputs or outputs than its place in a bundle asks for, or that takes
+    more memory or time than any of protoleak's.
+
+    Raises:
+        ValueError: one line that says what is wrong.
+    """
+    read = _read(model)
+    problems = _findings(read).problems()
+    if problems:
+        raise ValueError("; ".join(problems))
+    if len(read.opsets) != 1:
+        raise ValueError(f"opsets {_few(read.opsets)} are imported, and which holds is not said")
+    check_sizes(read, *interface)
 
 
 def output_names(model: bytes) -> list[str]:
     """The names of a serialised ONNX model's outputs, in their order.
 
     Raises:
-        ValueError: the bytes are not a protobuf message with an ONNX graph in it.
+        ValueError: as `inspect_onnx`, or there is no output.
     """
-    names = [
-        bytes(name).decode("utf-8", "replace")
-        for graph in _messages(memoryview(model), MODEL_GRAPH)
-        for output in _messages(graph, GRAPH_OUTPUT)
-        for name in _messages(output, VALUE_NAME)
-    ]
+    names = [output.name for output in _read(model).outputs]
     if not names:
         raise ValueError("not an ONNX model: no output found")
     return names
 
 
-def _inspect_model(model: bytes) -> OnnxFindings:
-    findings = OnnxFindings()
-    graphs = 0
-    for number, value in _fields(memoryview(model)):
-        if number == MODEL_GRAPH and isinstance(value, memoryview):
-            graphs += 1
-            _inspect_graph(value, findings)
-        elif number == MODEL_FUNCTIONS and isinstance(value, memoryview):
-            for inner, node in _fields(value):
-                if inner == FUNCTION_NODE and isinstance(node, memoryview):
-                    _inspect_node(node, findings)
-    if graphs != 1:
-        raise ValueError(f"not an ONNX model: {graphs} graphs found, 1 expected")
-    return findings
+def latent_encoder_interface(manifest: Manifest) -> Interface:
+    """What latent_encoder.onnx of a bundle takes and gives."""
+    side = manifest.preprocessing.image_size
+    return (Port("image", UINT8, (None, side, side, 3)),), (Port("z0", FLOAT, (None, *manifest.latent_shape)),)
 
 
-def _inspect_graph(graph: memoryview, findings: OnnxFindings) -> None:
-    for number, value in _fields(graph):
-        if not isinstance(value, memoryview):
+def attributor_interface(manifest: Manifest) -> Interface:
+    """What attributor.onnx of a bundle takes and gives."""
+    channels, height, width = manifest.latent_shape
+    positions, generators = len(manifest.positions), len(manifest.generators)
+    inputs = channels if manifest.low_frequency is None else 2 * channels
+    size = manifest.embedding_size
+    shapes: dict[str, tuple[int, ...]] = {
+        "embedding": (size,),
+        "gate": (size,),
+        "timestep_weight": (positions,),
+        "prototype_distance": (generators, manifest.prototypes_per_generator),
+        "class_score": (generators,),
+        "log_density": (),
+    }
+    outputs = tuple(Port(name, FLOAT, (None, *shape)) for name, shape in shapes.items())
+    return (Port("z_t", FLOAT, (None, positions, inputs, height, width)),), outputs
+
+
+def check_face_detector(model: bytes) -> None:
+    """Refuses a face detector that is unsound or too large; what it is called with is OpenCV's affair.
+
+    Raises:
+        ValueError: one line that says what is wrong.
+    """
+    read = _read(model)
+    problems = _findings(read).problems()
+    if problems:
+        raise ValueError("; ".join(problems))
+    declared = read.inputs[0] if len(read.inputs) == 1 else None
+    if declared is None or declared.element_type != FLOAT or declared.shape is None or len(declared.shape) != 4:
+        raise ValueError("a face detector takes one float32 image [1, 3, H, W]")
+    side = LARGEST_SIDE_OF_FACE_DETECTOR
+    follow(read, [Port(declared.name, FLOAT, (1, 3, side, side)).sized(1)])
+
+
+def names_in(model: bytes) -> set[str]:
+    """The names of a serialised ONNX model's inputs and outputs.
+
+    Raises:
+        ValueError: as `inspect_onnx`.
+    """
+    read = _read(model)
+    return {declared.name for declared in (*read.inputs, *read.outputs)}
+
+
+def differences(model: bytes, inputs: Iterable[Declared], outputs: Iterable[Declared]) -> list[str]:
+    """How what an engine reports of a graph that it has opened differs from what was read here.
+
+    An engine that sees another graph than was checked has read the file in another way, and its results are no
+    evidence. Lengths that either leaves open are not compared.
+
+    Args:
+        inputs, outputs: as the engine reports them.
+    """
+    read = _read(model)
+    found = []
+    for kind, ours, theirs in (("input", read.inputs, inputs), ("output", read.outputs, outputs)):
+        reported = {port.name: port for port in theirs}
+        names = {declared.name for declared in ours}
+        if names != reported.keys():
+            found.append(f"its {kind}s are {_few(sorted(reported))} where the file says {_few(sorted(names))}")
             continue
-        if number == GRAPH_NODE:
-            _inspect_node(value, findings)
-        elif number == GRAPH_INITIALIZER:
-            _inspect_tensor(value, findings)
-        elif number == GRAPH_SPARSE_INITIALIZER:
-            _inspect_sparse_tensor(value, findings)
+        for declared in ours:
+            port = reported[declared.name]
+            if port.element_type and declared.element_type and port.element_type != declared.element_type:
+                kinds = TYPE_NAMES.get(port.element_type, "other"), TYPE_NAMES[declared.element_type]
+                found.append(f"{kind} {declared.name} is {kinds[0]} where the file says {kinds[1]}")
+            if declared.shape is None or port.shape is None:
+                continue
+            pairs = list(zip(port.shape, declared.shape, strict=False))
+            unlike = any(a != b for a, b in pairs if a is not None and b is not None)
+            if unlike or len(port.shape) != len(declared.shape):
+                shapes = f"{list(port.shape)} where the file says {list(declared.shape)}"
+                found.append(f"{kind} {declared.name} has the shape {shapes}")
+    return found
 
 
-def _inspect_node(node: memoryview, findings: OnnxFindings) -> None:
-    for number, value in _fields(node):
-        if not isinstance(value, memoryview):
-            continue
-        if number == NODE_OP_TYPE:
-            operator = bytes(value).decode("utf-8", "replace")
-            if operator in RANDOM_OPERATORS:
-                findings.random_operators.append(operator)
-        elif number == NODE_ATTRIBUTE:
-            _inspect_attribute(value, findings)
+def _read(model: bytes) -> OnnxModel:
+    read = read_model(model)
+    if not OLDEST_OPSET <= min(read.opsets, default=0) <= max(read.opsets, default=0) <= NEWEST_OPSET:
+        raise ValueError(f"opset {_few(read.opsets)}: protoleak knows {OLDEST_OPSET} to {NEWEST_OPSET}")
+    if len(read.nodes) > MOST_NODES:
+        raise ValueError(f"{len(read.nodes)} nodes, more than the {MOST_NODES} that are allowed")
+    return read
 
 
-def _inspect_attribute(attribute: memoryview, findings: OnnxFindings) -> None:
-    for number, value in _fields(attribute):
-        if not isinstance(value, memoryview):
-            continue
-        if number in (ATTRIBUTE_TENSOR, ATTRIBUTE_TENSORS):
-            _inspect_tensor(value, findings)
-        elif number in (ATTRIBUTE_SPARSE_TENSOR, ATTRIBUTE_SPARSE_TENSORS):
-            _inspect_sparse_tensor(value, findings)
-        elif number in (ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS):
-            _inspect_graph(value, findings)
+def _findings(model: OnnxModel) -> OnnxFindings:
+    tensors = list(model.tensors())
+    foreign = [
+        f"{node.domain}.{node.operator}".strip(".")
+        for node in model.nodes
+        if node.operator not in RULES or node.domain not in DEFAULT_DOMAINS
+    ]
+    return OnnxFindings(
+        non_finite_tensors=[tensor.name for tensor in tensors if not _finite(tensor)],
+        external_tensors=[tensor.name for tensor in tensors if tensor.external],
+        random_operators=[name for name in foreign if name in RANDOM_OPERATORS],
+        foreign_operators=[name for name in foreign if name not in RANDOM_OPERATORS],
+    )
 
 
-def _inspect_sparse_tensor(tensor: memoryview, findings: OnnxFindings) -> None:
-    for number, value in _fields(tensor):
-        if number in (SPARSE_TENSOR_VALUES, SPARSE_TENSOR_INDICES) and isinstance(value, memoryview):
-            _inspect_tensor(value, findings)
+def _finite(tensor: Tensor) -> bool:
+    """In pieces, so that looking takes little memory."""
+    if tensor.data.dtype.kind != "f":
+        return True
+    starts = range(0, tensor.data.size, FINITE_CHUNK)
+    return all(bool(np.isfinite(tensor.data[start : start + FINITE_CHUNK]).all()) for start in starts)
 
 
-def _inspect_tensor(tensor: memoryview, findings: OnnxFindings) -> None:
-    name, data_type, external = "(unnamed)", 0, False
-    payloads: list[memoryview] = []
-    halves: list[int] = []  # float16 may be stored as the integers of its bits
-    for number, value in _fields(tensor):
-        if number == TENSOR_DATA_TYPE and isinstance(value, int):
-            data_type = value
-        elif number == TENSOR_NAME and isinstance(value, memoryview):
-            name = bytes(value).decode("utf-8", "replace")
-        elif number in (TENSOR_RAW_DATA, TENSOR_FLOAT_DATA, TENSOR_DOUBLE_DATA) and isinstance(value, memoryview):
-            payloads.append(value)
-        elif number == TENSOR_INT32_DATA:
-            halves += _varints(value) if isinstance(value, memoryview) else [value]
-        elif number == TENSOR_EXTERNAL_DATA or (number == TENSOR_DATA_LOCATION and value == 1):
-            external = True
-    if external:
-        findings.external_tensors.append(name)
-    dtype = FLOATING_TYPES.get(data_type)
-    if dtype is None:
-        return
-    if data_type == FLOAT16 and halves:
-        payloads.append(memoryview(np.array([half & 0xFFFF for half in halves], dtype="<u2").tobytes()))
-    for payload in payloads:
-        if len(payload) % dtype.itemsize:
-            raise ValueError(f"tensor {name} holds {len(payload)} bytes, no multiple of {dtype.itemsize}")
-        if not np.isfinite(np.frombuffer(payload, dtype=dtype)).all():
-            findings.non_finite_tensors.append(name)
-            return
-
-
-def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    """The values of one field that holds messages or strings."""
-    for number, value in _fields(message):
-        if number == wanted and isinstance(value, memoryview):
-            yield value
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The (field number, value) pairs of one protobuf message; length-delimited values are views, not copies."""
-    position, end = 0, len(message)
-    while position < end:
-        key, position = _varint(message, position)
-        number, wire = key >> 3, key & 7
-        if wire == WIRE_VARINT:
-            value, position = _varint(message, position)
-            yield number, value
-            continue
-        if wire == WIRE_BYTES:
-            length, position = _varint(message, position)
-        elif wire == WIRE_FIXED64:
-            length = 8
-        elif wire == WIRE_FIXED32:
-            length = 4
-        else:
-            raise ValueError(f"not an ONNX model: wire type {wire} at byte {position}")
-        if position + length > end:
-            raise ValueError(f"not an ONNX model: a field of {length} bytes ends past the message's {end}")
-        yield number, message[position : position + length]
-        position += length
-
-
-def _varints(packed: memoryview) -> list[int]:
-    values, position = [], 0
-    while position < len(packed):
-        value, position = _varint(packed, position)
-        values.append(value)
-    return values
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(message):
-            raise ValueError("not an ONNX model: the file ends inside a number")
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError(f"not an ONNX model: a number of more than ten bytes at byte {position}")
+def _few(names: Sequence[object]) -> str:
+    return shortened(", ".join(map(str, names[:3])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,22 @@ from typing import Any
 import msgspec
 
 from protoleak.arrays import Float32Array
-from protoleak.choices import FACE_MARGIN, Look
+from protoleak.choices import FACE_MARGIN, Look, Upright
 from protoleak.diffusion import NoiseSchedule
-from protoleak.errors import BundleError
+from protoleak.errors import BundleError, shortened
 from protoleak.images.framing import Framing
+from protoleak.strict_json import decode_json
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
-MAXIMUM_TOTAL_BYTES = 8 * 2**30  # well above the largest bundle (three variants of an SD 2.1 encoder are 0.3 GB)
+MAXIMUM_TOTAL_BYTES = 512 * 2**20  # all of it is held in memory; three variants of an SD 2.1 encoder are 300 MB
 MAXIMUM_GENERATORS = 10_000
+MAXIMUM_TIMESTEPS = 1000
+MAXIMUM_STEPS = 100_000  # of the noise schedule
+MAXIMUM_FEATURES = 65_536  # of an embedding, and prototypes of a generator
+MAXIMUM_LATENT = 2**24  # elements of one latent
+MAXIMUM_FILES = 1000
+MAXIMUM_VARIANTS = 16
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
@@ -34,17 +42,18 @@ class LowFrequency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     components: int
 
 
-class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How an image becomes the network's input; see `images.framing`. Images are turned upright as EXIF says where a
-    look depends on the face, and left as they are for the look `image` alone, as published."""
+class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How an image becomes the network's input; see `images.framing`. Images are turned upright as EXIF says, unless
+    `upright` is "never": of a published checkpoint, which was trained on images as they lie in their files."""
 
     image_size: int = 256
     looks: tuple[Look, ...] = ("image",)
     face_margin: float = FACE_MARGIN
+    upright: Upright = "auto"
 
     @property
     def framing(self) -> Framing:
-        return Framing(self.looks, self.image_size, self.face_margin)
+        return Framing(self.looks, self.image_size, self.face_margin, self.upright == "auto")
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,15 +132,15 @@ def parse_manifest(raw: bytes, location: Path) -> Manifest:
     """
     where = f"{location}/{MANIFEST}"
     try:
-        version = msgspec.json.decode(raw, type=_SchemaOnly).schema_version
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        version = decode_json(raw, _SchemaOnly).schema_version
+    except msgspec.DecodeError as error:
         raise BundleError(f"{where} is not a bundle's manifest: {error}") from error
     if version != SCHEMA_VERSION:
         newer = "upgrade protoleak" if version > SCHEMA_VERSION else "export the bundle again"
         raise BundleError(f"{where} has schema version {version}, this protoleak reads {SCHEMA_VERSION}: {newer}")
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        manifest = decode_json(raw, Manifest)
+    except msgspec.DecodeError as error:
         raise BundleError(f"{where} is not a valid manifest: {error}") from error
     _check_manifest(manifest, where)
     return manifest
@@ -143,14 +152,14 @@ class _SchemaOnly(msgspec.Struct):
 
 def _check_manifest(manifest: Manifest, where: str) -> None:
     """The cross-field rules that types cannot say."""
+    _refuse_unless(_rules_of_size(manifest), where)  # before anything is computed from these numbers
     names = manifest.generators
     try:
-        schedule_fits = bool(manifest.timesteps) and manifest.noise_schedule.coefficients(tuple(manifest.timesteps))
+        schedule_fits = bool(manifest.noise_schedule.coefficients(tuple(manifest.timesteps)))
     except ValueError:
         schedule_fits = False
     total = sum(record.size for record in manifest.files.values())
     rules: list[tuple[bool, str]] = [
-        (2 <= len(names) <= MAXIMUM_GENERATORS, f"{len(names)} generators: at least two are needed"),
         (len(set(names)) == len(names), "two generators share a name"),
         (
             manifest.real_class is None or manifest.real_class in names,
@@ -171,8 +180,6 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
             f"looks {list(manifest.preprocessing.looks)}: at least one, each once",
         ),
         (0 <= manifest.preprocessing.face_margin <= 4, f"face margin {manifest.preprocessing.face_margin}"),
-        (min(manifest.latent_shape) > 0, f"latent shape {manifest.latent_shape}"),
-        (16 <= manifest.preprocessing.image_size <= 4096, f"image size {manifest.preprocessing.image_size}"),
         (
             manifest.low_frequency is None or 1 <= manifest.low_frequency.components <= min(manifest.latent_shape[1:]),
             f"{manifest.low_frequency} for latents of {manifest.latent_shape}",
@@ -184,6 +191,7 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
         (manifest.face_detector in (None, "yunet"), f"face detector {manifest.face_detector!r}: only 'yunet' is known"),
         (0 < manifest.alpha < 1, f"alpha {manifest.alpha:g} lies outside 0 to 1"),
         (bool(manifest.variants), "no variant"),
+        (len(set(manifest.variants)) == len(manifest.variants), f"variants {manifest.variants}: one occurs twice"),
         (
             all(re.fullmatch(r"[a-z0-9_]+", name) for name in manifest.variants),
             f"variants {manifest.variants}",
@@ -195,6 +203,30 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
             "a malformed SHA-256",
         ),
     ]
-    broken = [text for holds, text in rules if not holds]
+    _refuse_unless(rules, where)
+
+
+def _rules_of_size(manifest: Manifest) -> list[tuple[bool, str]]:
+    """Bounds on what sizes are computed from."""
+    generators, steps = len(manifest.generators), manifest.schedule.steps
+    features, prototypes = manifest.embedding_size, manifest.prototypes_per_generator
+    beta = (manifest.schedule.beta_start, manifest.schedule.beta_end)
+    return [
+        (2 <= generators <= MAXIMUM_GENERATORS, f"{generators} generators: at least two are needed"),
+        (1 <= len(manifest.timesteps) <= MAXIMUM_TIMESTEPS, f"{len(manifest.timesteps)} timesteps"),
+        (1 <= steps <= MAXIMUM_STEPS, f"{steps} steps of the schedule"),
+        (0 < beta[0] < 1 and 0 < beta[1] < 1, f"betas from {beta[0]:g} to {beta[1]:g} lie outside 0 to 1"),
+        (1 <= features <= MAXIMUM_FEATURES, f"an embedding of {features} features"),
+        (1 <= prototypes <= MAXIMUM_FEATURES, f"{prototypes} prototypes per generator"),
+        (min(manifest.latent_shape) > 0, f"latent shape {manifest.latent_shape}"),
+        (math.prod(manifest.latent_shape) <= MAXIMUM_LATENT, f"latent shape {manifest.latent_shape}: too large"),
+        (16 <= manifest.preprocessing.image_size <= 4096, f"image size {manifest.preprocessing.image_size}"),
+        (len(manifest.variants) <= MAXIMUM_VARIANTS, f"{len(manifest.variants)} variants"),
+        (len(manifest.files) <= MAXIMUM_FILES, f"{len(manifest.files)} files"),
+    ]
+
+
+def _refuse_unless(rules: list[tuple[bool, str]], where: str) -> None:
+    broken = [shortened(text) for holds, text in rules if not holds]
     if broken:
         raise BundleError(f"{where}: {'; '.join(broken)}")

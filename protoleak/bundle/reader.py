@@ -6,28 +6,36 @@ import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
+from protoleak.bundle.archive import ArchiveError, open_archive, read_member
 from protoleak.bundle.manifest import MANIFEST, Manifest, parse_manifest
-from protoleak.errors import BundleError
+from protoleak.bundle.signature import MAXIMUM_SIGNATURE_BYTES, SIGNATURE
+from protoleak.errors import BundleError, shortened
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 NOISE_BANK = "noise_bank.npy"
 PROTOTYPES = "prototypes.npy"
 FACE_DETECTOR = "face_detector.onnx"
 VARIANT_FILES = ("latent_encoder.onnx", "attributor.onnx", "calibration.npz", "report.json")
-MAXIMUM_MANIFEST_BYTES = 16 * 2**20
-MAXIMUM_COMPRESSION_RATIO = 200  # weights hardly compress; JSON compresses about tenfold
+LONGEST_NAME = 200  # characters of a file's path in a bundle
+MAXIMUM_MANIFEST_BYTES = 4 * 2**20  # as objects in memory it takes up to thirty times as much
 
 
 def _safe_name(name: str, location: Path) -> str:
     """The name itself if it stays inside the bundle, else an error. Names use forward slashes."""
     parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or "\\" in name or ".." in parts or ":" in parts[0]:
-        raise BundleError(f"{location}: the path {name!r} leaves the bundle; nothing was read")
+    if not parts or name.startswith("/") or "\\" in name or ".." in parts or ":" in parts[0] or "\0" in name:
+        raise BundleError(f"{location}: the path {shortened(name)!r} leaves the bundle; nothing was read")
+    if len(name) > LONGEST_NAME:
+        raise BundleError(f"{location}: a path of {len(name)} characters, {name[:40]!r}…; nothing was read")
     return name
 
 
 def read_directory(location: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest and every file that it lists. Links that lead out of the directory are refused."""
+    """The manifest, every file that it lists, and the signature. Links that lead out of the directory are refused."""
     manifest_path = location / MANIFEST
     if not manifest_path.is_file():
         raise BundleError(f"{location} has no {MANIFEST}: it is not a bundle; make one with `protoleak export`")
@@ -47,43 +55,56 @@ def read_directory(location: Path) -> tuple[Manifest, dict[str, bytes]]:
         if size != record.size:
             raise BundleError(f"{file} has {size} bytes, the manifest says {record.size}: copy or export it again")
         files[name] = file.read_bytes()
+    signature = location / SIGNATURE
+    if signature.is_file():
+        if signature.stat().st_size > MAXIMUM_SIGNATURE_BYTES:
+            raise BundleError(f"{signature} is larger than {MAXIMUM_SIGNATURE_BYTES} bytes: not a signature")
+        files[SIGNATURE] = signature.read_bytes()
     return manifest, files
 
 
+def read_resources(folder: Traversable, location: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """The same of a folder in a package that is imported from an archive: it is ours, and has no links.
+
+    Args:
+        location: of the folder, for messages.
+    """
+    raw = folder.joinpath(MANIFEST).read_bytes()
+    manifest = parse_manifest(raw, location)
+    names = [_safe_name(name, location) for name in manifest.files]
+    return manifest, {MANIFEST: raw} | {name: folder.joinpath(*name.split("/")).read_bytes() for name in names}
+
+
 def read_zip(location: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest and every file that it lists, never more bytes than declared, whatever the archive claims."""
+    """As `read_directory`, never more bytes than declared, whatever the archive claims."""
     try:
-        with zipfile.ZipFile(location) as archive:
+        with location.open("rb") as file, open_archive(file) as archive:
+            names = archive.namelist()
+            if len(names) > len(set(names)):
+                raise BundleError(f"{location} holds two files of one name: copy or export the bundle again")
+            for member in names:
+                _safe_name(member, location)
             raw = _read_member(archive, MANIFEST, MAXIMUM_MANIFEST_BYTES, location)
             manifest = parse_manifest(raw, location)
-            for member in archive.namelist():
-                _safe_name(member, location)
             files = {MANIFEST: raw}
             for name, record in manifest.files.items():
                 files[name] = _read_member(archive, _safe_name(name, location), record.size, location)
+            if SIGNATURE in names:
+                files[SIGNATURE] = _read_member(archive, SIGNATURE, MAXIMUM_SIGNATURE_BYTES, location)
             return manifest, files
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (ArchiveError, zipfile.BadZipFile) as error:
         raise BundleError(f"{location} is not a readable .zip bundle: {error}") from error
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, maximum: int, location: Path) -> bytes:
     try:
         entry = archive.getinfo(name)
-        if entry.file_size > MAXIMUM_COMPRESSION_RATIO * max(entry.compress_size, 1024):
-            raise BundleError(
-                f"{location}: {name} unpacks from {entry.compress_size} to {entry.file_size} bytes: a zip bomb, refused"
-            )
-        with archive.open(entry) as member:
-            data = member.read(maximum + 1)
-    except BundleError:
-        raise
     except KeyError:
         raise BundleError(f"{location} lacks {name}: the bundle is incomplete; copy or export it again") from None
-    except Exception as error:  # zlib.error and zipfile.BadZipFile share no base class
-        raise BundleError(f"{location}: {name} cannot be unpacked: {error}") from error
-    if len(data) > maximum:
-        raise BundleError(f"{location}: {name} unpacks to more than {maximum} bytes, the size allowed for it; refused")
-    return data
+    try:
+        return read_member(archive, entry, maximum)
+    except ArchiveError as error:
+        raise BundleError(f"{location}: {error}") from error
 
 
 def check_files(files: Mapping[str, bytes], manifest: Manifest, location: Path) -> None:
@@ -91,9 +112,11 @@ def check_files(files: Mapping[str, bytes], manifest: Manifest, location: Path) 
     needed |= {f"variants/{variant}/{name}" for variant in manifest.variants for name in VARIANT_FILES}
     if manifest.face_detector is not None:
         needed.add(FACE_DETECTOR)
+    if SIGNATURE in manifest.files:
+        raise BundleError(f"{location}/{MANIFEST} lists {SIGNATURE}, which signs it: export the bundle again")
     unlisted = sorted(needed - manifest.files.keys())
     if unlisted:
-        raise BundleError(f"{location}/{MANIFEST} does not list {', '.join(unlisted)}: export the bundle again")
+        raise BundleError(f"{location}/{MANIFEST} does not list {shortened(', '.join(unlisted))}: export it again")
     for name, record in manifest.files.items():
         data = files[name]
         found = hashlib.sha256(data).hexdigest()

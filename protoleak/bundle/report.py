@@ -8,6 +8,7 @@ import msgspec
 
 from protoleak.errors import BundleError
 from protoleak.metrics.report import Measures
+from protoleak.strict_json import decode_json
 
 Stage: TypeAlias = Literal["latent_encoder", "attributor"]
 
@@ -157,6 +158,6 @@ def parse_report(data: bytes, where: str) -> BundleReport:
         BundleError: it is no report.
     """
     try:
-        return msgspec.json.decode(data, type=BundleReport)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(data, BundleReport)
+    except msgspec.DecodeError as error:
         raise BundleError(f"{where} is not a report: {error}; export the bundle again") from error

@@ -6,13 +6,14 @@ import errno
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from protoleak.cli.bench import bench
 from protoleak.cli.build_plans import build_plans
-from protoleak.cli.console import without_long_inputs
+from protoleak.cli.console import say, without_long_inputs
 from protoleak.cli.distill import distill
 from protoleak.cli.engines import engines
 from protoleak.cli.evaluate import evaluate
@@ -21,8 +22,11 @@ from protoleak.cli.export import export
 from protoleak.cli.import_checkpoint import import_checkpoint
 from protoleak.cli.inspect import inspect
 from protoleak.cli.screen import screen
+from protoleak.cli.sign import sign
+from protoleak.cli.signals import Signals, watch_signals
 from protoleak.cli.train import train
-from protoleak.errors import ProtoleakError
+from protoleak.errors import DiskFull, ProtoleakError
+from protoleak.files import NO_ROOM
 from protoleak.version import __version__
 
 # Of click, or of the copy of it that newer versions of Typer have inside.
@@ -63,6 +67,7 @@ app.command("build-plans", rich_help_panel=USING)(build_plans)
 app.command("train", rich_help_panel=MAKING)(train)
 app.command("export", rich_help_panel=MAKING)(export)
 app.command("distill", rich_help_panel=MAKING)(distill)
+app.command("sign", rich_help_panel=MAKING)(sign)
 app.command("import-checkpoint", rich_help_panel=MAKING)(import_checkpoint)
 app.command("inspect", rich_help_panel=MEASURING)(inspect)
 app.command("evaluate", rich_help_panel=MEASURING)(evaluate)
@@ -74,19 +79,32 @@ def main(arguments: list[str] | None = None) -> int:
 
     An error that protoleak raises on purpose is one line on standard error, and so is a misspelt option; with --debug
     an error keeps its traceback.
+
+    Args:
+        arguments: as typed after the program's name. None for those of this process, which is to end with the command:
+            then SIGTERM and Ctrl-C end it in good order, see `watch_signals`; else signals are the caller's own.
     """
     typed = sys.argv[1:] if arguments is None else arguments
+    signals = watch_signals() if arguments is None else Signals()
     end = typed.index("--") if "--" in typed else len(typed)
     debug = "--debug" in typed[:end]
     kept = [item for item in typed[:end] if item != "--debug"] + typed[end:]
+    if sys.stderr is None:  # closed by whoever started us: what is said there is lost, and no reason to fail
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 for as long as the process
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+        print("note: standard output is closed: what would be printed is lost, --out FILE keeps it", file=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # a file name that the terminal cannot show is no reason to fail
     try:
         status = app(args=kept, prog_name="protoleak", standalone_mode=False)
+        sys.stdout.flush()  # here, where an error can still be said
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else ExitStatus.NOTHING_DONE
+        status = stop.code if isinstance(stop.code, int) else ExitStatus.NOTHING_DONE
+    except (typer.Abort, KeyboardInterrupt):  # which of them, or none, depends on the version of Typer
+        status = ExitStatus.INTERRUPTED
     except UsageError as error:
         command = error.ctx.command_path if error.ctx is not None else "protoleak"
         message = error.format_message().replace("Value error, ", "")  # of the library that Typer validates with
@@ -96,20 +114,47 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         _print_error(str(error), kept)
+        full = isinstance(error, DiskFull) or _is_full(error.__cause__)
+        return ExitStatus.SOME_FAILED if full else ExitStatus.NOTHING_DONE
+    except ImportError as error:  # of what everybody needs: what is optional says so itself
+        if debug:
+            raise
+        what = " ".join(str(error).split())
+        _print_error(f"{what}: the installation is incomplete or broken: pip install --force-reinstall protoleak", kept)
         return ExitStatus.NOTHING_DONE
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone: nobody is left to read a message
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return ExitStatus.NOTHING_DONE
     except OSError as error:
+        if _is_full(error):  # from wherever something is written
+            _drop_output()
+            where = f"{error.filename}: " if error.filename else ""
+            _print_error(f"{where}{error.strerror}: free some space; what was written before is valid", kept)
+            return ExitStatus.SOME_FAILED
         if debug or error.errno != errno.ENAMETOOLONG:  # that one comes from wherever a path is looked at
             raise
         _print_error(f"{error.filename}: the name is too long for a file", kept)
         return ExitStatus.NOTHING_DONE
+    if status == ExitStatus.INTERRUPTED:
+        return signals.status
     return status if isinstance(status, int) else ExitStatus.ALL_WELL
 
 
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in NO_ROOM
+
+
+def _drop_output() -> None:
+    """Python would try once more to write what standard output did not take, at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _print_error(message: str, typed: list[str]) -> None:
-    print(f"error: {without_long_inputs(message, typed)}", file=sys.stderr)
+    from protoleak.video.sources.redaction import without_secrets
+
+    for given in typed:  # click and our own checks repeat what was typed
+        message = message.replace(given, without_secrets(given)) if "://" in given else message
+    say(f"error: {without_long_inputs(message, typed)}", to_errors=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from protoleak.cli.options import (
     BundleArgument,
     DeviceOption,
     ThreadsOption,
+    TrustedKeyOption,
     VariantsOption,
     distinct,
     existing,
@@ -44,6 +45,7 @@ BASELINE = "Baseline"
 @interruptible("nothing is written")
 def bench(
     bundle: BundleArgument = None,
+    trusted_key: TrustedKeyOption = None,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -128,7 +130,7 @@ def bench(
     from protoleak.bundle.bundle import Bundle
     from protoleak.progress import shown_progress
 
-    opened = Bundle.load(bundle)
+    opened = Bundle.load(bundle, trusted_key=trusted_key)
     with shown_progress() as progress:
         report = run_benchmark(opened, settings, progress)
     _print(report)

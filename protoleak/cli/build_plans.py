@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from protoleak.choices import PlanEngine
-from protoleak.cli.console import plan_progress
+from protoleak.cli.console import plan_progress, say
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.options import BundleArgument, DeviceOption, names
+from protoleak.cli.options import BundleArgument, DeviceOption, TrustedKeyOption, names
 from protoleak.runtime.engine_options import EngineOptions
 
 MEBIBYTE = 2**20
@@ -19,6 +18,7 @@ PLANS = "Plans"
 
 def build_plans(
     bundle: BundleArgument = None,
+    trusted_key: TrustedKeyOption = None,
     engine: Annotated[PlanEngine, typer.Option("--engine", help="What the plans are for.")] = "tensorrt",
     variants: Annotated[
         str | None,
@@ -65,11 +65,11 @@ def build_plans(
 
     library = load_library(engine)
     target = find_gpu(device) if compute_capability is None else names(compute_capability, "--compute-capability")
-    loaded = Bundle.load(bundle)
+    loaded = Bundle.load(bundle, trusted_key=trusted_key)
     every = variants == "all"
     asked = loaded.manifest.variants if every else names(variants or "auto", "--variants")
     chosen = dict.fromkeys(choose_variant(loaded.manifest, name, engine)[0] for name in asked)
-    cache = PlanCache(notify=lambda message: print(f"note: {message}", file=sys.stderr))
+    cache = PlanCache(notify=lambda message: say(f"note: {message}", to_errors=True))
     plans: list[tuple[str, Plan]] = []
     for name in chosen:
         graphs = Graphs.of_variant(loaded.variant(name))
@@ -89,8 +89,8 @@ def build_plans(
         record = plan.record
         layers = ", ".join(f"{count} {precision}" for precision, count in record.layers.items()) or "types not reported"
         how = "in the cache already" if plan.cached else f"built in {record.seconds:.1f} s"
-        print(f"{name} {record.stage}: {record.plan_bytes / MEBIBYTE:.1f} MiB, layers {layers}; {how}")
+        say(f"{name} {record.stage}: {record.plan_bytes / MEBIBYTE:.1f} MiB, layers {layers}; {how}")
     if any(plan.path is None for _, plan in plans):
         raise typer.Exit(ExitStatus.SOME_FAILED)
     where = ", ".join(plans[0][1].record.key.compute_capabilities)
-    print(f"plans for {engine} {library.version}, compute capability {where}, are in {cache.folder}")
+    say(f"plans for {engine} {library.version}, compute capability {where}, are in {cache.folder}")

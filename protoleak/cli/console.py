@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ import typer
 
 from protoleak.cli.options import OUTPUT
 from protoleak.errors import LONGEST_INPUT, ProtoleakError, shortened
+from protoleak.text import harmless
 
 if TYPE_CHECKING:
     import msgspec
@@ -42,19 +44,35 @@ def without_long_inputs(message: str, inputs: Iterable[str] = ()) -> str:
     return TOO_LONG.sub(lambda found: shortened(found[0]), message)
 
 
+def say(*texts: str, to_errors: bool = False) -> None:
+    """Prints lines that may hold names from files, harmless to a terminal."""
+    print(*map(harmless, texts), file=sys.stderr if to_errors else sys.stdout)
+
+
 def error_console() -> Console:
     """Standard error, a line per message whatever its length."""
-    from rich.console import Console
-
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return _harmless_console()(stderr=True, soft_wrap=True, highlight=False)
 
 
 def output_console(width: int = WIDTH_WITHOUT_TERMINAL) -> Console:
     """Standard output; `width` columns where it isn't a terminal, so that no table is folded for want of one."""
-    from rich.console import Console
-
     narrow = None if sys.stdout.isatty() or "COLUMNS" in os.environ else width
-    return Console(width=narrow, highlight=False)
+    return _harmless_console()(width=narrow, highlight=False)
+
+
+@cache
+def _harmless_console() -> type[Console]:
+    """A console that shows nothing which a terminal would obey, but its own colours: names of files, bundles and
+    generators come from others, and Rich lets escape sequences in them through."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class HarmlessConsole(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(harmless(segment.text), segment.style)
+
+    return HarmlessConsole
 
 
 def print_note(console: Console, message: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from protoleak.cli.console import say
 from protoleak.cli.options import (
     INPUT,
     OUTPUT,
@@ -111,7 +112,7 @@ def distill(
     shapes = _shapes(student, widths, blocks)
     from protoleak.distillation.data import prepare
     from protoleak.distillation.run import check_place, distil_student
-    from protoleak.files import cache_folder
+    from protoleak.files import cache_folder, locked
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.loading import usable_workers
     from protoleak.progress import shown_progress
@@ -139,12 +140,13 @@ def distill(
         check_place(place)
     encoder = load_latent_encoder(teacher, input_range=input_range(teacher_range), scaling=scaling)
     count = usable_workers() if workers is None else workers
-    with shown_progress() as progress:
-        prepared = prepare(encoder, data, next(iter(settings.values())), cache_folder("latents"), count, progress)
-    for name, place in places.items():
+    with locked(out):
         with shown_progress() as progress:
-            report = distil_student(prepared, place, settings[name], progress, resume)
-        print(_summary(report, place))
+            prepared = prepare(encoder, data, next(iter(settings.values())), cache_folder("latents"), count, progress)
+        for name, place in places.items():
+            with shown_progress() as progress:
+                report = distil_student(prepared, place, settings[name], progress, resume)
+            say(_summary(report, place))
 
 
 def _shapes(student: str | None, widths: str | None, blocks: str | None) -> dict[str, Shape]:

@@ -25,6 +25,7 @@ from protoleak.cli.options import (
     EngineOption,
     PhotographsOption,
     ThreadsOption,
+    TrustedKeyOption,
     UnknownOption,
     VariantsOption,
     distinct,
@@ -47,6 +48,7 @@ ROBUSTNESS = "Robustness and intervals"
 @interruptible("nothing is written")
 def evaluate(
     bundle: BundleArgument = None,
+    trusted_key: TrustedKeyOption = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -131,7 +133,7 @@ def evaluate(
     from protoleak.evaluation.run import evaluate_bundle
     from protoleak.progress import shown_progress
 
-    opened = Bundle.load(bundle)
+    opened = Bundle.load(bundle, trusted_key=trusted_key)
     with shown_progress() as progress:
         report = evaluate_bundle(opened, settings, progress)
     _print(report)

@@ -7,12 +7,14 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """0 all well, 1 some inputs or parts failed and the others are done, 2 nothing could be done, 130 Ctrl-C."""
+    """0 all well, 1 some inputs or parts failed and the others are done, 2 nothing could be done, 130 Ctrl-C,
+    143 SIGTERM."""
 
     ALL_WELL = 0
     SOME_FAILED = 1
     NOTHING_DONE = 2
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 def status_of_parts(failed: int, of: int, problems: bool = False) -> ExitStatus:

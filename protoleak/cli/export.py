@@ -127,13 +127,13 @@ def export(
     from protoleak.dataset import read_dataset
     from protoleak.export.export import export_bundle
     from protoleak.export.parity import table
-    from protoleak.files import cache_folder
+    from protoleak.files import cache_folder, locked
     from protoleak.model.checkpoint import load_model
     from protoleak.progress import shown_progress
 
     trained = load_model(model)
     dataset = read_dataset(data, trained.config.real_class)
-    with shown_progress() as progress:
+    with locked(out), shown_progress() as progress:
         result = export_bundle(trained, dataset, out, settings, progress, cache_folder("latents"))
     print(f"the exported graphs against PyTorch on real images:\n{table(result.parity)}\n")
     print(_summary(result.report))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from protoleak.cli.console import say
 from protoleak.cli.options import (
     INPUT,
     InputRangeOption,
@@ -81,7 +82,7 @@ def import_checkpoint(
     )
     save_model(out, model)
     network = model.attributor.config
-    print(
+    say(
         f"wrote {out}: {network.backbone}, {network.generators} generators × {network.prototypes_per_generator} "
         f"prototypes, embedding {network.embedding_size}, {network.timesteps} timesteps, "
         f"latents {model.config.latent_shape}\n"

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from protoleak.cli.console import output_console
-from protoleak.cli.options import AlphaOption, BundleArgument
+from protoleak.cli.options import AlphaOption, BundleArgument, TrustedKeyOption
 from protoleak.errors import CalibrationError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from protoleak.bundle.bundle import Bundle, Calibration
     from protoleak.bundle.manifest import Manifest
+    from protoleak.bundle.signature import Signer
 
 CONFIDENCE = 0.95
 HEADINGS = {
@@ -40,13 +41,14 @@ NOT_SHOWN = ("calibration",)  # the bounds table says it, at the alpha that is a
 
 def inspect(
     bundle: BundleArgument = None,
+    trusted_key: TrustedKeyOption = None,
     alpha: AlphaOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Show what a bundle is, how it was made and what was measured of it. Checks every hash."""
     from protoleak.bundle.bundle import Bundle
 
-    summary = summarise(Bundle.load(bundle), alpha)
+    summary = summarise(Bundle.load(bundle, trusted_key=trusted_key), alpha)
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
@@ -83,6 +85,7 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
         "name": manifest.name,
         "sha256": bundle.sha256,
         "created": manifest.created,
+        "signature": _signature(bundle.signer),
         "hashes": f"{len(manifest.files)} files, all as the manifest says",
         "generators": manifest.generators,
         "real_class": manifest.real_class,
@@ -105,6 +108,17 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
         "provenance": manifest.provenance,
         "files": {name: record.size for name, record in manifest.files.items()},
     }
+
+
+def _signature(signer: Signer | None) -> str:
+    """Whose signature a bundle has, in words."""
+    if signer is None:
+        return "none: the hashes say that nothing changed since the manifest was written, not who wrote it"
+    if not signer.checked:
+        return f'by {signer.key}, not checked: pip install "protoleak[sign]"'
+    return (
+        f"by {signer.key}, {'the trusted key' if signer.trusted else 'valid; --trusted-key says whether that is right'}"
+    )
 
 
 def _acquittal_level(calibration: Calibration, alpha: float) -> float | None:
@@ -173,7 +187,7 @@ def _print(summary: dict[str, Any], console: Console) -> None:
                 f"{variant['acquittal_level']:.1%} of images by generators like those of the calibration"
             )
     console.print("\n[bold]What it is[/bold]")
-    facts = ("created", "sha256", "hashes", "head", "density", "face_detector")
+    facts = ("created", "sha256", "hashes", "signature", "head", "density", "face_detector")
     shown = (*facts, "looks", "timesteps", "amplitudes", "low_frequency_components")
     real = summary["real_class"]
     classes = [f"{name} (real)" if name == real else name for name in summary["generators"]]

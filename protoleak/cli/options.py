@@ -61,6 +61,14 @@ UnknownOption = Annotated[
         help="One folder of images per generator that isn't known: how many of them are called unknown?",
     ),
 ]
+TrustedKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--trusted-key",
+        rich_help_panel=INPUT,
+        help="Ed25519 public key that the bundle must be signed with, PEM or OpenSSH; see `protoleak sign`.",
+    ),
+]
 AlphaOption = Annotated[
     float | None,
     typer.Option(
@@ -78,7 +86,12 @@ VariantsOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=1, rich_help_panel=ENGINE, help="Processor threads; left out, all cores."),
+    typer.Option(
+        "--threads",
+        min=1,
+        rich_help_panel=ENGINE,
+        help="Processor threads; left out, all cores, or what a container may use.",
+    ),
 ]
 DeviceOption = Annotated[int, typer.Option("--device", min=0, rich_help_panel=ENGINE, help="CUDA device ordinal.")]
 TrainingComputeOption = Annotated[

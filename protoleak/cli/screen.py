@@ -7,9 +7,17 @@ from typing import Annotated
 
 import typer
 
-from protoleak.choices import Compute
+from protoleak.choices import Compute, Upright
 from protoleak.cli.exit_status import ExitStatus, status_of_all
-from protoleak.cli.options import ENGINE, OUTPUT, AlphaOption, DeviceOption, EngineOption, ThreadsOption
+from protoleak.cli.options import (
+    ENGINE,
+    OUTPUT,
+    AlphaOption,
+    DeviceOption,
+    EngineOption,
+    ThreadsOption,
+    TrustedKeyOption,
+)
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions
 from protoleak.errors import ProtoleakError
 from protoleak.faces.settings import FaceFinder
@@ -33,6 +41,7 @@ def screen(
         str | None,
         typer.Option("--bundle", help="Bundle directory or .zip; left out, the one that comes with protoleak."),
     ] = ScreenOptions.bundle,
+    trusted_key: TrustedKeyOption = ScreenOptions.trusted_key,
     alpha: AlphaOption = ScreenOptions.alpha,
     out: Annotated[
         str | None,
@@ -49,6 +58,15 @@ def screen(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace an existing --out.")
     ] = ScreenOptions.overwrite,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            rich_help_panel=OUTPUT,
+            help="Of images: a folder for report.html, one page that needs nothing else and prints whole. Videos have "
+            "theirs in --out.",
+        ),
+    ] = ScreenOptions.report,
     engine: EngineOption = ScreenOptions.engine,
     variant: Annotated[
         str,
@@ -79,6 +97,25 @@ def screen(
     ] = None,
     device: DeviceOption = EngineOptions.device,
     threads: ThreadsOption = ScreenOptions.threads,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Paths on standard input end with NUL, as of find -print0.")
+    ] = ScreenOptions.null,
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate",
+            help="Decode in processes of their own, with limits on time and memory: for files from strangers.",
+        ),
+    ] = ScreenOptions.isolate,
+    upright: Annotated[
+        Upright | None,
+        typer.Option(
+            "--upright",
+            rich_help_panel=FACES,
+            help="Turn images as their EXIF orientation says (auto) or leave them as they lie (never); left out, as "
+            "the bundle was trained: auto, but for published checkpoints.",
+        ),
+    ] = ScreenOptions.upright,
     faces: Annotated[
         FaceFinder | None,
         typer.Option(
@@ -113,6 +150,15 @@ def screen(
         float | None,
         typer.Option("--max-seconds", rich_help_panel=VIDEOS, help="Stop after so much of each source."),
     ] = StreamSettings.max_seconds,
+    start: Annotated[
+        float | None, typer.Option("--from", min=0, rich_help_panel=VIDEOS, help="Begin at this second of each source.")
+    ] = VideoOptions.start,
+    end: Annotated[
+        float | None, typer.Option("--to", min=0, rich_help_panel=VIDEOS, help="Stop at this second of each source.")
+    ] = VideoOptions.end,
+    any_host: Annotated[
+        bool, typer.Option("--any-host", rich_help_panel=VIDEOS, help="Let HTTP sources redirect to other hosts.")
+    ] = VideoOptions.any_host,
     annotate: Annotated[
         bool, typer.Option("--annotate", rich_help_panel=VIDEOS, help="Write annotated.mp4 into the --out folder.")
     ] = VideoOptions.annotate,
@@ -145,10 +191,12 @@ def screen(
     options = ScreenOptions(
         sources=stills,
         bundle=bundle,
+        trusted_key=trusted_key,
         out=out,
         alpha=alpha,
         resume=resume,
         overwrite=overwrite,
+        report=report,
         batch_size=batch_size or ScreenOptions.batch_size,
         engine=engine,
         variant=variant,
@@ -156,9 +204,12 @@ def screen(
         compute=compute,
         device=device,
         faces=settings,
+        isolate=isolate,
+        null=null,
+        upright=upright,
         finder="auto" if faces is None and face_model is not None else faces,
     )
-    video_options = VideoOptions(videos, settings, annotate, dashboard, stats)
+    video_options = VideoOptions(videos, settings, annotate, dashboard, stats, start, end, any_host)
     if videos:
         _check_videos(options, video_options)
     else:
@@ -177,6 +228,11 @@ def screen(
 
 def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
     """Raises ProtoleakError where options cannot be honoured with videos among the sources."""
+    start, end = video_options.start or 0.0, video_options.end
+    if end is not None and end <= start:
+        raise ProtoleakError(f"--to {end:g} is not after --from {start:g}: give a later second")
+    if options.report is not None:
+        raise ProtoleakError("--report is for images: videos have their report in the folder of --out DIR")
     if options.resume:
         raise ProtoleakError(
             "--resume is for images: a video is screened from its beginning, with --overwrite if need be"
@@ -185,9 +241,11 @@ def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
         if video_options.annotate:
             raise ProtoleakError("--annotate needs a folder to write the video into: give --out DIR")
     elif options.sources:
+        from protoleak.video.sources.redaction import without_secrets
+
         raise ProtoleakError(
             f"--out {options.out}: a file for images and a folder for videos, and the sources hold both (such "
-            f"as {video_options.sources[0]!r}): screen them one after the other"
+            f"as {without_secrets(video_options.sources[0])!r}): screen them one after the other"
         )
     elif options.out == "-" or Path(options.out).suffix.lower() in RESULTS_SUFFIXES:
         raise ProtoleakError(f"--out {options.out}: videos are written into a folder: give --out DIR")
@@ -197,6 +255,9 @@ def _check_images(video_options: VideoOptions) -> None:
     """Raises ProtoleakError where an option would do nothing because all sources are images."""
     given = {
         "--max-seconds": video_options.settings.max_seconds is not None,
+        "--from": video_options.start is not None,
+        "--to": video_options.end is not None,
+        "--any-host": video_options.any_host,
         "--annotate": video_options.annotate,
         "--dashboard": video_options.dashboard,
         "--stats": video_options.stats is not None,

@@ -9,25 +9,38 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
+from msgspec.structs import replace as replace_fields
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from protoleak.cli.console import error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
+from protoleak.cli.image_records import Identity, Outcome, Record, Settings, records_of
+from protoleak.cli.image_report import ImageReport, open_image_report, reports_in
 from protoleak.cli.live_panel import coloured
-from protoleak.cli.results_file import STANDARD_OUTPUT, Identity, ResultsWriter, open_results
+from protoleak.cli.output_guard import refuse_inputs
+from protoleak.cli.results_file import JSON_LINES_SUFFIXES, STANDARD_OUTPUT, ResultsWriter, open_results
 from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.images.decode import printable
+from protoleak.faces.base import BoxRecord
+from protoleak.faces.still_images import FaceVerdict
+from protoleak.images.decode import open_image
 from protoleak.images.discover import expand_sources
+from protoleak.images.sources import printable
 from protoleak.progress import shown_progress
-from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
+from protoleak.video.outputs.run_record import run_record
+from protoleak.video.settings import StreamSettings
 
 ROWS_SHOWN = 50
+STANDARD_INPUT = "-"
 
 
 @dataclass
@@ -37,91 +50,227 @@ class _Tally:
     Attributes:
         images: that have been gone through, whatever came of them.
         failed: images that could not be read or hold no face, and faces that could not be judged.
+        without_face: those of the failed that hold no face.
+        left_out: inputs that were not looked at, on purpose.
+        done_before: images that the results file held already.
     """
 
     rows: list[Verdict]
     verdicts: Counter[str]
     images: int = 0
     failed: int = 0
+    without_face: int = 0
+    left_out: int = 0
+    done_before: int = 0
     interrupted: bool = False
+
+    def count(self, outcome: Outcome) -> None:
+        """An outcome without a verdict."""
+        if outcome == "skipped":
+            self.left_out += 1
+        elif outcome != "verdict":
+            self.failed += 1
+            self.without_face += outcome == "no_face"
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """How images are judged: whole, or face by face.
+
+    Attributes:
+        outcomes: of each image in turn: one for the whole, or one per face.
+        settings: of the faces, for the record.
+    """
+
+    outcomes: Callable[[Sequence[str | MediaError]], Iterator[Sequence[Verdict | ProtoleakError]]]
+    settings: Settings
+    by_face: bool
 
 
 def run(options: ScreenOptions) -> ExitStatus:
     """Screens all sources and returns the exit status.
 
     Raises:
-        ProtoleakError: nothing could be started: the bundle, engine, alpha or results file is not usable.
+        ProtoleakError: nothing could be started: the bundle, engine, alpha, results file or report is not usable.
     """
     if options.resume and options.out is None:
         raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
     errors = error_console()
+    listed = expand_sources(options.sources, _standard_input(options), null=options.null)
+    _guard_inputs(options, listed)
     screener = open_screener(options, errors, ImagePipeline if options.finder == "none" else Screener)
     judge = _judge(options, screener, errors)
-    listed = expand_sources(options.sources, sys.stdin.buffer if "-" in options.sources else io.BytesIO())
     tally = _Tally([], Counter())
-    with _writer(options, screener) as writer:
-        done = frozenset[str]() if writer is None else writer.done
-        todo = [item for item in listed if not (isinstance(item, str) and printable(item) in done)]
-        skipped = len(listed) - len(todo)
+    identity = _identity(screener, judge)
+    with _writer(options, screener, judge, identity) as writer, _report(options, screener, judge) as report:
+        todo = [item for item in listed if not _done_before(item, writer, report, tally)]
         with shown_progress(errors, stage_lines=False) as progress:
             try:
-                for outcomes in judge(todo):
-                    for outcome in outcomes:
-                        _record(outcome, tally, writer, errors)
+                for item, outcomes in zip(todo, judge.outcomes(todo), strict=True):
+                    records = records_of(item, outcomes, by_face=judge.by_face)
+                    for record in records:
+                        _record(record, tally, writer, errors)
+                    if report is not None:
+                        path = item if isinstance(item, str) else None
+                        report.add(path, [record.to_dict(identity) for record in records])
                     tally.images += 1
                     if len(todo) > 1:
                         progress("screening", tally.images, len(todo))
             except KeyboardInterrupt:
                 tally.interrupted = True
+        if report is not None:
+            report.finish(tally.interrupted)
     to_standard_output = options.out == STANDARD_OUTPUT
     if tally.rows and not to_standard_output:
         _print_table(tally)
-    _print_summary(tally, skipped, len(todo), errors if to_standard_output else output_console())
+    _print_summary(tally, len(todo), errors if to_standard_output else output_console())
     if tally.interrupted:
         return ExitStatus.INTERRUPTED
-    judged = sum(tally.verdicts.values()) + skipped
-    if not tally.failed:
+    judged = tally.verdicts.total() + tally.done_before
+    if not tally.failed and (judged or not tally.left_out):
         return ExitStatus.ALL_WELL
     return ExitStatus.SOME_FAILED if judged else ExitStatus.NOTHING_DONE
 
 
-def _judge(
-    options: ScreenOptions, screener: ImagePipeline, errors: Console
-) -> Callable[[Sequence[str | MediaError]], Iterator[Sequence[Verdict | ProtoleakError]]]:
-    """What gives the outcomes of each image in turn: one for the whole, or one per face."""
+def _standard_input(options: ScreenOptions) -> BinaryIO:
+    """
+    Raises:
+        ProtoleakError: it is asked for, and closed.
+    """
+    if STANDARD_INPUT not in options.sources:
+        return io.BytesIO()
+    if sys.stdin is None:
+        raise ProtoleakError("-: standard input is closed: name the images, or give their paths there")
+    return sys.stdin.buffer
+
+
+def _guard_inputs(options: ScreenOptions, listed: Sequence[str | MediaError]) -> None:
+    """Raises ProtoleakError where an output is one of the files that are read."""
+    inputs: list[str] = [item for item in listed if isinstance(item, str)]
+    inputs += [str(given) for given in (options.bundle, options.faces.face_model) if given is not None]
+    if options.out not in (None, STANDARD_OUTPUT):
+        refuse_inputs([Path(str(options.out))], inputs)
+    if options.report is not None:
+        refuse_inputs(reports_in(options.report), inputs, "--report")
+
+
+def _done_before(
+    item: str | MediaError, writer: ResultsWriter | None, report: ImageReport | None, tally: _Tally
+) -> bool:
+    """Whether nothing is left to do for an input; it is counted then, and reported."""
+    if writer is None or not isinstance(item, str) or (lines := writer.earlier.done(item)) is None:
+        return False
+    tally.done_before += 1
+    for line in lines:
+        tally.count(line.outcome)
+    if report is not None:
+        report.add(item, writer.earlier.done_in_full(item))
+    return True
+
+
+def _judge(options: ScreenOptions, screener: ImagePipeline, errors: Console) -> _Judge:
     batch_size = options.batch_size
     finder = options.finder or (screener.looks_at if isinstance(screener, Screener) else "none")
     if finder == "none" or not isinstance(screener, Screener):
-        return lambda images: ([outcome] for outcome in screener.each(images, batch_size))
+        return _Judge(
+            lambda images: ([outcome] for outcome in screener.each(images, batch_size)),
+            {"faces": "none", "upright": screener.upright},
+            False,
+        )
     settings = replace(options.faces, faces=finder)
     detector = screener.detector(settings)
     print_note(errors, f"faces are found by {detector.description}")
-    return lambda images: screener.each_face(images, settings, detector=detector, batch_size=batch_size)
+    recorded: Settings = {
+        "faces": printable(detector.description),
+        "upright": screener.upright,
+        "face_score": float(settings.face_score),
+        "minimum_face": settings.minimum_face,
+        "margin": float(settings.margin),
+    }
+    return _Judge(
+        lambda images: screener.each_face(images, settings, detector=detector, batch_size=batch_size), recorded, True
+    )
+
+
+def _identity(screener: ImagePipeline, judge: _Judge) -> Identity:
+    return Identity(bundle=screener.bundle_record, alpha=screener.alpha, settings=judge.settings)
 
 
 @contextlib.contextmanager
-def _writer(options: ScreenOptions, screener: ImagePipeline) -> Iterator[ResultsWriter | None]:
+def _report(options: ScreenOptions, screener: ImagePipeline, judge: _Judge) -> Iterator[ImageReport | None]:
+    if options.report is None:
+        yield None
+        return
+    if options.resume and not str(options.out).lower().endswith(JSON_LINES_SUFFIXES):
+        raise ProtoleakError(
+            "--report with --resume takes what was judged before from JSON Lines: give --out FILE.jsonl"
+        )
+    run = replace_fields(run_record(screener, StreamSettings()), settings=judge.settings)
+    replaced = options.overwrite or options.resume
+    with open_image_report(
+        options.report,
+        run,
+        open_image=lambda path: open_image(path, upright=screener.framing.upright, decode=screener.decode),
+        results=options.out,
+        replace=replaced,
+    ) as report:
+        yield report
+
+
+@contextlib.contextmanager
+def _writer(
+    options: ScreenOptions, screener: ImagePipeline, judge: _Judge, identity: Identity
+) -> Iterator[ResultsWriter | None]:
     if options.out is None:
         yield None
         return
-    identity = Identity(screener.bundle.sha256, screener.variant, screener.alpha)
-    with open_results(options.out, identity, resume=options.resume, overwrite=options.overwrite) as writer:
+    with open_results(
+        options.out,
+        identity,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        in_full=options.report is not None,
+        example=lambda: _example(screener, judge),
+    ) as writer:
         yield writer
 
 
-def _record(outcome: Verdict | ProtoleakError, tally: _Tally, writer: ResultsWriter | None, errors: Console) -> None:
-    if isinstance(outcome, ProtoleakError):
-        tally.failed += 1
-        print_error(errors, str(outcome))
+def _example(screener: ImagePipeline, judge: _Judge) -> Record:
+    """The record of a black image: it has every field that those of this run have."""
+    framing = screener.framing
+    black = FramedFace(np.zeros((len(framing.looks), framing.image_size, framing.image_size, 3), np.uint8))
+    (verdict,) = screener.each([black])
+    if not isinstance(verdict, Verdict):
+        raise verdict
+    if judge.by_face:
+        fields = {name: getattr(verdict, name) for name in verdict.__struct_fields__}
+        verdict = FaceVerdict(**fields, image=verdict.input, box=BoxRecord(0, 0, 1, 1), face_score=0.0)
+    return Record("verdict", None, None, verdict=verdict)
+
+
+def _record(record: Record, tally: _Tally, writer: ResultsWriter | None, errors: Console) -> None:
+    is_new = writer is None or writer.write(record)
+    verdict = record.verdict
+    if verdict is None:
+        tally.count(record.outcome)
+        if record.outcome == "skipped":
+            print_note(errors, f"skipped: {record.reason}")
+        else:
+            print_error(errors, record.reason or "failed")
         return
-    if writer is not None:
-        writer.write(outcome)
-    tally.verdicts[outcome.label] += 1
-    for note in outcome.notes:
-        print_note(errors, f"{outcome.source or 'image'}: {note}")
+    if not is_new:  # of an image that was stopped between two of its faces
+        return
+    tally.verdicts[verdict.label] += 1
+    name = verdict.source or "image"
+    for note in verdict.notes:
+        print_note(errors, f"{name}: {note}")
+    for claim in verdict.claims:
+        print_note(errors, f"{name}: the file claims: {claim}")
+    if verdict.disagreement is not None:
+        print_note(errors, f"{name}: {verdict.disagreement}")
     if len(tally.rows) < ROWS_SHOWN:
-        tally.rows.append(outcome)
+        tally.rows.append(verdict)
 
 
 def _print_table(tally: _Tally) -> None:
@@ -154,21 +303,22 @@ def _print_table(tally: _Tally) -> None:
 
 def _place(row: Verdict) -> str:
     """Width, height and place of a face, as X11 writes them: 120×150+40+60."""
-    from protoleak.faces.still_images import FaceVerdict
-
     if not isinstance(row, FaceVerdict):
         return ""
     return f"{row.box.width:.0f}×{row.box.height:.0f}{row.box.left:+.0f}{row.box.top:+.0f}"
 
 
-def _print_summary(tally: _Tally, skipped: int, asked: int, console: Console) -> None:
-    judged = sum(tally.verdicts.values())
+def _print_summary(tally: _Tally, asked: int, console: Console) -> None:
+    judged = tally.verdicts.total()
     parts = [f"{tally.verdicts[verdict]} {verdict}" for verdict in ("known", "real", "unknown")]
     text = f"{judged} {'verdict' if judged == 1 else 'verdicts'}: {', '.join(parts)}"
     if tally.failed:
         text += f"; {tally.failed} failed"
-    if skipped:
-        text += f"; {skipped} already in the file"
+        text += f" ({tally.without_face} without a face)" if tally.without_face else ""
+    if tally.left_out:
+        text += f"; {tally.left_out} skipped"
+    if tally.done_before:
+        text += f"; {tally.done_before} already in the file"
     if tally.interrupted:
         text += f"; interrupted with {asked - tally.images} to go (--out FILE and --resume continue)"
     console.print(text)

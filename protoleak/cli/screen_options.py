@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from protoleak.choices import Compute, EngineName
+from protoleak.choices import Compute, EngineName, Upright
 from protoleak.faces.settings import FaceFinder, FaceSettings
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
@@ -26,16 +26,22 @@ class ScreenOptions:
     Attributes:
         sources: images, folders, globs and "-"; no videos.
         alpha: None for the bundle's.
+        report: folder for the report on images.
         faces: how faces are found and cut out of images.
+        isolate: decode in processes of its own.
+        null: paths on standard input end with NUL.
+        upright: None for what the bundle was trained on.
         finder: who finds them there, or "none" to judge images whole; None for what the bundle was trained on.
     """
 
     sources: list[str]
     bundle: str | None = None
+    trusted_key: Path | None = None
     out: str | None = None
     alpha: float | None = None
     resume: bool = False
     overwrite: bool = False
+    report: Path | None = None
     batch_size: int = 8
     engine: EngineName = "auto"
     variant: str = "auto"
@@ -44,6 +50,9 @@ class ScreenOptions:
     device: int = EngineOptions.device
     faces: FaceSettings = field(default_factory=FaceSettings)
     finder: FaceFinder | None = None
+    isolate: bool = False
+    null: bool = False
+    upright: Upright | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class VideoOptions:
     Attributes:
         sources: names for `open_source`, each once.
         stats: a JSON file.
+        start, end: seconds of each source between which it is screened; None for its beginning and end.
+        any_host: whether HTTP may redirect to another host.
     """
 
     sources: list[str]
@@ -60,6 +71,9 @@ class VideoOptions:
     annotate: bool = False
     dashboard: bool = False
     stats: Path | None = None
+    start: float | None = None
+    end: float | None = None
+    any_host: bool = False
 
 
 def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline]) -> Pipeline:
@@ -74,10 +88,13 @@ def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline])
     with plan_progress("the plans of this bundle") as progress:
         return kind(
             options.bundle,
+            trusted_key=options.trusted_key,
             alpha=options.alpha,
             variant=options.variant,
             engine=options.engine,
             threads=options.threads,
+            isolate=options.isolate,
+            upright=options.upright,
             engine_options=EngineOptions(
                 compute=options.compute,
                 device=options.device,

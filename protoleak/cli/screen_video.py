@@ -1,11 +1,12 @@
-"""`protoleak screen` of videos: sources one after another, what is written of them, what is said meanwhile, and the
-summary."""
+"""`protoleak screen` of videos: live sources all at once, files one after another; what is written of them, what is
+said meanwhile, and the summary."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -23,29 +24,30 @@ from protoleak.cli.console import (
 )
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.live_panel import StatusPanel, coloured
+from protoleak.cli.output_guard import refuse_inputs
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions, open_screener
-from protoleak.errors import MediaError, MissingExtra, ProtoleakError
+from protoleak.errors import ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
 from protoleak.files import write_whole
-from protoleak.images.decode import printable
 from protoleak.progress import Progress, no_progress, shown_progress
 from protoleak.screener import Screener
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
-from protoleak.video.frames import Frame, SourceInfo
-from protoleak.video.outputs.folder import OutputFolder, open_outputs
+from protoleak.video.frames import Frame, FrameSource, SourceInfo
+from protoleak.video.outputs.folder import OutputFolder, open_outputs, outputs_in
 from protoleak.video.outputs.run_record import run_record
-from protoleak.video.sink import Sink, TrackedFace
+from protoleak.video.sink import SourcesSink, TrackedFace
+from protoleak.video.sources.network import NetworkSettings
 from protoleak.video.sources.open import open_source
-from protoleak.video.sources.redaction import without_secrets
+from protoleak.video.sources.part import PartOfSource
 from protoleak.video.statistics import Statistics
-from protoleak.video.stream import stream
+from protoleak.video.streams import streams
 
 ROWS_SHOWN = 50
 
 
 class VideoTally:
-    """A sink for all sources of a run.
+    """A `SourcesSink` for all sources of a run.
 
     Args:
         errors: where failures, gaps and notes are printed as they come.
@@ -64,7 +66,8 @@ class VideoTally:
     def __init__(self, errors: Console, progress: Progress) -> None:
         self._errors = errors
         self._progress = progress
-        self._stage, self._frames = "", 0
+        self._open: set[str] = set()
+        self._frames = 0
         self.begun = False
         self.rows: list[TrackEvent] = []
         self.tracks: Counter[str] = Counter()
@@ -73,17 +76,29 @@ class VideoTally:
         self.statistics: list[Statistics] = []
         self.interrupted = False
 
-    def start(self, info: SourceInfo) -> None:
+    def sink(self) -> SourceTally:
+        return SourceTally(self)
+
+    def source_failed(self, failure: FailureEvent) -> None:
+        self.fail(failure)
+
+    def begin(self, info: SourceInfo) -> None:
+        """From a source that starts."""
         self.begun = True
-        self._stage, self._frames = f"screening {info.name}", 0
+        if not self._open:
+            self._frames = 0
+        self._open.add(info.name)
         for note in info.notes:
             print_note(self._errors, f"{info.name}: {note}")
 
-    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:  # noqa: ARG002  # the protocol's
+    def count_frame(self) -> None:
+        """From a source that gives one."""
         self._frames += 1
-        self._progress(self._stage, self._frames, 0, "frames")
+        name = next(iter(self._open), "") if len(self._open) == 1 else f"{len(self._open)} sources"
+        self._progress(f"screening {name}", self._frames, 0, "frames")
 
-    def event(self, event: Event, crop: UInt8Array | None) -> None:  # noqa: ARG002  # the protocol's
+    def take(self, event: Event) -> None:
+        """From a source about which there is something to say."""
         if isinstance(event, FaceEvent):
             self.faces += 1
         elif isinstance(event, TrackEvent):
@@ -96,25 +111,47 @@ class VideoTally:
         else:
             self.fail(event)
 
+    def end(self, statistics: Statistics) -> None:
+        """From a source that has ended."""
+        self._open.discard(statistics.source)
+        self.statistics.append(statistics)
+
     def fail(self, event: FailureEvent) -> None:
         """A source that could not be read, or a face that could not be judged."""
         self.failed += 1
         print_error(self._errors, event.message)
 
+
+class SourceTally:
+    """The sink that tells a `VideoTally` of one source."""
+
+    def __init__(self, tally: VideoTally) -> None:
+        self._tally = tally
+
+    def start(self, info: SourceInfo) -> None:
+        self._tally.begin(info)
+
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:  # noqa: ARG002  # the protocol's
+        self._tally.count_frame()
+
+    def event(self, event: Event, crop: UInt8Array | None) -> None:  # noqa: ARG002  # the protocol's
+        self._tally.take(event)
+
     def finish(self, statistics: Statistics) -> None:
-        self.statistics.append(statistics)
+        self._tally.end(statistics)
 
 
 def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
-    """Screens all sources one after another and returns the exit status.
+    """Screens all sources and returns the exit status.
 
-    Ctrl-C, and a disk that refuses, end everything; a source that cannot be read is said and the next one begun.
+    Ctrl-C, and a disk that refuses, end everything; a source that cannot be read is said, and the others go on.
 
     Raises:
         ProtoleakError: nothing could be started: the bundle, engine, alpha, face detector or --out is not usable.
     """
     errors = error_console()
     check_folders(video_options.stats)
+    _guard_inputs(options, video_options)
     screener = open_screener(options, errors, Screener)
     detector = open_detector(video_options.settings, screener.bundle)
     broken = False
@@ -122,10 +159,20 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
         tally = VideoTally(errors, no_progress if video_options.dashboard else progress)
         try:
             with _outputs(options, video_options, screener, detector) as outputs:
-                panel = _panel(video_options, errors)
+                sinks: list[SourcesSink] = [*outputs, *_panel(video_options, errors), tally]
                 print_note(errors, f"faces: {detector.description}")
-                for source in video_options.sources:
-                    _screen(source, screener, detector, video_options, outputs, [*panel, tally])
+                screening = streams(
+                    screener,
+                    video_options.sources,
+                    video_options.settings,
+                    sinks,
+                    detector,
+                    opening=partial(_open, screener, video_options),
+                )
+                # Closed here, not whenever Python gets to it: on Ctrl-C the sinks finish before the folder is closed.
+                with contextlib.closing(screening):
+                    for _ in screening:
+                        pass  # the sinks have seen it
                 for note in (note for output in outputs for note in output.notes):
                     print_note(errors, note)
         except KeyboardInterrupt:
@@ -143,32 +190,26 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     if not (broken or tally.failed):
         return ExitStatus.ALL_WELL
     judged = any(one.frames_processed for one in tally.statistics)
-    return ExitStatus.SOME_FAILED if judged else ExitStatus.NOTHING_DONE
+    return ExitStatus.SOME_FAILED if judged or broken else ExitStatus.NOTHING_DONE
 
 
-def _screen(
-    source: str,
-    screener: Screener,
-    detector: FaceDetector,
-    video_options: VideoOptions,
-    outputs: Sequence[OutputFolder],
-    sinks: Sequence[Sink],
-) -> None:
-    """One source from its beginning to its end; one that cannot be opened is recorded as failed."""
-    try:
-        opened = open_source(source)
-    except (MediaError, MissingExtra) as error:
-        failure = FailureEvent(source=printable(without_secrets(source)), message=str(error))
-        for output in outputs:
-            output.source_failed(failure)
-        for sink in sinks:
-            if isinstance(sink, VideoTally):
-                sink.fail(failure)
-        return
-    # Closed here and not whenever Python gets to it: on Ctrl-C the sinks are to finish before the folder is closed.
-    with contextlib.closing(stream(screener, opened, video_options.settings, [*outputs, *sinks], detector)) as events:
-        for _ in events:
-            pass  # the sinks have seen it
+def _guard_inputs(options: ScreenOptions, video_options: VideoOptions) -> None:
+    """Raises ProtoleakError where an output is one of the files that are read."""
+    settings = video_options.settings
+    inputs = [*video_options.sources, *(str(one) for one in (options.bundle, settings.face_model) if one is not None)]
+    if options.out is not None:
+        refuse_inputs(outputs_in(Path(options.out)), inputs)
+    if video_options.stats is not None:
+        refuse_inputs([video_options.stats], inputs, "--stats")
+
+
+def _open(screener: Screener, options: VideoOptions, source: str) -> FrameSource:
+    """The part of a source that the options ask for. Raises MediaError where it cannot be opened."""
+    network = NetworkSettings(any_host=options.any_host)
+    opened = open_source(source, network=network, isolate=screener.isolate)
+    if options.start is None and options.end is None:
+        return opened
+    return PartOfSource(opened, options.start, options.end)
 
 
 @contextlib.contextmanager
@@ -190,7 +231,7 @@ def _outputs(
         yield [opened]
 
 
-def _panel(video_options: VideoOptions, console: Console) -> list[Sink]:
+def _panel(video_options: VideoOptions, console: Console) -> list[StatusPanel]:
     return [StatusPanel(console)] if video_options.dashboard else []
 
 

@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from protoleak.choices import LOOKS, BackboneKind
+from protoleak.cli.console import say
 from protoleak.cli.options import (
     INPUT,
     OUTPUT,
@@ -141,7 +142,7 @@ def train(
     existing(negatives, "--negatives")
     existing(auxiliary, "--auxiliary")
     from protoleak.dataset import read_dataset
-    from protoleak.files import cache_folder
+    from protoleak.files import cache_folder, locked
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.loading import usable_workers
     from protoleak.progress import shown_progress
@@ -152,7 +153,7 @@ def train(
     keep_freed_memory()
     dataset = read_dataset(data, real_class)
     encoder = load_latent_encoder(latent_encoder, input_range=input_range(encoder_range), scaling=scaling)
-    with shown_progress() as progress:
+    with locked(out), shown_progress() as progress:
         train_model(
             dataset,
             encoder,
@@ -197,12 +198,12 @@ def _print(out: Path, data: Path) -> None:
     report = msgspec.json.decode((out / REPORT_FILE).read_bytes(), type=_Report)
     best = report.epochs[report.best_epoch - 1]
     for split, counts in report.images.items():
-        print(f"{split}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+        say(f"{split}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     for item in report.skipped[:SHOWN_SKIPPED]:
-        print(f"skipped: {item.path}: {item.reason}")
+        say(f"skipped: {item.path}: {item.reason}")
     if len(report.skipped) > SHOWN_SKIPPED:
-        print(f"skipped {len(report.skipped) - SHOWN_SKIPPED} more; all are listed in {out / REPORT_FILE}")
-    print(
+        say(f"skipped {len(report.skipped) - SHOWN_SKIPPED} more; all are listed in {out / REPORT_FILE}")
+    say(
         f"best of {len(report.epochs)} epochs is {report.best_epoch}: validation macro AUC "
         f"{best.validation_macro_auc:.4f}, loss {best.validation_loss:.3f}, after {report.seconds:.0f} s; "
         f"see {out / PAGE_FILE}\n"

@@ -113,7 +113,7 @@ def _images(
     turn it, since pixels have no EXIF."""
     for image in images:
         try:
-            pixels = np.asarray(open_image(image.path, upright=screener.framing.needs_face).image)
+            pixels = np.asarray(open_image(image.path, upright=screener.framing.upright).image)
         except MediaError as error:
             yield from [error] * len(wanted)
             continue

@@ -20,7 +20,7 @@ from protoleak.evaluation.results import SCHEMA_VERSION, BundleFacts, Report, Va
 from protoleak.evaluation.robustness import measure_robustness
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.evaluation.tables import reading_notes
-from protoleak.images.decode import name_in_messages
+from protoleak.images.sources import name_in_messages
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import measure, real_faces
 from protoleak.metrics.predictions import Classes

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import DatasetError, MediaError
 from protoleak.faces.framer import Framer
-from protoleak.images.decode import name_in_messages
+from protoleak.images.sources import name_in_messages
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs
 from protoleak.model.latent_cache import DEPLOYED_VIEW, LatentItem, cached_latents, latent_key
 

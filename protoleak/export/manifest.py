@@ -44,7 +44,7 @@ def describe(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         generators=list(config.generators),
         real_class=config.real_class,
-        preprocessing=Preprocessing(config.image_size, config.looks, config.face_margin),
+        preprocessing=Preprocessing(config.image_size, config.looks, config.face_margin, config.upright),
         schedule=config.schedule,
         timesteps=list(config.timesteps),
         noise_seed=config.noise_seed,

@@ -38,7 +38,7 @@ class Framer:
         Raises:
             MediaError: it is no readable image, or no face was found; one line that names the file.
         """
-        opened = open_image(path, upright=self.framing.needs_face)
+        opened = open_image(path, upright=self.framing.upright)
         if self.find is None:
             return opened, None
         try:

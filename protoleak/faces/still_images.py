@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protoleak.errors import EngineError, MediaError
+from protoleak.errors import EngineError, MediaError, NoFaceError
 from protoleak.faces.base import BoxRecord, Face, FaceDetector
 from protoleak.faces.crops import frame_face
 from protoleak.faces.settings import FaceSettings
-from protoleak.images.decode import ImageSource, OpenedImage, open_image
+from protoleak.images.claims.claim import disagreement
+from protoleak.images.decode import OpenedImage, open_image
+from protoleak.images.sources import ImageSource
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import InputRecord, Verdict
 
@@ -69,7 +71,7 @@ def _find(
     if isinstance(image, MediaError):
         return _Found(None, [], [], image)
     try:
-        opened = open_image(image, name, upright=True)
+        opened = open_image(image, name, upright=pipeline.framing.upright, decode=pipeline.decode)
         pixels = np.asarray(opened.image)
         faces = detector(pixels)
     except MediaError as error:
@@ -77,7 +79,8 @@ def _find(
     if not faces:
         notes = f"; {'; '.join(opened.notes)}" if opened.notes else ""
         limits = f"of {settings.minimum_face} pixels or more (--minimum-face, --face-score)"
-        return _Found(None, [], [], MediaError(f"{opened.name}: no face {limits} was found{notes}"))
+        none = NoFaceError(f"{opened.name}: no face {limits} was found{notes}")
+        return _Found(None, [], [], none.about(opened.source, opened.sha256))
     framed = [frame_face(pipeline.framing, pixels, face.box, settings.margin) for face in faces]
     return _Found(opened, faces, framed)
 
@@ -99,12 +102,15 @@ def _of_face(
 ) -> FaceVerdict | MediaError | EngineError:
     box = face.box
     if not isinstance(outcome, Verdict):
-        return type(outcome)(f"{opened.name}, face at {box.left:.0f},{box.top:.0f}: {outcome}")
+        message = f"{opened.name}, face at {box.left:.0f},{box.top:.0f}: {outcome}"
+        return type(outcome)(message).about(opened.source, opened.sha256)
     width, height = opened.image.size
     fields = {name: getattr(outcome, name) for name in outcome.__struct_fields__}
     fields |= {
         "source": opened.source,
         "notes": [*opened.notes, *outcome.notes],
+        "claims": list(opened.claims),
+        "disagreement": disagreement(outcome.label, opened.claims),
         "image": InputRecord(opened.sha256, opened.hashed, opened.size, width, height),
         "box": BoxRecord.of(box),
         "face_score": face.score,

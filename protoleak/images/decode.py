@@ -1,33 +1,46 @@
-"""Opens one image from a path, encoded bytes, a Pillow image or an array, as RGB with a record of what it was.
+"""Opens one image, from wherever it comes, as RGB with a record of what it was.
 
-Everything that is not plain 8-bit RGB is converted the way the published code does it (`Image.convert("RGB")`, no EXIF
-rotation), and each conversion leaves a one-line note. Sizes are judged from the header, before anything is decoded.
+Everything that is not plain 8-bit RGB is converted the way the published code does it, and each conversion leaves a
+one-line note. What an image declares of itself is judged before anything is decoded (`images.formats`), and what a
+decoder warns of is damage: a picture of which a part is missing is refused.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
-import re
-import stat
 import struct
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from protoleak.arrays import UInt8Array
-from protoleak.errors import MediaError, shortened
+from protoleak.errors import MediaError
+from protoleak.images.claims.claim import Claim
+from protoleak.images.claims.read import read_claims
+from protoleak.images.formats import heif, jpeg
+from protoleak.images.formats.base import MAXIMUM_PIXELS, Declared, check_cost, too_large
+from protoleak.images.formats.directories import check_exif
+from protoleak.images.formats.examine import examine
+from protoleak.images.rgb import is_sixteen_bit, to_rgb
+from protoleak.images.sources import (
+    DATA_URI,
+    WHAT_TO_GIVE,
+    ArrayLike,
+    ImageSource,
+    Readable,
+    check_bytes,
+    from_array,
+    name_in_messages,
+    printable,
+    read_data_uri,
+    read_file,
+    read_stream,
+)
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | Image.Image | UInt8Array"
-
-MAXIMUM_PIXELS = 100_000_000
-MAXIMUM_FILE_BYTES = 2**30  # 100 megapixels of 16-bit RGBA are 0.8 GB uncompressed
 MINIMUM_SIDE = 32  # below this there is no face to attribute: the short side would be enlarged eight times
 MAXIMUM_ASPECT_RATIO = 100  # the short side becomes 256 pixels, so a thin strip would grow without bound
 
@@ -45,7 +58,6 @@ SIGNATURES = (
 )
 # Where width and height stand: Pillow takes a file of size 0 for another format, so the reason must be found here.
 DECLARED_SIZE = {"PNG": (">II", 16), "GIF": ("<HH", 6), "BMP": ("<ii", 18)}
-SIXTEEN_BIT_LAYOUT = re.compile(r"^(I|L|LA|RGB|RGBA|RGBX|RGBa);16")
 ORIENTATION_TAG = 0x0112
 TURNS = {  # EXIF orientation → what makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -56,6 +68,21 @@ TURNS = {  # EXIF orientation → what makes the image upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """Pixels and what was done to them.
+
+    Attributes:
+        image: Pillow image of mode RGB.
+        notes: what was converted, one phrase each.
+        claims: what the file says of its own origin.
+    """
+
+    image: Image.Image
+    notes: tuple[str, ...]
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +97,7 @@ class OpenedImage:
         hashed: which of the two.
         size: how many bytes were hashed.
         notes: what was converted, one phrase each.
+        claims: what the file says of its own origin.
     """
 
     name: str
@@ -79,123 +107,171 @@ class OpenedImage:
     hashed: Literal["file", "pixels"]
     size: int
     notes: tuple[str, ...]
+    claims: tuple[Claim, ...] = ()
 
 
-def open_image(source: ImageSource, name: str | None = None, *, upright: bool = False) -> OpenedImage:
-    """Decodes an image to RGB.
+def decode(data: bytes, upright: bool) -> DecodedImage:
+    """Decodes an encoded image in this process.
 
     Args:
-        source: a path; an encoded image as bytes; a Pillow image; or uint8 [H, W, 3] in RGB order.
-        name: what error messages call an image that is not a file.
         upright: turn it as its EXIF orientation says; otherwise a note says that there is one.
 
     Raises:
-        MediaError: it cannot be read, is no image, is smaller than 32 pixels on its short side, or has more than 100
-            megapixels. One line that names the source and the reason.
+        MediaError: it is damaged, no image, or takes more than any image may; without a name.
     """
+    declared = examine(data)
+    opened = _opened(data)
+    check_cost(Declared(*opened.size, declared.working_bytes), len(data))
+    _check_size(*opened.size)
+    if opened.format in ("JPEG", "MPO"):
+        jpeg.check_decoding(data)
+    decoded = _decoded(opened, upright, declared)
+    return replace(decoded, claims=read_claims(opened, data))
+
+
+Decode = Callable[[bytes, bool], DecodedImage]
+
+
+def open_image(
+    source: ImageSource, name: str | None = None, *, upright: bool = False, decode: Decode = decode
+) -> OpenedImage:
+    """Decodes an image to RGB.
+
+    Args:
+        source: a path; a `data:` URI; an encoded image as bytes, a buffer, or a file opened in binary mode; a Pillow
+            image; uint8 [H, W, 3] in RGB order, in an array or a tensor in the processor's memory.
+        name: what error messages call an image that is not a file.
+        upright: turn it as its EXIF orientation says; otherwise a note says that there is one.
+        decode: who decodes what is encoded, such as `images.isolated.IsolatedDecoder`.
+
+    Raises:
+        MediaError: it cannot be read, is no image, is damaged, is smaller than 32 pixels on its short side, or takes
+            more memory or time than any image may. One line that names the source and the reason.
+    """
+    shown, path = _names(source, name)
+    named = None if path is None else printable(path)
+    sha256 = None
+    try:
+        if isinstance(source, Image.Image):
+            _check_size(*source.size)
+            decoded = _decoded(source, upright, Declared())
+            return _from_pixels(decoded, shown)
+        data = _encoded(source, path)
+        if data is None:
+            image = from_array(source)  # type: ignore[arg-type]  # nothing else is left
+            _check_size(*image.size)
+            return _from_pixels(DecodedImage(image, ()), shown)
+        if not data:
+            raise MediaError("empty, 0 bytes")
+        check_bytes(len(data))
+        sha256 = hashlib.sha256(data).hexdigest()
+        decoded = decode(data, upright)
+    except MediaError as error:
+        raise MediaError(f"{shown}: {error}").about(named, sha256) from error.__cause__
+    return OpenedImage(shown, named, decoded.image, sha256, "file", len(data), decoded.notes, decoded.claims)
+
+
+def _names(source: object, name: str | None) -> tuple[str, str | None]:
+    """What messages call an image, and its path where it is a file that was named."""
     if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        shown = name_in_messages(path)
-        data = _read_file(path, shown)
-        return _from_encoded(data, shown, printable(path), upright)
-    if isinstance(source, (bytes, bytearray)):
-        return _from_encoded(bytes(source), name or "image in memory", None, upright)
+        text = os.fspath(source)
+        is_path = not text.startswith(DATA_URI)
+        return name_in_messages(text), text if is_path else None
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return name or "image in memory", None
     if isinstance(source, Image.Image):
-        shown = name or "Pillow image"
-        image, notes = _decoded(source, shown, upright)
-        return _from_pixels(image, shown, notes)
-    if isinstance(source, np.ndarray):
-        shown = name or "array"
-        return _from_pixels(_from_array(source, shown), shown, ())
-    raise MediaError(
-        f"{name or 'image'}: {type(source).__name__} is not an image: give a path, encoded bytes, a Pillow image or a "
-        "uint8 array [H, W, 3]"
-    )
+        return name or "Pillow image", None
+    if isinstance(source, (np.ndarray, ArrayLike)):
+        return name or "array", None
+    if isinstance(source, Readable):
+        given: object = getattr(source, "name", None)
+        return name_in_messages(given) if isinstance(given, str) else name or "open file", None
+    return name or "image", None
 
 
-def printable(path: str) -> str:
-    """A path as valid one-line Unicode: bytes that are not UTF-8, and control characters, are written as escapes."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+def _encoded(source: ImageSource, path: str | None) -> bytes | None:
+    """The encoded bytes; None for what is pixels already.
+
+    Raises:
+        MediaError: they cannot be read, or it is no image at all.
+    """
+    if path is not None:
+        return read_file(path)
+    if isinstance(source, str):
+        return read_data_uri(source)
+    if isinstance(source, (bytes, bytearray)):
+        return bytes(source)
+    if isinstance(source, memoryview):
+        return source.tobytes()
+    if isinstance(source, (np.ndarray, ArrayLike)):
+        return None
+    if isinstance(source, Readable):
+        return read_stream(source)
+    raise MediaError(f"{type(source).__name__} is not an image: {WHAT_TO_GIVE}")
 
 
-def name_in_messages(path: str) -> str:
-    """What messages call a file: its path in one line, or the ends of it where it is longer than a path should be, such
-    as an image in base64 that was given for a path."""
-    return shortened(printable(path))
+def _from_pixels(decoded: DecodedImage, shown: str) -> OpenedImage:
+    pixels = decoded.image.tobytes()
+    sha256 = hashlib.sha256(pixels).hexdigest()
+    return OpenedImage(shown, None, decoded.image, sha256, "pixels", len(pixels), decoded.notes)
 
 
-def _read_file(path: str, shown: str) -> bytes:
-    try:
-        status = Path(path).stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise MediaError(f"{shown}: a directory, not an image")
-        if not stat.S_ISREG(status.st_mode):
-            raise MediaError(f"{shown}: not a regular file")
-        if status.st_size > MAXIMUM_FILE_BYTES:
-            raise MediaError(f"{shown}: {status.st_size} bytes, more than the {MAXIMUM_FILE_BYTES} allowed")
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise MediaError(f"{shown}: no such file") from None
-    except OSError as error:
-        reason = "the name is too long" if error.errno == errno.ENAMETOOLONG else (error.strerror or str(error)).lower()
-        raise MediaError(f"{shown}: cannot be read: {reason}") from error
-    except ValueError as error:  # a NUL byte in the name
-        raise MediaError(f"{shown}: not a file name: {error}") from error
-
-
-def _from_encoded(data: bytes, shown: str, source: str | None, upright: bool) -> OpenedImage:
-    if not data:
-        raise MediaError(f"{shown}: empty, 0 bytes")
-    image, notes = _decoded(_opened(data, shown), shown, upright)
-    return OpenedImage(shown, source, image, hashlib.sha256(data).hexdigest(), "file", len(data), notes)
-
-
-def _from_pixels(image: Image.Image, shown: str, notes: tuple[str, ...]) -> OpenedImage:
-    pixels = image.tobytes()
-    return OpenedImage(shown, None, image, hashlib.sha256(pixels).hexdigest(), "pixels", len(pixels), notes)
-
-
-def _from_array(array: npt.NDArray[np.generic], shown: str) -> Image.Image:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise MediaError(
-            f"{shown}: {array.dtype} {list(array.shape)}, but an array must be uint8 [H, W, 3] in RGB order"
-        )
-    height, width = array.shape[:2]
-    _check_size(width, height, shown)
-    return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _opened(data: bytes, shown: str) -> Image.Image:
+def _opened(data: bytes) -> Image.Image:
     """The image with its header read and nothing decoded."""
+    formats = _formats(data)
     try:
-        return Image.open(io.BytesIO(data), formats=_formats())
+        return Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError:
-        raise MediaError(f"{shown}: {_what_it_is(data)}") from None
+        raise MediaError(_what_it_is(data)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise MediaError(f"{shown}: {_too_large('more than 100 megapixels')}") from None
+        raise MediaError(f"more than {MAXIMUM_PIXELS // 1_000_000} megapixels, {too_large()}") from None
     except Exception as error:  # decoders meet hostile files here and raise many kinds, from struct.error to KeyError
-        raise MediaError(f"{shown}: damaged: {_one_line(error)}") from error
+        raise MediaError(f"damaged: {_one_line(error)}") from error
 
 
-def _formats() -> list[str]:
-    """FORMATS, less AVIF where this Pillow was built without it (always before 11.3) and does not know the name."""
+def _formats(data: bytes) -> list[str]:
+    """The formats that Pillow may try.
+
+    Raises:
+        MediaError: it is a still image in HEIF, and what decodes it isn't installed.
+    """
     from PIL import features
 
-    has_avif = "avif" in features.modules and features.check_module("avif")
-    return [name for name in FORMATS if name != "AVIF" or has_avif]
+    brand = heif.still_brand(data[: heif.HEAD])
+    has_avif = "avif" in features.modules and features.check_module("avif")  # always without before 11.3
+    if brand is None:
+        return [name for name in FORMATS if name != "AVIF"]
+    if brand in heif.AVIF_BRANDS:
+        if not has_avif:
+            raise MediaError("an AVIF image, and this Pillow cannot read it: pip install -U pillow")
+        return ["AVIF"]
+    try:
+        import pillow_heif
+    except ImportError:
+        kind = "HEIC" if brand in heif.HEVC_BRANDS else "HEIF"
+        raise MediaError(
+            f'a {kind} image, and pillow-heif is not installed: pip install "protoleak[heif]", or save it as JPEG'
+        ) from None
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    return ["HEIF"]
 
 
-def _decoded(image: Image.Image, shown: str, upright: bool) -> tuple[Image.Image, tuple[str, ...]]:
-    """The first frame as RGB, turned upright where that is asked for, and the notes."""
-    _check_size(*image.size, shown)
-    sixteen_bit = _is_sixteen_bit(image)
+def _decoded(image: Image.Image, upright: bool, declared: Declared) -> DecodedImage:
+    """The first frame as RGB, turned upright where that is asked for, and the notes.
+
+    Raises:
+        MediaError: it is damaged, or of a kind that has no agreed meaning.
+    """
+    sixteen_bit = is_sixteen_bit(image)
     try:
         image.load()
-        rgb, notes = _to_rgb(image, sixteen_bit, shown)
-        frames = getattr(image, "n_frames", 1)
+        exif = image.info.get("exif")
+        if isinstance(exif, bytes):
+            check_exif(exif)
+        rgb, notes = to_rgb(image, sixteen_bit)
+        frames = getattr(image, "n_frames", 1) if declared.frames is None else declared.frames
         if frames > 1:
-            notes.insert(0, f"the first of {frames} frames is used")
+            notes.insert(0, f"the first of {'more than ' if declared.more_frames else ''}{frames} frames is used")
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
         if orientation in TURNS and upright:
             rgb = rgb.transpose(TURNS[orientation])
@@ -204,71 +280,28 @@ def _decoded(image: Image.Image, shown: str, upright: bool) -> tuple[Image.Image
             notes.append(f"EXIF orientation {orientation} is present and not applied")
     except MediaError:
         raise
+    except MemoryError:
+        raise MediaError(
+            f"{image.width}×{image.height} pixels take more memory than there is: make it smaller"
+        ) from None
     except Exception as error:  # see _opened
         text = _one_line(error)
         reason = "truncated: the file ends before the image does" if "truncated" in text.lower() else f"damaged: {text}"
-        raise MediaError(f"{shown}: {reason}") from error
-    return rgb, tuple(notes)
+        raise MediaError(reason) from error
+    return DecodedImage(rgb, tuple(notes))
 
 
-def _to_rgb(image: Image.Image, sixteen_bit: bool, shown: str) -> tuple[Image.Image, list[str]]:
-    mode = image.mode
-    notes = []
-    if mode == "F":
-        raise MediaError(f"{shown}: floating-point pixels have no agreed range: save it with 8 or 16 bits per channel")
-    if mode.startswith("I"):
-        # Pillow's own conversion clips at 255. The high byte is what it takes of 16-bit RGB, so grey gets the same.
-        values = np.asarray(image)
-        if values.size and (values.min() < 0 or values.max() > 65535):
-            raise MediaError(f"{shown}: pixels of more than 16 bits: save it with 8 or 16 bits per channel")
-        image = Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8))
-        sixteen_bit = True
-        mode = "L"
-    if sixteen_bit:
-        notes.append("16-bit values are scaled to 8 bits")
-    if mode in ("1", "L", "LA", "La"):
-        notes.append("grey is converted to RGB")
-    elif mode in ("P", "PA"):
-        notes.append("a palette is converted to RGB")
-    elif mode not in ("RGB", "RGBA", "RGBa", "RGBX"):
-        notes.append(f"{mode} is converted to RGB")
-    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        notes.append("the alpha channel is dropped")
-    if mode == "RGB":
-        return image, notes
-    if mode == "P" and "transparency" in image.info:  # Pillow warns about dropping it, which is what is wanted
-        image = image.copy()
-        del image.info["transparency"]
-    if mode in ("La", "RGBa"):
-        image = image.convert({"La": "LA", "RGBa": "RGBA"}[mode])
-    return image.convert("RGB"), notes
-
-
-def _is_sixteen_bit(image: Image.Image) -> bool:
-    """Whether the decoder is about to drop the low byte of 16-bit channels; only known before the image is loaded."""
-    for tile in getattr(image, "tile", None) or ():
-        arguments = tile[3]
-        layout = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-        if isinstance(layout, str) and SIXTEEN_BIT_LAYOUT.match(layout):
-            return True
-    return False
-
-
-def _check_size(width: int, height: int, shown: str) -> None:
+def _check_size(width: int, height: int) -> None:
     size = f"{width}×{height} pixels"
     short, long = sorted((width, height))
     if short <= 0:
-        raise MediaError(f"{shown}: {size}: there is no pixel in it")
+        raise MediaError(f"{size}: there is no pixel in it")
     if width * height > MAXIMUM_PIXELS:
-        raise MediaError(f"{shown}: {_too_large(f'{size} are {width * height / 1e6:.1f} megapixels')}")
+        raise MediaError(f"{size} are {width * height / 1e6:.1f} megapixels, {too_large()}")
     if short < MINIMUM_SIDE:
-        raise MediaError(f"{shown}: {size}: smaller than the {MINIMUM_SIDE} pixels that the short side needs")
+        raise MediaError(f"{size}: smaller than the {MINIMUM_SIDE} pixels that the short side needs")
     if long > MAXIMUM_ASPECT_RATIO * short:
-        raise MediaError(f"{shown}: {size}: a strip of more than {MAXIMUM_ASPECT_RATIO} to 1, refused")
-
-
-def _too_large(what: str) -> str:
-    return f"{what}, above the limit of {MAXIMUM_PIXELS // 1_000_000}: refused before decoding"
+        raise MediaError(f"{size}: a strip of more than {MAXIMUM_ASPECT_RATIO} to 1, refused")
 
 
 def _what_it_is(data: bytes) -> str:
@@ -283,6 +316,8 @@ def _what_it_is(data: bytes) -> str:
             return f"damaged or truncated: it begins like a {kind} and cannot be read as one"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "damaged or truncated: it begins like a WebP and cannot be read as one"
+    if heif.is_still(data[: heif.HEAD]):
+        return "damaged or truncated: it begins like a HEIF image and cannot be read as one"
     try:
         data[:4096].decode("utf-8")
     except UnicodeDecodeError as error:

@@ -4,29 +4,56 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from protoleak.errors import MediaError
-from protoleak.images.decode import name_in_messages
+from protoleak.errors import MediaError, SkippedInput
+from protoleak.images.sources import name_in_messages, printable
 
 IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+    {
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
 )
 
+# Here, so that a folder's videos don't count as skipped where its images are listed.
+# fmt: off
+VIDEO_SUFFIXES = frozenset({
+    ".264", ".265", ".3g2", ".3gp", ".avi", ".dv", ".flv", ".h264", ".h265", ".hevc", ".ivf",
+    ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".mxf", ".nut", ".obu", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+})
+# fmt: on
 
-def expand_sources(sources: Iterable[str], standard_input: BinaryIO) -> list[str | MediaError]:
+
+def expand_sources(sources: Iterable[str], standard_input: BinaryIO, *, null: bool = False) -> list[str | MediaError]:
     """Image paths in a stable order, each once; what names nothing stands in its place as a MediaError.
 
     Args:
         sources: files (taken whatever their suffix), folders (searched for images below them, sorted by path), glob
             patterns (`**` included, for shells that leave them alone), and `-` for paths on standard input, one a line.
         standard_input: read when one of the sources is `-`; in bytes, because a path need not be UTF-8.
+        null: paths on standard input end with NUL, as of `find -print0`, so that they may hold line ends.
     """
     found: list[str | MediaError] = []
     seen: set[str] = set()
-    for item in _expand(sources, standard_input):
+    for item in _expand(sources, standard_input, null):
         if isinstance(item, str):
             if item in seen:
                 continue
@@ -35,10 +62,10 @@ def expand_sources(sources: Iterable[str], standard_input: BinaryIO) -> list[str
     return found
 
 
-def _expand(sources: Iterable[str], standard_input: BinaryIO) -> Iterator[str | MediaError]:
+def _expand(sources: Iterable[str], standard_input: BinaryIO, null: bool) -> Iterator[str | MediaError]:
     for source in sources:
         if source == "-":
-            lines = [os.fsdecode(line.rstrip(b"\r\n")) for line in standard_input]
+            lines = [os.fsdecode(line) for line in _lines(standard_input, null)]
             paths = [line for line in lines if line.strip()]
             if not paths:
                 yield MediaError("-: no path on standard input: give one a line")
@@ -56,6 +83,13 @@ def _expand(sources: Iterable[str], standard_input: BinaryIO) -> Iterator[str | 
             yield source
 
 
+def _lines(standard_input: BinaryIO, null: bool) -> Iterator[bytes]:
+    if null:
+        yield from standard_input.read().split(b"\0")
+    else:
+        yield from (line.rstrip(b"\r\n") for line in standard_input)
+
+
 def _is_folder(path: str) -> bool:
     try:
         return Path(path).is_dir()
@@ -64,14 +98,39 @@ def _is_folder(path: str) -> bool:
 
 
 def _folder(folder: str) -> Iterator[str | MediaError]:
+    """The images below a folder, sorted; then what is no image, as skipped, and what could not be looked into."""
     unreadable: list[OSError] = []
-    images = []
-    for place, folders, files in os.walk(folder, onerror=unreadable.append):
-        folders.sort()
-        images += [str(Path(place, name)) for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    images, others = list[str](), list[str]()
+    for path in walk(folder, unreadable.append):
+        suffix = Path(path).suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            images.append(path)
+        elif suffix not in VIDEO_SUFFIXES:
+            others.append(path)
     for error in unreadable:
         yield MediaError(f"{name_in_messages(str(error.filename))}: cannot be read: {(error.strerror or '').lower()}")
     if not images and not unreadable:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         yield MediaError(f"{name_in_messages(folder)}: a folder without an image in it (looked for {kinds})")
     yield from sorted(images)
+    for path in sorted(others):
+        kind = Path(path).suffix or "no suffix"
+        skipped = SkippedInput(f"{name_in_messages(path)}: left out, its name isn't that of an image ({kind})")
+        yield skipped.about(printable(path), None)
+
+
+def walk(folder: str, on_error: Callable[[OSError], None] | None = None) -> Iterator[str]:
+    """The files below a folder, through symbolic links too; each folder once, however many links lead to it."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, onerror=on_error, followlinks=True):
+        kept = []
+        for name in [".", *sorted(folders)] if place == folder else sorted(folders):
+            try:
+                status = Path(place, name).stat()
+            except OSError:  # gone meanwhile; looking into it would say so
+                continue
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                kept.append(name)
+        folders[:] = [name for name in kept if name != "."]
+        yield from (str(Path(place, name)) for name in files)

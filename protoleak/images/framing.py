@@ -56,11 +56,13 @@ class Framing:
         looks: in the order of the network's input, at least one, each once.
         image_size: S.
         margin: of the `face` look, as a share of the box's longer side on every side.
+        upright: whether images are turned as their EXIF orientation says, so that faces are found.
     """
 
     looks: tuple[Look, ...] = ("image",)
     image_size: int = 256
     margin: float = FACE_MARGIN
+    upright: bool = True
 
     @property
     def needs_face(self) -> bool:

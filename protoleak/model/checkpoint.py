@@ -19,13 +19,14 @@ import torch
 
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.bundle.manifest import Schedule
-from protoleak.choices import FACE_MARGIN, Look
+from protoleak.choices import FACE_MARGIN, Look, Upright
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.errors import CheckpointError, MissingExtra
 from protoleak.files import replacing
 from protoleak.images.framing import Framing
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
+from protoleak.strict_json import decode_json
 
 SCHEMA_VERSION = 1
 MODEL_FILE = "model.json"
@@ -53,6 +54,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         latent_shape: (C, h, w) of z0.
         looks, face_margin: how an image is framed, see `images.framing.Framing`; the network's attention runs over
             looks × timesteps.
+        upright: "never" where the training saw images as they lie in their files, without their EXIF orientation.
         amplitudes: factor on the network's input at each timestep; None for 1, as published.
         latent_mean, latent_spread: of each channel of the latent encoder's output over the training images, by which z0
             is standardised; None for z0 as the encoder gives it, as published.
@@ -72,6 +74,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     looks: tuple[Look, ...] = ("image",)
     face_margin: float = FACE_MARGIN
     amplitudes: list[float] | None = None
+    upright: Upright = "auto"
     latent_mean: list[float] | None = None
     latent_spread: list[float] | None = None
     provenance: dict[str, Any] = {}
@@ -136,7 +139,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @property
     def framing(self) -> Framing:
-        return Framing(self.looks, self.image_size, self.face_margin)
+        return Framing(self.looks, self.image_size, self.face_margin, self.upright == "auto")
 
     def standardised(self, latents: Float32Array) -> Float32Array:
         """z0 from what the latent encoder gives: float32 […, C, h, w] → the same shape."""
@@ -295,14 +298,14 @@ def _read_model_file(path: Path) -> _ModelFile:
         raise CheckpointError(f"{path} is not a model ({MODEL_FILE} is missing): make one with `protoleak train`")
     try:
         raw = file.read_bytes()
-        version = msgspec.json.decode(raw, type=_SchemaOnly).schema_version
+        version = decode_json(raw, _SchemaOnly).schema_version
         if version != SCHEMA_VERSION:
             newer = "upgrade protoleak" if version > SCHEMA_VERSION else "make the model again"
             raise CheckpointError(
                 f"{file} has schema version {version}, this protoleak reads {SCHEMA_VERSION}: {newer}"
             )
-        return msgspec.json.decode(raw, type=_ModelFile)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(raw, _ModelFile)
+    except (OSError, msgspec.DecodeError) as error:
         raise CheckpointError(f"{file} does not describe a model: {error}") from error
 
 

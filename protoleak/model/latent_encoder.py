@@ -22,6 +22,7 @@ from protoleak.model.light_encoder import CLASS_NAME as LIGHT_CLASS_NAME
 from protoleak.model.light_encoder import LightEncoder
 from protoleak.model.onnx_latent_encoder import ONNX_FILE, SETTINGS_FILE, OnnxLatentEncoder, OnnxSettings
 from protoleak.model.torch_latent_encoder import EncoderModule, TorchLatentEncoder
+from protoleak.strict_json import decode_json
 
 __all__ = ["LatentEncoder", "OnnxLatentEncoder", "OnnxSettings", "TorchLatentEncoder", "load_latent_encoder"]
 
@@ -105,8 +106,8 @@ def _load_onnx(path: Path, settings: OnnxSettings) -> OnnxLatentEncoder:
 
 def _read_settings(path: Path) -> OnnxSettings:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=OnnxSettings)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(path.read_bytes(), OnnxSettings)
+    except (OSError, msgspec.DecodeError) as error:
         raise CheckpointError(f"{path} does not describe an ONNX latent encoder: {error}") from error
 
 
@@ -115,7 +116,7 @@ def _class_name(directory: Path) -> str:
     if not path.is_file():
         raise CheckpointError(f"{directory} holds no latent encoder: {CONFIG_FILE} is missing")
     try:
-        config = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        config = decode_json(path.read_bytes(), dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
         raise CheckpointError(f"{path} is not a configuration: {error}") from error
     return str(config.get("_class_name"))

@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import torch
-
 from protoleak.bundle.manifest import Schedule
 from protoleak.errors import CheckpointError
 from protoleak.model.attributor import AttributorConfig
@@ -27,6 +25,7 @@ from protoleak.model.published_state import (
     State,
     backbone_kind,
     check_training_head,
+    check_weights,
     flatten,
     load_tensors,
     modules,
@@ -100,6 +99,7 @@ def import_checkpoint(
             noise_seed=noise_seed,
             low_frequency_components=low_frequency_components,
             latent_shape=latent_shape,
+            upright="never",  # Image.open and convert("RGB"), and nothing else
             attributor=network,
             latent_encoder=LatentEncoderRecord(latent_encoder.kind, latent_encoder.fingerprint),
             provenance={
@@ -182,12 +182,11 @@ def _pool_weights(content: Mapping[str, Any], path: Path, embedding_size: int) -
                 "state dict of the temporal pool"
             )
         tensor = tensors[found[0]]
+        check_weights(tensor, found[0], path)
         if tuple(tensor.shape) != shape:
             raise CheckpointError(
                 f"{path}: {found[0]} has shape {tuple(tensor.shape)}, the checkpoint's embedding has {embedding_size} "
                 f"features, so {shape} is needed: this pool belongs to another checkpoint"
             )
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{path} has NaN or infinite weights in {found[0]}: training had diverged")
         pool[f"{TEMPORAL_POOL}.{name}"] = tensor
     return pool

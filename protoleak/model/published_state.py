@@ -35,6 +35,10 @@ RESNETS: dict[tuple[int, bool], BackboneKind] = {
     (23, True): "resnet101",
 }
 
+WEIGHT_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+COUNTS = "num_batches_tracked"
+DEEPEST = 64  # mappings in one another
+
 State = dict[str, torch.Tensor]
 
 
@@ -77,14 +81,39 @@ def modules(content: Mapping[str, Any], path: Path) -> tuple[State, list[str]]:
         if not isinstance(entry, Mapping) or not all(isinstance(value, torch.Tensor) for value in entry.values()):
             raise CheckpointError(f"{path}: {module!r} is not a state dict of tensors")
         for name, tensor in entry.items():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise CheckpointError(f"{path} has NaN or infinite weights in {module}.{name}: training had diverged")
+            check_weights(tensor, f"{module}.{name}", path)
             if module in NETWORK_MODULES:
                 state[f"{module}.{name}"] = tensor
     tau = state.get("lse_agg.log_tau")
     if tau is not None and tau.numel() == 1:
         state["lse_agg.log_tau"] = tau.reshape(())
     return state, sorted(str(name) for name in content if name not in (*NETWORK_MODULES, TEMPORAL_POOL))
+
+
+def check_weights(tensor: torch.Tensor, name: str, path: Path) -> None:
+    """Refuses what is no plain array of finite floating-point numbers: sparse, quantised, complex, without data, or
+    spread over fewer numbers than its shape says. Whole numbers are a batch normalisation's count of batches.
+
+    Raises:
+        CheckpointError: the message says what it is instead.
+    """
+    counts = name.endswith(COUNTS) and tensor.dtype == torch.int64 and tensor.ndim == 0
+    unlike = [
+        (tensor.layout is not torch.strided or tensor.is_nested, f"stored as {tensor.layout}"),
+        (tensor.is_quantized, "quantised"),
+        (tensor.device.type != "cpu", f"without data (device {tensor.device.type!r})"),
+        (tensor.dtype not in WEIGHT_TYPES and not counts, f"{str(tensor.dtype).removeprefix('torch.')} numbers"),
+    ]
+    found = [text for wrong, text in unlike if wrong]
+    if not found and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        found = [f"of shape {tuple(tensor.shape)} over {tensor.untyped_storage().nbytes()} bytes"]
+    if found:
+        raise CheckpointError(
+            f"{path}: {name} is {found[0]}, where plain floating-point weights are needed: save the state dict of the "
+            "network as it was trained"
+        )
+    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        raise CheckpointError(f"{path} has NaN or infinite weights in {name}: training had diverged")
 
 
 def backbone_kind(state: State, path: Path) -> BackboneKind:
@@ -163,8 +192,14 @@ def vit_image_size(state: State, path: Path) -> int:
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> State:
-    """Tensors of nested mappings under dotted names."""
+    """Tensors of nested mappings under dotted names.
+
+    Raises:
+        CheckpointError: mappings are nested more deeply than any state dict's, or hold themselves.
+    """
     flat: State = {}
+    if prefix.count(".") > DEEPEST:
+        raise CheckpointError(f"mappings are nested more than {DEEPEST} deep: it is not a checkpoint of tensors")
     for name, value in content.items():
         if isinstance(value, torch.Tensor):
             flat[f"{prefix}{name}"] = value

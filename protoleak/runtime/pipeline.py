@@ -6,11 +6,11 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -18,14 +18,18 @@ from PIL import Image
 from protoleak.arrays import Array, UInt8Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
-from protoleak.errors import EngineError, MediaError, ProtoleakError
+from protoleak.choices import Upright
+from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
+from protoleak.images.claims.claim import Claim, disagreement
 from protoleak.images.content import lacking
-from protoleak.images.decode import ImageSource, OpenedImage, open_image
+from protoleak.images.decode import Decode, OpenedImage, decode, open_image
+from protoleak.images.isolated import IsolatedDecoder
+from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.decision import DecisionRule, explain
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
 from protoleak.runtime.executors import Graphs, ImageOnGpu, open_executor
-from protoleak.runtime.verdict import BundleRecord, InputRecord, Verdict
+from protoleak.runtime.verdict import BundleRecord, InputRecord, SignerRecord, Verdict
 
 DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
 DEFAULT_BATCH_SIZE = 8
@@ -58,6 +62,7 @@ class _Prepared:
     pixels: UInt8Array | DeviceArray
     lacking: str | None
     milliseconds: dict[str, float]
+    claims: tuple[Claim, ...] = ()
 
 
 class ImagePipeline:
@@ -68,20 +73,35 @@ class ImagePipeline:
         variant: the name of the variant in use.
         alpha: significance level.
         framing: how the bundle looks at a face.
+        bundle_record: the bundle, as verdicts name it.
+        upright: whether they are turned as their EXIF orientation says.
+        isolate: whether images are decoded in processes of their own.
+        decode: who decodes what is encoded.
     """
 
     def __init__(
         self,
         bundle: Bundle | str | os.PathLike[str] | None = None,
         *,
+        trusted_key: str | os.PathLike[str] | None = None,
         alpha: float | None = None,
         variant: str | None = None,
         engine: str = "auto",
         threads: int | None = None,
         engine_options: EngineOptions | None = None,
+        isolate: bool = False,
+        upright: Upright | None = None,
     ) -> None:
         """See `protoleak.load` for the arguments and errors."""
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+        if isinstance(bundle, Bundle):
+            self.bundle = bundle
+            if trusted_key is not None:
+                bundle.require_signer(trusted_key)
+        else:
+            self.bundle = Bundle.load(bundle, trusted_key=trusted_key)
+        self._threads, self._engine_options = threads, engine_options
+        self._engine_name = engine
+        self._trusted_key = trusted_key
         manifest = self.bundle.manifest
         options = engine_options or EngineOptions()
         name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
@@ -98,8 +118,11 @@ class ImagePipeline:
             options=options,
             threads=threads,
         )
-        self.framing = manifest.preprocessing.framing
-        self._bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name)
+        self.upright: Upright = upright or manifest.preprocessing.upright
+        self.framing = replace(manifest.preprocessing.framing, upright=self.upright == "auto")
+        self.bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name, _signer(self.bundle))
+        self.isolate = isolate
+        self.decode: Decode = IsolatedDecoder(DECODING_THREADS) if isolate else decode
 
     def __enter__(self: Pipeline) -> Pipeline:
         return self
@@ -115,6 +138,22 @@ class ImagePipeline:
         What is asked of the object afterwards is an EngineError.
         """
         self._executor.close()
+        if isinstance(self.decode, IsolatedDecoder):
+            self.decode.close()
+
+    def __reduce__(self) -> tuple[Callable[..., ImagePipeline], tuple[object, ...]]:
+        """Pickled as its settings: unpickling opens the bundle at the same place, and refuses it if it has changed."""
+        settings = {
+            "trusted_key": self._trusted_key,
+            "alpha": self.alpha,
+            "variant": self.variant,
+            "engine": self._engine_name,
+            "threads": self._threads,
+            "engine_options": self._engine_options,
+            "isolate": self.isolate,
+            "upright": self.upright,
+        }
+        return _reopened, (type(self), str(self.bundle.path), self.bundle.sha256, settings)
 
     @property
     def engine(self) -> EngineDescription:
@@ -125,10 +164,11 @@ class ImagePipeline:
         """The verdicts of one image or of many, in order.
 
         Args:
-            images: one of, or a sequence of: a path, an encoded image as bytes, a Pillow image, uint8 [H, W, 3] in RGB
-                order. One uint8 [N, H, W, 3] is N images. With TensorRT also an array on the GPU (PyTorch, CuPy,
-                pycuda): uint8 [S, S, 3] or [N, S, S, 3], S being the bundle's image size. It is used where it lies;
-                its pixels are downloaded once, for the SHA-256 in the verdict.
+            images: one of, or a sequence of: a path, a `data:` URI, an encoded image as bytes, a buffer or a file
+                opened in binary mode, a Pillow image, uint8 [H, W, 3] in RGB order in an array or a CPU tensor. One
+                uint8 [N, H, W, 3] is N images. With TensorRT also an array on the GPU (PyTorch, CuPy, pycuda):
+                uint8 [S, S, 3] or [N, S, S, 3], S being the bundle's image size. It is used where it lies; its pixels
+                are downloaded once, for the SHA-256 in the verdict.
 
         Raises:
             MediaError: an image cannot be read, or is on a GPU and the engine isn't; no verdicts are returned then. Use
@@ -173,14 +213,19 @@ class ImagePipeline:
     def _as_list(self, images: AnyImage | Sequence[AnyImage]) -> list[AnyImage | MediaError]:
         if isinstance(images, np.ndarray):
             return list(images) if images.ndim == 4 else [images]
+        if isinstance(images, ArrayLike) and not isinstance(images, Image.Image) and not on_gpu(images):
+            return list(cast("Iterable[AnyImage]", images)) if getattr(images, "ndim", 3) == 4 else [images]
         if on_gpu(images):
             try:
                 return list(self._executor.take("images", images))  # type: ignore[arg-type]  # on_gpu says that it is one
             except MediaError as error:
                 return [error]
-        if isinstance(images, (str, bytes, bytearray, os.PathLike, Image.Image, FramedFace, ImageOnGpu)):
+        one = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image, FramedFace, ImageOnGpu, Readable)
+        if isinstance(images, one):
             return [images]
-        return list(images)  # type: ignore[arg-type]  # nothing else is left
+        if not isinstance(images, Iterable):
+            return [MediaError(f"{type(images).__name__} is not an image: {WHAT_TO_GIVE}")]
+        return list(images)
 
     def _prepared(self, images: Iterable[AnyImage | MediaError], batch_size: int) -> Iterator[_Prepared | MediaError]:
         """Decodes ahead of the engines, by at most one batch."""
@@ -222,18 +267,26 @@ class ImagePipeline:
             spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
             return _Prepared(name, None, record, (), image.pixels, image.lacking, spent)
         try:
-            opened = open_image(image, name=name, upright=self.framing.needs_face)
+            opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
         except MediaError as error:
             return error
         decoded = time.perf_counter()
         try:
             framed = self.frame(opened.image)
         except MediaError as error:
-            return MediaError("; ".join([f"{opened.name}: {error}", *opened.notes]))
+            message = "; ".join([f"{opened.name}: {error}", *opened.notes])
+            return type(error)(message).about(opened.source, opened.sha256)
         finished = time.perf_counter()
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
         return _Prepared(
-            opened.name, opened.source, _input_record(opened), opened.notes, framed.pixels, framed.lacking, spent
+            opened.name,
+            opened.source,
+            _input_record(opened),
+            opened.notes,
+            framed.pixels,
+            framed.lacking,
+            spent,
+            opened.claims,
         )
 
     def _unlike_framing(self, face: FramedFace) -> str | None:
@@ -274,7 +327,7 @@ class ImagePipeline:
             yield from self._verdicts(batch)
         except EngineError as error:
             if len(batch) == 1:
-                yield EngineError(f"{batch[0].name}: {error}")
+                yield EngineError(f"{batch[0].name}: {error}").about(batch[0].source, batch[0].record.sha256)
                 return
             for one in batch:  # find the image that it was, and judge the others
                 yield from self._judge([one])
@@ -319,8 +372,11 @@ class ImagePipeline:
             why=why,
             notes=[*one.notes, *([one.lacking] if one.lacking else [])],
             lacking=one.lacking,
+            upright=self.upright,
+            claims=list(one.claims),
+            disagreement=disagreement(decision.label, one.claims),
             input=one.record,
-            bundle=self._bundle_record,
+            bundle=self.bundle_record,
             engine=self.engine,
             milliseconds={stage: round(value, 3) for stage, value in spent.items()},
         )
@@ -341,6 +397,21 @@ def _together(batch: Sequence[_Prepared]) -> UInt8Array | DeviceArray:
         return np.concatenate([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
     shape = (len(batch) * first.shape[0], *first.shape[1:])
     return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))
+
+
+def _signer(bundle: Bundle) -> SignerRecord | None:
+    """What verdicts say of a signature; nothing of one that could not be checked."""
+    if bundle.signer is None or not bundle.signer.checked:
+        return None
+    return SignerRecord(bundle.signer.key, bundle.signer.trusted)
+
+
+def _reopened(kind: type[ImagePipeline], bundle: str, sha256: str, settings: dict[str, Any]) -> ImagePipeline:
+    pipeline = kind(bundle, **settings)
+    if pipeline.bundle.sha256 != sha256:
+        pipeline.close()
+        raise BundleError(f"{bundle}: another bundle than when this was pickled: load it anew")
+    return pipeline
 
 
 def _done(outcome: _Prepared | MediaError) -> Future[_Prepared | MediaError]:

@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from protoleak.choices import Upright
+from protoleak.images.claims.claim import Claim
 from protoleak.runtime.engines.base import EngineDescription
 
 Label: TypeAlias = Literal["known", "real", "unknown"]
@@ -63,12 +65,21 @@ class InputRecord(msgspec.Struct, frozen=True):
     height: int
 
 
-class BundleRecord(msgspec.Struct, frozen=True):
-    """What judged it. The SHA-256 is that of the manifest, which holds the hash of every other file."""
+class SignerRecord(msgspec.Struct, frozen=True):
+    """Whose signature the bundle has: the public key's fingerprint, and whether it is the key that the user trusts."""
+
+    key: str
+    trusted: bool
+
+
+class BundleRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What judged it. The SHA-256 is that of the manifest, which holds the hash of every other file. Of a bundle
+    without a valid signature there is no `signer`, in JSON either."""
 
     name: str
     sha256: str
     variant: str
+    signer: SignerRecord | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +106,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         probabilities: class → calibrated softmax, only where the bundle has a fitted temperature.
         why: the reasons.
         notes: what was converted on the way from the file to RGB, and what the image lacks.
+        upright: "auto" where images are turned as their EXIF orientation says; "never" where they are judged as they
+            lie in their files, as published.
         lacking: what the image lacks to be judged at all, such as content or sharpness: such an image is `unknown` at
             any alpha, and no evidence; None where it can be judged.
+        claims: what the file itself says of its origin; nothing of the verdict rests on them.
+        disagreement: one line where a claim and the verdict contradict each other, else None.
         input, bundle, engine: the record that makes the verdict repeatable.
         milliseconds: stage → wall time; in a batch, the batch's time over its images.
     """
@@ -117,7 +132,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     probabilities: dict[str, float] | None
     why: Why
     notes: list[str]
+    upright: Upright = "auto"
     lacking: str | None
+    claims: list[Claim] = []
+    disagreement: str | None = None
     input: InputRecord
     bundle: BundleRecord
     engine: EngineDescription

@@ -12,7 +12,7 @@ import torch
 
 from protoleak.errors import DatasetError, MediaError
 from protoleak.faces.framer import Framer
-from protoleak.images.decode import name_in_messages, printable
+from protoleak.images.sources import name_in_messages, printable
 from protoleak.model.latent_cache import LatentItem, cached_latents
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.training.views import ViewSource, view_sources

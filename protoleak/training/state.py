@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,9 +38,15 @@ class TrainingState:
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Writes the state; an interruption leaves the one before it."""
+    """Writes the state; an interruption leaves the one before it.
+
+    Raises:
+        OSError: the disk refused. PyTorch, were it to write the file, would say nothing of why.
+    """
+    content = io.BytesIO()
+    torch.save(asdict(state), content)
     with replacing(path) as staged:
-        torch.save(asdict(state), staged)
+        staged.write_bytes(content.getbuffer())
 
 
 def load_state(path: Path, run: str) -> TrainingState:

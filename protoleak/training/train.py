@@ -16,6 +16,7 @@ import torch
 from protoleak.bundle.bundle import DEFAULT_BUNDLE
 from protoleak.bundle.reader import FACE_DETECTOR
 from protoleak.dataset import Dataset, Sample, auxiliary_images, list_images
+from protoleak.dataset_copies import refuse_copies
 from protoleak.environment.versions import library_versions, source_commit
 from protoleak.errors import CheckpointError, ProtoleakError
 from protoleak.faces.framer import Framer
@@ -87,7 +88,8 @@ def train(
     Raises:
         ProtoleakError: the settings don't fit the latents.
         DatasetError: a class without a readable training or validation image, or no readable negative, or an auxiliary
-            generator without a readable image or of a class's name.
+            generator without a readable image or of a class's name; or an image whose very bytes are in two splits or
+            two classes.
         CheckpointError: `out` is no place for a model, or holds one that is neither to be resumed nor overwritten, or
             what is there to resume belongs to another run.
         EngineError: a latent or the loss is not finite, or a worker ended before its time.
@@ -95,6 +97,7 @@ def train(
     started = time.monotonic()
     _check_place(out, resume, overwrite)
     sources = _list_sources(dataset, negatives, auxiliary)
+    refuse_copies(dataset, {"negatives": sources.negative_images or (), **sources.auxiliary_images})
     latent_shape = latent_encoder.latent_shape(settings.image_size)
     settings.check_latent(latent_shape)
     framer = Framer(settings.framing, LargestFace(face_model) if settings.framing.needs_face else None)

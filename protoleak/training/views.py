@@ -23,8 +23,8 @@ from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
 from protoleak.faces.base import Face
 from protoleak.faces.framer import Framer
-from protoleak.images.decode import name_in_messages
 from protoleak.images.perturbations import Step, apply_chain, draw_chain
+from protoleak.images.sources import name_in_messages
 from protoleak.model.latent_cache import DEPLOYED_VIEW, latent_key
 from protoleak.model.loading import THREADS
 from protoleak.training.face_views import FaceView, draw_face_view

@@ -14,7 +14,7 @@ from protoleak.runtime.verdict import Verdict
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.messages import AttributedFace, RenderedFrame, SourceFailed, TracksEnded
-from protoleak.video.sink import Sink, StatusSink, TrackedFace
+from protoleak.video.sink import CheckpointSink, Sink, StatusSink, TrackedFace
 from protoleak.video.statistics import Counters
 from protoleak.video.tracking.evidence import TrackEvidence
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from protoleak.runtime.pipeline import ImagePipeline
 
 STATUS_SECONDS = 0.2  # between two displays of the numbers: more often nobody can read them
+FIRST_CHECKPOINT, CHECKPOINT_SECONDS = 1.0, 5.0  # after the start, and between two
+CHECKPOINT_SHARE = 0.02  # of the time that checkpoints may take: a large report on a slow disk is written less often
 
 
 @dataclass
@@ -60,6 +62,7 @@ class TrackAggregator:
         self._started: list[Sink] = []
         self._records: dict[int, _Record] = {}
         self._status_at = 0.0
+        self._checkpoint_due = time.monotonic() + FIRST_CHECKPOINT
 
     def start(self) -> None:
         """Announces the source to the sinks."""
@@ -87,22 +90,12 @@ class TrackAggregator:
     def end_tracks(self, tracks: Iterable[int] | None = None) -> Iterator[TrackEvent]:
         """The last event of these tracks, or of all that are open."""
         for track in list(self._records if tracks is None else tracks):
-            record = self._records.pop(track)
-            event = TrackEvent(
-                source=self._info.name,
-                track=track,
-                first_frame=record.first.index,
-                last_frame=record.last.index,
-                first_timestamp=record.first.timestamp,
-                last_timestamp=record.last.timestamp,
-                frames=record.frames,
-                track_verdict=record.evidence.verdict(),
-            )
+            event = self._track_event(track, self._records.pop(track))
             self._report(event)
             yield event
 
     def status(self) -> None:
-        """Shows the numbers to the sinks that want them, if it is time to."""
+        """Shows the numbers to the sinks that want them, and has the others write what they know, if it is time to."""
         now = time.monotonic()
         if now - self._status_at < STATUS_SECONDS:
             return
@@ -111,6 +104,10 @@ class TrackAggregator:
             statistics = self._counters.statistics()
             for sink in status_sinks:
                 sink.status(statistics)
+        if now >= self._checkpoint_due:
+            self._checkpoint()
+            spent = time.monotonic() - now
+            self._checkpoint_due = now + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
 
     def finish(self) -> None:
         """Finishes every sink that was started, also when another one raises."""
@@ -119,6 +116,25 @@ class TrackAggregator:
             for sink in reversed(self._started):
                 stack.callback(sink.finish, statistics)
             self._started = []
+
+    def _checkpoint(self) -> None:
+        if sinks := [sink for sink in self._sinks if isinstance(sink, CheckpointSink)]:
+            statistics = self._counters.statistics()
+            open_tracks = [self._track_event(track, record) for track, record in self._records.items()]
+            for sink in sinks:
+                sink.checkpoint(statistics, open_tracks)
+
+    def _track_event(self, track: int, record: _Record) -> TrackEvent:
+        return TrackEvent(
+            source=self._info.name,
+            track=track,
+            first_frame=record.first.index,
+            last_frame=record.last.index,
+            first_timestamp=record.first.timestamp,
+            last_timestamp=record.last.timestamp,
+            frames=record.frames,
+            track_verdict=record.evidence.verdict(),
+        )
 
     def _frame(self, rendered: RenderedFrame) -> None:
         for track, _ in rendered.faces:

@@ -11,6 +11,20 @@ from protoleak.arrays import UInt8Array
 
 
 @dataclass(frozen=True)
+class Sound:
+    """Where the sound is that belongs to a source's images.
+
+    Attributes:
+        path: of the file; None where it cannot be read a second time, as of a network stream, or must not be,
+            as of a file that is read in a worker process.
+        start: time of the first image on the container's clock, in seconds.
+    """
+
+    path: str | None
+    start: Fraction
+
+
+@dataclass(frozen=True)
 class SourceInfo:
     """What is known of a source before its first frame.
 
@@ -24,6 +38,7 @@ class SourceInfo:
         duration: seconds; None where unknown, as for every live source.
         sha256: of the file; None for anything else.
         notes: what had to be assumed or mended, such as a rotation or missing timestamps.
+        sound: None where there is none.
     """
 
     name: str
@@ -35,6 +50,7 @@ class SourceInfo:
     duration: float | None
     sha256: str | None
     notes: tuple[str, ...] = ()
+    sound: Sound | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,10 @@ class Gap:
 class FrameSource(Protocol):
     """An opened source. Used by one thread, except for `close`."""
 
-    info: SourceInfo
+    @property
+    def info(self) -> SourceInfo:
+        """What is known of it."""
+        ...
 
     def __iter__(self) -> Iterator[Frame | Gap]:
         """Frames in order of their timestamps, and gaps where they lay; ends with the source.

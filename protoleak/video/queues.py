@@ -26,12 +26,13 @@ class BoundedQueue(Generic[T]):
 
     Args:
         size: items that it holds at most.
+        changed: shared by queues that one thread gets from; None for one of its own.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, changed: threading.Condition | None = None) -> None:
         self._size = size
         self._items: deque[T] = deque()
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
         self._stopped = False
 
     def put(self, item: T) -> None:
@@ -53,6 +54,17 @@ class BoundedQueue(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or bool(self._items))
             return self._pop()
+
+    def wait(self) -> None:
+        """Waits until there is an item, and leaves it there.
+
+        Raises:
+            Stopped: the stream is being taken down.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or bool(self._items))
+            if self._stopped:
+                raise Stopped
 
     def get_within(self, seconds: float) -> T | None:
         """The oldest item; None where there is none after so many seconds.
@@ -172,6 +184,15 @@ class LatestPerTrackQueue:
             self._last = self._last or last
             self._changed.notify_all()
 
+    def wait(self) -> None:
+        """Waits until there is something to do.
+
+        Raises:
+            Stopped: the stream is being taken down.
+        """
+        with self._changed:
+            self._wait()
+
     def get(self, count: int) -> SampledBatch:
         """At most so many faces, as soon as there is something to do.
 
@@ -179,9 +200,7 @@ class LatestPerTrackQueue:
             Stopped: the stream is being taken down.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._last or self._ended or self._queued)
-            if self._stopped:
-                raise Stopped
+            self._wait()
             oldest = time.monotonic() - PATIENCE
             fresh = [(track, came) for track, came in self._queued.items() if came[0] >= oldest]
             self.given_up += len(self._queued) - len(fresh)
@@ -196,4 +215,29 @@ class LatestPerTrackQueue:
         with self._changed:
             self._stopped = True
             self._queued.clear()
+            self._changed.notify_all()
+
+    def _wait(self) -> None:
+        self._changed.wait_for(lambda: self._stopped or self._last or self._ended or self._queued)
+        if self._stopped:
+            raise Stopped
+
+
+class Turns:
+    """A lock that those who wait for it get in the order in which they came: several sources that share an engine or a
+    detector have one turn each, whichever is the fastest."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        own = object()
+        with self._changed:
+            self._waiting.append(own)
+            self._changed.wait_for(lambda: self._waiting[0] is own)
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._waiting.popleft()
             self._changed.notify_all()

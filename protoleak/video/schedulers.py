@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Container, Mapping, Sized
@@ -39,6 +40,9 @@ Batch: TypeAlias = list[SampledFace | Attributed]
 class Scheduler(ABC):
     """What stands between the stages of one source. All its blocking methods raise `queues.Stopped` after `stop`.
 
+    Args:
+        arrived: notified with every message to the aggregation; None where nobody waits for several sources at once.
+
     Attributes:
         attributed: to the aggregation. It is bounded: a slow sink holds up the attribution.
         pending: tracks of which a sampled face has not come to the engines yet; their newest images would replace it.
@@ -46,8 +50,8 @@ class Scheduler(ABC):
 
     pending: Container[int] = frozenset()
 
-    def __init__(self) -> None:
-        self.attributed: BoundedQueue[Attributed] = BoundedQueue(MESSAGES_QUEUED)
+    def __init__(self, arrived: threading.Condition | None = None) -> None:
+        self.attributed: BoundedQueue[Attributed] = BoundedQueue(MESSAGES_QUEUED, arrived)
 
     @property
     @abstractmethod
@@ -69,16 +73,24 @@ class Scheduler(ABC):
         """From the decoding stage."""
 
     @abstractmethod
+    def wait_decoded(self) -> None:
+        """For the tracking stage, which waits here until `get_decoded` has something to give."""
+
+    @abstractmethod
     def get_decoded(self) -> Decoded:
-        """For the tracking stage, which waits here."""
+        """For the tracking stage."""
 
     @abstractmethod
     def put_tracked(self, message: Tracked) -> None:
         """From the tracking stage."""
 
     @abstractmethod
+    def wait_batch(self) -> None:
+        """For the attribution stage, which waits here until `next_batch` has something to give."""
+
+    @abstractmethod
     def next_batch(self, size: int) -> Batch:
-        """For the attribution stage, which waits here.
+        """For the attribution stage.
 
         Args:
             size: faces that go through the engines together, at most where they need not.
@@ -103,8 +115,8 @@ class Scheduler(ABC):
 class InOrder(Scheduler):
     """Of a file: no frame is lost, frames wait for the verdicts of their own faces, and whoever is ahead waits."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, arrived: threading.Condition | None = None) -> None:
+        super().__init__(arrived)
         self._decoded: BoundedQueue[Decoded] = BoundedQueue(FRAMES_QUEUED)
         self._tracked: BoundedQueue[Tracked] = BoundedQueue(FRAMES_QUEUED)
 
@@ -119,11 +131,17 @@ class InOrder(Scheduler):
     def put_decoded(self, message: Decoded) -> None:
         self._decoded.put(message)
 
+    def wait_decoded(self) -> None:
+        self._decoded.wait()
+
     def get_decoded(self) -> Decoded:
         return self._decoded.get()
 
     def put_tracked(self, message: Tracked) -> None:
         self._tracked.put(message)
+
+    def wait_batch(self) -> None:
+        self._tracked.wait()
 
     def next_batch(self, size: int) -> Batch:
         """At least one message; with a sampled face in it whatever else is at hand, up to `size` faces or the end."""
@@ -154,8 +172,8 @@ class Latest(Scheduler):
     these are. Frames reach the sinks at once, with what is known by then: a FaceEvent may come after its frame.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, arrived: threading.Condition | None = None) -> None:
+        super().__init__(arrived)
         self._decoded: LatestQueue[Decoded] = LatestQueue(lambda message: isinstance(message, Frame))
         self.pending: LatestPerTrackQueue = LatestPerTrackQueue()
         self._started = time.monotonic()
@@ -179,6 +197,9 @@ class Latest(Scheduler):
     def put_decoded(self, message: Decoded) -> None:
         self._decoded.put(message)
 
+    def wait_decoded(self) -> None:
+        self._decoded.wait()
+
     def get_decoded(self) -> Decoded:
         return self._decoded.get()
 
@@ -195,6 +216,9 @@ class Latest(Scheduler):
             self.pending.put([], last=True)
         else:
             self.attributed.put(message)
+
+    def wait_batch(self) -> None:
+        self.pending.wait()
 
     def next_batch(self, size: int) -> Batch:
         """What is pending when the engines are free, at most `size` faces."""

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from protoleak.arrays import UInt8Array
 from protoleak.images.framing import Box
-from protoleak.video.events import Event, TrackVerdict
+from protoleak.video.events import Event, FailureEvent, TrackEvent, TrackVerdict
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.statistics import Statistics
 
@@ -59,4 +59,29 @@ class StatusSink(Sink, Protocol):
 
     def status(self, statistics: Statistics) -> None:
         """A few times a second, also while no frame comes."""
+        ...
+
+
+@runtime_checkable
+class CheckpointSink(Sink, Protocol):
+    """A sink that brings what it has written up to date every few seconds, so that it is worth something if the program
+    is killed."""
+
+    def checkpoint(self, statistics: Statistics, open_tracks: Sequence[TrackEvent]) -> None:
+        """
+        Args:
+            open_tracks: those that have not ended, as they would be reported if they ended now.
+        """
+        ...
+
+
+class SourcesSink(Protocol):
+    """What receives several sources at once. All calls come from one thread."""
+
+    def sink(self) -> Sink:
+        """A sink for one more source, which is about to start."""
+        ...
+
+    def source_failed(self, failure: FailureEvent) -> None:
+        """A source that could not be opened: there is no sink for it."""
         ...

@@ -9,10 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protoleak.bundle.graph_check import inspect_onnx, output_names
+from protoleak.bundle.graph_check import Interface, check_graph, differences, inspect_onnx, output_names
+from protoleak.bundle.graph_sizes import Port
+from protoleak.bundle.onnx_model import Declared
+from protoleak.bundle.operators import RULES
+from tests.paths import ROOT
 
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs that are inspected")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from tests.hostile.bundles import message, varint  # noqa: E402
 
 
 def model(*nodes: object, tensors: tuple[object, ...] = (), **rest: object) -> bytes:
@@ -50,11 +56,12 @@ def test_constant_node_with_nan_is_found() -> None:
     assert inspect_onnx(model(helper.make_node("Constant", [], ["c"], value=tensor))).non_finite_tensors == ["inside"]
 
 
-def test_sparse_weights_are_looked_at_too() -> None:
-    values = numpy_helper.from_array(np.float32([np.inf]), "sparse_values")
+def test_sparse_weights_are_refused() -> None:
+    values = numpy_helper.from_array(np.float32([1]), "sparse_values")
     indices = numpy_helper.from_array(np.int64([0]), "sparse_indices")
     sparse = helper.make_sparse_tensor(values, indices, [4])
-    assert inspect_onnx(model(sparse_initializer=[sparse])).non_finite_tensors == ["sparse_values"]
+    with pytest.raises(ValueError, match="field 15 of a GraphProto"):
+        inspect_onnx(model(sparse_initializer=[sparse]))
 
 
 def test_weights_outside_the_file_are_named() -> None:
@@ -70,18 +77,55 @@ def test_random_operator_is_named(operator: str) -> None:
     assert inspect_onnx(model(helper.make_node(operator, ["x"], ["y"]))).random_operators == [operator]
 
 
-def test_random_operator_inside_a_branch_is_found() -> None:
-    branch = helper.make_graph([helper.make_node("RandomNormal", [], ["r"], shape=[1])], "branch", [], [])
+@pytest.mark.parametrize("operator", ["NonZero", "Einsum", "NoSuchOperator", "EyeLike"])
+def test_operator_that_is_not_listed_is_named(operator: str) -> None:
+    assert inspect_onnx(model(helper.make_node(operator, ["x"], ["y"]))).foreign_operators == [operator]
+
+
+def test_operator_of_another_domain_is_not_the_listed_one() -> None:
+    node = helper.make_node("Relu", ["x"], ["y"], domain="com.microsoft")
+    assert inspect_onnx(model(node)).foreign_operators == ["com.microsoft.Relu"]
+
+
+def test_control_flow_is_refused() -> None:
+    branch = helper.make_graph([helper.make_node("Relu", ["x"], ["r"])], "branch", [], [])
     node = helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
-    assert inspect_onnx(model(node)).random_operators == ["RandomNormal", "RandomNormal"]
+    with pytest.raises(ValueError, match="field 6 of a AttributeProto"):
+        inspect_onnx(model(node))
 
 
-def test_random_operator_inside_a_function_is_found() -> None:
+def test_functions_are_refused() -> None:
     opset = helper.make_opsetid("", 20)
-    function = helper.make_function("local", "f", ["x"], ["y"], [helper.make_node("Bernoulli", ["x"], ["y"])], [opset])
+    function = helper.make_function("local", "f", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], [opset])
     graph = helper.make_graph([], "g", [], [])
     whole = helper.make_model(graph, functions=[function], opset_imports=[opset])
-    assert inspect_onnx(whole.SerializeToString()).random_operators == ["Bernoulli"]
+    with pytest.raises(ValueError, match="field 25 of a ModelProto"):
+        inspect_onnx(whole.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        (varint((13 << 3 | 2) | 1 << 32) + b"\0", "key of more than 32 bits"),  # runtimes drop the bit
+        (varint(8 << 3 | 2, least=6) + b"\0", "more than 5 bytes"),
+        (varint(20 << 3 | 2) + b"\0", "field 20 of a ModelProto"),
+        (varint(7 << 3 | 2) + b"\0", "graph of a ModelProto twice"),  # runtimes merge the two
+        (varint(7 << 3 | 3), "wire type 3"),  # a group
+        (varint(1 << 3 | 2) + b"\0", "has wire type 2"),  # runtimes take it for an unknown field
+        (varint(2 << 3 | 2) + b"\1\xff", "not UTF-8"),
+        (b"\x72", "ends inside a number"),
+    ],
+)
+def test_what_two_readers_could_understand_differently_is_refused(field: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        inspect_onnx(model() + field)
+
+
+def test_element_type_that_only_fits_64_bits_is_refused() -> None:
+    """Runtimes keep the lower 32 bits, which here say float."""
+    tensor = message(1, b"\1") + varint(2 << 3) + varint(2**32 + 1) + message(9, b"\0\0\xc0\x7f")
+    with pytest.raises(ValueError, match="does not fit 32 bits"):
+        inspect_onnx(message(7, message(5, tensor)))
 
 
 @given(st.binary(max_size=400))
@@ -100,22 +144,12 @@ def test_truncated_model_is_refused_or_still_judged(seed: int, data: st.DataObje
         assert inspect_onnx(cut).problems() == []
 
 
-def test_graphs_nested_beyond_reason_are_a_value_error() -> None:
-    def field(number: int, payload: bytes) -> bytes:
-        return varint(number << 3 | 2) + varint(len(payload)) + payload
-
-    def varint(value: int) -> bytes:
-        out = bytearray()
-        while value > 0x7F:
-            out.append(value & 0x7F | 0x80)
-            value >>= 7
-        return bytes([*out, value])
-
+def test_nested_graphs_are_refused_at_the_first() -> None:
     graph = b""
     for _ in range(2000):
-        graph = field(1, field(5, field(6, graph)))
-    with pytest.raises(ValueError, match="nested"):
-        inspect_onnx(field(7, graph))
+        graph = message(1, message(5, message(6, graph)))
+    with pytest.raises(ValueError, match="field 6 of a AttributeProto"):
+        inspect_onnx(message(7, graph))
 
 
 def test_outputs_are_named_in_their_order() -> None:
@@ -128,3 +162,88 @@ def test_outputs_are_named_in_their_order() -> None:
 def test_names_of_outputs_of_what_has_none_are_an_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="not an ONNX model"):
         output_names(data)
+
+
+# What a graph must take and give, and how much it may.
+
+IMAGE = (Port("x", TensorProto.FLOAT, (None, 3, 8, 8)),)
+SAME = (Port("y", TensorProto.FLOAT, (None, 3, 8, 8)),)
+
+
+def bundled(*nodes: object, constants: dict[str, np.ndarray] | None = None, shape: list[object] | None = None) -> bytes:
+    """A graph with the input x."""
+    tensors = [numpy_helper.from_array(values, name) for name, values in (constants or {}).items()]
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape or ["n", 3, 8, 8])
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(list(nodes), "g", [value], [output], tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]).SerializeToString()
+
+
+def test_graph_that_is_as_expected_passes() -> None:
+    check_graph(bundled(helper.make_node("Relu", ["x"], ["y"])), (IMAGE, SAME))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "reason"),
+    [
+        ([("ConstantOfShape", ["s"], ["c"])], {"s": np.array([2**15, 2**15])}, "more than the"),
+        ([("Expand", ["o", "s"], ["c"])], {"o": np.ones(1, "f4"), "s": np.array([2**15, 2**15])}, "more than the"),
+        (
+            [("MatMul", ["a", "b"], ["c"])],
+            {"a": np.ones((2**15, 1), "f4"), "b": np.ones((1, 2**15), "f4")},
+            "more than",
+        ),
+        ([("Add", ["a", "b"], ["c"])], {"a": np.ones((2**15, 1), "f4"), "b": np.ones((1, 2**15), "f4")}, "more than"),
+        ([("Range", ["a", "b", "o"], ["c"])], {"a": np.array(0), "b": np.array(2**40), "o": np.array(1)}, "more than"),
+        ([("Reshape", ["x", "x"], ["c"])], {}, "depends on data"),
+        ([("Concat", ["x"] * 9, ["c"])], {}, "it gives"),
+        ([("Relu", ["later"], ["c"])], {}, "nothing before it makes"),
+    ],
+)
+def test_graph_that_takes_too_much_is_refused(
+    nodes: list[tuple[str, list[str], list[str]]], constants: dict[str, np.ndarray], reason: str
+) -> None:
+    made = [helper.make_node(*node, **({"axis": 1} if node[0] == "Concat" else {})) for node in nodes]
+    last = helper.make_node("Identity", ["c" if nodes[0][0] == "Concat" else "x"], ["y"])
+    with pytest.raises(ValueError, match=reason):
+        check_graph(bundled(*made, last, constants=constants), (IMAGE, SAME))
+
+
+def test_graph_that_grows_faster_than_its_batch_is_refused() -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "rows"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["t"]),
+        helper.make_node("MatMul", ["r", "t"], ["product"]),
+        helper.make_node("Relu", ["x"], ["y"]),
+    ]
+    with pytest.raises(ValueError, match="faster than the batch"):
+        check_graph(bundled(*nodes, constants={"rows": np.array([-1, 1])}), (IMAGE, SAME))
+
+
+@pytest.mark.parametrize(
+    ("interface", "reason"),
+    [
+        (((Port("image", TensorProto.FLOAT, (None, 3, 8, 8)),), SAME), "it takes x where image is given"),
+        (((Port("x", TensorProto.UINT8, (None, 3, 8, 8)),), SAME), "it takes x as float32"),
+        (((Port("x", TensorProto.FLOAT, (None, 3, 9, 9)),), SAME), r"\[N, 3, 9, 9\] is given"),
+        ((IMAGE, (Port("z", TensorProto.FLOAT, (None, 3, 8, 8)),)), "no output z"),
+        ((IMAGE, (Port("y", TensorProto.FLOAT, (None, 4, 8, 8)),)), r"\[N, 4, 8, 8\] is asked for"),
+    ],
+)
+def test_graph_of_another_place_is_refused(interface: Interface, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        check_graph(bundled(helper.make_node("Relu", ["x"], ["y"])), interface)
+
+
+def test_an_engine_that_sees_another_graph_is_found_out() -> None:
+    graph = bundled(helper.make_node("Relu", ["x"], ["y"]))
+    x, y = Declared("x", TensorProto.FLOAT, (None, 3, 8, 8)), Declared("y", TensorProto.FLOAT, (None, 3, 8, 8))
+    assert differences(graph, [x], [y]) == []
+    assert "inputs are hidden, x" in differences(graph, [x, Declared("hidden", 1, None)], [y])[0]
+    assert "uint8" in differences(graph, [Declared("x", TensorProto.UINT8, None)], [y])[0]
+    assert "[1, 3, 9, 8]" in differences(graph, [Declared("x", TensorProto.FLOAT, (1, 3, 9, 8))], [y])[0]
+
+
+def test_documentation_lists_the_operators() -> None:
+    listed = (ROOT / "docs" / "bundles.md").read_text().split("## Operators")[1].split("\n\n")[2]
+    assert listed.replace("\n", " ").strip().split(", ") == sorted(RULES)

@@ -58,7 +58,10 @@ def test_results_equal_those_of_the_python_interface(screen, folder: Path, tiny_
     expected = [verdict.to_dict() for verdict in protoleak.load(tiny_bundle)(sorted(folder.iterdir()))]
     for one in [*lines, *expected]:
         del one["milliseconds"]
-    assert lines == expected
+    assert [{name: line[name] for name in expected[0]} for line in lines] == expected
+    assert {name for line in lines for name in line} - set(expected[0]) == {
+        *("schema", "outcome", "sha256", "face", "faces", "reason", "settings")
+    }
 
 
 def test_one_bad_file_is_one_line_and_the_others_go_on_with_status_1(
@@ -261,7 +264,8 @@ def test_output_is_valid_whatever_the_terminal_can_show(tiny_bundle: Path, tmp_p
     assert done.returncode == 1, done.stderr
     assert done.stderr.count(b"\n") == 1
     done = subprocess.run([*command, "--out", "-"], capture_output=True, env=environment, check=False)
-    assert json.loads(done.stdout)["source"] == str(tmp_path / "Łódź.png")
+    sources = {line["outcome"]: line["source"] for line in map(json.loads, done.stdout.splitlines())}
+    assert sources == {"verdict": str(tmp_path / "Łódź.png"), "error": str(tmp_path / "małe.png")}
 
 
 def test_a_reader_that_goes_away_is_no_traceback(tiny_bundle: Path, folder: Path) -> None:

@@ -86,7 +86,7 @@ def test_of_two_faces_the_larger_decides_for_the_image_and_each_has_its_own_verd
 
 
 @pytest.mark.parametrize("orientation", [3, 5, 6])
-def test_a_still_is_turned_upright_by_a_bundle_that_looks_at_faces_and_left_alone_by_one_that_does_not(
+def test_a_still_is_turned_upright_whatever_a_bundle_looks_at_and_left_alone_where_that_is_asked_for(
     orientation: int, screener: Screener, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     upright, exif = face_image("rows", 970), Image.Exif()
@@ -99,8 +99,11 @@ def test_a_still_is_turned_upright_by_a_bundle_that_looks_at_faces_and_left_alon
     same(verdict, screener(upright)[0])
     assert verdict.notes == [f"turned upright as EXIF orientation {orientation} says"]
     with Screener(tiny_bundle, engine="onnxruntime", threads=1) as whole:
+        turned, plain = whole([tmp_path / "lying.png", upright])
+    assert turned.scores == plain.scores
+    with Screener(tiny_bundle, engine="onnxruntime", threads=1, upright="never") as whole:
         left_alone, bare = whole([tmp_path / "lying.png", tmp_path / "bare.png"])
-    assert left_alone.scores == bare.scores
+    assert left_alone.scores == bare.scores != turned.scores
     assert left_alone.notes == [f"EXIF orientation {orientation} is present and not applied"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protoleak.errors import MediaError
+from protoleak.errors import MediaError, SkippedInput
 from protoleak.images.discover import expand_sources
 
 pytestmark = pytest.mark.usefixtures("tree")
@@ -24,7 +24,9 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def expand(*sources: str, standard_input: bytes = b"") -> list[str | MediaError]:
-    return expand_sources(sources, io.BytesIO(standard_input))
+    """What is found, without what is left out on purpose."""
+    found = expand_sources(sources, io.BytesIO(standard_input))
+    return [item for item in found if not isinstance(item, SkippedInput)]
 
 
 def test_folder_is_searched_below_for_images_only_in_a_stable_order(tree: Path) -> None:
@@ -66,3 +68,27 @@ def test_source_that_names_nothing_is_an_error_in_its_place(tree: Path, source: 
     assert (first, last) == ("b.jpg", "a.PNG")
     assert isinstance(failure, MediaError)
     assert source in str(failure)
+
+
+def test_what_is_left_out_of_a_folder_is_named(tree: Path) -> None:
+    (tree / "clip.mp4").touch()  # videos are found elsewhere
+    (left_out,) = [item for item in expand_sources([str(tree)], io.BytesIO()) if isinstance(item, SkippedInput)]
+    assert "notes.txt" in str(left_out)
+    assert left_out.source == str(tree / "sub" / "notes.txt")
+
+
+def test_links_to_folders_are_followed_once_and_in_no_circle(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "z.heic").touch()
+    (tree / "link").symlink_to(elsewhere)
+    (tree / "link2").symlink_to(elsewhere)
+    (tree / "sub" / "circle").symlink_to(tree)
+    names = [Path(item).name for item in expand(str(tree)) if isinstance(item, str)]
+    assert sorted(names) == ["a.PNG", "b.jpg", "c.webp", "d.jpeg", "e[1].png", "z.heic"]
+
+
+def test_paths_on_standard_input_may_end_with_nul() -> None:
+    given = io.BytesIO(b"b.jpg\0two\nlines.png\0")
+    assert expand_sources(["-"], given, null=True) == ["b.jpg", "two\nlines.png"]

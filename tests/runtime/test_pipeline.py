@@ -234,7 +234,7 @@ def test_graph_that_contradicts_the_manifest_is_a_bundle_error(
     model = onnx.load_from_string(files["variants/fp32/attributor.onnx"])
     model.graph.node[-1].attribute[0].i = 1  # log_density keeps its reduced axis: [N, 1]
     write_bundle(tmp_path / "b", manifest, files | {"variants/fp32/attributor.onnx": model.SerializeToString()})
-    with pytest.raises(BundleError, match=r"'log_density' as \[1, 1\].*\[1\]"):
+    with pytest.raises(BundleError, match=r"\[1, 1\] for 1 images where log_density float32 \[N\]"):
         protoleak.load(tmp_path / "b")(make_image(0, 1))
 
 
@@ -285,8 +285,12 @@ def test_verdict_schema_holds_the_documented_fields() -> None:
             "generated_p_value",
             "acquittal_level",
             "lacking",
+            "claims",
+            "disagreement",
+            "upright",
             "alpha",
             "calibration",
         ),
-        *("log_density", "scores", "probabilities", "why", "notes", "input", "bundle", "engine", "milliseconds"),
+        *("log_density", "scores", "probabilities", "why", "notes", "claims", "disagreement", "input"),
+        *("bundle", "engine", "milliseconds"),
     }

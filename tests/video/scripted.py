@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -119,6 +119,12 @@ class ScriptedSource:
 
     def close(self) -> None:
         self._closed.set()
+
+
+def named(source: ScriptedSource, name: str) -> ScriptedSource:
+    """The source under a name of its own."""
+    source.info = replace(source.info, name=name)
+    return source
 
 
 class SlowScreener(Screener):

@@ -6,6 +6,7 @@ An engine that is asked for by name and cannot run is an error with the install 
 from __future__ import annotations
 
 from protoleak.choices import COMPUTES
+from protoleak.environment.processors import threads_of_quota
 from protoleak.errors import EngineUnavailable
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines.availability import AUTO_ORDER, ENGINES, Availability, choose, survey
@@ -46,7 +47,8 @@ def open_engine(name: str, graph: Graph, *, threads: int | None = None, options:
     Args:
         name: one of ENGINES, or "auto" for the best that can run here; see `choose`.
         graph: what to run.
-        threads: processor threads for one run; None for the engine's own choice.
+        threads: processor threads for one run; None for the engine's own choice, or for as many as a container's quota
+            keeps busy where that is less.
         options: everything else.
 
     Raises:
@@ -57,6 +59,7 @@ def open_engine(name: str, graph: Graph, *, threads: int | None = None, options:
     options = options or EngineOptions()
     chosen, _ = choose(name, options.device)
     check_options(chosen, options, threads)
+    threads = threads_of_quota() if threads is None else threads
     if chosen == "onnxruntime":
         from protoleak.runtime.engines.onnxruntime import OnnxRuntimeEngine
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,9 +12,12 @@ import msgspec
 import numpy as np
 
 from protoleak.arrays import Array
+from protoleak.bundle.graph_check import differences
+from protoleak.bundle.onnx_model import Declared
 from protoleak.errors import EngineError
 
 ONE_BY_ONE = "one image at a time"
+RUN_SECONDS = 60.0  # for one image; graphs in a bundle take 1e12 multiply-adds at most, which is far less
 TOGETHER = "together; rows of other batches may differ by float rounding"
 
 
@@ -108,6 +113,49 @@ def not_finite(stage: str, name: str, broken: int, size: int) -> EngineError:
         f"the {stage} gave {broken} of {size} values of {name!r} as NaN or infinite: no verdict; "
         "try the fp32 variant, or export the bundle again"
     )
+
+
+def check_same_graph(graph: Graph, library: str, inputs: Iterable[Declared], outputs: Iterable[Declared]) -> None:
+    """Compares what an engine reports of a graph that it opened with what the check of the bundle read in the file.
+
+    Args:
+        library: the engine, for the message.
+        inputs, outputs: names, element types and shapes as it reports them.
+
+    Raises:
+        EngineError: they differ, so the engine doesn't run the graph that was checked.
+    """
+    if found := differences(graph.model, inputs, outputs):
+        raise EngineError(
+            f"{library} sees another {graph.stage} than was checked: {'; '.join(found)}: no verdict; export the bundle "
+            "again"
+        )
+
+
+def too_slow(graph: Graph, library: str) -> EngineError:
+    """The error for a run that was stopped."""
+    return EngineError(
+        f"the {graph.stage} took longer than {RUN_SECONDS:g} s for one image in {library} and was stopped: give it "
+        "more processors, or take another bundle or variant"
+    )
+
+
+@contextmanager
+def after_time_limit(stop: Callable[[], None]) -> Iterator[threading.Event]:
+    """Calls `stop` from another thread when what is inside takes longer than RUN_SECONDS, and sets the event."""
+    stopped = threading.Event()
+
+    def end() -> None:
+        stopped.set()
+        stop()
+
+    timer = threading.Timer(RUN_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield stopped
+    finally:
+        timer.cancel()
 
 
 def first_line(error: object) -> str:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from protoleak.arrays import Array
+from protoleak.bundle.onnx_model import FLOAT, FLOAT16, INT64, UINT8, Declared
 from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.runtime.engines.base import (
     ONE_BY_ONE,
     EngineDescription,
     Graph,
+    after_time_limit,
     check_outputs,
+    check_same_graph,
     first_line,
     run_one_by_one,
+    too_slow,
 )
 
 PROVIDER = "CPUExecutionProvider"
 ERRORS_ONLY = 3
+# ONNX Runtime's names of the element types that graphs' inputs and outputs have here.
+ELEMENT_TYPES = {"tensor(float)": FLOAT, "tensor(float16)": FLOAT16, "tensor(uint8)": UINT8, "tensor(int64)": INT64}
+OTHER = -1
 REMOVE_BOTH = "pip uninstall -y onnxruntime onnxruntime-gpu"
 
 
@@ -104,7 +112,9 @@ class OnnxRuntimeEngine:
         if providers != [PROVIDER]:
             raise EngineUnavailable(f"ONNX Runtime gave {', '.join(providers)} where {PROVIDER} was asked for")
         check_outputs(graph, {output.name for output in self._session.get_outputs()})
+        check_same_graph(graph, "ONNX Runtime", *reported(self._session))
         self._graph = graph
+        self._run_options = onnxruntime.RunOptions
         self._versions = {"numpy": np.__version__, "onnxruntime": onnxruntime.__version__}
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -119,8 +129,25 @@ class OnnxRuntimeEngine:
         self._session = None
 
     def _run_one(self, feeds: dict[str, Array]) -> list[Array]:
-        try:
-            rows: list[Array] = self._session.run(list(self._graph.outputs), feeds)
-        except Exception as error:  # see __init__
-            raise EngineError(f"the {self._graph.stage} failed in ONNX Runtime: {first_line(error)}") from error
+        options = self._run_options()
+        with after_time_limit(partial(setattr, options, "terminate", True)) as stopped:
+            try:
+                rows: list[Array] = self._session.run(list(self._graph.outputs), feeds, options)
+            except Exception as error:  # see __init__
+                if stopped.is_set():
+                    raise too_slow(self._graph, "ONNX Runtime") from error
+                raise EngineError(f"the {self._graph.stage} failed in ONNX Runtime: {first_line(error)}") from error
         return rows
+
+
+def reported(session: Any) -> tuple[list[Declared], list[Declared]]:
+    """What a session says of its inputs and outputs. Those that may be given or not are inputs too: there are none in
+    a bundle."""
+    inputs = [*session.get_inputs(), *session.get_overridable_initializers()]
+    return [_declared(item) for item in inputs], [_declared(item) for item in session.get_outputs()]
+
+
+def _declared(item: Any) -> Declared:
+    """A NodeArg of ONNX Runtime."""
+    shape = tuple(length if isinstance(length, int) else None for length in item.shape)
+    return Declared(item.name, ELEMENT_TYPES.get(item.type, OTHER), shape)

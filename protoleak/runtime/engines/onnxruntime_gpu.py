@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ from protoleak.runtime.engines.base import (
     TOGETHER,
     EngineDescription,
     Graph,
+    after_time_limit,
     check_finite,
     check_outputs,
+    check_same_graph,
+    too_slow,
 )
 from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.gpu import Gpu, find_gpu
@@ -29,6 +33,7 @@ from protoleak.runtime.engines.onnxruntime import (
     both_installed,
     import_onnxruntime,
     mend,
+    reported,
 )
 
 PACKAGE = "onnxruntime-gpu"
@@ -134,6 +139,7 @@ class BoundSession:
         batch_maximum: int | None = None,
     ) -> None:
         check_outputs(graph, {output.name for output in session.get_outputs()})
+        check_same_graph(graph, engine, *reported(session))
         self._onnxruntime, self._session, self._engine, self._graph = onnxruntime, session, engine, graph
         self._device, self._batch_maximum = (device_type, device), batch_maximum
         self._inputs: dict[tuple[str, tuple[int, ...]], Any] = {}
@@ -149,6 +155,8 @@ class BoundSession:
                     self._run({name: values[first : first + size] for name, values in feeds.items()})
                     for first in range(0, count, size)
                 ]
+            except EngineError:
+                raise
             except Exception as error:  # its exception classes are private to the compiled module
                 raise explain(error, self._graph.stage, self._engine) from error
         columns = zip(*parts, strict=True)
@@ -176,7 +184,14 @@ class BoundSession:
             binding.bind_ortvalue_input(name, self._inputs[key])
         for name in self._graph.outputs:
             binding.bind_output(name, *self._device)
-        self._session.run_with_iobinding(binding)
+        options = self._onnxruntime.RunOptions()
+        with after_time_limit(partial(setattr, options, "terminate", True)) as stopped:
+            try:
+                self._session.run_with_iobinding(binding, options)
+            except Exception as error:  # see `run`
+                if stopped.is_set():
+                    raise too_slow(self._graph, self._engine) from error
+                raise
         # Copied: on the CPU these are views of the binding's memory.
         return [np.array(values) for values in binding.copy_outputs_to_cpu()]
 

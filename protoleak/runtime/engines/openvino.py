@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from protoleak.arrays import Array
+from protoleak.bundle.graph_check import names_in
+from protoleak.bundle.onnx_model import FLOAT, FLOAT16, INT64, UINT8, Declared
 from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.runtime.engine_options import EngineOptions
+from protoleak.runtime.engines import base
 from protoleak.runtime.engines.base import (
     ONE_BY_ONE,
     EngineDescription,
     Graph,
     check_outputs,
+    check_same_graph,
     first_line,
     run_one_by_one,
+    too_slow,
 )
 from protoleak.runtime.engines.openvino_norms import spread_group_norms
 
+# OpenVINO's names of the element types that graphs' inputs and outputs have here.
+ELEMENT_TYPES = {"f32": FLOAT, "f16": FLOAT16, "u8": UINT8, "i64": INT64}
+OTHER = -1
 INSTALL = 'pip install "protoleak[openvino]"'
+TELEMETRY = "openvino_telemetry"
 
 
 def import_openvino() -> Any:
-    """The module, which carries few types.
+    """The module, which carries few types, without its telemetry.
 
     Raises:
         EngineUnavailable: it is not installed.
     """
     try:
-        import openvino
+        with _without_telemetry():
+            import openvino
     except ImportError as error:
         raise EngineUnavailable(f"openvino cannot be imported ({error}): {INSTALL}") from error
     return openvino
+
+
+@contextlib.contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Hides the package openvino_telemetry, so that OpenVINO takes the stub that it has for machines without it.
+
+    Imported, that package starts a process that looks up an analytics host, and writes ~/intel/openvino_ga_cid; it has
+    no switch that leaves no file. It is hidden from this import alone: a program that uses it itself goes on to.
+    """
+    missing = object()
+    before = sys.modules.get(TELEMETRY, missing)
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # documented: the import of that name fails
+    try:
+        yield
+    finally:
+        if before is missing:
+            del sys.modules[TELEMETRY]
+        else:
+            sys.modules[TELEMETRY] = before  # type: ignore[assignment]
 
 
 def bf16_problem(core: Any) -> str | None:
@@ -79,6 +110,7 @@ class OpenVinoEngine:
         version = openvino.__version__.split("-")[0]
         try:
             model = core.read_model(io.BytesIO(graph.model))
+            seen = _ports(model.inputs, graph), _ports(model.outputs, graph)
             model.reshape({port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
             if not options.bfloat16:
                 spread_group_norms(model)
@@ -88,6 +120,7 @@ class OpenVinoEngine:
                 f"OpenVINO {version} cannot load the {graph.stage}: {first_line(error)}; upgrade openvino or export "
                 "the bundle again"
             ) from error
+        check_same_graph(graph, f"OpenVINO {version}", *seen)
         used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if used != hint:
             raise EngineUnavailable(f"OpenVINO gave the precision {used} where {hint} was asked for")
@@ -118,10 +151,31 @@ class OpenVinoEngine:
             if not np.isfinite(values).all():  # its ReLU turns NaN into 0, which would then look like a result
                 raise EngineError(f"the {self._graph.stage} was given NaN or infinite values in {name!r}: no verdict")
         try:
-            results = self._request.infer({name: np.ascontiguousarray(values) for name, values in feeds.items()})
+            self._request.start_async({name: np.ascontiguousarray(values) for name, values in feeds.items()})
+            done = self._request.wait_for(round(1000 * base.RUN_SECONDS))
+            if done:
+                results = self._request.results
+                return [np.array(results[port]) for port in self._ports]
+            self._request.cancel()
         except Exception as error:  # see __init__
             raise EngineError(f"the {self._graph.stage} failed in OpenVINO: {_reason(error)}") from error
-        return [np.array(results[port]) for port in self._ports]
+        with contextlib.suppress(RuntimeError):  # it says that it was cancelled
+            self._request.wait()
+        raise too_slow(self._graph, "OpenVINO")
+
+
+def _ports(ports: Any, graph: Graph) -> list[Declared]:
+    """What OpenVINO says of a graph's inputs or outputs; of several names that it gives a tensor, the file's."""
+    wanted = names_in(graph.model)
+    found = []
+    for port in ports:
+        name = min(port.get_names() & wanted or port.get_names() or {""})
+        dynamic = port.partial_shape.rank.is_dynamic
+        shape = (
+            None if dynamic else tuple(None if axis.is_dynamic else axis.get_length() for axis in port.partial_shape)
+        )
+        found.append(Declared(name, ELEMENT_TYPES.get(port.element_type.get_type_name(), OTHER), shape))
+    return found
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""annotated.mp4: the source with its faces, their verdicts, and a bar of the verdicts over time."""
+"""annotated.mp4: the source, sound included, with its faces, their verdicts, and a bar of the verdicts over time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class AnnotatedVideo:
         draw_faces(image, faces)
         if self._writer is None:
             self._size = (image.shape[0], image.shape[1])
-            self._writer = VideoWriter(self.path, self._size, self._info.rate, self._info.live, self._note)
+            info = self._info
+            self._writer = VideoWriter(self.path, self._size, info.rate, info.live, self._note, info.sound)
             if any(length % 2 for length in self._size):
                 self._note(f"{self.path.name}: an image of odd size got one more row or column, which H.264 needs")
         if image.shape[:2] != self._size:
@@ -77,17 +78,18 @@ class AnnotatedVideo:
         if self._broken:
             writer.abandon()
         else:
-            writer.close(self._last_shown())
+            seconds, whole = self._last_shown()
+            writer.close(seconds, whole=whole)
 
-    def _last_shown(self) -> float:
-        """Seconds for which the last frame is seen: to the source's end where this was its last frame."""
+    def _last_shown(self) -> tuple[float, bool]:
+        """Seconds for which the last frame is seen, and whether it was the source's last, then seen to its end."""
         info = self._info
         usual = float(1 / info.rate) if info is not None and info.rate else self._step or 1 / USUAL_RATE
         if info is not None and info.duration is not None and not info.live:
             rest = info.duration - self._last
             if 0 < rest <= 2 * max(usual, self._step):
-                return rest
-        return usual
+                return rest, True
+        return usual, False
 
 
 def _fitted(image: UInt8Array, size: tuple[int, int]) -> UInt8Array:

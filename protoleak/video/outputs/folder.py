@@ -22,9 +22,11 @@ A report per source stays small enough to open, to print and to send, however ma
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -33,16 +35,16 @@ from protoleak.arrays import UInt8Array
 from protoleak.errors import ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
-from protoleak.files import refused
-from protoleak.video.events import Event, FailureEvent
+from protoleak.files import locked, refused, remove_partial
+from protoleak.video.events import Event, FailureEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.annotate import AnnotatedVideo
-from protoleak.video.outputs.encoder import need_av
+from protoleak.video.outputs.encoder import need_av, staged
 from protoleak.video.outputs.records import TRACKS, VERDICTS, RecordFiles
 from protoleak.video.outputs.report import HtmlReport, ReportIndex
 from protoleak.video.outputs.run_record import RunRecord, run_record
 from protoleak.video.settings import StreamSettings
-from protoleak.video.sink import Sink, TrackedFace
+from protoleak.video.sink import CheckpointSink, TrackedFace
 from protoleak.video.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -53,53 +55,53 @@ LONGEST_NAME = 40  # of a source in a folder's name
 
 
 class OutputFolder:
-    """The sink that writes the whole folder. Made by `open_output_folder` or `open_outputs`; a context manager.
+    """What writes the whole folder. Made by `open_output_folder` or `open_outputs`; a context manager.
 
-    One source after the other: `start` … `finish`, `start` … `finish`. Of a source that could not be opened,
-    `source_failed` makes a record. The records are written first, so that what was decided is on disk whatever becomes
-    of the video and the report.
+    It is a sink for one source after another, and a `SourcesSink` for several at once. Of a source that could not be
+    opened, `source_failed` makes a record. The records are written first, so that what was decided is on disk whatever
+    becomes of the video and the report. No other process writes the folder until it is closed.
 
     Attributes:
         folder: the folder.
         notes: what the user should know of the files, one line each.
     """
 
-    def __init__(self, folder: Path, run: RunRecord, *, annotate: bool, several: bool) -> None:
+    def __init__(
+        self, folder: Path, run: RunRecord, *, annotate: bool, several: bool, lock: ExitStack | None = None
+    ) -> None:
         self.folder = folder
         self.notes: list[str] = []
         self._run, self._annotate = run, annotate
+        self._lock = lock or ExitStack()
         self._records = RecordFiles(folder, run)
         self._index = ReportIndex(folder / REPORT, run) if several else None
-        self._sinks: list[Sink] = []
+        self._current: SourceOutputs | None = None
         self._begun = 0
 
+    def sink(self) -> SourceOutputs:
+        """The sink for one more source of several."""
+        return SourceOutputs(self._sinks)
+
     def start(self, info: SourceInfo) -> None:
-        self._begun += 1
-        place = self.folder
-        if self._index is not None:
-            place = self.folder / SOURCES / f"{self._begun:03d}_{_file_name(info.name)}"
-            _make_folder(place)
-        annotated = AnnotatedVideo(place / ANNOTATED, self.notes.append) if self._annotate else None
-        report = HtmlReport(place / REPORT, self._run, annotated.path if annotated else None)
-        if self._index is not None:
-            self._index.begin(report)
-        sinks: tuple[Sink | None, ...] = (self._records, annotated, report, self._index)
-        self._sinks = [sink for sink in sinks if sink is not None]
-        for sink in self._sinks:
-            sink.start(info)
+        self._current = self.sink()
+        self._current.start(info)
 
     def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:
-        for sink in self._sinks:
-            sink.frame(frame, faces)
+        if self._current is not None:
+            self._current.frame(frame, faces)
 
     def event(self, event: Event, crop: UInt8Array | None) -> None:
-        self._each(lambda sink: sink.event(event, crop))
+        if self._current is not None:
+            self._current.event(event, crop)
+
+    def checkpoint(self, statistics: Statistics, open_tracks: Sequence[TrackEvent]) -> None:
+        if self._current is not None:
+            self._current.checkpoint(statistics, open_tracks)
 
     def finish(self, statistics: Statistics) -> None:
-        try:
-            self._each(lambda sink: sink.finish(statistics))
-        finally:
-            self._sinks = []
+        current, self._current = self._current, None
+        if current is not None:
+            current.finish(statistics)
 
     def source_failed(self, failure: FailureEvent) -> None:
         """Records a source that could not even be opened.
@@ -115,6 +117,7 @@ class OutputFolder:
     def close(self) -> None:
         """Closes what is open; may be called more than once."""
         self._records.close()
+        self._lock.close()
 
     def __enter__(self) -> OutputFolder:
         return self
@@ -124,7 +127,49 @@ class OutputFolder:
     ) -> None:
         self.close()
 
-    def _each(self, call: Callable[[Sink], None]) -> None:
+    def _sinks(self, info: SourceInfo) -> list[CheckpointSink | AnnotatedVideo]:
+        """What writes of one more source, in the order in which it is to be written."""
+        self._begun += 1
+        place = self.folder
+        if self._index is not None:
+            place = self.folder / SOURCES / f"{self._begun:03d}_{_file_name(info.name)}"
+            _make_folder(place)
+        annotated = AnnotatedVideo(place / ANNOTATED, self.notes.append) if self._annotate else None
+        report = HtmlReport(place / REPORT, self._run, annotated.path if annotated else None)
+        row = self._index.row(report) if self._index is not None else None
+        sinks = (self._records.sink(), annotated, report, row)
+        return [sink for sink in sinks if sink is not None]
+
+
+class SourceOutputs:
+    """The sink that writes of one source into the folder. Made by `OutputFolder.sink`."""
+
+    def __init__(self, sinks: Callable[[SourceInfo], list[CheckpointSink | AnnotatedVideo]]) -> None:
+        self._make = sinks
+        self._sinks: list[CheckpointSink | AnnotatedVideo] = []
+
+    def start(self, info: SourceInfo) -> None:
+        self._sinks = self._make(info)
+        for sink in self._sinks:
+            sink.start(info)
+
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:
+        for sink in self._sinks:
+            sink.frame(frame, faces)
+
+    def event(self, event: Event, crop: UInt8Array | None) -> None:
+        self._each(lambda sink: sink.event(event, crop))
+
+    def checkpoint(self, statistics: Statistics, open_tracks: Sequence[TrackEvent]) -> None:
+        self._each(lambda sink: None if isinstance(sink, AnnotatedVideo) else sink.checkpoint(statistics, open_tracks))
+
+    def finish(self, statistics: Statistics) -> None:
+        try:
+            self._each(lambda sink: sink.finish(statistics))
+        finally:
+            self._sinks = []
+
+    def _each(self, call: Callable[[CheckpointSink | AnnotatedVideo], None]) -> None:
         """For every writer in order, also when one before it fails; the first error is raised then."""
         first: ProtoleakError | None = None
         for sink in self._sinks:
@@ -149,13 +194,26 @@ def open_outputs(
         overwrite: replace the outputs of an earlier run that the folder holds; anything else in it stays.
 
     Raises:
-        ProtoleakError: it cannot be written, or holds the outputs of an earlier run.
+        ProtoleakError: it cannot be written, is being written by another process, or holds the outputs of an earlier
+            run.
         MissingExtra: PyAV is needed for `annotate`.
     """
     if annotate:
         need_av()
     _make_folder(folder)
-    earlier = [path for path in _outputs_in(folder) if path.exists() or path.is_symlink()]
+    with ExitStack() as stack:
+        stack.enter_context(locked(folder / VERDICTS))
+        _make_room(folder, overwrite)
+        return OutputFolder(folder, run, annotate=annotate, several=several, lock=stack.pop_all())
+
+
+def _make_room(folder: Path, overwrite: bool) -> None:
+    """Removes what an earlier run left, where that is allowed."""
+    for path in (folder / TRACKS, folder / REPORT, *_of_sources(folder, REPORT)):
+        remove_partial(path)
+        with contextlib.suppress(OSError):
+            staged(path.with_name(ANNOTATED)).unlink(missing_ok=True)
+    earlier = [path for path in outputs_in(folder) if path.exists() or path.is_symlink()]
     if earlier and not overwrite:
         raise ProtoleakError(
             f"{folder} holds the outputs of an earlier run ({earlier[0].name}): replace them with --overwrite, or give "
@@ -166,7 +224,6 @@ def open_outputs(
             path.unlink()
         except OSError as error:
             raise refused(path, error) from error
-    return OutputFolder(folder, run, annotate=annotate, several=several)
 
 
 def open_output_folder(
@@ -195,11 +252,15 @@ def open_output_folder(
     return open_outputs(Path(folder), run, annotate=annotate, several=several, overwrite=overwrite)
 
 
-def _outputs_in(folder: Path) -> Iterator[Path]:
-    """All files that a run may have left there."""
+def outputs_in(folder: Path) -> Iterator[Path]:
+    """All files that a run may have left in a folder, and that the next one replaces or deletes."""
     yield from (folder / name for name in (VERDICTS, TRACKS, ANNOTATED, REPORT))
     for name in (ANNOTATED, REPORT):
-        yield from sorted((folder / SOURCES).glob(f"[0-9]*_*/{name}"))
+        yield from _of_sources(folder, name)
+
+
+def _of_sources(folder: Path, name: str) -> list[Path]:
+    return sorted((folder / SOURCES).glob(f"[0-9]*_*/{name}"))
 
 
 def _make_folder(folder: Path) -> None:

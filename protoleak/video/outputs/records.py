@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,6 +61,8 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         tracks: in the order in which they ended.
         statistics: None where screening never began.
+        ended: false in a file that was left while the source was being screened: `tracks` then holds the open ones as
+            they stood.
     """
 
     source: SourceFacts
@@ -67,6 +70,7 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
     gaps: list[GapEvent]
     failures: list[FailureEvent]
     statistics: Statistics | None
+    ended: bool = True
 
 
 class TracksFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,10 +82,12 @@ class TracksFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordFiles:
-    """The sink that writes verdicts.jsonl and tracks.json. One per run: all sources go into the same two files.
+    """What writes verdicts.jsonl and tracks.json. One per run: all sources go into the same two files.
 
-    verdicts.jsonl grows by whole lines as faces are attributed. tracks.json is replaced as a whole whenever a source
-    has ended; until then what is to go into it is kept in temporary files, so that memory doesn't grow with a stream.
+    It is a sink for one source after another; `sink` gives one for each of several at once. All calls come from one
+    thread. verdicts.jsonl grows by whole lines as faces are attributed. tracks.json is replaced as a whole whenever a
+    source has ended, and at every checkpoint of one; what is to go into it is kept in temporary files, so that memory
+    doesn't grow with a stream.
 
     Args:
         folder: exists, and holds neither file.
@@ -95,13 +101,114 @@ class RecordFiles:
         self._lines = LinesFile(folder / VERDICTS)
         self._tracks = folder / TRACKS
         self._head = b'{"schema_version":%d,"run":%s,"sources":[\n' % (SCHEMA_VERSION, msgspec.json.encode(run))
-        self._written = 0  # bytes of source records that tracks.json holds after the head
-        self._facts: SourceFacts | None = None
-        self._spools: dict[type[Event], _Spool] = {}
+        self._ended_bytes = 0  # of the records of sources that have ended, which follow the head
+        self._open: list[SourceRecords] = []
+        self._current: SourceRecords | None = None
         write_whole(self._tracks, [self._head, b"]}\n"])
 
+    def sink(self) -> SourceRecords:
+        """The sink for one more source."""
+        return SourceRecords(self, self._folder, self._lines)
+
     def start(self, info: SourceInfo) -> None:
-        self._facts = SourceFacts.of(info)
+        self._current = self.sink()
+        self._current.start(info)
+
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:
+        """What is written of frames is in the events."""
+
+    def event(self, event: Event, crop: UInt8Array | None) -> None:
+        if self._current is not None:
+            self._current.event(event, crop)
+
+    def checkpoint(self, statistics: Statistics, open_tracks: Sequence[TrackEvent]) -> None:
+        if self._current is not None:
+            self._current.checkpoint(statistics, open_tracks)
+
+    def finish(self, statistics: Statistics) -> None:
+        current, self._current = self._current, None
+        if current is not None:
+            current.finish(statistics)
+
+    def source_failed(self, failure: FailureEvent) -> None:
+        """A source that could not even be opened: there is no `start` and no `finish` for it."""
+        records = self.sink()
+        records.event(failure, None)
+        records.facts = SourceFacts(name=failure.source)
+        self.end(records)
+
+    def close(self) -> None:
+        """May be called more than once."""
+        for records in self._open:
+            records.close()
+        self._lines.close()
+
+    def begin(self, records: SourceRecords) -> None:
+        """From a source that starts: it stands in tracks.json from its first checkpoint on."""
+        self._open.append(records)
+
+    def write(self) -> None:
+        """Writes tracks.json as things stand now."""
+        write_whole(self._tracks, self._all(None))
+
+    def end(self, records: SourceRecords) -> None:
+        """From a source that has ended: writes tracks.json, and lets go of the source."""
+        self._open = [other for other in self._open if other is not records]
+        size = 0
+
+        def counted() -> Iterator[bytes]:
+            nonlocal size
+            for part in self._separated(records.parts(), self._ended_bytes > 0):
+                size += len(part)
+                yield part
+
+        try:
+            write_whole(self._tracks, self._all(counted()))
+            self._ended_bytes += size
+        finally:
+            records.close()
+
+    def _all(self, ended: Iterator[bytes] | None) -> Iterator[bytes]:
+        """The whole new tracks.json: what the old one holds of ended sources, one more of them, and the open ones."""
+        yield self._head
+        left = self._ended_bytes
+        with self._tracks.open("rb") as old:
+            old.seek(len(self._head))
+            while left:
+                part = old.read(min(COPIED_AT_ONCE, left))
+                left -= len(part)
+                yield part
+        if ended is not None:
+            yield from ended
+        before = self._ended_bytes > 0 or ended is not None
+        for records in self._open:
+            yield from self._separated(records.parts(), before)
+            before = True
+        yield b"]}\n"
+
+    def _separated(self, parts: Iterator[bytes], before: bool) -> Iterator[bytes]:
+        yield b",\n" if before else b""
+        yield from parts
+
+
+class SourceRecords:
+    """The sink that records one source. Made by `RecordFiles.sink`.
+
+    Attributes:
+        facts: None before the start.
+    """
+
+    def __init__(self, files: RecordFiles, folder: Path, lines: LinesFile) -> None:
+        self._files, self._folder, self._lines = files, folder, lines
+        self.facts: SourceFacts | None = None
+        self._statistics: Statistics | None = None
+        self._open_tracks: Sequence[TrackEvent] = ()
+        self._ended = True
+        self._spools: dict[type[Event], _Spool] = {}
+
+    def start(self, info: SourceInfo) -> None:
+        self.facts, self._ended = SourceFacts.of(info), False
+        self._files.begin(self)
 
     def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:
         """What is written of frames is in the events."""
@@ -110,73 +217,44 @@ class RecordFiles:
         if isinstance(event, FaceEvent):
             self._lines.append(msgspec.json.encode(event))
             return
-        self._spool(type(event)).add(msgspec.json.encode(event))
-
-    def finish(self, statistics: Statistics) -> None:
-        if self._facts is not None:
-            self._end(self._facts, statistics)
-
-    def source_failed(self, failure: FailureEvent) -> None:
-        """A source that could not even be opened: there is no `start` and no `finish` for it."""
-        self._spool(FailureEvent).add(msgspec.json.encode(failure))
-        self._end(SourceFacts(name=failure.source), None)
-
-    def close(self) -> None:
-        """May be called more than once."""
-        for spool in self._spools.values():
-            spool.close()
-        self._lines.close()
-
-    def _end(self, facts: SourceFacts, statistics: Statistics | None) -> None:
-        """Adds a source to tracks.json."""
-        size = 0
-
-        def counted() -> Iterator[bytes]:
-            nonlocal size
-            for part in self._record(facts, statistics):
-                size += len(part)
-                yield part
-
-        try:
-            write_whole(self._tracks, self._all(counted()))
-            self._written += size
-        finally:
-            for spool in self._spools.values():
-                spool.close()
-            self._spools, self._facts = {}, None
-
-    def _spool(self, kind: type[Event]) -> _Spool:
+        if isinstance(event, TrackEvent):  # checkpoints of other sources write this one too
+            self._open_tracks = [track for track in self._open_tracks if track.track != event.track]
+        kind = type(event)
         if kind not in self._spools:
             self._spools[kind] = _Spool(self._folder)
-        return self._spools[kind]
+        self._spools[kind].add(msgspec.json.encode(event))
 
-    def _all(self, record: Iterator[bytes]) -> Iterator[bytes]:
-        """The whole new tracks.json: what the old one holds, and one more source."""
-        yield self._head
-        left = self._written
-        with self._tracks.open("rb") as old:
-            old.seek(len(self._head))
-            while left:
-                part = old.read(min(COPIED_AT_ONCE, left))
-                left -= len(part)
-                yield part
-        yield from record
-        yield b"]}\n"
+    def checkpoint(self, statistics: Statistics, open_tracks: Sequence[TrackEvent]) -> None:
+        self._statistics, self._open_tracks = statistics, open_tracks
+        self._files.write()
 
-    def _record(self, facts: SourceFacts, statistics: Statistics | None) -> Iterator[bytes]:
-        yield b",\n" if self._written else b""
-        yield b'{"source":' + msgspec.json.encode(facts)
-        kinds: tuple[tuple[bytes, type[Event]], ...] = (
-            (b"tracks", TrackEvent),
-            (b"gaps", GapEvent),
-            (b"failures", FailureEvent),
+    def finish(self, statistics: Statistics) -> None:
+        self._statistics, self._open_tracks, self._ended = statistics, (), True
+        self._files.end(self)
+
+    def close(self) -> None:
+        """Lets go of the temporary files."""
+        for spool in self._spools.values():
+            spool.close()
+        self._spools = {}
+
+    def parts(self) -> Iterator[bytes]:
+        """The `SourceRecord` as JSON."""
+        kinds: tuple[tuple[bytes, type[Event], Sequence[TrackEvent]], ...] = (
+            (b"tracks", TrackEvent, self._open_tracks),
+            (b"gaps", GapEvent, ()),
+            (b"failures", FailureEvent, ()),
         )
-        for name, kind in kinds:
+        yield b'{"source":' + msgspec.json.encode(self.facts)
+        for name, kind, more in kinds:
+            spool = self._spools.get(kind)
             yield b',"' + name + b'":['
-            if kind in self._spools:
-                yield from self._spools[kind].joined()
+            if spool is not None:
+                yield from spool.joined()
+            yield (b",\n" if spool is not None and more else b"") + b",\n".join(map(msgspec.json.encode, more))
             yield b"]"
-        yield b',"statistics":' + msgspec.json.encode(statistics) + b"}"
+        ended = b',"ended":true' if self._ended else b',"ended":false'
+        yield b',"statistics":' + msgspec.json.encode(self._statistics) + ended + b"}"
 
 
 class _Spool:
@@ -193,6 +271,7 @@ class _Spool:
     def add(self, value: bytes) -> None:
         rest = memoryview((b",\n" if self._count else b"") + value)
         try:
+            self._file.seek(0, os.SEEK_END)
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:

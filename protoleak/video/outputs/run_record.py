@@ -62,7 +62,7 @@ def run_record(pipeline: ImagePipeline, settings: StreamSettings, face_finder: s
     manifest = pipeline.bundle.manifest
     return RunRecord(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        bundle=BundleRecord(manifest.name, pipeline.bundle.sha256, pipeline.variant),
+        bundle=pipeline.bundle_record,
         engine=pipeline.engine,
         generators=list(manifest.generators),
         real_class=manifest.real_class,

@@ -14,7 +14,7 @@ import numpy as np
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
-from protoleak.images.decode import printable
+from protoleak.images.sources import printable
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.sources.prefetch import Prefetcher
 from protoleak.video.sources.redaction import without_secrets

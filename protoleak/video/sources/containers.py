@@ -11,26 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protoleak.errors import MediaError, MissingExtra
-from protoleak.images.decode import MAXIMUM_PIXELS, printable
+from protoleak.images.formats.heif import HEAD, is_still
+from protoleak.images.sources import printable
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-# fmt: off
-VIDEO_SUFFIXES = frozenset({
-    ".264", ".265", ".3g2", ".3gp", ".avi", ".dv", ".flv", ".h264", ".h265", ".hevc", ".ivf",
-    ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
-    ".mxf", ".nut", ".obu", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m",
-})
-# fmt: on
 # FFmpeg's names of demuxers that read images from their own bytes alone.
 DEMUXERS = (
     "asf,av1,avi,dv,evc,flv,h261,h263,h264,hevc,ivf,live_flv,m4v,matroska,webm,mjpeg,mov,mp4,m4a,3gp,3g2,mj2,mpeg,"
     "mpegts,mpegvideo,mpjpeg,mxf,nut,obu,ogg,rm,vc1,vvc,yuv4mpegpipe"
 )
 MISSING_END = 1.0  # seconds that a video may be shorter than its header says before it counts as cut off
+MAXIMUM_PIXELS = 40_000_000  # of a frame: 8K has 33 million, and several are in memory at a time
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<smil", b"<MPD", b"v=0\n", b"v=0\r")
+STILL = "a still image in HEIF, not a video: give it a name that ends in .heic or .avif"
 PLAYLIST = "a playlist, which names other files or addresses: refused; give the video that it names"
 
 
@@ -84,9 +80,10 @@ def video_stream(container: InputContainer, shown: str) -> VideoStream:
         others = " and ".join(sorted({one.type for one in container.streams if one.type != "video"})) or "nothing else"
         only = f"a cover image and {others}" if container.streams.video else f"only {others}"
         raise MediaError(f"{shown}: no video in it, {only}: nothing to screen")
-    stream = max(videos, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height))
-    if stream.codec_context is None:
+    decodable = [one for one in videos if one.codec_context is not None]  # without it, a stream has no size either
+    if not decodable:
         raise MediaError(f"{shown}: this FFmpeg has no decoder for its video: convert it to H.264")
+    stream = max(decodable, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height))
     if stream.width * stream.height > MAXIMUM_PIXELS:
         raise MediaError(f"{shown}: {stream.width}×{stream.height} pixels, more than the {MAXIMUM_PIXELS} allowed")
     stream.thread_count = 1
@@ -101,6 +98,8 @@ def why_unreadable(path: Path) -> str:
         head = file.read(4096)
     if is_playlist(head):
         return PLAYLIST
+    if is_still(head):
+        return STILL
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         if not _has_box(path, b"moov"):
             return "truncated, or never finished: its index (the moov box at the end) is missing: copy it again"
@@ -142,6 +141,9 @@ def is_readable_video(path: str) -> bool:
     try:
         if not Path(path).is_file():
             return False
+        with Path(path).open("rb") as file:
+            if is_still(file.read(HEAD)):
+                return False
         with open_container("file:" + path, printable(path), protocols="file") as container:
             video_stream(container, printable(path))
     except (MediaError, OSError, ValueError, av.FFmpegError):  # whoever opens it next says what it is

@@ -8,13 +8,15 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from protoleak.errors import MediaError
-from protoleak.images.decode import printable
-from protoleak.video.frames import Frame, Gap, SourceInfo
-from protoleak.video.sources.containers import MISSING_END, open_container, video_stream, why_unreadable
+from protoleak.images.formats.heif import HEAD, is_still
+from protoleak.images.sources import printable
+from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
+from protoleak.video.sources.containers import MISSING_END, STILL, open_container, video_stream, why_unreadable
 from protoleak.video.sources.decoder import Decoder
 from protoleak.video.sources.rgb import RgbConverter
 from protoleak.video.sources.timestamps import TimestampMapper
@@ -62,6 +64,7 @@ class FileSource:
             rate=self._decoder.rate,
             duration=duration,
             sha256=self._sha256,
+            sound=_sound(path, self._container, self._timestamps.start),
         )
         self._keep_notes()
 
@@ -152,6 +155,9 @@ def _checked_and_hashed(path: str, shown: str) -> str:
             raise MediaError(f"{shown}: empty, 0 bytes")
         digest = hashlib.sha256()
         with Path(path).open("rb") as file:
+            if is_still(file.read(HEAD)):
+                raise MediaError(f"{shown}: {STILL}")
+            file.seek(0)
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
         return digest.hexdigest()
@@ -176,3 +182,7 @@ def _duration(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return container.duration / 1e6 if container.duration else None
+
+
+def _sound(path: str, container: InputContainer, start: Fraction | None) -> Sound | None:
+    return Sound(path, start) if container.streams.audio and start is not None else None

@@ -7,15 +7,17 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, cast
 
 from protoleak.errors import MediaError, MissingExtra
-from protoleak.images.decode import printable
-from protoleak.video.frames import Frame, Gap, SourceInfo
+from protoleak.images.sources import printable
+from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
 from protoleak.video.sources.containers import DEMUXERS, MISSING_END, open_container, video_stream
 from protoleak.video.sources.decoder import Decoder
 from protoleak.video.sources.prefetch import Prefetcher
 from protoleak.video.sources.redaction import without_secrets
+from protoleak.video.sources.redirects import redirected
 from protoleak.video.sources.rgb import RgbConverter
 from protoleak.video.sources.timestamps import TimestampMapper
 
@@ -41,6 +43,7 @@ class NetworkSettings:
         first_delay: before the first attempt to connect again; it doubles with every further one,
         longest_delay: up to this.
         patience: after so long without a frame a live source is given up.
+        any_host: whether HTTP may redirect to another host.
         transport: of RTSP. UDP loses packets and is often blocked, so TCP unless asked otherwise.
     """
 
@@ -50,6 +53,7 @@ class NetworkSettings:
     longest_delay: float = 30.0
     patience: float = 600.0
     transport: Literal["tcp", "udp"] = "tcp"
+    any_host: bool = False
 
 
 class NetworkSource:
@@ -65,7 +69,7 @@ class NetworkSource:
     """
 
     def __init__(self, url: str, settings: NetworkSettings = NetworkSettings()) -> None:
-        self._url = url
+        self._url = self._address = url
         self._shown = printable(without_secrets(url))
         self._settings = settings
         container = self._connect()
@@ -89,6 +93,7 @@ class NetworkSource:
             rate=stream.average_rate or stream.guessed_rate or None,
             duration=None if live else duration,
             sha256=None,
+            sound=Sound(None, Fraction()) if container.streams.audio else None,
         )
         self._prefetcher: Prefetcher[Frame | Gap] = Prefetcher(f"read {self._shown}", self._read)
 
@@ -129,10 +134,10 @@ class NetworkSource:
 
         over_rtsp = RTSP.match(self._url) is not None
         settings = self._settings
-        options = {"rtsp_transport": settings.transport} if over_rtsp else {"reconnect": "1"}
+        options = {"rtsp_transport": settings.transport} if over_rtsp else {"reconnect": "1", "max_redirects": "0"}
         try:
             return open_container(
-                self._url,
+                self._address,
                 self._shown,
                 protocols=RTSP_PROTOCOLS if over_rtsp else HTTP_PROTOCOLS,
                 demuxers="rtsp" if over_rtsp else DEMUXERS,
@@ -140,8 +145,24 @@ class NetworkSource:
                 timeouts=(settings.open_timeout, settings.stall_timeout),
             )
         except FFmpegError as error:
+            if not over_rtsp and self._redirected():
+                return self._connect()
             # Not "from error": the address, with its password, is part of FFmpeg's message.
             raise MediaError(f"{self._shown}: {_what(error, settings.open_timeout)}: {_remedy(error)}") from None
+
+    def _redirected(self) -> bool:
+        """Whether the server says that the stream is elsewhere; from then on it is looked for there.
+
+        Raises:
+            MediaError: on another host, and that is not allowed.
+        """
+        settings = self._settings
+        try:
+            address = redirected(self._address, any_host=settings.any_host, timeout=settings.open_timeout)
+        except MediaError as error:
+            raise MediaError(f"{self._shown}: {error}") from None
+        moved, self._address = address != self._address, address
+        return moved
 
     def _read(self) -> Iterator[Frame | Gap]:
         """All connections, one after the other; runs in the source's own thread."""

@@ -8,28 +8,42 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from protoleak.images.discover import IMAGE_SUFFIXES
+from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk
 from protoleak.video.frames import FrameSource
-from protoleak.video.sources.containers import VIDEO_SUFFIXES, is_readable_video
+from protoleak.video.sources.containers import is_readable_video
 from protoleak.video.sources.network import NetworkSettings, NetworkSource
 
 NETWORK = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
 GSTREAMER = "gst:"
 
 
-def open_source(name: str, *, network: NetworkSettings = NetworkSettings()) -> FrameSource:  # noqa: B008 frozen
+FRAME_SECONDS = 5.0  # for one frame of what isn't live, and for opening it, where it is read in a worker process
+
+
+def open_source(
+    name: str,
+    *,
+    network: NetworkSettings = NetworkSettings(),  # noqa: B008 frozen
+    isolate: bool = False,
+) -> FrameSource:
     """Opens a source.
 
     Args:
         name: a video file; `rtsp://`, `rtsps://`, `http://` or `https://` and an address; the number of a webcam, such
             as "0"; or `gst:` and a GStreamer pipeline. A file whose name is a number is named with its folder: `./0`.
         network: time limits and transport of addresses.
+        isolate: read files and addresses in a worker process with limits on processor time and memory.
 
     Raises:
         MediaError: it cannot be opened; one line with the source, the reason and the remedy.
         MissingExtra: an optional package is needed.
     """
-    if NETWORK.match(name):
+    is_address = NETWORK.match(name) is not None
+    if isolate and (is_address or not (name.startswith(GSTREAMER) or _is_camera(name))):
+        from protoleak.video.sources.isolated import IsolatedSource
+
+        return IsolatedSource(name, any_host=network.any_host, waits=None if is_address else FRAME_SECONDS)
+    if is_address:
         return NetworkSource(name, network)
     if name.startswith(GSTREAMER) or _is_camera(name):
         from protoleak.video.sources.camera import open_camera, open_pipeline
@@ -40,13 +54,18 @@ def open_source(name: str, *, network: NetworkSettings = NetworkSettings()) -> F
     return FileSource(name)
 
 
+def is_live(name: str) -> bool:
+    """Whether a name stands for what may never end: a camera, a pipeline, or an address, whatever is behind it."""
+    return bool(NETWORK.match(name)) or name.startswith(GSTREAMER) or _is_camera(name)
+
+
 def is_video(name: str) -> bool:
     """Whether a name stands for videos: an address, a camera, a pipeline, or a file that holds a video.
 
     A file with a suffix of images is an image, GIFs included; one with a suffix of videos is a video, whether it
     can be read or not; any other is looked into. A folder is neither, nor is a glob pattern.
     """
-    if NETWORK.match(name) or name.startswith(GSTREAMER) or _is_camera(name):
+    if is_live(name):
         return True
     suffix = Path(name).suffix.lower()
     if suffix in IMAGE_SUFFIXES:
@@ -104,6 +123,4 @@ def _is_folder(path: str) -> bool:
 
 
 def _files(folder: str, suffixes: frozenset[str]) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
-        folders.sort()
-        yield from (str(Path(place, name)) for name in files if Path(name).suffix.lower() in suffixes)
+    return (path for path in walk(folder) if Path(path).suffix.lower() in suffixes)

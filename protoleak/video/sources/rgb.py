@@ -9,7 +9,7 @@ import numpy as np
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
-from protoleak.images.decode import MAXIMUM_PIXELS
+from protoleak.video.sources.containers import MAXIMUM_PIXELS
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -19,11 +19,17 @@ class TimestampMapper:
         self.notes: list[str] = []
         self.last: float | None = None
         self._live = live
+        self._start: Fraction | None = None
         self._offset: Fraction | None = None  # what is taken off the stream's timestamps
         self._last = Fraction(0)
         self._first_captured = 0.0
         self._lead = 0.0  # seconds by which the first connection's clock is before the time that has passed here
         self._connected_again = False
+
+    @property
+    def start(self) -> Fraction | None:
+        """What the stream's own clock showed at the first frame, in seconds; None where it has none."""
+        return self._start
 
     def place(self, stamp: Fraction | None, captured: float, period: Fraction, tick: Fraction) -> float:
         """The frame's timestamp; to be called once for every frame, in the order in which they are shown.
@@ -68,7 +74,7 @@ class TimestampMapper:
         self._connected_again = self.last is not None
 
     def _begin(self, stamp: Fraction | None, captured: float) -> float:
-        self._offset = stamp
+        self._start = self._offset = stamp
         self._first_captured = captured
         return self._set(Fraction(0), captured)
 

@@ -201,3 +201,94 @@ def test_a_program_that_is_killed_leaves_a_video_up_to_its_newest_fragment(tmp_p
 
 def test_its_codec_settings_keep_packets_in_order() -> None:
     assert all(options["bf"] == "0" for options in encoder.ENCODERS.values())
+
+
+def with_sound(path: Path, codec: str, container: str | None = None, seconds: int = 2) -> Path:
+    """Images at 25 per second and a tone."""
+    with av.open(str(path), "w", format=container) as target:
+        video = target.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = target.add_stream(codec, rate=48000, layout="mono")
+        for index in range(25 * seconds):
+            target.mux(video.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8), "rgb24")))
+        size = sound.codec_context.frame_size or 1024
+        kind = np.int16 if sound.codec_context.format.name.startswith("s16") else np.float32
+        for start in range(0, 48000 * seconds, size):
+            tone = np.sin(np.arange(start, start + size) * 0.05) * (8000 if kind is np.int16 else 0.25)
+            frame_ = av.AudioFrame.from_ndarray(tone.astype(kind)[None], sound.codec_context.format.name, "mono")
+            frame_.sample_rate, frame_.pts, frame_.time_base = 48000, start, Fraction(1, 48000)
+            target.mux(sound.encode(frame_))
+        for stream in (video, sound):
+            target.mux(stream.encode(None))
+    return path
+
+
+def annotate(source: Path, out: Path, until: float | None = None) -> list[str]:
+    from protoleak.video.frames import Frame
+    from protoleak.video.sources.open import open_source
+
+    notes: list[str] = []
+    opened = open_source(str(source))
+    video = AnnotatedVideo(out, notes.append)
+    video.start(opened.info)
+    for item in opened:
+        if isinstance(item, Frame) and (until is None or item.timestamp < until):
+            video.frame(item, [])
+    opened.close()
+    video.finish(statistics())
+    return notes
+
+
+def packets(path: Path) -> list[tuple[float, bytes]]:
+    """When each packet of sound begins, and what is in it."""
+    with av.open(str(path)) as file:
+        return [(float(p.pts * p.time_base), bytes(p)) for p in file.demux(audio=0) if p.pts is not None]
+
+
+@pytest.mark.parametrize(("codec", "name"), [("aac", "a.mp4"), ("aac", "a.ts"), ("ac3", "a.mkv"), ("libopus", "a.mkv")])
+def test_the_source_s_sound_is_copied_at_its_own_time(codec: str, name: str, tmp_path: Path) -> None:
+    source, out = with_sound(tmp_path / name, codec), tmp_path / "annotated.mp4"
+    assert annotate(source, out) == []
+    copied = packets(out)
+    assert 1.9 < copied[-1][0] < 2.1
+    if name != "a.ts":  # there every packet has a head, which MP4 has once for all
+        before = packets(source)
+        with av.open(str(source)) as file:
+            start = float(next(file.decode(video=0)).time)
+        assert len(copied) >= len(before) - 2  # what lies before the first image is left out
+        kept = before[len(before) - len(copied) :]
+        assert [content for _, content in copied] == [content for _, content in kept]
+        assert max(abs(then - start - at) for (then, _), (at, _) in zip(kept, copied, strict=True)) < 0.02
+    with av.open(str(out)) as file:
+        assert sum(1 for _ in file.decode(video=0)) == 50
+    with av.open(str(out)) as file:
+        assert sum(image.samples for image in file.decode(audio=0)) > 1.9 * 48000
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_sound_ends_with_the_images_where_somebody_stopped_it(tmp_path: Path) -> None:
+    out = tmp_path / "annotated.mp4"
+    annotate(with_sound(tmp_path / "a.mp4", "aac"), out, until=1.0)
+    assert 0.9 < packets(out)[-1][0] < 1.05
+
+
+def test_sound_that_mp4_does_not_take_is_one_note(tmp_path: Path) -> None:
+    out = tmp_path / "annotated.mp4"
+    notes = annotate(with_sound(tmp_path / "a.mov", "pcm_s16le"), out)
+    assert notes == ["annotated.mp4: the source's sound (pcm_s16le) is left out, because MP4 doesn't take it"]
+    assert len(timing(out)[0]) == 50
+
+
+def test_it_can_be_opened_at_every_moment(tmp_path: Path) -> None:
+    """What a killed program leaves is what lies under its name now."""
+    out, copy, seen_so_far = tmp_path / "annotated.mp4", tmp_path / "copy.mp4", []
+    video = AnnotatedVideo(out)
+    video.start(info())
+    for index in range(100):
+        video.frame(frame(index, index / 25), [])
+        copy.write_bytes(out.read_bytes())
+        seen_so_far.append(len(timing(copy)[0]))
+    video.finish(statistics())
+    assert seen_so_far == sorted(seen_so_far)
+    assert seen_so_far[-1] >= 60
+    assert len(timing(out)[0]) == 100

@@ -160,3 +160,44 @@ def test_the_record_of_a_run_names_everything_that_was_at_work(tiny_bundle: Path
     assert (record.settings["every"], record.face_finder, record.real_class) == (2.0, "YuNet", "camera")
     assert record.libraries["numpy"]
     assert record.real_faces_accused is None or isinstance(record.real_faces_accused, RealFacesAccused)
+
+
+def test_what_is_known_is_on_disk_at_every_checkpoint_and_says_that_more_was_to_come(tmp_path: Path) -> None:
+    with open_outputs(tmp_path, RUN, several=True) as outputs:
+        gate, yard = outputs.sink(), outputs.sink()
+        for sink, name in ((gate, "gate"), (yard, "yard")):
+            sink.start(info(name))
+            sink.event(face(0.0, source=name), crop())
+        gate.checkpoint(statistics("gate"), [ended(source="gate")])
+        yard.checkpoint(statistics("yard"), [ended(source="yard")])
+        found = msgspec.json.decode((tmp_path / "tracks.json").read_bytes(), type=TracksFile)
+        assert [(one.source.name, len(one.tracks), one.ended) for one in found.sources] == [
+            ("gate", 1, False),
+            ("yard", 1, False),
+        ]
+        report = (tmp_path / "sources" / "001_gate" / "report.html").read_text()
+        assert "while the source was being screened" in report
+        assert (tmp_path / "report.html").read_text().count("(not finished)") == 2
+        gate.event(ended(source="gate"), None)  # a track that was open ends: it must not stand there twice
+        yard.checkpoint(statistics("yard"), [])
+        found = msgspec.json.decode((tmp_path / "tracks.json").read_bytes(), type=TracksFile)
+        assert [len(one.tracks) for one in found.sources] == [1, 0]
+        yard.finish(statistics("yard"))
+        gate.finish(statistics("gate"))
+    found = msgspec.json.decode((tmp_path / "tracks.json").read_bytes(), type=TracksFile)
+    assert [(one.source.name, len(one.tracks), one.ended) for one in found.sources] == [
+        ("yard", 0, True),
+        ("gate", 1, True),
+    ]
+    assert "(not finished)" not in (tmp_path / "report.html").read_text()
+    report = (tmp_path / "sources" / "001_gate" / "report.html").read_text()
+    assert "while the source was being screened" not in report
+
+
+def test_a_folder_has_one_writer(tmp_path: Path) -> None:
+    with open_outputs(tmp_path, RUN):
+        before = files(tmp_path)
+        with pytest.raises(ProtoleakError, match="is being written by this process"):
+            open_outputs(tmp_path, RUN, overwrite=True)
+        assert files(tmp_path) == before
+    open_outputs(tmp_path, RUN, overwrite=True).close()

@@ -198,9 +198,8 @@ def test_passwords_and_tokens_are_in_no_name_and_no_message() -> None:
 
     with serving(respond) as address:
         host = address.removeprefix("http://")
-        message = fails(
-            f"http://admin:hunter2@{host}/x?token=abc&size=1", f"http://admin:***@{host}/x?token=***&size=1"
-        )
+        message = fails(f"http://admin:hunter2@{host}/x?token=abc&size=1", f"http://***@{host}/x?***")
+    assert "admin" not in message
     assert "hunter2" not in message
     assert "abc" not in message
 

@@ -8,6 +8,7 @@ from html import escape
 from protoleak.reports.line_plot import Band
 from protoleak.reports.page import Cell, bullets, facts_table, page, table
 from protoleak.reports.timeline_plot import Span, spans
+from protoleak.video.events import TrackEvent
 from protoleak.video.frames import SourceInfo
 from protoleak.video.outputs.report.collector import INCIDENTS_KEPT, CollectedTrack, SourceCollector
 from protoleak.video.outputs.report.track import precise_timecode, time_axis, track_section, when
@@ -56,12 +57,18 @@ READING = (
 
 
 def report_page(
-    info: SourceInfo, run: RunRecord, collected: SourceCollector, statistics: Statistics, annotated: str | None = None
+    info: SourceInfo,
+    run: RunRecord,
+    collected: SourceCollector,
+    statistics: Statistics,
+    annotated: str | None = None,
+    open_tracks: Sequence[TrackEvent] | None = None,
 ) -> str:
     """The file's content.
 
     Args:
         annotated: name of the annotated video beside it.
+        open_tracks: that have not ended, in a report that is written while the source is being screened; else None.
     """
     end = max([statistics.media_seconds, 1e-3, *(track.last for track in collected.tracks.values())])
     bands = [
@@ -71,10 +78,10 @@ def report_page(
     tracks = sorted(collected.tracks.values(), key=lambda track: track.first)
     sections = [
         f"<h1>protoleak: {escape(info.name)}</h1>",
-        _verdicts(collected),
+        _verdicts(collected, len(open_tracks or ())),
         '<div class="plain">' + "".join(f"<p>{escape(text)}</p>" for text in (*READING, accusations(run))) + "</div>",
         facts_table(_source_facts(info, statistics, annotated)),
-        _broken_off(statistics, collected),
+        _broken_off(statistics, collected, ended=open_tracks is None),
         "<h2>Tracks</h2>",
         _overview(tracks, bands, end),
         _left_out(collected),
@@ -92,9 +99,10 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def _verdicts(collected: SourceCollector) -> str:
+def _verdicts(collected: SourceCollector, open_tracks: int) -> str:
+    in_view = f"<p>{counted(open_tracks, 'track')} in view, not counted yet.</p>" if open_tracks else ""
     if not collected.verdicts:
-        return "<p>No face was seen.</p>"
+        return in_view or "<p>No face was seen.</p>"
     items = []
     for label, style in STYLES.items():
         number = collected.verdicts[label]
@@ -104,7 +112,7 @@ def _verdicts(collected: SourceCollector) -> str:
         text = counted(number, "track") + (f" ({', '.join(by_name)})" if by_name else "")
         shape = f'<span aria-hidden="true">{style.symbol}</span>'
         items.append(f'<li><span class="badge {label}">{shape} {label}</span> {escape(text)}</li>')
-    return f'<ul class="verdicts">{"".join(items)}</ul>'
+    return f'<ul class="verdicts">{"".join(items)}</ul>{in_view}'
 
 
 def _source_facts(info: SourceInfo, statistics: Statistics, annotated: str | None) -> list[tuple[str, str]]:
@@ -130,8 +138,14 @@ def _source_facts(info: SourceInfo, statistics: Statistics, annotated: str | Non
     return [*facts, *(("note", note) for note in info.notes)]
 
 
-def _broken_off(statistics: Statistics, collected: SourceCollector) -> str:
+def _broken_off(statistics: Statistics, collected: SourceCollector, *, ended: bool) -> str:
     lines = []
+    if not ended:
+        at = precise_timecode(statistics.media_seconds)
+        lines.append(
+            f"This report was written while the source was being screened, at {at}. If nothing screens it any more, "
+            "the program was killed: what comes after was not screened."
+        )
     if statistics.interrupted:
         at = precise_timecode(statistics.media_seconds)
         lines.append(f"Screening was stopped by somebody at {at}: what comes after was not screened.")

@@ -1,0 +1,1 @@
+"""What a file itself says of its origin: claims, which anybody can write, and which no verdict rests on."""

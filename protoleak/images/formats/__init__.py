@@ -1,0 +1,1 @@
+"""What an encoded image declares of itself, read before any decoder sees it; one file per format."""

@@ -1,0 +1,191 @@
+"""JPEG (ITU-T T.81): scans and segments counted, and every warning of libjpeg taken for what it is: damage.
+
+libjpeg goes on after damage and fills what is missing with grey; Pillow drops its warnings. libjpeg-turbo's own
+interface returns them (simplejpeg), so each file is decoded once more, at an eighth of its size. What even libjpeg
+cannot notice, because Huffman codes fall into step again, is erased space: zero bits that stand for no flat area.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from protoleak.errors import MediaError
+from protoleak.images.formats.base import Declared, check_metadata, check_parts, first_zeros
+from protoleak.images.formats.directories import check_exif
+
+START, END, SCAN, HUFFMAN = 0xD8, 0xD9, 0xDA, 0xC4
+FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+USUAL = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
+PROGRESSIVE, ARITHMETIC = frozenset({0xC2, 0xC6, 0xCA, 0xCE}), frozenset(range(0xC9, 0xD0))
+METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})
+ENTROPY_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+MAXIMUM_SCANS = 100  # encoders write 1 to 15
+MAXIMUM_SCANNED = 1_000_000_000  # pixels times scans: 1.4 ns each
+STRAY = 4096  # bytes between segments, that decoders skip one by one
+ERASED, ERASED_REFINEMENT = 64, 256  # zero bytes in a row that no encoder writes, see _check_erased
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A marker and where its payload lies; a scan's is followed by its entropy-coded data, up to `data_end`."""
+
+    marker: int
+    start: int
+    end: int
+    data_end: int
+
+
+def segments(data: bytes) -> Iterator[Segment]:
+    """All segments up to the end of the image; what follows, such as a second image or a video, is left alone.
+
+    Raises:
+        MediaError: the file ends before the image does, or there are more segments or stray bytes than in any picture.
+    """
+    place, count, stray = 2, 0, 0
+    while True:
+        begin = data.find(b"\xff", place)
+        if begin < 0:
+            raise MediaError("truncated: the file ends before the image does")
+        marker_at = begin + 1
+        while data[marker_at : marker_at + 1] == b"\xff" and marker_at - begin <= STRAY:
+            marker_at += 1
+        stray += marker_at - place - 1
+        if stray > STRAY:
+            raise MediaError(f"damaged: more than {STRAY} stray bytes between its segments")
+        if marker_at >= len(data):
+            raise MediaError("truncated: the file ends before the image does")
+        marker = data[marker_at]
+        place = marker_at + 1
+        count += 1
+        check_parts(count, "segments")
+        if marker == END:
+            return
+        if marker in (0x00, 0x01) or 0xD0 <= marker <= START:
+            continue
+        end = place + int.from_bytes(data[place : place + 2], "big")
+        if end > len(data) or end < place + 2:
+            raise MediaError("truncated: the file ends before the image does")
+        data_end = end
+        if marker == SCAN:
+            found = ENTROPY_END.search(data, end)
+            if found is None:
+                raise MediaError("truncated: the file ends before the image does")
+            data_end = found.start()
+        yield Segment(marker, place + 2, end, data_end)
+        place = data_end
+
+
+def examine(data: bytes) -> Declared:
+    """Size, scans and segments.
+
+    Raises:
+        MediaError: there are more than a picture has, or space in the file was erased.
+    """
+    width = height = scans = components = metadata = 0
+    frame = 0
+    first_symbol: dict[int, int] = {}  # Huffman table (class << 4 | number) → the symbol of its code of zeros
+    for segment in segments(data):
+        if segment.marker in METADATA:
+            metadata += segment.end - segment.start
+            check_metadata(metadata, "EXIF and other segments")
+            if segment.marker == 0xE2 and data[segment.start : segment.start + 4] == b"MPF\0":
+                check_exif(data[segment.start + 4 : segment.end])
+        elif segment.marker in FRAMES and not frame:
+            frame = segment.marker
+            height = int.from_bytes(data[segment.start + 1 : segment.start + 3], "big")
+            width = int.from_bytes(data[segment.start + 3 : segment.start + 5], "big")
+            components = data[segment.start + 5]
+        elif segment.marker == HUFFMAN:
+            first_symbol |= _first_symbols(data[segment.start : segment.end])
+        elif segment.marker == SCAN:
+            scans += 1
+            if scans > MAXIMUM_SCANS or scans * width * height > MAXIMUM_SCANNED:
+                raise MediaError(
+                    f"{scans} scans or more of {width}×{height} pixels, above the limit of "
+                    f"{min(MAXIMUM_SCANS, MAXIMUM_SCANNED // max(1, width * height))}: refused before decoding"
+                )
+            if frame not in ARITHMETIC:
+                _check_erased(data, segment, frame in PROGRESSIVE, first_symbol)
+    _check_exif_of(data)
+    coefficients = 2.0 * components if frame in PROGRESSIVE else 0.0
+    return Declared(width, height, max(3.0, coefficients))
+
+
+def check_decoding(data: bytes) -> None:
+    """Decodes it once more, at an eighth of its size, and listens to libjpeg.
+
+    Raises:
+        MediaError: libjpeg warned.
+    """
+    import simplejpeg
+
+    if not _is_usual(data):
+        return
+    try:
+        colours = simplejpeg.decode_jpeg_header(data)[2]
+        colours = "CMYK" if colours in ("CMYK", "YCCK") else "GRAY" if colours == "Gray" else "RGB"
+        simplejpeg.decode_jpeg(data, colours, min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        if "remature end" in text:
+            raise MediaError(f"truncated: a part of the image is missing ({text})") from None
+        raise MediaError(f"damaged: {text}") from None
+
+
+def check_part(data: bytes) -> None:
+    """A JPEG in another file: as `examine` and `check_decoding`."""
+    examine(data)
+    check_decoding(data)
+
+
+def _is_usual(data: bytes) -> bool:
+    """Whether simplejpeg reads it: 8 bits, and neither lossless nor hierarchical. Pillow may read rare kinds."""
+    frame = next((one for one in segments(data) if one.marker in FRAMES), None)
+    return frame is None or (frame.marker in USUAL and data[frame.start] == 8)
+
+
+def _check_exif_of(data: bytes) -> None:
+    """The EXIF segments as Pillow joins them."""
+    found = [
+        data[one.start + 6 : one.end]
+        for one in segments(data)
+        if one.marker == 0xE1 and data[one.start : one.start + 6] == b"Exif\0\0"
+    ]
+    if found:
+        check_exif(b"".join(found))
+
+
+def _first_symbols(payload: bytes) -> dict[int, int]:
+    """Of each Huffman table the first symbol, whose code is all zeros."""
+    found, place = {}, 0
+    while place + 17 < len(payload):
+        found[payload[place]] = payload[place + 17]
+        place += 17 + sum(payload[place + 1 : place + 17])
+    return found
+
+
+def _check_erased(data: bytes, scan: Segment, progressive: bool, first_symbol: dict[int, int]) -> None:
+    """Zero bits are codes too, and libjpeg may decode thousands and fall into step again without a warning.
+
+    An encoder writes long runs of them only for flat areas, where the codes of zeros say that a block is as grey as the
+    one before and ends there; in scans of DC alone they can be anything.
+
+    Raises:
+        MediaError: there is such a run, and it doesn't stand for a flat area.
+    """
+    count = data[scan.start]
+    tables = data[scan.start + 2 : scan.start + 1 + 2 * count : 2]
+    spectral = data[scan.start + 1 + 2 * count : scan.start + 4 + 2 * count]
+    if len(spectral) < 3 or (progressive and spectral[0] == 0):
+        return
+    used = {0x10 | table & 15 for table in tables}
+    if not progressive:
+        used |= {table >> 4 for table in tables}
+    if all(first_symbol.get(number, 0) == 0 for number in used):
+        return
+    length = ERASED_REFINEMENT if progressive and spectral[2] >> 4 else ERASED
+    place = first_zeros(data, scan.end, scan.data_end, length)
+    if place is not None:
+        raise MediaError(f"damaged: a part of it was erased ({length} zero bytes or more at {place})")

@@ -1,0 +1,93 @@
+"""One worker process, as the process that needs it sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from protoleak.errors import ProtoleakError
+from protoleak.isolation.limits import Limits
+from protoleak.isolation.messages import ConnectionEnded, TimeIsUp, receive
+
+START_SECONDS = 60.0  # for Python and the decoders to be imported, on a busy machine
+# Not the user's Python settings: the module path is handed over as it is here.
+START = (
+    "import json, sys; path, module, limits, descriptor = json.loads(sys.argv[1]); sys.path[:] = path; "
+    "from importlib import import_module; import_module(module).main(descriptor, limits)"
+)
+KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+
+
+class WorkerEnded(Exception):
+    """A worker is gone; the message says which limit ended it, in a few words."""
+
+
+class Worker:
+    """A fresh process that runs `main(descriptor, limits)` of a module, which talks over the socket and ends with it.
+
+    Args:
+        module: of the package, with a function `main`.
+        limits: that the process puts on itself before it reads anything.
+
+    Attributes:
+        connection: to it.
+
+    Raises:
+        ProtoleakError: it cannot be started here.
+    """
+
+    def __init__(self, module: str, limits: Limits) -> None:
+        try:
+            import resource  # noqa: F401
+        except ImportError:
+            raise ProtoleakError("decoding in processes of its own needs Linux or macOS: leave --isolate out") from None
+        self._limits = limits
+        self.connection, theirs = socket.socketpair()
+        given = json.dumps([[os.path.abspath(one) for one in sys.path], module, limits.as_list(), theirs.fileno()])  # noqa: PTH100
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", START, given],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # decoders print what they will
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # Ctrl-C is for the process that was started by hand
+                env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | ONE_THREAD,
+            )
+        except OSError as error:
+            self.connection.close()
+            raise ProtoleakError(f"no process for decoding can be started: {error.strerror or error}") from error
+        finally:
+            theirs.close()
+        try:
+            receive(self.connection, START_SECONDS)  # it is ready
+        except (ConnectionEnded, TimeIsUp):
+            self.end()
+            raise ProtoleakError(
+                "the process for decoding did not start: leave --isolate out, or free memory"
+            ) from None
+
+    def why_ended(self) -> str:
+        """What ended it, in a few words. To be called once it has gone."""
+        try:
+            status = self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            return "the process that decoded it hangs"
+        if status == -signal.SIGXCPU:
+            return f"it takes more than {self._limits.processor_seconds} s of processor time to decode"
+        if status == -signal.SIGKILL:
+            return "the process that decoded it was killed, as the system does where memory runs out"
+        name = signal.Signals(-status).name if status < 0 else f"status {status}"
+        return f"damaged: the process that decoded it crashed ({name})"
+
+    def end(self) -> None:
+        """Ends it at once. May be called more than once."""
+        self.connection.close()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()

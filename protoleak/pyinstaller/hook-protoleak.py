@@ -1,0 +1,8 @@
+"""What a frozen program needs of protoleak besides the modules that its imports name."""
+
+from PyInstaller.utils.hooks import collect_data_files  # type: ignore[import-not-found,unused-ignore]
+
+from protoleak import _HOME_OF
+
+datas = collect_data_files("protoleak")  # the default bundle, licences, kernels
+hiddenimports = sorted({"protoleak.errors", *_HOME_OF.values()})

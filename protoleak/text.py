@@ -1,0 +1,13 @@
+"""Text from files and names, made fit for a terminal."""
+
+from __future__ import annotations
+
+KEPT = frozenset("\n\t")
+
+
+def harmless(text: str) -> str:
+    """Text without what a terminal would obey or hide: control characters, escape sequences, marks of direction and
+    half characters are written as escapes, as in a Python string. Line ends and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in KEPT else repr(one)[1:-1] for one in text)

@@ -1,0 +1,61 @@
+"""Hostile images and videos cost one line each; the whole is in benchmarks/hostile.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from protoleak.errors import MediaError
+from protoleak.images.decode import open_image
+from tests.hostile.images import BOMBS, encoded, formats, picture
+from tests.hostile.media import try_images, try_videos
+from tests.hostile.outcomes import Tried
+
+MUTATED = 120
+SECONDS, MEBIBYTES = 5.0, 512.0
+
+
+def check(tried: list[Tried]) -> None:
+    assert [one for one in tried if one.outcome.finding is not None] == []
+    assert [one for one in tried if one.outcome.processor_seconds > SECONDS] == []
+    assert max(one.outcome.peak_mib for one in tried) < MEBIBYTES
+
+
+def test_hostile_images_cost_one_line_and_little_time_and_memory() -> None:
+    tried = list(try_images(0, len(BOMBS) + MUTATED))
+    check(tried)
+    assert {one.name for one in tried[: len(BOMBS)] if one.outcome.error is None} <= {"pages"}
+    assert any(one.outcome.error is None for one in tried[len(BOMBS) :])  # not everything is refused
+
+
+def test_hostile_videos_cost_one_line_and_little_time_and_memory(tmp_path: Path) -> None:
+    check(list(try_videos(0, 60, tmp_path)))
+
+
+@pytest.mark.parametrize("share", [0.005, 0.02, 0.2, 0.4, 0.7, 0.9])
+@pytest.mark.parametrize(("kind", "end"), [("JPEG", 2), ("PROGRESSIVE", 2), ("PNG", 12), ("GIF", 1)])
+def test_a_picture_cut_with_its_end_marker_appended_is_refused(kind: str, end: int, share: float) -> None:
+    data = encoded(picture(1, 512), kind)
+    with pytest.raises(MediaError):
+        open_image(data[: int((1 - share) * len(data))] + data[-end:])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in formats() if kind not in ("BMP", "PPM", "TIFF", "AVIF", "GIF")])
+@pytest.mark.parametrize("place", [0.2, 0.35, 0.5, 0.65, 0.8])
+def test_a_picture_of_which_4_kib_were_erased_is_refused(kind: str, place: float) -> None:
+    data = encoded(picture(2, 512), kind)
+    at = int(place * (len(data) - 4096))
+    with pytest.raises(MediaError):
+        open_image(data[:at] + bytes(4096) + data[at + 4096 :])
+
+
+@pytest.mark.parametrize("kind", formats())
+@pytest.mark.parametrize("flat", [False, True])
+def test_an_intact_picture_is_taken_flat_or_not(kind: str, flat: bool) -> None:
+    pixels = np.asarray(picture(3, 512)).copy()
+    if flat:  # long runs of zero bits in optimised JPEGs
+        pixels[64:, 64:] = 255
+    assert open_image(encoded(Image.fromarray(pixels), kind)).image.size == (512, 512)
