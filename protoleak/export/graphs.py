@@ -170,7 +170,7 @@ def _with_preprocessing(encoder: OnnxLatentEncoder, image_size: int) -> bytes:
 
     model = onnx.load_from_string(encoder.model)
     model.ir_version = min(model.ir_version, IR_VERSION)
-    if encoder.input_range == (0, 255):
+    if encoder.input_range == (0.0, 255.0):
         _leave_whole_numbers_as_floats(model.graph)
     latent_shape: list[str | int | None] = ["batch", *encoder.latent_shape(image_size)]
     # By name: files of old exporters list their weights among the inputs, and others give more than the latent.
