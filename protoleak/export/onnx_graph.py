@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTED_OPERATORS = ("Conv", "MatMul", "Gemm")
 BACKBONE_HEAD = "attributor.backbone.encoder.head.weight"  # the name that `graphs.DeployedAttributor` gives it
+SECOND_ORDER_LAYER = "attributor.backbone.encoder.heads.0.hidden.weight"
 IR_VERSION = 10
 INPUT_RANGE = (0, 255)  # of the uint8 image that the latent encoder takes
 
@@ -115,7 +116,12 @@ def weighted_layers(graph: GraphProto, stage: Stage) -> dict[str, str]:
 
 
 def backbone(graph: GraphProto) -> set[str]:
-    """Names of the attributor's nodes before the backbone's linear head."""
+    """Names of the attributor's nodes before the backbone's linear head.
+
+    None of `second_order`: its statistics are differences of sums that lower precision loses, and its layers are small.
+    """
+    if any(SECOND_ORDER_LAYER in node.input for node in graph.node):
+        return set()
     heads = [node for node in graph.node if BACKBONE_HEAD in node.input]
     if not heads:
         raise CheckpointError(
