@@ -69,6 +69,18 @@ def accusation_level(originals: int, alpha: float, share: float = ACCUSATION_SHA
     return max(alpha / (1 / share), smallest_alpha(originals))
 
 
+def track_accusation_level(images: int, level: float) -> float:
+    """What the merged p-value of a track's faces must not exceed for a generator to be named: the faces' own level, so
+    that a track of camera originals is accused no more often than one face; but twice 1/(n + 1), the smallest merged
+    p-value that there is, where so few originals allow nothing smaller.
+
+    Args:
+        images: n, the camera originals that p-values are ranks among.
+        level: the faces' `accusation_level`.
+    """
+    return max(level, 2 / (images + 1))
+
+
 def acquittal_level(generated: int, alpha: float) -> float:
     """The level at which "a generator made this" is rejected before an image is called real: α, or the lowest that so
     few images by generators allow.

@@ -64,6 +64,11 @@ class DecisionRule:
             self.accusation_level = conformal.accusation_level(
                 len(self._real_margins), alpha, calibration.accusation_share
             )
+        self.track_accusation_level: float | None = None
+        if self._real_margins is not None and self.accusation_level is not None:
+            self.track_accusation_level = conformal.track_accusation_level(
+                len(self._real_margins), self.accusation_level
+            )
         self._generated_margins = calibration.generated_margins
         self.acquittal_level: float | None = None
         if self._generated_margins is not None:

@@ -156,6 +156,11 @@ class ImagePipeline:
         return _reopened, (type(self), str(self.bundle.path), self.bundle.sha256, settings)
 
     @property
+    def track_accusation_level(self) -> float | None:
+        """What the merged `real_p_value` of a track must not exceed for a generator to be named."""
+        return self._rule.track_accusation_level
+
+    @property
     def engine(self) -> EngineDescription:
         """What executes the graphs."""
         return self._executor.describe()

@@ -56,7 +56,12 @@ class TrackAggregator:
         counters: Counters,
         sinks: Sequence[Sink],
     ) -> None:
-        self._evidence = pipeline.alpha, minimum_evidence, pipeline.bundle.manifest.real_class
+        self._evidence = (
+            pipeline.alpha,
+            minimum_evidence,
+            pipeline.bundle.manifest.real_class,
+            pipeline.track_accusation_level,
+        )
         self._info, self._counters = info, counters
         self._sinks = list(sinks)
         self._started: list[Sink] = []

@@ -22,8 +22,8 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
         p_value: min(1, 2 · mean of the faces' p-values): valid whatever the dependence between frames (Rüschendorf
             1982; Vovk & Wang 2020, "Combining p-values via averaging"). 1 before the first attributed face.
         real_p_value: the faces' p-values among camera originals, merged alike; a generator is named only where it is at
-            most twice the faces' accusation level. None before the first attributed face, and for a bundle without
-            camera originals.
+            most the accusation level of tracks (`runtime.conformal.track_accusation_level`). None before the first
+            attributed face, and for a bundle without camera originals.
         generated_p_value: the faces' p-values among images by generators, merged alike; `real` is said only where it is
             at most twice the faces' acquittal level. None as for the one before.
         evidence: number of attributed faces that held enough to judge.

@@ -16,6 +16,7 @@ from protoleak.runtime.conformal import (
     promise,
     rejecting_ranks,
     smallest_alpha,
+    track_accusation_level,
 )
 
 # Few distinct values, so that ties are common, mixed with any finite value.
@@ -231,3 +232,12 @@ def test_the_bound_holds_in_nineteen_of_twenty_calibrations() -> None:
         rates = [norm.cdf(values[int(0.05 * (len(values) + 1)) - 1]) for values in lists]
         broken += float(shares @ rates) > promise(calibration, 0.05).bound_95
     assert broken <= 0.05 * runs
+
+
+@pytest.mark.parametrize(
+    ("images", "level", "of_track"), [(1494, 0.01, 0.01), (199, 0.01, 0.01), (99, 0.01, 0.02), (19, 0.05, 0.1)]
+)
+def test_a_track_is_accused_at_the_level_of_a_face_where_so_small_a_merged_p_value_can_be(
+    images: int, level: float, of_track: float
+) -> None:
+    assert track_accusation_level(images, level) == pytest.approx(of_track)

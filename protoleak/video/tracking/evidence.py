@@ -5,8 +5,9 @@ a rule that is valid under any dependence: for p-values p_1 … p_K, min(1, 2 ·
 "Random variables with maximum sums", Theorem 2; Vovk and Wang 2020, "Combining p-values via averaging", Biometrika 107,
 which shows that no factor below 2 holds for all K). With it, a track of a known generator is called unknown with
 probability at most alpha, if each of its faces would be alone; and a track of camera originals, whose p-values among
-such originals are merged alike, is accused with at most twice the accusation level. The promise is for the verdict at
-one count of faces, such as the track's last; not for "never unknown at any moment of it".
+such originals are merged alike, is accused with at most the accusation level of one face (but where there are too few
+originals for so small a merged p-value: `conformal.track_accusation_level`). The promise is for the verdict at one
+count of faces, such as the track's last; not for "never unknown at any moment of it".
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ class TrackEvidence:
         alpha: significance level for unknown.
         minimum: attributed faces before there is a verdict; below it the verdict is "undecided".
         real_class: the bundle's class of camera originals, None where it has none.
+        accusation_level: of a track; None where a face has none.
     """
 
-    def __init__(self, alpha: float, minimum: int, real_class: str | None) -> None:
+    def __init__(self, alpha: float, minimum: int, real_class: str | None, accusation_level: float | None) -> None:
         self._alpha, self._minimum, self._real_class = alpha, minimum, real_class
+        self._accusation_level = accusation_level
         self._faces = 0
         # Exact sums: p-values are ranks, which often equal their level, and a rounded sum would lie above or below it.
         self._p_values = Fraction(0)
         self._real_p_values: Fraction | None = Fraction(0)
         self._generated_p_values: Fraction | None = Fraction(0)
-        self._accusation_level: float | None = None
         self._acquittal_level: float | None = None
         self._scores: dict[str, float] = {}
 
@@ -47,7 +49,7 @@ class TrackEvidence:
         self._p_values += Fraction(verdict.p_value)
         self._real_p_values = _sum(self._real_p_values, verdict.real_p_value)
         self._generated_p_values = _sum(self._generated_p_values, verdict.generated_p_value)
-        self._accusation_level, self._acquittal_level = verdict.accusation_level, verdict.acquittal_level
+        self._acquittal_level = verdict.acquittal_level
         for name, score in verdict.scores.items():
             self._scores[name] = self._scores.get(name, 0.0) + score
 
@@ -63,12 +65,12 @@ class TrackEvidence:
         )
         label: TrackLabel = "undecided"
         if nearest is not None and self._faces >= self._minimum:
-            # Merged p-values are twice their mean: so the mean must not exceed the level, as for one face.
-            accusation, acquittal = (
-                None if level is None else 2 * level for level in (self._accusation_level, self._acquittal_level)
-            )
+            # A merged p-value is twice the mean: at twice its level the mean is held to the level of one face. Accusing
+            # is held to the promise itself.
+            acquittal = None if self._acquittal_level is None else 2 * self._acquittal_level
             merged = Evidence(p_value, real_p_value, generated_p_value)
-            label = label_of(merged, nearest == self._real_class, Levels(self._alpha, accusation, acquittal))
+            levels = Levels(self._alpha, self._accusation_level, acquittal)
+            label = label_of(merged, nearest == self._real_class, levels)
         return TrackVerdict(
             label=label,
             generator=nearest if label == "known" else None,

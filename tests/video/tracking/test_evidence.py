@@ -17,6 +17,7 @@ from protoleak.video.tracking.evidence import TrackEvidence, merged_p_value
 from tests.tiny_bundle import make_image
 
 ALPHA, TRIALS = 0.05, 40_000
+ACCUSATION = 0.02  # of a track as of a face
 SAMPLING = 4 * np.sqrt(ALPHA * (1 - ALPHA) / TRIALS)  # four standard deviations of a rate of alpha in so many trials
 
 
@@ -33,14 +34,14 @@ def track_verdict_of(
     real_p_value: float | None = 0.01,
     generated_p_value: float | None = None,
 ) -> TrackVerdict:
-    evidence = TrackEvidence(ALPHA, minimum, real)
+    evidence = TrackEvidence(ALPHA, minimum, real, ACCUSATION)
     for p_value, scores in faces:
         face = msgspec.structs.replace(
             verdict,
             p_value=p_value,
             scores=scores,
             real_p_value=real_p_value,
-            accusation_level=0.02,
+            accusation_level=ACCUSATION,
             generated_p_value=generated_p_value,
             acquittal_level=None if generated_p_value is None else ALPHA,
         )
@@ -140,7 +141,7 @@ def test_real_is_said_of_the_real_class_only(verdict: Verdict) -> None:
 
 
 def test_nothing_is_decided_below_the_minimum_evidence(verdict: Verdict) -> None:
-    nothing = TrackEvidence(ALPHA, 2, None).verdict()
+    nothing = TrackEvidence(ALPHA, 2, None, None).verdict()
     assert nothing == TrackVerdict(
         label="undecided",
         generator=None,
@@ -158,7 +159,7 @@ def test_nothing_is_decided_below_the_minimum_evidence(verdict: Verdict) -> None
 
 @pytest.mark.parametrize(
     ("real_p_value", "merged", "label"),
-    [(0.02, 0.04, "known"), (0.021, 0.042, "unknown"), (None, None, "known")],
+    [(0.01, 0.02, "known"), (0.0101, 0.0202, "unknown"), (None, None, "known")],
 )
 def test_a_generator_is_named_only_for_a_track_that_is_unusual_among_camera_originals(
     verdict: Verdict, real_p_value: float | None, merged: float | None, label: str
@@ -189,7 +190,7 @@ def test_generated_tracks_are_called_real_at_most_at_twice_the_level(kind: str, 
 
 
 def test_faces_that_hold_too_little_are_no_evidence_and_change_nothing(verdict: Verdict) -> None:
-    evidence = TrackEvidence(ALPHA, 1, "camera")
+    evidence = TrackEvidence(ALPHA, 1, "camera", ACCUSATION)
     lacking = msgspec.structs.replace(verdict, lacking="without content", p_value=0.001, real_p_value=None)
     evidence.add(lacking)
     assert (evidence.verdict().label, evidence.verdict().evidence) == ("undecided", 0)
