@@ -44,6 +44,14 @@ def face_image(kind: str, seed: int) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
+def group_of_two() -> Image.Image:
+    """A large face of "columns" and a smaller one of "rows" beside it."""
+    both = Image.new("RGB", (2 * SIDE, SIDE), (120, 120, 120))
+    both.paste(face_image("columns", 11), (0, 0))
+    both.paste(face_image("rows", 12).resize((150, 150)), (SIDE + 20, 20))
+    return both
+
+
 def write_faces(folder: Path, kind: str, count: int, first_seed: int = 0) -> None:
     folder.mkdir(parents=True)
     for index in range(count):

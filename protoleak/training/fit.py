@@ -203,9 +203,9 @@ def _train_epoch(
 ) -> dict[str, float]:
     """Trains on the latents of each part, in turn; `report` is called after every step."""
     network.train()
-    share = settings.negatives_share if inputs.negatives_count else 0.0
+    share = settings.negatives_share if len(inputs.negatives) else 0.0
     counts = [math.ceil(share * len(part)) for part in parts]
-    negative_order = endless(torch.arange(inputs.negatives_count), sum(counts))
+    negative_order = endless(torch.arange(len(inputs.negatives)), sum(counts))
     total = 0.0
     for step, (part, chosen) in enumerate(zip(parts, torch.split(negative_order, counts), strict=True)):
         done = (state.epoch + step / len(parts)) / settings.epochs

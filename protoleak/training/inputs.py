@@ -61,8 +61,8 @@ class Inputs(Protocol):
     """What the loop trains and validates on. "Images" are whatever the inputs mix and embed: a row for each."""
 
     @property
-    def negatives_count(self) -> int:
-        """Images of no class that were given."""
+    def negatives(self) -> torch.Tensor:
+        """Images of no class that were given: [m, …]; m may be 0."""
 
     def drawn(self, part: torch.Tensor) -> torch.Tensor:
         """Training images by their indices, int64 [b]: float32 [b, …]."""
@@ -95,18 +95,14 @@ class LatentInputs:
     standardisation: Standardisation
     train: torch.Tensor
     validation: torch.Tensor
-    negatives: torch.Tensor | None
+    negatives: torch.Tensor
     bfloat16: bool
-
-    @property
-    def negatives_count(self) -> int:
-        return 0 if self.negatives is None else len(self.negatives)
 
     def drawn(self, part: torch.Tensor) -> torch.Tensor:
         return self.standardisation(self.train[part])
 
     def given(self, chosen: torch.Tensor) -> torch.Tensor:
-        return self.standardisation((self.train[:0] if self.negatives is None else self.negatives)[chosen])
+        return self.standardisation(self.negatives[chosen])
 
     def embedded(
         self, network: Attributor, images: torch.Tensor, dropped: torch.Tensor
@@ -127,24 +123,19 @@ class StatisticsInputs:
     """Whitened second-order statistics of latents with the frozen noise, computed once: for `second_order`.
 
     Attributes:
-        train, validation: float32 [n, P, F].
-        negatives: the same, or None.
+        train, validation, negatives: float32 [n, P, F].
     """
 
     whitening: Whitening
     train: torch.Tensor
     validation: torch.Tensor
-    negatives: torch.Tensor | None
-
-    @property
-    def negatives_count(self) -> int:
-        return 0 if self.negatives is None else len(self.negatives)
+    negatives: torch.Tensor
 
     def drawn(self, part: torch.Tensor) -> torch.Tensor:
         return self.train[part]
 
     def given(self, chosen: torch.Tensor) -> torch.Tensor:
-        return (self.train[:0] if self.negatives is None else self.negatives)[chosen]
+        return self.negatives[chosen]
 
     def embedded(
         self, network: Attributor, images: torch.Tensor, dropped: torch.Tensor
@@ -183,15 +174,16 @@ def inputs_of(
         negatives: [m, L, C, h, w], latents of images of no class, or None.
         turns_of: label → turns in each round, as `balanced_order` takes it.
     """
+    given = train.z0[:0] if negatives is None else negatives
     if settings.backbone != "second_order":
-        return LatentInputs(noising, standardisation, train.z0, validation.z0, negatives, settings.bfloat16)
+        return LatentInputs(noising, standardisation, train.z0, validation.z0, given, settings.bfloat16)
     of_train = statistics_of(train.z0, noising, standardisation)
     whitening = Whitening.of(of_train, train.labels, draw_shares(train.labels, train.sources, turns_of))
     return StatisticsInputs(
         whitening,
         whitening(of_train),
         whitening(statistics_of(validation.z0, noising, standardisation)),
-        None if negatives is None else whitening(statistics_of(negatives, noising, standardisation)),
+        whitening(statistics_of(given, noising, standardisation)) if len(given) else of_train[:0],
     )
 
 

@@ -20,7 +20,7 @@ from protoleak.cli.image_report import report as module
 from protoleak.cli.image_report.report import page_name
 from tests.browser import chromium, opened
 from tests.cli.conftest import Run
-from tests.look_bundle import SIDE, face_image
+from tests.look_bundle import SIDE, face_image, group_of_two
 from tests.tiny_bundle import make_image
 
 CPU = ("--engine", "onnxruntime", "--threads", 1)
@@ -33,10 +33,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A group of two, an image without a face, a damaged file, and a face with a hostile name and claims."""
     folder = tmp_path_factory.mktemp("report") / "images"
     folder.mkdir()
-    both = Image.new("RGB", (2 * SIDE, SIDE), (120, 120, 120))
-    both.paste(face_image("columns", 11), (0, 0))
-    both.paste(face_image("rows", 12).resize((150, 150)), (SIDE + 20, 20))
-    both.save(folder / "a_group.png")
+    group_of_two().save(folder / "a_group.png")
     Image.fromarray(make_image(0, 5, 160, 180)).save(folder / "c_none.png")
     (folder / "d_damaged.png").write_bytes((folder / "a_group.png").read_bytes()[:200])
     claims = PngImagePlugin.PngInfo()

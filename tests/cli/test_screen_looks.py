@@ -13,7 +13,7 @@ from PIL import Image
 from protoleak.choices import MINIMUM_FACE
 from protoleak.runtime.pipeline import ImagePipeline
 from tests.cli.conftest import Run
-from tests.look_bundle import SIDE, face_image
+from tests.look_bundle import face_image, group_of_two
 from tests.tiny_bundle import make_image
 
 CPU = ("--engine", "onnxruntime", "--threads", 1)
@@ -24,10 +24,7 @@ def images(tmp_path: Path) -> Path:
     """A group of two, one face, one image without, and a black one."""
     folder = tmp_path / "images"
     folder.mkdir()
-    both = Image.new("RGB", (2 * SIDE, SIDE), (120, 120, 120))
-    both.paste(face_image("columns", 11), (0, 0))
-    both.paste(face_image("rows", 12).resize((150, 150)), (SIDE + 20, 20))
-    both.save(folder / "a_group.png")
+    group_of_two().save(folder / "a_group.png")
     face_image("rows", 13).save(folder / "b_one.png")
     Image.fromarray(make_image(0, 5, 160, 180)).save(folder / "c_none.png")
     return folder
