@@ -13,8 +13,6 @@ Codec = Literal["libx264", "libx265"]
 
 # libx265's build 216 writes beyond its buffers where a film is 48 pixels wide or less (its lookahead's cuTree). That
 # ends the process or, worse, doesn't: narrower images are filmed with their border pixels repeated up to this side.
-# Encoders fill a frame up to whole blocks; some of libx264's fill was seen to differ from run to run.
-BLOCK = 16
 SMALLEST_SIDE = 64
 
 
@@ -30,12 +28,14 @@ def through_video(
     import av
 
     kept = view[: view.shape[0] & ~1, : view.shape[1] & ~1]
-    more = [(0, max(SMALLEST_SIDE, -(-side // BLOCK) * BLOCK) - side) for side in kept.shape[:2]]
+    more = [(0, max(0, SMALLEST_SIDE - side)) for side in kept.shape[:2]]
     filmed = np.pad(kept, [*more, (0, 0)], mode="edge")
     height, width = filmed.shape[:2]
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4" if codec == "libx264" else "matroska") as container:
         options = {"crf": str(crf), "preset": "veryfast" if codec == "libx264" else "ultrafast", "threads": "1"}
+        if codec == "libx264":  # its macroblock tree reads memory that nobody wrote: each run gave another film
+            options["x264-params"] = "mbtree=0"
         if codec == "libx265":
             options["x265-params"] = "log-level=error:pools=none:frame-threads=1"
         stream = container.add_stream(codec, rate=25, options=options)
