@@ -43,8 +43,10 @@ class Robustness(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         rows: "none" first.
-        macro_auc_per_operator: mean over severities.
-        macro_auc: mean over the operators; chains apart.
+        macro_auc_per_operator: mean over the severities that could be measured; None where none could.
+        macro_auc: mean over the operators that could be measured; chains apart.
+        not_measured: operator and level of the rows that left a class without an image: at its strongest, an operator
+            may leave no face to be found.
     """
 
     images_per_class: int
@@ -52,6 +54,7 @@ class Robustness(msgspec.Struct, frozen=True, kw_only=True):
     macro_auc_per_operator: dict[str, float | None]
     macro_auc: float | None
     macro_auc_of_chains: float | None
+    not_measured: list[str]
 
 
 class Curve(msgspec.Struct, frozen=True):

@@ -101,8 +101,9 @@ def measure_robustness(
         images_per_class=settings.images_per_class,
         rows=rows,
         macro_auc_per_operator=per_operator,
-        macro_auc=float(np.mean(defined)) if defined and len(defined) == len(per_operator) else None,
+        macro_auc=float(np.mean(defined)) if defined else None,
         macro_auc_of_chains=_mean([row for row in rows if row.operator == CHAIN]),
+        not_measured=[f"{row.operator} {row.level}" for row in rows if row.macro_auc_softmax.value is None],
     )
 
 
@@ -164,4 +165,4 @@ def _row(
 
 def _mean(rows: Sequence[RobustnessRow]) -> float | None:
     values = [row.macro_auc_softmax.value for row in rows if row.macro_auc_softmax.value is not None]
-    return float(np.mean(values)) if values and len(values) == len(rows) else None
+    return float(np.mean(values)) if values else None

@@ -92,6 +92,7 @@ def summary(variant: VariantReport, alpha: float) -> list[tuple[str, str]]:
     if variant.robustness is not None:
         rows += [
             ("macro AUC over operators", number(variant.robustness.macro_auc)),
+            ("not measured, without an image of some class", ", ".join(variant.robustness.not_measured) or "none"),
             ("macro AUC of chains", number(variant.robustness.macro_auc_of_chains)),
         ]
     if variant.unreadable:

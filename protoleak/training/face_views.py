@@ -27,11 +27,15 @@ Style = Literal["whole", "loose", "tight", "ffhq"]
 Name = TypeVar("Name", bound=str)
 
 STYLES: tuple[tuple[Style, float], ...] = (("whole", 0.3), ("loose", 0.35), ("tight", 0.1), ("ffhq", 0.25))
-SMALLEST_FACE, LARGEST_FACE = 64.0, 380.0  # longer side of the face's box in the view, in pixels, log-uniform
+SMALLEST_FACE, LARGEST_FACE = 48.0, 380.0  # longer side of the face's box in the view, in pixels, log-uniform
 LARGEST_ENLARGEMENT = 1.6
-SMALLEST_SIDE, LARGEST_SIDE = 128, 1280  # of a view before its second resize, in pixels, where the image allows it
+SMALLEST_SIDE, LARGEST_SIDE = 96, 1280  # of a view before its second resize, in pixels, where the image allows it
 UNSCALED_PROBABILITY = 0.15
 RETOUCH_PROBABILITY, SECOND_PROBABILITY, RESIZED_AGAIN = 0.3, 0.35, 0.5
+# What was kept small and is shown large, as film on the web often is: without these, softness looks like a generator.
+SOFTENED_PROBABILITY, SOFTEST, LEAST_SOFT = 0.25, 0.3, 0.85
+LOWEST_QUALITY, HIGHEST_QUALITY = 45, 97
+FINEST_FILM, COARSEST_FILM = 18, 38  # constant rate factors
 FILTERS = ("bilinear", "bicubic", "lanczos", "box", "hamming", "cv_area", "cv_linear", "cv_cubic")
 PILLOW_FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -45,7 +49,7 @@ WriterKind = Literal["jpeg", "cv_jpeg", "webp", "png", "libx264", "libx265"]
 WRITERS: tuple[tuple[WriterKind, float], ...] = (
     ("jpeg", 0.42), ("cv_jpeg", 0.1), ("webp", 0.13), ("png", 0.13), ("libx264", 0.14), ("libx265", 0.08),
 )  # fmt: skip
-RETOUCHES = ("unsharp", "denoise", "median", "blur", "gamma", "contrast", "colour", "grey", "noise")
+RETOUCHES = ("unsharp", "denoise", "median", "blur", "motion", "gamma", "contrast", "colour", "grey", "noise")
 
 
 class Writer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,7 +69,7 @@ class Writer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FaceView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is done, in this order: region, scale, flip, retouches, writer, second resize, second writer.
+    """What is done, in this order: region, scale, flip, softening, retouches, writer, second resize, second writer.
 
     Attributes:
         style: how the region is cut out of the image; `whole` for all of it.
@@ -73,6 +77,7 @@ class FaceView(msgspec.Struct, frozen=True, omit_defaults=True):
             is in it (shares, 0.5 for the middle). For ffhq: zoom, and shifts in shares of its side.
         face_side: of the face in the view, in pixels; None to leave the scale alone.
         resampler: one of FILTERS.
+        softened: the view is reduced to that share of its sides and enlarged again, by these resamplers.
         jitter: of the box that is framed afterwards: shifts in shares of its side, and the logarithm of its scale.
     """
 
@@ -81,6 +86,7 @@ class FaceView(msgspec.Struct, frozen=True, omit_defaults=True):
     face_side: float | None = None
     resampler: str = "bicubic"
     flip: bool = False
+    softened: tuple[float, str, str] | None = None
     retouches: tuple[tuple[str, float], ...] = ()
     writer: Writer = Writer("png")
     second_scale: float | None = None
@@ -100,6 +106,8 @@ class FaceView(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.flip:
             view = np.ascontiguousarray(view[:, ::-1])
             place = moved(place, np.array([[-1.0, 0.0, view.shape[1]], [0.0, 1.0, 0.0]]))
+        if self.softened is not None:
+            view = _softened(view, *self.softened)
         random = np.random.Generator(np.random.Philox(key=self.noise_seed))
         for kind, amount in self.retouches:
             view = retouch(view, kind, amount, random)
@@ -136,6 +144,10 @@ def draw_face_view(seed: int, sha256: str, index: int) -> FaceView:
     retouches: list[tuple[str, float]] = []
     while random.random() < RETOUCH_PROBABILITY and len(retouches) < 3:
         retouches.append((RETOUCHES[int(random.integers(len(RETOUCHES)))], float(random.uniform(-1, 1))))
+    softened = None
+    if random.random() < SOFTENED_PROBABILITY:
+        share = float(math.exp(random.uniform(math.log(SOFTEST), math.log(LEAST_SOFT))))
+        softened = (share, FILTERS[int(random.integers(len(FILTERS)))], FILTERS[int(random.integers(len(FILTERS)))])
     again = random.random() < SECOND_PROBABILITY
     resized_again = again and random.random() < RESIZED_AGAIN
     return FaceView(
@@ -144,6 +156,7 @@ def draw_face_view(seed: int, sha256: str, index: int) -> FaceView:
         face_side=side if scaled else None,
         resampler=FILTERS[int(random.integers(len(FILTERS)))],
         flip=bool(random.random() < 0.5),
+        softened=softened,
         retouches=tuple(retouches),
         writer=_draw_writer(random),
         second_scale=float(random.uniform(0.5, 1.15)) if resized_again else None,
@@ -213,6 +226,8 @@ def retouch(view: UInt8Array, kind: str, amount: float, random: np.random.Genera
         return np.asarray(cv2.medianBlur(view, 3))
     if kind == "blur":
         return np.asarray(cv2.GaussianBlur(view, (0, 0), 0.4 + 0.9 * strength))
+    if kind == "motion":
+        return _moved_while_exposed(view, 2 + 5 * strength, math.pi * amount)
     if kind == "gamma":
         table = np.clip(255 * (np.arange(256) / 255) ** math.exp(0.4 * amount), 0, 255).astype(np.uint8)
         return np.asarray(cv2.LUT(view, table))
@@ -294,6 +309,20 @@ def _cut_out(image: UInt8Array, face: Face, plan: FaceView) -> tuple[UInt8Array,
     return region, place
 
 
+def _softened(view: UInt8Array, share: float, down: str, up: str) -> UInt8Array:
+    height, width = view.shape[:2]
+    return resize(resize(view, max(16, round(width * share)), max(16, round(height * share)), down), width, height, up)
+
+
+def _moved_while_exposed(view: UInt8Array, length: float, angle: float) -> UInt8Array:
+    """Blurred along a line of that length, in pixels, in that direction."""
+    reach = math.ceil(length / 2)
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    for along in np.linspace(-length / 2, length / 2, 8 * reach):
+        kernel[round(reach + along * math.sin(angle)), round(reach + along * math.cos(angle))] += 1
+    return np.asarray(cv2.filter2D(view, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT))
+
+
 def _side(face: Face) -> float:
     """The longer side of its box."""
     return max(face.box.width, face.box.height)
@@ -314,9 +343,9 @@ def _draw_jitter(random: np.random.Generator) -> tuple[float, float, float]:
 
 def _draw_writer(random: np.random.Generator) -> Writer:
     kind = _pick(random, WRITERS)
-    quality = int(random.integers(50, 98))
+    quality = int(random.integers(LOWEST_QUALITY, HIGHEST_QUALITY + 1))
     if kind in ("libx264", "libx265"):
-        quality = int(random.integers(18, 33))
+        quality = int(random.integers(FINEST_FILM, COARSEST_FILM + 1))
     return Writer(
         kind=kind,
         quality=quality,

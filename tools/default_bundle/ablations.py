@@ -67,10 +67,8 @@ def main() -> None:
     for variation, (changed, network) in VARIATIONS.items():
         settings = msgspec.structs.replace(base, **changed)
         measured = [images.measured(msgspec.structs.replace(settings, seed=seed), network) for seed in SEEDS]
-        row = {name: [round(one[name], 4) for one in measured] for name in measured[0]}
-        rows.append({"variation": variation, **row})
-        means = {name: f"{statistics.mean(of):.3f} ± {statistics.stdev(of):.3f}" for name, of in row.items()}
-        print(variation, means, flush=True)
+        rows.append(row_of(variation, measured))
+        print(in_words(rows[-1]), flush=True)
         record = {
             "what": "the recipe's training without parts of the method, seed by seed, on the test split",
             "seeds": len(SEEDS),
@@ -80,6 +78,21 @@ def main() -> None:
         arguments.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
+def row_of(variation: str, measured: Sequence[dict[str, float]]) -> dict[str, object]:
+    """What was measured, seed by seed."""
+    return {"variation": variation, **{name: [round(one[name], 4) for one in measured] for name in measured[0]}}
+
+
+def in_words(row: dict[str, object]) -> str:
+    """Mean and standard deviation over the seeds of everything in a row."""
+    shown = [
+        f"{name} {statistics.mean(of):.3f} ± {statistics.stdev(of):.3f}"
+        for name, of in row.items()
+        if isinstance(of, list)
+    ]
+    return f"{row['variation']}: {', '.join(shown)}"
+
+
 class Images:
     """Everything encoded once, in the looks of the base settings.
 
@@ -87,11 +100,18 @@ class Images:
         work: of build.py.
         latent_encoder: an ONNX file.
         base: settings of the recipe.
+        input_range: what black and white are to the encoder.
     """
 
-    def __init__(self, work: Path, latent_encoder: Path, base: TrainingSettings) -> None:
+    def __init__(
+        self,
+        work: Path,
+        latent_encoder: Path,
+        base: TrainingSettings,
+        input_range: tuple[float, float] = (0.0, 255.0),
+    ) -> None:
         dataset = read_dataset(work / "known", REAL)
-        encoder = load_latent_encoder(latent_encoder, input_range=(0, 255))
+        encoder = load_latent_encoder(latent_encoder, input_range=input_range)
         framer = Framer(base.framing, LargestFace(DEFAULT_FACE_MODEL))
         self.base, self.generators = base, dataset.generators
         self.real = dataset.generators.index(REAL)

@@ -25,14 +25,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
 from tools.default_bundle.sources import (
-    AUXILIARY,
     CAMERAS,
-    KNOWN,
     PHOTOGRAPHS,
     REAL,
     RECONSTRUCTED,
     RESEARCH,
     UNKNOWN,
+    auxiliary_to,
+    known_to,
     link_all,
     link_known,
     without,
@@ -71,15 +71,14 @@ def main() -> None:
     started = time.monotonic()
     work.mkdir(parents=True, exist_ok=True)
     named = RESEARCH if arguments.research else ()
-    known = (*KNOWN, *(one for one in UNKNOWN if one.label in named), *CAMERAS)
-    link_known(data, known, work / "known")
-    link_all(data, AUXILIARY, work / "auxiliary", ("train", "calibration"))
+    link_known(data, (*known_to(arguments.research), *CAMERAS), work / "known")
+    link_all(data, auxiliary_to(arguments.research), work / "auxiliary", ("train", "calibration"))
     run(
         *(Path(__file__).with_name("reconstructions.py"), "--data", data, "--out", work / "auxiliary" / RECONSTRUCTED),
         *("--encoder", arguments.weights / "taef2_encoder.onnx", "--decoder", arguments.weights / "taef2_decoder.onnx"),
     )
     link_all(data, without(UNKNOWN, named, ()), work / "unknown")
-    link_all(data, AUXILIARY, work / "unknown", ("val", "test"))
+    link_all(data, auxiliary_to(arguments.research), work / "unknown", ("val", "test"))
     link_all(data, PHOTOGRAPHS, work / "photographs")
     (work / "train.toml").write_text(SETTINGS)
     shortcuts = arguments.results / "shortcuts.json"
@@ -100,6 +99,7 @@ def main() -> None:
         run(
             *(script, "--data", data, "--work", work, "--latent-encoder", arguments.latent_encoder),
             *("--out", margins, "--json", arguments.results / "left_out.json"),
+            *(("--research",) if arguments.research else ()),
         )
     measured_on = ("--data", work / "known", "--unknown", work / "unknown", "--photographs", work / "photographs")
     level = chosen_level(json.loads((arguments.results / "left_out.json").read_text()))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +37,13 @@ from protoleak.training.train import DEFAULT_FACE_MODEL
 from protoleak.training.views import view_sources
 from tools.default_bundle.build import protoleak, train_options
 from tools.default_bundle.sources import (
-    AUXILIARY,
     CAMERAS,
-    KNOWN,
     REAL,
     RECONSTRUCTED,
     Collection,
+    auxiliary_to,
     files_of,
+    known_to,
     link_all,
     link_known,
     link_once,
@@ -69,19 +69,12 @@ class Turn:
         return "without_" + "_".join((*self.generators, *self.cameras))
 
 
-# Camera sources are left out beside all generators: with a rival less, photographs would look more camera-like.
-TURNS = (
-    *(
-        Turn((), cameras)
-        for cameras in (
-            ("real-portraits",),
-            ("real-headshots",),
-            ("real-usgov-fellows",),
-            ("real-usgov-cio", "real-govfr-eig"),
-            ("real-bssw", "real-govca-cds"),
-        )
-    ),
-    *(Turn((collection.label,), ()) for collection in KNOWN),
+CAMERAS_TOGETHER = (
+    ("real-portraits",),
+    ("real-headshots",),
+    ("real-usgov-fellows",),
+    ("real-usgov-cio", "real-govfr-eig"),
+    ("real-bssw", "real-govca-cds"),
 )
 
 
@@ -89,9 +82,11 @@ def main() -> None:
     arguments = parse_arguments()
     camera: dict[str, list[float]] = {}
     generated: dict[str, list[float]] = {}
-    for turn in TURNS:
-        model = trained_without(turn, arguments.data, arguments.work, arguments.latent_encoder)
-        for collection in left_out(turn):
+    known, auxiliary = known_to(arguments.research), auxiliary_to(arguments.research)
+    turns = turns_over(known)
+    for turn in turns:
+        model = trained_without(turn, known, auxiliary, arguments.data, arguments.work, arguments.latent_encoder)
+        for collection in left_out(turn, known):
             margins = margins_of(model, files_of(arguments.data, collection))
             (camera if collection.label == REAL else generated).setdefault(collection.name, []).extend(margins)
             print(f"{turn.name}: {collection.name}: {summary(np.array(margins))}", flush=True)
@@ -102,7 +97,7 @@ def main() -> None:
     np.savez(arguments.out, **lists)
     record = {
         "what": "quantiles of the real margins of images by networks that saw nothing of their source or generator",
-        "turns": [[turn.generators, turn.cameras] for turn in TURNS],
+        "turns": [[turn.generators, turn.cameras] for turn in turns],
         "views": VIEWS + 1,
         "commit": describe_machine().commit,
         "camera": {name: summary(np.array(margins)) for name, margins in camera.items()},
@@ -116,21 +111,35 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("data", "work", "latent-encoder", "out", "json"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--research", action="store_true", help="as for build.py")
     return parser.parse_args()
 
 
-def left_out(turn: Turn) -> Iterator[Collection]:
+def turns_over(known: Sequence[Collection]) -> list[Turn]:
+    """Camera sources are left out beside all generators: with a rival less, photographs would look more camera-like."""
+    turns = [Turn((), cameras) for cameras in CAMERAS_TOGETHER]
+    return turns + [Turn((collection.label,), ()) for collection in known]
+
+
+def left_out(turn: Turn, known: Sequence[Collection]) -> Iterator[Collection]:
     """The collections of a turn."""
-    return (one for one in (*KNOWN, *CAMERAS) if one.label in turn.generators or one.name in turn.cameras)
+    return (one for one in (*known, *CAMERAS) if one.label in turn.generators or one.name in turn.cameras)
 
 
-def trained_without(turn: Turn, data: Path, work: Path, latent_encoder: Path) -> TrainedModel:
+def trained_without(
+    turn: Turn,
+    known: Sequence[Collection],
+    auxiliary: Sequence[Collection],
+    data: Path,
+    work: Path,
+    latent_encoder: Path,
+) -> TrainedModel:
     """The network of a turn, trained as the bundle's own; its auxiliary images aren't made of what is left out."""
     place = work / "turns" / turn.name
     if not (place / "model" / "model.json").exists():
-        link_known(data, without((*KNOWN, *CAMERAS), turn.generators, turn.cameras), place / "known")
-        link_all(data, AUXILIARY, place / "auxiliary", ("train", "calibration"))
-        names = {collection.name for collection in left_out(turn)}
+        link_known(data, without((*known, *CAMERAS), turn.generators, turn.cameras), place / "known")
+        link_all(data, auxiliary, place / "auxiliary", ("train", "calibration"))
+        names = {collection.name for collection in left_out(turn, known)}
         for folder in sorted((work / "auxiliary" / RECONSTRUCTED).iterdir()):
             for file in sorted(folder.iterdir() if folder.name not in names else ()):
                 link_once(file, place / "auxiliary" / RECONSTRUCTED / folder.name / file.name)

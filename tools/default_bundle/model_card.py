@@ -93,7 +93,7 @@ def targets(variant: VariantReport) -> Iterator[str]:
         ("known generators named rightly, the lowest", lowest.right.share, NAMED, "≥", f"`{lowest.folder}`"),
         ("known generators named rightly, over all", pooled(known, "right"), NAMED_IN_ALL, "≥", ""),
         ("macro AUC of known classes", closed.macro_auc_softmax.value, MACRO_AUC, "≥", ""),
-        ("macro AUC over the operators", over_operators(robustness), MACRO_AUC_EDITED, "≥", not_measured(robustness)),
+        ("macro AUC over the operators", robustness.macro_auc, MACRO_AUC_EDITED, "≥", not_measured(robustness)),
         ("unknown generators called real, the worst", worst.called_real.share, UNKNOWN_REAL, "≤", f"`{worst.folder}`"),
         ("unknown generators named, over all", pooled(others, "named"), UNKNOWN_NAMED, "≤", ""),
         ("AUROC of known against unknown generators", whole and whole.auroc.value, AUROC, "≥", ""),
@@ -109,17 +109,9 @@ def targets(variant: VariantReport) -> Iterator[str]:
     yield from ("", f"Mean weights of the attention: {looks}; {timesteps}.")
 
 
-def over_operators(robustness: Robustness) -> float | None:
-    """The mean over what could be measured: at its strongest an operator may leave a class without a face."""
-    values = [row.macro_auc_softmax.value for row in robustness.rows if row.operator not in ("none", "chain")]
-    found = [value for value in values if value is not None]
-    return sum(found) / len(found) if found else None
-
-
 def not_measured(robustness: Robustness) -> str:
     """The operators that left a class without an image in which a face was found."""
-    rows = [row for row in robustness.rows if row.macro_auc_softmax.value is None]
-    return "" if not rows else f"without {', '.join(f'{row.operator} {row.level}' for row in rows)}"
+    return f"without {', '.join(robustness.not_measured)}" if robustness.not_measured else ""
 
 
 def pooled(rows: list[SourceRow], name: str) -> float | None:

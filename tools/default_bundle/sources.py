@@ -72,6 +72,20 @@ PHOTOGRAPHS = (Collection(REAL, "real-faces"), Collection(REAL, "generators/real
 RESEARCH = ("stable_diffusion_2_1", "stylegan2")
 
 
+def known_to(research: bool) -> tuple[Collection, ...]:
+    """What the recipe names, without the camera sources. With research, the auxiliary StyleGAN2 is a second source of
+    what is named then."""
+    if not research:
+        return KNOWN
+    more = (one for one in UNKNOWN if one.label in RESEARCH)
+    return (*KNOWN, *more, *(Collection("stylegan2", one.folder) for one in AUXILIARY))
+
+
+def auxiliary_to(research: bool) -> tuple[Collection, ...]:
+    """What is learnt and never named, but for the reconstructed images."""
+    return () if research else AUXILIARY
+
+
 def files_of(data: Path, collection: Collection) -> list[Path]:
     """The images of a collection, by name."""
     folder = data / collection.folder
