@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from protoleak.choices import LOOKS
 from protoleak.cli.console import say
 from protoleak.cli.options import (
     INPUT,
@@ -19,6 +20,7 @@ from protoleak.cli.options import (
     input_range,
     integers,
     interruptible,
+    joined,
     names,
     needs_extra,
 )
@@ -78,6 +80,15 @@ def distill(
             help="Of the views: chains of compression, blur, noise, … The others are random crops and compressions.",
         ),
     ] = DEFAULT.operator_share,
+    looks: Annotated[
+        str,
+        typer.Option(
+            "--looks",
+            rich_help_panel=TRAINING,
+            help=f"At each view, of {joined(LOOKS)}; each is learnt from. But for image alone, images without a face "
+            "are left out.",
+        ),
+    ] = joined(DEFAULT.looks),
     window: Annotated[
         int | None,
         typer.Option(
@@ -125,6 +136,7 @@ def distill(
             blocks=shape[1],
             views=views,
             operator_share=operator_share,
+            looks=tuple(names(looks, "--looks")),
             window=window,
             whitening=whitening,
             epochs=epochs,

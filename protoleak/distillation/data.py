@@ -15,12 +15,14 @@ from protoleak.dataset import list_images
 from protoleak.distillation.settings import ViewSettings
 from protoleak.errors import DatasetError, MediaError
 from protoleak.faces.framer import Framer
+from protoleak.faces.largest import LargestFace
 from protoleak.images.framing import Framing
 from protoleak.model.latent_cache import LatentItem, cached_latents
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.model.loading import loaded
 from protoleak.progress import Progress, no_progress
 from protoleak.training.provenance import content_hash
+from protoleak.training.train import DEFAULT_FACE_MODEL
 from protoleak.training.views import ViewSource, view_sources
 
 MINIMUM_IMAGES = 10
@@ -32,7 +34,7 @@ class Views:
     """Views of some images, and what the teacher makes of them.
 
     Attributes:
-        images: uint8 [n, S, S, 3], in a file that is gone when they are.
+        images: uint8 [n, S, S, 3], every look at every view, in a file that is gone when they are.
         latents: float32 [n, C, h, w].
         sources: how many images they are of.
     """
@@ -67,12 +69,14 @@ def prepare(
     cache: Path | None = None,
     workers: int = 0,
     progress: Progress = no_progress,
+    face_model: Path = DEFAULT_FACE_MODEL,
 ) -> DistillationData:
     """Makes the views of all images below `folder`, and asks the teacher where its latent isn't cached yet.
 
     Args:
         cache: folder of cached latents, or None to keep none.
         workers: processes that make views; 0 for threads.
+        face_model: a YuNet ONNX file, used where a look depends on the face.
 
     Raises:
         DatasetError: fewer than ten readable images.
@@ -83,7 +87,8 @@ def prepare(
         raise DatasetError(f"{folder} holds {len(paths)} images: distillation needs at least {MINIMUM_IMAGES}")
     order = np.random.Generator(np.random.Philox(settings.seed)).permutation(len(paths))
     held = set(order[: max(2, round(settings.held_out * len(paths)))].tolist())
-    framer = Framer(Framing(image_size=settings.image_size))
+    framing = settings.framing
+    framer = Framer(framing, LargestFace(face_model) if framing.needs_face else None)
     sources: dict[Path, list[ViewSource]] = {}
     for path in paths:
         try:
@@ -97,12 +102,14 @@ def prepare(
         of_chosen = [sources[path] for path in chosen]
         purpose = "measure with" if is_held else "learn from"
         report = partial(_report, progress, f"views to {purpose}", sum(len(views) for views in of_chosen))
-        images, kept = _images(of_chosen, settings.image_size, workers, report)
+        images, kept = _images(of_chosen, framing, workers, report)
         views = [view for position in kept for view in of_chosen[position]]
         items = [LatentItem(view.key, partial(_view, images, index)) for index, view in enumerate(views)]
         report = partial(_report, progress, f"the teacher's latents to {purpose}", len(items))
         encoded = cached_latents(teacher, items, cache, PART, report)
-        parts[is_held] = Views(images, encoded.latents[:, 0], len(kept))
+        looks = len(items) * len(framing.looks)  # in the order of the views
+        latents = encoded.latents.reshape(looks, *encoded.latents.shape[2:])
+        parts[is_held] = Views(images.reshape(looks, *images.shape[2:]), latents, len(kept))
         readable += [chosen[position] for position in kept]
     if len(readable) < MINIMUM_IMAGES or not all(len(part.images) for part in parts.values()):
         raise DatasetError(
@@ -120,18 +127,19 @@ def prepare(
 
 
 def _images(
-    sources: Sequence[Sequence[ViewSource]], size: int, workers: int, report: Callable[[int], None]
+    sources: Sequence[Sequence[ViewSource]], framing: Framing, workers: int, report: Callable[[int], None]
 ) -> tuple[UInt8Array, list[int]]:
-    """The views uint8 [n, S, S, 3] of the images that can be read, and the positions of these.
+    """The views uint8 [n, L, S, S, 3] of the images that can be read, and the positions of these.
 
     They lie in a file without a name, since thousands of views fill the memory of a small machine.
     """
     flat = [view for views in sources for view in views]
+    shape = len(framing.looks), framing.image_size, framing.image_size, 3
     of = [position for position, views in enumerate(sources) for _ in views]
     if not flat:
-        return np.zeros((0, size, size, 3), dtype=np.uint8), []
+        return np.zeros((0, *shape), dtype=np.uint8), []
     with tempfile.TemporaryFile() as file:
-        images: UInt8Array = np.memmap(file, dtype=np.uint8, mode="w+", shape=(len(flat), size, size, 3))
+        images: UInt8Array = np.memmap(file, dtype=np.uint8, mode="w+", shape=(len(flat), *shape))
     broken: set[int] = set()
     index = 0
     for part in loaded(flat, PART, workers):
@@ -139,7 +147,7 @@ def _images(
             if isinstance(made, MediaError):
                 broken.add(of[index])
             else:
-                images[index] = made[0]
+                images[index] = made
             index += 1
         report(index)
     if broken:  # the images that can be read move together
@@ -155,5 +163,5 @@ def _report(progress: Progress, stage: str, total: int, done: int) -> None:
 
 
 def _view(images: UInt8Array, index: int) -> UInt8Array:
-    view: UInt8Array = images[index][None]
+    view: UInt8Array = images[index]
     return view

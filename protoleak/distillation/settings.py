@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from protoleak.choices import COMPUTES, Compute, check_choice
+from protoleak.choices import COMPUTES, FACE_MARGIN, LOOKS, Compute, Look, check_choice
 from protoleak.errors import ProtoleakError
+from protoleak.images.framing import Framing
 
 CELL = 8  # pixels of the image per position of the latent, each way
 # widths and blocks of the students that have names. The names are floating-point operations of an image of 256×256
@@ -29,6 +30,8 @@ class ViewSettings(msgspec.Struct, frozen=True, kw_only=True):
             crops, sizes and compressions (see `training.views`).
         held_out: share of the images that only measure.
         image_size: side in pixels of what teacher and students get.
+        looks: at each view; each look is an image to learn from. Where one depends on the face, images without a face
+            are left out, and views are those of `training.face_views`.
         seed: of views, order, windows and initial weights.
     """
 
@@ -36,7 +39,13 @@ class ViewSettings(msgspec.Struct, frozen=True, kw_only=True):
     operator_share: float = 0.3
     held_out: float = 0.1
     image_size: int = 256
+    looks: tuple[Look, ...] = ("image",)
     seed: int = 0
+
+    @property
+    def framing(self) -> Framing:
+        """How views become what teacher and students get."""
+        return Framing(self.looks, self.image_size, FACE_MARGIN)
 
 
 class DistillationSettings(ViewSettings, frozen=True, kw_only=True):
@@ -68,6 +77,10 @@ class DistillationSettings(ViewSettings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_choice("compute", self.compute, COMPUTES)
+        for look in self.looks:
+            check_choice("look", look, LOOKS)
+        if not self.looks or len(set(self.looks)) < len(self.looks):
+            raise ProtoleakError(f"looks are {', '.join(self.looks) or 'none'}: give at least one, each once")
         if self.window is not None and (self.window < CELL or self.window % CELL):
             raise ProtoleakError(f"window is {self.window}: give a multiple of {CELL} pixels, such as 128")
         if not 0 <= self.whitening <= 1:

@@ -19,6 +19,7 @@ from protoleak.images.preprocess import preprocess
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 from protoleak.progress import Progress, no_progress
 from protoleak.training.state import STATE_FILE
+from tests.look_bundle import YUNET, face_image
 from tests.recorded_progress import RecordedProgress
 from tests.training.images import IMAGE_SIZE, make_image, write_images, write_latent_encoder
 
@@ -260,3 +261,23 @@ def test_channel_correlations_are_those_of_numpy() -> None:
     expected = [np.corrcoef(student[:, c].ravel(), teacher[:, c].ravel())[0, 1] for c in range(2)]
     np.testing.assert_allclose(channel_correlations(student, teacher), expected, rtol=1e-5)  # float32 means
     assert channel_correlations(student, np.zeros_like(teacher)) == [0.0, 0.0]
+
+
+def test_every_look_at_a_face_is_learnt_from(tmp_path: Path, teacher: LatentEncoder) -> None:
+    for number in range(10):
+        face_image("none", number).save(tmp_path / f"{number}.png")
+    make_image("rows", 3).save(tmp_path / "faceless.png")
+    settings = DistillationSettings(**{**SMALL, "views": 1, "image_size": 64, "looks": ("face", "image")})
+    found = prepare(teacher, tmp_path, settings, face_model=YUNET)
+    assert found.skipped == ["faceless.png"]
+    assert found.seen.sources + found.unseen.sources == 10
+    for part in (found.seen, found.unseen):
+        assert part.images.shape == (4 * part.sources, 64, 64, 3)  # two views in two looks
+        np.testing.assert_allclose(part.latents, teacher.encode(np.asarray(part.images)), atol=1e-5)
+        assert not np.array_equal(part.images[0], part.images[1])  # the face is not the whole image
+
+
+@pytest.mark.parametrize("looks", [(), ("face", "face"), ("nose",)])
+def test_looks_that_say_nothing_are_refused(looks: tuple[str, ...]) -> None:
+    with pytest.raises(ProtoleakError, match="look"):
+        DistillationSettings(**{**SMALL, "looks": looks})
