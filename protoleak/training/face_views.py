@@ -33,9 +33,9 @@ SMALLEST_SIDE, LARGEST_SIDE = 96, 1280  # of a view before its second resize, in
 UNSCALED_PROBABILITY = 0.15
 RETOUCH_PROBABILITY, SECOND_PROBABILITY, RESIZED_AGAIN = 0.3, 0.35, 0.5
 # What was kept small and is shown large, as film on the web often is: without these, softness looks like a generator.
-SOFTENED_PROBABILITY, SOFTEST, LEAST_SOFT = 0.15, 0.3, 0.85
+SOFTENED_PROBABILITY, SOFTEST, LEAST_SOFT = 0.25, 0.3, 0.85
 LOWEST_QUALITY, HIGHEST_QUALITY = 45, 97
-FINEST_FILM, COARSEST_FILM = 18, 35  # constant rate factors
+FINEST_FILM, COARSEST_FILM = 18, 38  # constant rate factors
 FILTERS = ("bilinear", "bicubic", "lanczos", "box", "hamming", "cv_area", "cv_linear", "cv_cubic")
 PILLOW_FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
