@@ -8,11 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
 
 from protoleak.errors import ProtoleakError
 from protoleak.isolation.limits import Limits
 from protoleak.isolation.messages import ConnectionEnded, TimeIsUp, receive
 
+CAN_ISOLATE = find_spec("resource") is not None  # not on Windows
 START_SECONDS = 60.0  # for Python and the decoders to be imported, on a busy machine
 # Not the user's Python settings: the module path is handed over as it is here.
 START = (
@@ -27,26 +30,39 @@ class WorkerEnded(Exception):
     """A worker is gone; the message says which limit ended it, in a few words."""
 
 
+@dataclass(frozen=True)
+class Task:
+    """What a worker is for, in messages.
+
+    Attributes:
+        verb: what it does with what it is given.
+        remedy: what helps where no worker can be started.
+    """
+
+    verb: str = "decode"
+    remedy: str = "leave --isolate out"
+
+
 class Worker:
     """A fresh process that runs `main(descriptor, limits)` of a module, which talks over the socket and ends with it.
 
     Args:
         module: of the package, with a function `main`.
         limits: that the process puts on itself before it reads anything.
+        task: what it is for.
 
     Attributes:
         connection: to it.
+        pid: of the process.
 
     Raises:
         ProtoleakError: it cannot be started here.
     """
 
-    def __init__(self, module: str, limits: Limits) -> None:
-        try:
-            import resource  # noqa: F401
-        except ImportError:
-            raise ProtoleakError("decoding in processes of its own needs Linux or macOS: leave --isolate out") from None
-        self._limits = limits
+    def __init__(self, module: str, limits: Limits, task: Task = Task()) -> None:  # noqa: B008 frozen
+        if not CAN_ISOLATE:
+            raise ProtoleakError(f"to {task.verb} in processes of its own needs Linux or macOS: {task.remedy}")
+        self._limits, self._task = limits, task
         self.connection, theirs = socket.socketpair()
         given = json.dumps([[os.path.abspath(one) for one in sys.path], module, limits.as_list(), theirs.fileno()])  # noqa: PTH100
         try:
@@ -61,7 +77,7 @@ class Worker:
             )
         except OSError as error:
             self.connection.close()
-            raise ProtoleakError(f"no process for decoding can be started: {error.strerror or error}") from error
+            raise ProtoleakError(f"no process to {task.verb} in starts: {error.strerror or error}") from error
         finally:
             theirs.close()
         try:
@@ -69,21 +85,24 @@ class Worker:
         except (ConnectionEnded, TimeIsUp):
             self.end()
             raise ProtoleakError(
-                "the process for decoding did not start: leave --isolate out, or free memory"
+                f"the process to {task.verb} in did not start: {task.remedy}, or free memory"
             ) from None
+        self.pid = self._process.pid
 
     def why_ended(self) -> str:
         """What ended it, in a few words. To be called once it has gone."""
         try:
             status = self._process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
-            return "the process that decoded it hangs"
+            return f"the process that was to {self._task.verb} it hangs"
         if status == -signal.SIGXCPU:
-            return f"it takes more than {self._limits.processor_seconds} s of processor time to decode"
+            return f"it takes more than {self._limits.processor_seconds} s of processor time to {self._task.verb}"
         if status == -signal.SIGKILL:
-            return "the process that decoded it was killed, as the system does where memory runs out"
+            return (
+                f"the process that was to {self._task.verb} it was killed, as the system does where memory runs out"
+            )
         name = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return f"damaged: the process that decoded it crashed ({name})"
+        return f"damaged: the process that was to {self._task.verb} it crashed ({name})"
 
     def end(self) -> None:
         """Ends it at once. May be called more than once."""
