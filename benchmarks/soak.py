@@ -39,7 +39,8 @@ from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent
 from protoleak.video.settings import StreamSettings
-from protoleak.video.sources.network import NetworkSettings, NetworkSource
+from protoleak.video.sources.network import NetworkSource
+from protoleak.video.sources.network_settings import NetworkSettings
 from protoleak.video.statistics import resident_mib
 
 ROOT = Path(__file__).resolve().parents[1]

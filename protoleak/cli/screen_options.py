@@ -10,6 +10,7 @@ from protoleak.choices import Compute, EngineName, Upright
 from protoleak.faces.settings import FaceFinder, FaceSettings
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
+from protoleak.video.sources.network_settings import NetworkSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,7 +64,7 @@ class VideoOptions:
         sources: names for `open_source`, each once.
         stats: a JSON file.
         start, end: seconds of each source between which it is screened; None for its beginning and end.
-        any_host: whether HTTP may redirect to another host.
+        network: limits of addresses, and whether HTTP may redirect to another host.
     """
 
     sources: list[str]
@@ -73,7 +74,7 @@ class VideoOptions:
     stats: Path | None = None
     start: float | None = None
     end: float | None = None
-    any_host: bool = False
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
 
 def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline]) -> Pipeline:
