@@ -6,8 +6,8 @@ The clip is scaled to 640×360 and coded as H.264 at so many frames per second; 
 at that pace, a little later than the one before, as cameras do that nobody has synchronised.
 
 With --cost the same clip is read in order instead, every frame tracked and every verdict given, and the processor time is
-counted: what one second of one source costs, so many threads of the engine being 1. A machine whose processors do other
-work can't show how many sources it keeps up with, but this it can: N sources need N times as much in each second.
+counted: what one second of one source costs. A machine whose processors do other work can't show how many sources it
+keeps up with, but this it can: N sources need N times as much in each second.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -144,15 +145,15 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     engine: str
-    compute: str
+    settings: dict[str, str]
     seconds: float
     processor_seconds: float
     verdicts: float
 
 
-def cost(clip: Path, rate: float, seconds: float, every: float, bundle: str | None, options: EngineOptions) -> Cost:
-    """Screens so many seconds of the clip in order and counts the processor time."""
-    with tempfile.TemporaryDirectory() as folder, _screener(bundle, options) as screener:
+def cost(clip: Path, rate: float, seconds: float, every: float, load: Callable[[], protoleak.Screener]) -> Cost:
+    """Screens so many seconds of the clip in order and counts the processor time of all threads."""
+    with tempfile.TemporaryDirectory() as folder, load() as screener:
         path = repeated(paced_clip(clip, rate, Path(folder)), round(seconds * rate), Path(folder))
         settings = StreamSettings(every=every, max_seconds=seconds)
         detector = screener.detector(settings)
@@ -165,24 +166,18 @@ def cost(clip: Path, rate: float, seconds: float, every: float, bundle: str | No
         length = statistics.frames_processed / rate
         return Cost(
             engine=screener.engine.name,
-            compute=options.compute,
+            settings=screener.engine.settings,
             seconds=length,
             processor_seconds=spent / length,
             verdicts=statistics.attributed / length,
         )
 
 
-def _screener(bundle: str | None, options: EngineOptions) -> protoleak.Screener:
-    """With one thread, whose time is counted without what several of them wait for each other."""
-    cv2.setNumThreads(1)
-    return protoleak.load(bundle, threads=1, engine_options=options)
-
-
 def measure(
-    clip: Path, sources: int, rate: float, seconds: float, every: float, bundle: str | None, options: EngineOptions
+    clip: Path, sources: int, rate: float, seconds: float, every: float, load: Callable[[], protoleak.Screener]
 ) -> list[Served]:
     """Screens so many sources at once."""
-    with tempfile.TemporaryDirectory() as folder, protoleak.load(bundle, engine_options=options) as screener:
+    with tempfile.TemporaryDirectory() as folder, load() as screener:
         path = paced_clip(clip, rate, Path(folder))
         cameras = [PacedSource(path, f"camera {n}", rate, n / rate / sources) for n in range(sources)]
         counted = Counted([])
@@ -212,22 +207,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two verdicts on one person")
     parser.add_argument("--bundle")
+    parser.add_argument("--engine", default="auto")
     parser.add_argument("--compute", default="auto", help="bf16: where OpenVINO is the engine")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--spinning", action="store_true", help="of ONNX Runtime's threads; `screen` has it for one source")
     parser.add_argument("--cost", action="store_true", help="count processor time instead")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    engine = EngineOptions(compute=options.compute)
+    cv2.setNumThreads(options.threads or -1)
+    engine_options = EngineOptions(compute=options.compute, spinning=options.spinning)
+    load = partial(
+        protoleak.load, options.bundle, engine=options.engine, threads=options.threads, engine_options=engine_options
+    )
     if options.cost:
-        one = cost(options.clip, options.fps, options.seconds, options.every, options.bundle, engine)
+        one = cost(options.clip, options.fps, options.seconds, options.every, load)
         print(
-            f"{one.engine} ({one.compute}): a second of one source takes {one.processor_seconds:.3f} s of processor time "
-            f"with {one.verdicts:.2f} verdicts; {options.sources} sources {options.sources * one.processor_seconds:.2f} s"
+            f"{one.engine}: a second of one source takes {one.processor_seconds:.3f} s of processor time, with "
+            f"{one.verdicts:.2f} verdicts; of {options.sources} sources {options.sources * one.processor_seconds:.2f} s"
         )
         _write(options.json, {"fps": options.fps, "every": options.every, "cost": one})
         return
-    served = measure(
-        options.clip, options.sources, options.fps, options.seconds, options.every, options.bundle, engine
-    )
+    served = measure(options.clip, options.sources, options.fps, options.seconds, options.every, load)
     for one in served:
         late = "" if one.latency is None else f", p50 {one.latency.p50:.2f} s, p95 {one.latency.p95:.2f} s"
         print(

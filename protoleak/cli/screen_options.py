@@ -77,9 +77,14 @@ class VideoOptions:
     network: NetworkSettings = field(default_factory=NetworkSettings)
 
 
-def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline]) -> Pipeline:
+def open_screener(
+    options: ScreenOptions, errors: Console, kind: type[Pipeline], *, spinning: bool = True
+) -> Pipeline:
     """The screener, or the pipeline that judges images whole, that the options ask for; what its engine has to say goes
     to `errors`.
+
+    Args:
+        spinning: see `EngineOptions`.
 
     Raises:
         ProtoleakError: the bundle, the engine or alpha is not usable.
@@ -99,6 +104,7 @@ def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline])
             engine_options=EngineOptions(
                 compute=options.compute,
                 device=options.device,
+                spinning=spinning,
                 notify=lambda message: print_note(errors, message),
                 progress=progress,
             ),

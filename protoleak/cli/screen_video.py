@@ -151,7 +151,8 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     errors = error_console()
     check_folders(video_options.stats)
     _guard_inputs(options, video_options)
-    screener = open_screener(options, errors, Screener)
+    # Several sources keep the processors busy: what threads spend on waiting for each other is then missing elsewhere.
+    screener = open_screener(options, errors, Screener, spinning=len(video_options.sources) == 1)
     detector = open_detector(video_options.settings, screener.bundle)
     broken = False
     with shown_progress(errors, stage_lines=False) as progress:
