@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 
 from protoleak.errors import ProtoleakError
@@ -22,12 +24,15 @@ START = (
     "import json, sys; path, module, limits, descriptor = json.loads(sys.argv[1]); sys.path[:] = path; "
     "from importlib import import_module; import_module(module).main(descriptor, limits)"
 )
+# A frozen program is no interpreter: it is started again, and its runtime hook (pyinstaller/rthooks) calls `run_frozen`.
+FROZEN = "--protoleak-worker"
+MODULES = (  # that PyInstaller can't see, since they are imported by name
+    "protoleak.images.decoding_process",
+    "protoleak.runtime.engines.trial_process",
+    "protoleak.video.sources.reading_process",
+)
 KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-
-
-class WorkerEnded(Exception):
-    """A worker is gone; the message says which limit ended it, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,16 @@ class Worker:
         self._limits, self._task = limits, task
         self.connection, theirs = socket.socketpair()
         given = json.dumps([[os.path.abspath(one) for one in sys.path], module, limits.as_list(), theirs.fileno()])  # noqa: PTH100
+        frozen = getattr(sys, "frozen", False)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", START, given],
+                [sys.executable, FROZEN, given] if frozen else [sys.executable, "-I", "-S", "-c", START, given],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # decoders print what they will
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # Ctrl-C is for the process that was started by hand
-                env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | ONE_THREAD,
+                env={name: value for name, value in os.environ.items() if _is_kept(name)} | ONE_THREAD,
             )
         except OSError as error:
             self.connection.close()
@@ -108,5 +114,30 @@ class Worker:
         """Ends it at once. May be called more than once."""
         self.connection.close()
         if self._process.poll() is None:
-            self._process.kill()
+            # With what it has started: a program frozen into one file runs in a child of its own.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def run_frozen(given: str) -> None:
+    """What a frozen program does that was started as a worker.
+
+    Args:
+        given: as JSON: the module path, which it has already, a module of MODULES, limits, and the socket's descriptor.
+
+    Raises:
+        ProtoleakError: it is no such thing.
+    """
+    try:
+        _, module, limits, descriptor = json.loads(given)
+    except ValueError as error:
+        raise ProtoleakError(f"{FROZEN} is for protoleak's own use: {error}") from None
+    if module not in MODULES:
+        raise ProtoleakError(f"{FROZEN} is for protoleak's own use: {module!r} is no worker")
+    import_module(module).main(descriptor, limits)
+
+
+def _is_kept(variable: str) -> bool:
+    """PyInstaller's own variables say where a program of one file is unpacked already."""
+    return variable in KEPT_VARIABLES or (hasattr(sys, "frozen") and variable.startswith("_PYI_"))
