@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from protoleak.errors import MediaError
+from protoleak.files import open_regular
 from protoleak.images.formats.heif import HEAD, is_still
 from protoleak.images.sources import printable
 from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
@@ -154,8 +155,8 @@ def _checked_and_hashed(path: str, shown: str) -> str:
         if status.st_size == 0:
             raise MediaError(f"{shown}: empty, 0 bytes")
         digest = hashlib.sha256()
-        with Path(path).open("rb") as file:
-            if is_still(file.read(HEAD)):
+        with open_regular(path) as file:
+            if is_still(file.read(HEAD) or b""):
                 raise MediaError(f"{shown}: {STILL}")
             file.seek(0)
             while chunk := file.read(CHUNK):
