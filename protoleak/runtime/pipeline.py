@@ -112,7 +112,9 @@ class ImagePipeline:
         self._rule = DecisionRule(manifest.generators, manifest.real_class, chosen.calibration, self.alpha)
         graphs = Graphs.of_variant(chosen)
         if self.bundle.to_be_tried(chosen.name):
-            try_opening(name, (graphs.latent_encoder, graphs.attributor), options)
+            tried = graphs.latent_encoder, graphs.attributor
+            held = sum(len(content) for content in self.bundle.contents().values())
+            try_opening(name, tried, options, beside=held - sum(len(graph.model) for graph in tried))
         self._executor = open_executor(
             name,
             graphs,

@@ -38,12 +38,15 @@ class ToOpen(msgspec.Struct, frozen=True):
     compute: str
 
 
-def try_opening(engine: str, graphs: Sequence[Graph], options: EngineOptions, limits: Limits = LIMITS) -> None:
-    """Opens graphs in a process with limits, and ends it. Does nothing where there are no limits (Windows), or for a
-    GPU's engines.
+def try_opening(
+    engine: str, graphs: Sequence[Graph], options: EngineOptions, *, beside: int = 0, limits: Limits = LIMITS
+) -> None:
+    """Opens graphs in a process with limits, one beside the other, and ends it. Does nothing where there are no limits
+    (Windows), or for a GPU's engines.
 
     Args:
         engine: one of `engines.ENGINES`.
+        beside: bytes that this process holds of the bundle besides these graphs, which count as used.
 
     Raises:
         EngineError: opening a graph takes more than the limits allow, or crashes the process; or the engine refuses it.
@@ -54,13 +57,17 @@ def try_opening(engine: str, graphs: Sequence[Graph], options: EngineOptions, li
     worker = Worker("protoleak.runtime.engines.trial_process", limits, TASK)
     try:
         for graph in graphs:
-            if problem := _try(worker, engine, graph, options, limits):
-                raise EngineError(f"the {graph.stage} cannot be opened in {engine}: {problem}: nothing was executed")
+            if problem := _try(worker, engine, graph, options, limits, limits.memory - beside):
+                raise EngineError(
+                    f"the {graph.stage} cannot be opened in {engine}: {problem}: refused; take another bundle or variant"
+                )
     finally:
         worker.end()
 
 
-def _try(worker: Worker, engine: str, graph: Graph, options: EngineOptions, limits: Limits) -> str | None:
+def _try(
+    worker: Worker, engine: str, graph: Graph, options: EngineOptions, limits: Limits, memory: int
+) -> str | None:
     """What is wrong with a graph, or None."""
     end = time.monotonic() + limits.wall_seconds
     asked = ToOpen(engine, graph.stage, graph.outputs, options.compute)
@@ -69,7 +76,7 @@ def _try(worker: Worker, engine: str, graph: Graph, options: EngineOptions, limi
         send(worker.connection, msgspec.msgpack.encode(asked))
         send(worker.connection, graph.model)
         while not select.select([worker.connection], [], [], LOOK_SECONDS)[0]:
-            if (resident_bytes(worker.pid) or 0) > limits.memory:
+            if (resident_bytes(worker.pid) or 0) > memory:
                 return f"it takes more than {limits.memory // 2**20} MB of memory to open"
             if time.monotonic() > end:
                 raise TimeIsUp

@@ -13,12 +13,12 @@ from protoleak.errors import ProtoleakError
 from protoleak.isolation.limits import Limits, limit_files, limit_processor_time
 from protoleak.isolation.messages import ConnectionEnded, receive, send
 from protoleak.runtime.engine_options import EngineOptions
-from protoleak.runtime.engines import Graph, open_engine
+from protoleak.runtime.engines import Engine, Graph, open_engine
 from protoleak.runtime.engines.trial import ToOpen
 
 
 def main(descriptor: int, limits: Sequence[float]) -> None:
-    """Opens graphs, one after another, until the other side hangs up; answers each with what is wrong, or nothing.
+    """Opens graphs, one beside the other, until the other side hangs up; answers each with what is wrong, or nothing.
 
     Args:
         descriptor: of the socket.
@@ -28,6 +28,7 @@ def main(descriptor: int, limits: Sequence[float]) -> None:
     connection = socket.socket(fileno=descriptor)
     limit_files()
     send(connection, b"ready")
+    opened: list[Engine] = []  # all at once, as where they are used
     while True:
         try:
             asked = msgspec.msgpack.decode(receive(connection), type=ToOpen)
@@ -35,13 +36,10 @@ def main(descriptor: int, limits: Sequence[float]) -> None:
         except ConnectionEnded:
             return
         limit_processor_time(given)
-        send(connection, _problem(asked, model).encode())
-
-
-def _problem(asked: ToOpen, model: bytes) -> str:
-    options = EngineOptions(compute=cast("Compute", asked.compute))
-    try:
-        open_engine(asked.engine, Graph(asked.stage, model, asked.outputs), threads=1, options=options).close()
-    except (ProtoleakError, MemoryError) as error:
-        return str(error) or "memory ran out"
-    return ""
+        options, problem = EngineOptions(compute=cast("Compute", asked.compute)), ""
+        try:
+            graph = Graph(asked.stage, model, asked.outputs)
+            opened.append(open_engine(asked.engine, graph, threads=1, options=options))
+        except (ProtoleakError, MemoryError) as error:
+            problem = str(error) or "memory ran out"
+        send(connection, problem.encode())

@@ -63,8 +63,9 @@ def test_a_large_bundle_is_tried_and_judges_as_without(
 ) -> None:
     tried = []
 
-    def watched(engine: str, graphs: tuple[Graph, ...], options: EngineOptions) -> None:
-        try_opening(engine, graphs, options, PATIENT)
+    def watched(engine: str, graphs: tuple[Graph, ...], options: EngineOptions, *, beside: int) -> None:
+        assert 0 < beside < 2**20
+        try_opening(engine, graphs, options, beside=beside, limits=PATIENT)
         tried.extend(graph.stage for graph in graphs)
 
     monkeypatch.setattr(pipeline, "try_opening", watched)
@@ -89,7 +90,7 @@ def test_a_large_bundle_is_tried_and_judges_as_without(
 def test_a_graph_that_takes_too_much_to_open_costs_one_line(limits: Limits, reason: str) -> None:
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208
     with pytest.raises(EngineError, match=f"attributor cannot be opened in onnxruntime: .*{reason}") as caught:
-        try_opening("onnxruntime", [folding(400)], EngineOptions(), limits)
+        try_opening("onnxruntime", [folding(400)], EngineOptions(), limits=limits)
     assert "\n" not in str(caught.value)
     if before:
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
@@ -99,7 +100,7 @@ def test_what_the_engine_says_comes_back() -> None:
     model = onnx.load_model_from_string(folding(1).model)
     model.graph.node[0].op_type = "NoSuchOperator"
     with pytest.raises(EngineError, match="cannot load the attributor"):
-        try_opening("onnxruntime", [Graph("attributor", model.SerializeToString(), ("y",))], EngineOptions(), PATIENT)
+        try_opening("onnxruntime", [Graph("attributor", model.SerializeToString(), ("y",))], EngineOptions(), limits=PATIENT)
 
 
 def test_a_bundle_signed_by_somebody_trusted_is_not_tried(heavy: Path) -> None:
