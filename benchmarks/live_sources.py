@@ -5,8 +5,8 @@
 The clip is scaled to 640×360 and coded as H.264 at so many frames per second; every source decodes it again and again
 at that pace, a little later than the one before, as cameras do that nobody has synchronised.
 
-With --cost the same clip is read in order instead, every frame tracked and every verdict given, and the processor time is
-counted: what one second of one source costs. A machine whose processors do other work can't show how many sources it
+With --cost the same clip is read in order instead, every frame tracked and every verdict given, and the processor time
+is counted: what one second of one source costs. A machine whose processors do other work can't show how many sources it
 keeps up with, but this it can: N sources need N times as much in each second.
 """
 
@@ -210,7 +210,9 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--compute", default="auto", help="bf16: where OpenVINO is the engine")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--spinning", action="store_true", help="of ONNX Runtime's threads; `screen` has it for one source")
+    parser.add_argument(
+        "--spinning", action="store_true", help="of ONNX Runtime's threads; `screen` has it for one source"
+    )
     parser.add_argument("--cost", action="store_true", help="count processor time instead")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

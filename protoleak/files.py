@@ -37,8 +37,8 @@ def cache_folder(kind: str) -> Path:
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.FileIO:
-    """Opens a regular file for reading, unbuffered. Nothing waits, here or in reading: not for a pipe that has taken the
-    file's place, nor for what looks like a file and has nothing to give, such as /proc/kmsg, of which `read` is None.
+    """Opens a regular file for reading, unbuffered. Nothing waits, here or in reading: not for a pipe that has taken
+    the file's place, nor for what looks like a file and has nothing to give, such as /proc/kmsg: its `read` is None.
 
     Raises:
         OSError: it cannot be opened, or is none.

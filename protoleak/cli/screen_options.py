@@ -77,9 +77,7 @@ class VideoOptions:
     network: NetworkSettings = field(default_factory=NetworkSettings)
 
 
-def open_screener(
-    options: ScreenOptions, errors: Console, kind: type[Pipeline], *, spinning: bool = True
-) -> Pipeline:
+def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline], *, spinning: bool = True) -> Pipeline:
     """The screener, or the pipeline that judges images whole, that the options ask for; what its engine has to say goes
     to `errors`.
 

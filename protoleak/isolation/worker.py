@@ -24,7 +24,7 @@ START = (
     "import json, sys; path, module, limits, descriptor = json.loads(sys.argv[1]); sys.path[:] = path; "
     "from importlib import import_module; import_module(module).main(descriptor, limits)"
 )
-# A frozen program is no interpreter: it is started again, and its runtime hook (pyinstaller/rthooks) calls `run_frozen`.
+# A frozen program is no interpreter: it is started again, and its hook (pyinstaller/rthooks) calls `run_frozen`.
 FROZEN = "--protoleak-worker"
 MODULES = (  # that PyInstaller can't see, since they are imported by name
     "protoleak.images.decoding_process",
@@ -64,7 +64,7 @@ class Worker:
         ProtoleakError: it cannot be started here.
     """
 
-    def __init__(self, module: str, limits: Limits, task: Task = Task()) -> None:  # noqa: B008 frozen
+    def __init__(self, module: str, limits: Limits, task: Task = Task()) -> None:
         if not CAN_ISOLATE:
             raise ProtoleakError(f"to {task.verb} in processes of its own needs Linux or macOS: {task.remedy}")
         self._limits, self._task = limits, task
@@ -104,9 +104,7 @@ class Worker:
         if status == -signal.SIGXCPU:
             return f"it takes more than {self._limits.processor_seconds} s of processor time to {self._task.verb}"
         if status == -signal.SIGKILL:
-            return (
-                f"the process that was to {self._task.verb} it was killed, as the system does where memory runs out"
-            )
+            return f"the process that was to {self._task.verb} it was killed, as the system does where memory runs out"
         name = signal.Signals(-status).name if status < 0 else f"status {status}"
         return f"damaged: the process that was to {self._task.verb} it crashed ({name})"
 

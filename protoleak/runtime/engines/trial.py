@@ -59,15 +59,14 @@ def try_opening(
         for graph in graphs:
             if problem := _try(worker, engine, graph, options, limits, limits.memory - beside):
                 raise EngineError(
-                    f"the {graph.stage} cannot be opened in {engine}: {problem}: refused; take another bundle or variant"
+                    f"the {graph.stage} cannot be opened in {engine}: {problem}: refused; take another bundle or "
+                    "variant"
                 )
     finally:
         worker.end()
 
 
-def _try(
-    worker: Worker, engine: str, graph: Graph, options: EngineOptions, limits: Limits, memory: int
-) -> str | None:
+def _try(worker: Worker, engine: str, graph: Graph, options: EngineOptions, limits: Limits, memory: int) -> str | None:
     """What is wrong with a graph, or None."""
     end = time.monotonic() + limits.wall_seconds
     asked = ToOpen(engine, graph.stage, graph.outputs, options.compute)

@@ -46,7 +46,7 @@ class NetworkSource:
         MissingExtra: PyAV is not installed.
     """
 
-    def __init__(self, url: str, settings: NetworkSettings = NetworkSettings()) -> None:
+    def __init__(self, url: str, settings: NetworkSettings = NetworkSettings()) -> None:  # noqa: B008 frozen
         self._url = self._address = url
         self._shown = printable(without_secrets(url))
         self._settings = settings

@@ -14,8 +14,10 @@ from protoleak.runtime.engines import EngineOptions, Graph, open_engine
 from protoleak.runtime.engines.gpu import Gpu
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is an extra")
-onnx = pytest.importorskip("onnx", reason="onnx makes the graphs")
-from onnx import TensorProto, helper  # noqa: E402
+pytest.importorskip("onnx", reason="onnx makes the graphs")
+
+import onnx
+from onnx import TensorProto, helper
 
 from protoleak.runtime.engines.tensorrt import ports
 from protoleak.runtime.engines.tensorrt import runtime as module
@@ -145,7 +147,9 @@ def test_a_network_that_the_parser_read_otherwise_is_refused(what: str) -> None:
     else:
         seen.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
     graph = Graph("attributor", seen.SerializeToString(), ("y",))
-    with pytest.raises(EngineError, match=r"tensorrt-rtx .* sees another attributor than was checked: .*(input|output)"):
+    with pytest.raises(
+        EngineError, match=r"tensorrt-rtx .* sees another attributor than was checked: .*(input|output)"
+    ):
         ports.check_network(library, graph, parsed)
 
 

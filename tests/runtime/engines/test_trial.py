@@ -46,7 +46,10 @@ def folding(steps: int) -> Graph:
     for index in range(steps):
         nodes.append(helper.make_node("MatMul", [last, "w"], [f"product_{index}"]))
         last = f"product_{index}"
-    nodes += [helper.make_node("ReduceMax", [last], ["most"], keepdims=0), helper.make_node("Mul", ["x", "most"], ["y"])]
+    nodes += [
+        helper.make_node("ReduceMax", [last], ["most"], keepdims=0),
+        helper.make_node("Mul", ["x", "most"], ["y"]),
+    ]
     body = helper.make_graph(
         nodes,
         "folding",
@@ -100,7 +103,9 @@ def test_what_the_engine_says_comes_back() -> None:
     model = onnx.load_model_from_string(folding(1).model)
     model.graph.node[0].op_type = "NoSuchOperator"
     with pytest.raises(EngineError, match="cannot load the attributor"):
-        try_opening("onnxruntime", [Graph("attributor", model.SerializeToString(), ("y",))], EngineOptions(), limits=PATIENT)
+        try_opening(
+            "onnxruntime", [Graph("attributor", model.SerializeToString(), ("y",))], EngineOptions(), limits=PATIENT
+        )
 
 
 def test_a_bundle_signed_by_somebody_trusted_is_not_tried(heavy: Path) -> None:
