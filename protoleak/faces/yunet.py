@@ -152,7 +152,7 @@ class YuNetDetector:
         return self._detectors[size]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Thrifty:
     description: str
     find: Callable[[UInt8Array], list[Face]]
