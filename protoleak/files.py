@@ -24,7 +24,7 @@ except ImportError:  # Windows: nothing holds a second writer back there
 
 OWNER_ONLY, AS_UMASK_SAYS = 0o600, 0o666
 LONGEST_NAME = 200  # of a file, in the name of what stands beside it: file systems take 255 bytes
-READ_AT_ONCE = 2**24  # bytes
+READ_AT_LEAST = 2**16  # bytes
 # No room: on the disk, of the user's share, in a file of the allowed size.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -60,7 +60,9 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
     """
     parts, left = [], most + 1
     with open_regular(path) as file:
-        while left and (part := file.read(min(left, READ_AT_ONCE))) != b"":
+        # Mostly all of it, so that nothing has to be put together, which takes the memory twice.
+        at_once = max(READ_AT_LEAST, os.fstat(file.fileno()).st_size + 1)
+        while left and (part := file.read(min(left, at_once))) != b"":
             if part is None:
                 raise BlockingIOError(errno.EAGAIN, "Nothing there to read", str(path))
             parts.append(part)
