@@ -222,12 +222,12 @@ def main() -> None:
         protoleak.load, options.bundle, engine=options.engine, threads=options.threads, engine_options=engine_options
     )
     if options.cost:
-        one = cost(options.clip, options.fps, options.seconds, options.every, load)
+        spent = cost(options.clip, options.fps, options.seconds, options.every, load)
         print(
-            f"{one.engine}: a second of one source takes {one.processor_seconds:.3f} s of processor time, with "
-            f"{one.verdicts:.2f} verdicts; of {options.sources} sources {options.sources * one.processor_seconds:.2f} s"
+            f"{spent.engine}: a second of one source takes {spent.processor_seconds:.3f} s of processor time, with "
+            f"{spent.verdicts:.2f} verdicts; of {options.sources} sources {options.sources * spent.processor_seconds:.2f} s"
         )
-        _write(options.json, {"fps": options.fps, "every": options.every, "cost": one})
+        _write(options.json, {"fps": options.fps, "every": options.every, "cost": spent})
         return
     served = measure(options.clip, options.sources, options.fps, options.seconds, options.every, load)
     for one in served:
