@@ -223,9 +223,10 @@ def main() -> None:
     )
     if options.cost:
         spent = cost(options.clip, options.fps, options.seconds, options.every, load)
+        together = options.sources * spent.processor_seconds
         print(
             f"{spent.engine}: a second of one source takes {spent.processor_seconds:.3f} s of processor time, with "
-            f"{spent.verdicts:.2f} verdicts; of {options.sources} sources {options.sources * spent.processor_seconds:.2f} s"
+            f"{spent.verdicts:.2f} verdicts; of {options.sources} sources {together:.2f} s"
         )
         _write(options.json, {"fps": options.fps, "every": options.every, "cost": spent})
         return
