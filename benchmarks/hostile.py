@@ -1,6 +1,6 @@
 """Tries many hostile inputs, made by script from a seed, and fails on anything but one line each.
 
-    python -m benchmarks.hostile --images 10000 --bundles 2000 --videos 500
+    python -m benchmarks.hostile --images 10000 --bundles 2000 --videos 500 --json benchmarks/results/hostile.json
 
 A finding is a traceback, an input that should have been refused and wasn't, a hang, much memory, or memory
 that grows. Each kind of input is made by a module of tests/hostile, whose quick part runs in CI.
@@ -9,6 +9,7 @@ that grows. Each kind of input is made by a module of tests/hostile, whose quick
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
+from protoleak.environment.machine import describe_machine
 from tests.hostile.media import try_images, try_videos
 from tests.hostile.outcomes import Tried, outcome_of_bundle, resident_mib
 
@@ -51,18 +55,42 @@ def main() -> int:
     for what in TRIALS:
         parser.add_argument(f"--{what}", type=int, default=0, metavar="N", help=f"how many hostile {what}")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
     arguments = vars(parser.parse_args())
-    failed = 0
+    found: list[Found] = []
     for what, trial in TRIALS.items():
         if arguments[what]:
             with tempfile.TemporaryDirectory() as folder:
-                failed += _report(what, trial(arguments[what], arguments["seed"], Path(folder)))
-    return 1 if failed else 0
+                found.append(_report(what, trial(arguments[what], arguments["seed"], Path(folder))))
+            if arguments["json"] is not None:
+                facts = {"machine": describe_machine(), "seed": arguments["seed"], "found": found}
+                arguments["json"].write_text(json.dumps(msgspec.to_builtins(facts), indent=1) + "\n")
+    return 1 if any(one.findings for one in found) else 0
 
 
-def _report(what: str, tried: Iterator[Tried]) -> int:
-    """Prints findings as they come, then counts; returns how many findings there were."""
-    started, kinds, findings = time.perf_counter(), Counter[str](), 0
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one kind of input.
+
+    Attributes:
+        refused: with one line.
+        slowest: seconds of processor time for one.
+        largest_mib: more memory than before, for one.
+        growth_mib: from the middle of the run to its end.
+        findings: what should not be, one line each.
+    """
+
+    what: str
+    tried: int
+    refused: int
+    slowest: float
+    largest_mib: float
+    growth_mib: float
+    findings: list[str]
+
+
+def _report(what: str, tried: Iterator[Tried]) -> Found:
+    """Prints findings as they come, then counts."""
+    started, kinds, findings = time.perf_counter(), Counter[str](), list[str]()
     slowest: Tried | None = None
     largest: Tried | None = None
     refused, held = 0, [resident_mib()]
@@ -76,13 +104,13 @@ def _report(what: str, tried: Iterator[Tried]) -> int:
             slowest = one
         spent = one.outcome
         if spent.finding is not None or spent.processor_seconds > LONGEST_SECONDS or spent.peak_mib > LARGEST_MIB:
-            findings += 1
             why = spent.finding or f"took {spent.processor_seconds:.1f} s of processor time, {spent.peak_mib:.0f} MiB"
-            print(f"FINDING {one.name} ({one.kind}): {why}", flush=True)
+            findings.append(f"{one.name} ({one.kind}): {why}")
+            print(f"FINDING {findings[-1]}", flush=True)
     growth = held[-1] - held[len(held) // 2]
     if growth > LARGEST_GROWTH_MIB:
-        findings += 1
-        print(f"FINDING {what}: memory grew by {growth:.0f} MiB from the middle of the run to its end")
+        findings.append(f"{what}: memory grew by {growth:.0f} MiB from the middle of the run to its end")
+        print(f"FINDING {findings[-1]}")
     print(f"{what}: {sum(kinds.values())} in {time.perf_counter() - started:.0f} s, {refused} refused with one line")
     for kind, count in sorted(kinds.items()):
         print(f"  {count:6}  {kind}")
@@ -91,8 +119,16 @@ def _report(what: str, tried: Iterator[Tried]) -> int:
             f"  slowest: {slowest.name} ({slowest.kind}), {slowest.outcome.processor_seconds:.2f} s of processor time"
         )
         print(f"  largest: {largest.name} ({largest.kind}), {largest.outcome.peak_mib:.0f} MiB more than before")
-    print(f"  memory: grew by {growth:.0f} MiB from the middle to the end; findings: {findings}")
-    return findings
+    print(f"  memory: grew by {growth:.0f} MiB from the middle to the end; findings: {len(findings)}")
+    return Found(
+        what=what,
+        tried=sum(kinds.values()),
+        refused=refused,
+        slowest=0.0 if slowest is None else slowest.outcome.processor_seconds,
+        largest_mib=0.0 if largest is None else largest.outcome.peak_mib,
+        growth_mib=growth,
+        findings=findings,
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@
 
 The clip is scaled to 640×360 and coded as H.264 at so many frames per second; every source decodes it again and again
 at that pace, a little later than the one before, as cameras do that nobody has synchronised.
+
+With --cost the same clip is read in order instead, every frame tracked and every verdict given, and the processor time
+is counted: what one second of one source costs. A machine whose processors do other work can't show how many sources it
+keeps up with, but this it can: N sources need N times as much in each second.
 """
 
 from __future__ import annotations
@@ -14,19 +18,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
+import cv2
 import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 import protoleak
+from benchmarks.video_soak import repeated
 from protoleak.arrays import UInt8Array
 from protoleak.environment.machine import describe_machine
+from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.events import Event, FailureEvent
 from protoleak.video.frames import Frame, Gap, SourceInfo
 from protoleak.video.settings import StreamSettings
@@ -128,9 +136,48 @@ def paced_clip(clip: Path, rate: float, folder: Path) -> Path:
     return path
 
 
-def measure(clip: Path, sources: int, rate: float, seconds: float, every: float, bundle: str | None) -> list[Served]:
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What one second of one source takes.
+
+    Attributes:
+        processor_seconds: of all threads, for all of it.
+        verdicts: in that second, of all faces.
+    """
+
+    engine: str
+    settings: dict[str, str]
+    seconds: float
+    processor_seconds: float
+    verdicts: float
+
+
+def cost(clip: Path, rate: float, seconds: float, every: float, load: Callable[[], protoleak.Screener]) -> Cost:
+    """Screens so many seconds of the clip in order and counts the processor time of all threads."""
+    with tempfile.TemporaryDirectory() as folder, load() as screener:
+        path = repeated(paced_clip(clip, rate, Path(folder)), round(seconds * rate), Path(folder))
+        settings = StreamSettings(every=every, max_seconds=seconds)
+        detector = screener.detector(settings)
+        for took in (1.0, seconds):  # the first second makes memory and kernels
+            counted, begun = Counted([]), time.process_time()
+            for _ in screener.streams([path], replace(settings, max_seconds=took), sinks=[counted], detector=detector):
+                pass
+            spent = time.process_time() - begun
+        [statistics] = counted.statistics
+        length = statistics.frames_processed / rate
+        return Cost(
+            engine=screener.engine.name,
+            settings=screener.engine.settings,
+            seconds=length,
+            processor_seconds=spent / length,
+            verdicts=statistics.attributed / length,
+        )
+
+
+def measure(
+    clip: Path, sources: int, rate: float, seconds: float, every: float, load: Callable[[], protoleak.Screener]
+) -> list[Served]:
     """Screens so many sources at once."""
-    with tempfile.TemporaryDirectory() as folder, protoleak.load(bundle) as screener:
+    with tempfile.TemporaryDirectory() as folder, load() as screener:
         path = paced_clip(clip, rate, Path(folder))
         cameras = [PacedSource(path, f"camera {n}", rate, n / rate / sources) for n in range(sources)]
         counted = Counted([])
@@ -160,9 +207,30 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two verdicts on one person")
     parser.add_argument("--bundle")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--compute", default="auto", help="bf16: where OpenVINO is the engine")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument(
+        "--spinning", action="store_true", help="of ONNX Runtime's threads; `screen` has it for one source"
+    )
+    parser.add_argument("--cost", action="store_true", help="count processor time instead")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    served = measure(options.clip, options.sources, options.fps, options.seconds, options.every, options.bundle)
+    cv2.setNumThreads(options.threads or -1)
+    engine_options = EngineOptions(compute=options.compute, spinning=options.spinning)
+    load = partial(
+        protoleak.load, options.bundle, engine=options.engine, threads=options.threads, engine_options=engine_options
+    )
+    if options.cost:
+        spent = cost(options.clip, options.fps, options.seconds, options.every, load)
+        together = options.sources * spent.processor_seconds
+        print(
+            f"{spent.engine}: a second of one source takes {spent.processor_seconds:.3f} s of processor time, with "
+            f"{spent.verdicts:.2f} verdicts; of {options.sources} sources {together:.2f} s"
+        )
+        _write(options.json, {"fps": options.fps, "every": options.every, "cost": spent})
+        return
+    served = measure(options.clip, options.sources, options.fps, options.seconds, options.every, load)
     for one in served:
         late = "" if one.latency is None else f", p50 {one.latency.p50:.2f} s, p95 {one.latency.p95:.2f} s"
         print(
@@ -172,9 +240,13 @@ def main() -> None:
     total = sum(one.verdicts_per_second for one in served)
     dropped = sum(one.frames_dropped for one in served) / max(1, sum(one.frames_in for one in served))
     print(f"together: {total:.2f} verdicts/s, {dropped:.1%} of the frames dropped")
-    if options.json:
-        facts = {"machine": describe_machine(), "fps": options.fps, "every": options.every, "served": served}
-        options.json.write_text(json.dumps(msgspec.to_builtins(facts), indent=1) + "\n")
+    _write(options.json, {"fps": options.fps, "every": options.every, "served": served})
+
+
+def _write(path: Path | None, found: dict[str, object]) -> None:
+    if path is not None:
+        facts = {"machine": describe_machine()} | found
+        path.write_text(json.dumps(msgspec.to_builtins(facts), indent=1) + "\n")
 
 
 if __name__ == "__main__":

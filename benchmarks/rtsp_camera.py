@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
 import socket
 import struct
 import threading
@@ -54,6 +55,16 @@ class RtspCamera:
     def stall(self, stalled: bool) -> None:
         """Keeps the connection and sends nothing, or goes on."""
         (self._stalled.set if stalled else self._stalled.clear)()
+
+    @property
+    def left(self) -> bool:
+        """Whether the client has hung up."""
+        client = self._client
+        if client is None or client.fileno() < 0:
+            return True
+        watch = select.poll()
+        watch.register(client, select.POLLRDHUP)
+        return bool(watch.poll(0))
 
     def __enter__(self) -> RtspCamera:
         return self

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import io
 import os
 import shutil
 import socket
+import stat
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
@@ -22,6 +24,7 @@ except ImportError:  # Windows: nothing holds a second writer back there
 
 OWNER_ONLY, AS_UMASK_SAYS = 0o600, 0o666
 LONGEST_NAME = 200  # of a file, in the name of what stands beside it: file systems take 255 bytes
+READ_AT_LEAST = 2**16  # bytes
 # No room: on the disk, of the user's share, in a file of the allowed size.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -31,6 +34,40 @@ def cache_folder(kind: str) -> Path:
     else belongs to this machine and can be made again."""
     root = os.environ.get("PROTOLEAK_CACHE")
     return (Path(root) if root else Path.home() / ".cache" / "protoleak") / kind
+
+
+def open_regular(path: str | os.PathLike[str]) -> io.FileIO:
+    """Opens a regular file for reading, unbuffered. Nothing waits, here or in reading: not for a pipe that has taken
+    the file's place, nor for what looks like a file and has nothing to give, such as /proc/kmsg: its `read` is None.
+
+    Raises:
+        OSError: it cannot be opened, or is none.
+    """
+    # Neither flag is there on Windows.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    file = io.FileIO(os.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return file
+
+
+def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
+    """The bytes of a regular file, and one more than `most` where there are more, whatever its size was said to be.
+
+    Raises:
+        OSError: it cannot be read, or is none.
+    """
+    parts, left = [], most + 1
+    with open_regular(path) as file:
+        # Mostly all of it, so that nothing has to be put together, which takes the memory twice.
+        at_once = max(READ_AT_LEAST, os.fstat(file.fileno()).st_size + 1)
+        while left and (part := file.read(min(left, at_once))) != b"":
+            if part is None:
+                raise BlockingIOError(errno.EAGAIN, "Nothing there to read", str(path))
+            parts.append(part)
+            left -= len(part)
+    return b"".join(parts)
 
 
 @contextlib.contextmanager

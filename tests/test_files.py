@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from protoleak.errors import ProtoleakError
-from protoleak.files import cache_folder, locked, remove_partial, replace_file, replacing, write_whole
+from protoleak.files import cache_folder, locked, read_regular, remove_partial, replace_file, replacing, write_whole
 
 
 def broken() -> Iterator[bytes]:
@@ -146,3 +147,20 @@ def test_a_lock_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ProtoleakError, match="cannot write"), locked(tmp_path / "file" / "out.jsonl"):
         pass
+
+
+def test_a_regular_file_is_read_up_to_a_limit_whatever_its_size_was(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"0123456789")
+    assert read_regular(path, 10) == b"0123456789"
+    assert read_regular(path, 4) == b"01234"  # one more than allowed says that there is more
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name here")
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # The last looks like a file, and whoever may open it waits for a message of the kernel.
+    for path in (pipe, Path("/dev/zero"), tmp_path, Path("/proc/kmsg")):
+        with pytest.raises(OSError, match=r"."):
+            read_regular(path, 10)

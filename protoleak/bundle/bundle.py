@@ -34,6 +34,7 @@ from protoleak.bundle.graph_check import (
     check_graph,
     latent_encoder_interface,
 )
+from protoleak.bundle.graph_sizes import Sizes
 from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
 from protoleak.bundle.npy import read_npy, read_npz
 from protoleak.bundle.reader import (
@@ -173,6 +174,7 @@ class Bundle:
         self.sha256 = sha256
         self.signer = signer
         self._files = files
+        self._heavy: set[str] = set()
         self.noise_bank = _read_array(files[NOISE_BANK], NOISE_BANK, (len(manifest.timesteps), *manifest.latent_shape))
         self.prototypes = _read_array(
             files[PROTOTYPES],
@@ -214,8 +216,12 @@ class Bundle:
         bundle = cls(location, manifest, hashlib.sha256(files[MANIFEST]).hexdigest(), files, signer)
         encoder, attributor = latent_encoder_interface(manifest), attributor_interface(manifest)
         for name in manifest.variants:
-            bundle._check_graph(f"variants/{name}/latent_encoder.onnx", partial(check_graph, interface=encoder))
-            bundle._check_graph(f"variants/{name}/attributor.onnx", partial(check_graph, interface=attributor))
+            of_encoder, of_attributor = (
+                bundle._check_graph(f"variants/{name}/{graph}.onnx", partial(check_graph, interface=interface))
+                for graph, interface in (("latent_encoder", encoder), ("attributor", attributor))
+            )
+            if not (of_encoder.light and of_attributor.light):
+                bundle._heavy.add(name)
         if manifest.face_detector is not None:
             bundle._check_graph(FACE_DETECTOR, check_face_detector)
         return bundle
@@ -264,9 +270,14 @@ class Bundle:
             report=parse_report(self._files[f"{folder}/report.json"], f"{where}/report.json"),
         )
 
-    def _check_graph(self, name: str, check: Callable[[bytes], None]) -> None:
+    def to_be_tried(self, variant: str) -> bool:
+        """Whether a variant's graphs are so large that nobody can say what an engine takes to open them, and nobody who
+        is trusted has signed them: they are then opened in a process with limits first."""
+        return variant in self._heavy and not (self.signer is not None and self.signer.trusted)
+
+    def _check_graph(self, name: str, check: Callable[[bytes], Sizes]) -> Sizes:
         try:
-            check(self._files[name])
+            return check(self._files[name])
         except ValueError as error:
             raise BundleError(f"{self.path}/{name}: {error}: nothing was executed; export it again") from error
 

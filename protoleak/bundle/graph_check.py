@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from protoleak.bundle.graph_sizes import Port, check_sizes, follow
+from protoleak.bundle.graph_sizes import Port, Sizes, check_sizes, follow
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.onnx_model import (
     DEFAULT_DOMAINS,
@@ -72,9 +72,9 @@ def inspect_onnx(model: bytes) -> OnnxFindings:
     return _findings(_read(model))
 
 
-def check_graph(model: bytes, interface: Interface) -> None:
+def check_graph(model: bytes, interface: Interface) -> Sizes:
     """Refuses a graph that is unsound, has other inputs or outputs than its place in a bundle asks for, or that takes
-    more memory or time than any of protoleak's.
+    more memory or time than any of protoleak's; returns its sizes for one image.
 
     Raises:
         ValueError: one line that says what is wrong.
@@ -85,7 +85,7 @@ def check_graph(model: bytes, interface: Interface) -> None:
         raise ValueError("; ".join(problems))
     if len(read.opsets) != 1:
         raise ValueError(f"opsets {_few(read.opsets)} are imported, and which holds is not said")
-    check_sizes(read, *interface)
+    return check_sizes(read, *interface)
 
 
 def output_names(model: bytes) -> list[str]:
@@ -124,8 +124,9 @@ def attributor_interface(manifest: Manifest) -> Interface:
     return (Port("z_t", FLOAT, (None, positions, inputs, height, width)),), outputs
 
 
-def check_face_detector(model: bytes) -> None:
-    """Refuses a face detector that is unsound or too large; what it is called with is OpenCV's affair.
+def check_face_detector(model: bytes) -> Sizes:
+    """Refuses a face detector that is unsound or too large, and returns its sizes for one image; what it is called with
+    is OpenCV's affair.
 
     Raises:
         ValueError: one line that says what is wrong.
@@ -138,7 +139,13 @@ def check_face_detector(model: bytes) -> None:
     if declared is None or declared.element_type != FLOAT or declared.shape is None or len(declared.shape) != 4:
         raise ValueError("a face detector takes one float32 image [1, 3, H, W]")
     side = LARGEST_SIDE_OF_FACE_DETECTOR
-    follow(read, [Port(declared.name, FLOAT, (1, 3, side, side)).sized(1)])
+    sizes = follow(read, [Port(declared.name, FLOAT, (1, 3, side, side)).sized(1)])
+    if not sizes.light:
+        raise ValueError(
+            f"a face detector of {sizes.nodes} nodes, {sizes.constants} bytes of weights and {sizes.alive} alive at "
+            "once: far more than any that protoleak knows"
+        )
+    return sizes
 
 
 def names_in(model: bytes) -> set[str]:

@@ -21,6 +21,8 @@ LARGEST_FOLDED = 512 * MIB  # of what follows from constants alone, which engine
 MOST_FOLDING = 4 * 10**9  # steps of that
 MOST_WORK = 10**12  # multiply-adds for one image; an SD-VAE encoder takes 1.4e11 at 256 pixels and 5.5e11 at 512
 SEVERAL = 8  # images in the second pass: what grows faster than the batch is refused
+# What opens in little time and memory in every engine, so that nobody needs to try: a fifth of an SD-VAE encoder.
+LIGHT_NODES, LIGHT_CONSTANTS, LIGHT_FOLDING, LIGHT_ALIVE = 400, 32 * MIB, 10**7, 256 * MIB
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,29 @@ class Sizes:
         outputs: of the graph, by name.
         total: bytes of all tensors that nodes make.
         work: multiply-adds or element steps.
+        nodes: how many there are.
+        constants: bytes of what the file holds.
+        folding: steps of what engines compute on loading.
+        alive: bytes of what is alive at once, at most.
     """
 
     outputs: dict[str, Sized]
     total: int
     work: int
+    nodes: int
+    constants: int
+    folding: int
+    alive: int
+
+    @property
+    def light(self) -> bool:
+        """Whether engines open the graph in little time and memory, whatever they do with it."""
+        return (
+            self.nodes <= LIGHT_NODES
+            and self.constants <= LIGHT_CONSTANTS
+            and self.folding <= LIGHT_FOLDING
+            and self.alive <= LIGHT_ALIVE
+        )
 
 
 def follow(model: OnnxModel, inputs: Iterable[Sized], batch: int = 1) -> Sizes:
@@ -72,7 +92,8 @@ def follow(model: OnnxModel, inputs: Iterable[Sized], batch: int = 1) -> Sizes:
         small = constant.values if constant.data.size <= LARGEST_KNOWN else None
         tensors[constant.name] = Sized(constant.element_type, constant.shape, small, constant=True)
     last_use = _last_uses(model)
-    alive = sum(sized.bytes for sized in tensors.values() if not sized.constant)
+    constants = sum(sized.bytes for sized in tensors.values() if sized.constant)
+    most_alive = alive = sum(sized.bytes for sized in tensors.values() if not sized.constant)
     total = work = folded = folding = 0
     for index, node in enumerate(model.nodes):
         where = f"operator {node.operator!r} (node {index})"
@@ -93,6 +114,7 @@ def follow(model: OnnxModel, inputs: Iterable[Sized], batch: int = 1) -> Sizes:
                 folding += result.work
             else:
                 alive += sized.bytes
+        most_alive = max(most_alive, alive)
         _check(where, "what is alive at once", alive, LARGEST_ALIVE * batch)
         _check(where, "what follows from constants", folded, LARGEST_FOLDED)
         _check(where, "the arithmetic on loading", folding, MOST_FOLDING, "steps")
@@ -105,7 +127,7 @@ def follow(model: OnnxModel, inputs: Iterable[Sized], batch: int = 1) -> Sizes:
         if declared.name not in tensors:
             raise ValueError(f"nothing makes its output {declared.name!r}")
         outputs[declared.name] = tensors[declared.name]
-    return Sizes(outputs, total, work)
+    return Sizes(outputs, total, work, len(model.nodes), constants, folding, most_alive)
 
 
 def _last_uses(model: OnnxModel) -> dict[str, int]:

@@ -12,6 +12,7 @@ from protoleak.bundle.archive import ArchiveError, open_archive, read_member
 from protoleak.bundle.manifest import MANIFEST, Manifest, parse_manifest
 from protoleak.bundle.signature import MAXIMUM_SIGNATURE_BYTES, SIGNATURE
 from protoleak.errors import BundleError, shortened
+from protoleak.files import read_regular
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -39,28 +40,34 @@ def read_directory(location: Path) -> tuple[Manifest, dict[str, bytes]]:
     manifest_path = location / MANIFEST
     if not manifest_path.is_file():
         raise BundleError(f"{location} has no {MANIFEST}: it is not a bundle; make one with `protoleak export`")
-    if manifest_path.stat().st_size > MAXIMUM_MANIFEST_BYTES:
-        raise BundleError(f"{manifest_path} is larger than {MAXIMUM_MANIFEST_BYTES} bytes: not a bundle's manifest")
-    raw = manifest_path.read_bytes()
-    manifest = parse_manifest(raw, location)
     root = location.resolve()
+    for name in (MANIFEST, SIGNATURE):
+        _check_link(location, name, root)
+    raw = read_regular(manifest_path, MAXIMUM_MANIFEST_BYTES)
+    if len(raw) > MAXIMUM_MANIFEST_BYTES:
+        raise BundleError(f"{manifest_path} is larger than {MAXIMUM_MANIFEST_BYTES} bytes: not a bundle's manifest")
+    manifest = parse_manifest(raw, location)
     files = {MANIFEST: raw}
     for name, record in manifest.files.items():
         file = location / _safe_name(name, location)
         if not file.is_file():
             raise BundleError(f"{file} is missing: the bundle is incomplete; copy or export it again")
-        if not file.resolve().is_relative_to(root):
-            raise BundleError(f"{location}: {name!r} is a link that leaves the bundle; nothing was read")
+        _check_link(location, name, root)
         size = file.stat().st_size
         if size != record.size:
             raise BundleError(f"{file} has {size} bytes, the manifest says {record.size}: copy or export it again")
-        files[name] = file.read_bytes()
+        files[name] = read_regular(file, record.size)
     signature = location / SIGNATURE
     if signature.is_file():
-        if signature.stat().st_size > MAXIMUM_SIGNATURE_BYTES:
+        files[SIGNATURE] = read_regular(signature, MAXIMUM_SIGNATURE_BYTES)
+        if len(files[SIGNATURE]) > MAXIMUM_SIGNATURE_BYTES:
             raise BundleError(f"{signature} is larger than {MAXIMUM_SIGNATURE_BYTES} bytes: not a signature")
-        files[SIGNATURE] = signature.read_bytes()
     return manifest, files
+
+
+def _check_link(location: Path, name: str, root: Path) -> None:
+    if not (location / name).resolve().is_relative_to(root):
+        raise BundleError(f"{location}: {name!r} is a link that leaves the bundle; nothing was read")
 
 
 def read_resources(folder: Traversable, location: Path) -> tuple[Manifest, dict[str, bytes]]:

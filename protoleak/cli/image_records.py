@@ -16,6 +16,7 @@ import msgspec
 
 from protoleak.errors import MediaError, NoFaceError, ProtoleakError, SkippedInput
 from protoleak.faces.still_images import FaceVerdict
+from protoleak.files import open_regular
 from protoleak.images.claims.claim import Claim
 from protoleak.images.sources import MAXIMUM_FILE_BYTES, name_in_messages, printable
 from protoleak.runtime.verdict import BundleRecord, Verdict
@@ -135,7 +136,7 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str | None:
     try:
         if not Path(path).is_file() or Path(path).stat().st_size > MAXIMUM_FILE_BYTES:
             return None
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             while part := file.read(HASHED_AT_ONCE):
                 digest.update(part)
     except (OSError, ValueError):

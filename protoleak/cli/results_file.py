@@ -229,6 +229,8 @@ def open_results(
         raise ProtoleakError("--resume keeps what is there and --overwrite replaces it: give one of them")
     if not file.absolute().parent.is_dir():
         raise ProtoleakError(f"cannot write {path}: there is no folder {file.parent}: make it first")
+    if file.is_dir():
+        raise ProtoleakError(f"--out {path} is a folder, and results of images are one file: give another name")
     with locked(file):
         yield from _opened(file, identity, resume, overwrite, in_full, example)
 

@@ -23,6 +23,7 @@ from protoleak.errors import ProtoleakError
 from protoleak.faces.settings import FaceFinder
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
+from protoleak.video.sources.network_settings import GB, NetworkSettings
 
 RESULTS_SUFFIXES = (".jsonl", ".ndjson", ".csv")  # as in cli.results_file, which imports too much for a help text
 FACES, VIDEOS = "Faces of images too", "Videos"
@@ -158,7 +159,23 @@ def screen(
     ] = VideoOptions.end,
     any_host: Annotated[
         bool, typer.Option("--any-host", rich_help_panel=VIDEOS, help="Let HTTP sources redirect to other hosts.")
-    ] = VideoOptions.any_host,
+    ] = NetworkSettings.any_host,
+    max_download: Annotated[
+        float,
+        typer.Option(
+            "--max-download", min=0, rich_help_panel=VIDEOS, help="Largest video behind an address, in GB; no live one."
+        ),
+    ] = NetworkSettings.most_bytes / GB,
+    connect_timeout: Annotated[
+        float,
+        typer.Option("--connect-timeout", min=0.1, rich_help_panel=VIDEOS, help="Seconds to connect to an address."),
+    ] = NetworkSettings.open_timeout,
+    stall_timeout: Annotated[
+        float,
+        typer.Option(
+            "--stall-timeout", min=0.1, rich_help_panel=VIDEOS, help="Seconds without a frame that end a connection."
+        ),
+    ] = NetworkSettings.stall_timeout,
     annotate: Annotated[
         bool, typer.Option("--annotate", rich_help_panel=VIDEOS, help="Write annotated.mp4 into the --out folder.")
     ] = VideoOptions.annotate,
@@ -209,7 +226,13 @@ def screen(
         upright=upright,
         finder="auto" if faces is None and face_model is not None else faces,
     )
-    video_options = VideoOptions(videos, settings, annotate, dashboard, stats, start, end, any_host)
+    network = NetworkSettings(
+        open_timeout=connect_timeout,
+        stall_timeout=stall_timeout,
+        most_bytes=round(max_download * GB),
+        any_host=any_host,
+    )
+    video_options = VideoOptions(videos, settings, annotate, dashboard, stats, start, end, network)
     if videos:
         _check_videos(options, video_options)
     else:
@@ -257,7 +280,10 @@ def _check_images(video_options: VideoOptions) -> None:
         "--max-seconds": video_options.settings.max_seconds is not None,
         "--from": video_options.start is not None,
         "--to": video_options.end is not None,
-        "--any-host": video_options.any_host,
+        "--any-host": video_options.network.any_host,
+        "--max-download": video_options.network.most_bytes != NetworkSettings.most_bytes,
+        "--connect-timeout": video_options.network.open_timeout != NetworkSettings.open_timeout,
+        "--stall-timeout": video_options.network.stall_timeout != NetworkSettings.stall_timeout,
         "--annotate": video_options.annotate,
         "--dashboard": video_options.dashboard,
         "--stats": video_options.stats is not None,

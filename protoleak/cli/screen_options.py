@@ -10,6 +10,7 @@ from protoleak.choices import Compute, EngineName, Upright
 from protoleak.faces.settings import FaceFinder, FaceSettings
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
+from protoleak.video.sources.network_settings import NetworkSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,7 +64,7 @@ class VideoOptions:
         sources: names for `open_source`, each once.
         stats: a JSON file.
         start, end: seconds of each source between which it is screened; None for its beginning and end.
-        any_host: whether HTTP may redirect to another host.
+        network: limits of addresses, and whether HTTP may redirect to another host.
     """
 
     sources: list[str]
@@ -73,12 +74,15 @@ class VideoOptions:
     stats: Path | None = None
     start: float | None = None
     end: float | None = None
-    any_host: bool = False
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
 
-def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline]) -> Pipeline:
+def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline], *, spinning: bool = True) -> Pipeline:
     """The screener, or the pipeline that judges images whole, that the options ask for; what its engine has to say goes
     to `errors`.
+
+    Args:
+        spinning: see `EngineOptions`.
 
     Raises:
         ProtoleakError: the bundle, the engine or alpha is not usable.
@@ -98,6 +102,7 @@ def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline])
             engine_options=EngineOptions(
                 compute=options.compute,
                 device=options.device,
+                spinning=spinning,
                 notify=lambda message: print_note(errors, message),
                 progress=progress,
             ),

@@ -37,7 +37,6 @@ from protoleak.video.frames import Frame, FrameSource, SourceInfo
 from protoleak.video.outputs.folder import OutputFolder, open_outputs, outputs_in
 from protoleak.video.outputs.run_record import run_record
 from protoleak.video.sink import SourcesSink, TrackedFace
-from protoleak.video.sources.network import NetworkSettings
 from protoleak.video.sources.open import open_source
 from protoleak.video.sources.part import PartOfSource
 from protoleak.video.statistics import Statistics
@@ -152,7 +151,8 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     errors = error_console()
     check_folders(video_options.stats)
     _guard_inputs(options, video_options)
-    screener = open_screener(options, errors, Screener)
+    # Several sources keep the processors busy: what threads spend on waiting for each other is then missing elsewhere.
+    screener = open_screener(options, errors, Screener, spinning=len(video_options.sources) == 1)
     detector = open_detector(video_options.settings, screener.bundle)
     broken = False
     with shown_progress(errors, stage_lines=False) as progress:
@@ -205,8 +205,7 @@ def _guard_inputs(options: ScreenOptions, video_options: VideoOptions) -> None:
 
 def _open(screener: Screener, options: VideoOptions, source: str) -> FrameSource:
     """The part of a source that the options ask for. Raises MediaError where it cannot be opened."""
-    network = NetworkSettings(any_host=options.any_host)
-    opened = open_source(source, network=network, isolate=screener.isolate)
+    opened = open_source(source, network=options.network, isolate=screener.isolate)
     if options.start is None and options.end is None:
         return opened
     return PartOfSource(opened, options.start, options.end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import msgspec
@@ -15,6 +15,7 @@ from protoleak.images.framing import Box
 # Faces of 48 pixels are 24 pixels high here when the frame is 1280 wide: YuNet still finds
 # them all (tests/faces/test_yunet.py), for a quarter of the pixels.
 DETECTION_SIDE = 640
+FOUND_SIDE = 24  # pixels of a face that is found, see above
 
 
 class BoxRecord(msgspec.Struct, frozen=True):
@@ -57,6 +58,16 @@ class FaceDetector(Protocol):
 
     def __call__(self, image: UInt8Array) -> list[Face]:
         """Faces in uint8 [H, W, 3] RGB, by falling score."""
+        ...
+
+
+@runtime_checkable
+class ThriftyDetector(FaceDetector, Protocol):
+    """A detector that can do with less."""
+
+    def thrifty(self) -> FaceDetector:
+        """One that looks at no more pixels than the smallest wanted face needs: for live sources, whose number is what
+        processors limit. Its boxes are a little coarser."""
         ...
 
 

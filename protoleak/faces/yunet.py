@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,7 +16,7 @@ import numpy as np
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.graph_check import inspect_onnx, output_names
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.faces.base import DETECTION_SIDE, Face, reduced
+from protoleak.faces.base import DETECTION_SIDE, FOUND_SIDE, Face, FaceDetector, reduced
 from protoleak.images.framing import Box
 
 # What FaceDetectorYN reads of the network since OpenCV 4.8; it crashes or fails obscurely where one is missing.
@@ -21,6 +24,7 @@ OUTPUTS = frozenset(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps")
 OVERLAP = 0.3  # intersection over union above which two detections are one face; OpenCV's default
 CANDIDATES = 5000
 MAXIMUM_BYTES = 64 * 2**20  # YuNet has 0.2 MB; a wrong file need not be read to its end
+SIZES_KEPT = 3  # networks for images of so many sizes; one takes 25 MB, and as long to make as to find faces once
 SCORE_COLUMN = 14  # after the box and five landmarks
 REMEDY = "give face_detection_yunet_2023mar.onnx or newer, from OpenCV's model zoo"
 
@@ -94,7 +98,7 @@ class YuNetDetector:
         self._score = score
         self._minimum_face = minimum_face
         self._longest_side = longest_side
-        self._size = (0, 0)
+        self._detectors: OrderedDict[tuple[int, int], cv2.FaceDetectorYN] = OrderedDict()
         self.description = f"YuNet, {name}, SHA-256 {hashlib.sha256(model).hexdigest()[:12]}…"
         try:
             self(np.zeros((longest_side, longest_side, 3), np.uint8))
@@ -107,12 +111,21 @@ class YuNetDetector:
         Raises:
             MediaError: OpenCV failed on this frame.
         """
-        small, scale = reduced(image, self._longest_side)
+        return self._find(image, self._longest_side)
+
+    def thrifty(self) -> FaceDetector:
+        """See `ThriftyDetector`. It shares the networks, so the two are for one thread at a time together."""
+        return _Thrifty(self.description, self._find_thriftily)
+
+    def _find_thriftily(self, image: UInt8Array) -> list[Face]:
+        needed = math.ceil(max(image.shape[:2]) * FOUND_SIDE / max(1, self._minimum_face))
+        return self._find(image, min(self._longest_side, max(FOUND_SIDE, needed)))
+
+    def _find(self, image: UInt8Array, longest_side: int) -> list[Face]:
+        small, scale = reduced(image, longest_side)
         height, width = small.shape[:2]
         try:
-            if self._size != (width, height):
-                self._open(width, height)
-            _, rows = self._detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+            _, rows = self._of_size(width, height).detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
         except cv2.error as error:
             raise MediaError(
                 f"OpenCV {cv2.__version__} cannot run {self._name} on {width}×{height} pixels: "
@@ -123,14 +136,29 @@ class YuNetDetector:
         kept = [face for face in faces if min(face.box.width, face.box.height) >= self._minimum_face]
         return sorted(kept, key=lambda face: face.score, reverse=True)
 
-    def _open(self, width: int, height: int) -> None:
-        """A new network for a new size: some of OpenCV's engines don't let an opened one change its input."""
-        nothing = np.empty(0, np.uint8)
-        with _quiet():
-            self._detector = cv2.FaceDetectorYN.create(
-                "onnx", self._model, nothing, (width, height), self._score, OVERLAP, CANDIDATES
-            )
-        self._size = (width, height)
+    def _of_size(self, width: int, height: int) -> cv2.FaceDetectorYN:
+        """A network for each size, since some of OpenCV's engines don't let an opened one change its input; those that
+        were used last are kept, for cameras of several sizes that share this detector."""
+        size = width, height
+        if size not in self._detectors:
+            nothing = np.empty(0, np.uint8)
+            with _quiet():
+                self._detectors[size] = cv2.FaceDetectorYN.create(
+                    "onnx", self._model, nothing, size, self._score, OVERLAP, CANDIDATES
+                )
+            if len(self._detectors) > SIZES_KEPT:
+                self._detectors.popitem(last=False)
+        self._detectors.move_to_end(size)
+        return self._detectors[size]
+
+
+@dataclass
+class _Thrifty:
+    description: str
+    find: Callable[[UInt8Array], list[Face]]
+
+    def __call__(self, image: UInt8Array) -> list[Face]:
+        return self.find(image)
 
 
 def _face(row: np.ndarray[tuple[int], np.dtype[np.float32]], scale: float) -> Face:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError, shortened
+from protoleak.files import read_regular
 from protoleak.images.formats.base import MAXIMUM_BYTES
 
 MAXIMUM_FILE_BYTES = MAXIMUM_BYTES // 2  # 25 megapixels of 16-bit RGBA are 0.2 GB uncompressed
@@ -76,7 +77,9 @@ def read_file(path: str) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise MediaError("not a regular file")
         check_bytes(status.st_size)
-        return Path(path).read_bytes()
+        data = read_regular(path, MAXIMUM_FILE_BYTES)
+        check_bytes(len(data))
+        return data
     except FileNotFoundError:
         raise MediaError("no such file") from None
     except OSError as error:

@@ -28,12 +28,19 @@ class Limits:
         return list(astuple(self))
 
 
-def limit_memory(limits: Limits) -> None:
-    """Of this process, for good: memory, files that it writes (none), core dumps (none)."""
+def limit_files() -> None:
+    """Of this process, for good: files that it writes (none), core dumps (none)."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def limit_memory(limits: Limits) -> None:
+    """Of this process, for good: the memory that it asks for, and as `limit_files`."""
+    import resource
+
+    limit_files()
     statistics = Path("/proc/self/statm")
     if statistics.exists():  # macOS doesn't hold processes to this limit
         used = int(statistics.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -48,3 +55,12 @@ def limit_processor_time(limits: Limits) -> None:
     soft = int(usage.ru_utime + usage.ru_stime) + 1 + int(limits.processor_seconds)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def resident_bytes(process: int) -> int | None:
+    """The memory that another process holds, for a limit on what it really uses: engines reserve far more. None where
+    the system doesn't say, or the process has gone."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return None

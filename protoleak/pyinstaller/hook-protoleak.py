@@ -3,6 +3,7 @@
 from PyInstaller.utils.hooks import collect_data_files  # type: ignore[import-not-found,unused-ignore]
 
 from protoleak import _HOME_OF
+from protoleak.isolation.worker import MODULES
 
 datas = collect_data_files("protoleak")  # the default bundle, licences, kernels
-hiddenimports = sorted({"protoleak.errors", *_HOME_OF.values()})
+hiddenimports = sorted({"protoleak.errors", *_HOME_OF.values(), *MODULES})

@@ -28,6 +28,7 @@ from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Reada
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.decision import DecisionRule, explain
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
+from protoleak.runtime.engines.trial import try_opening
 from protoleak.runtime.executors import Graphs, ImageOnGpu, open_executor
 from protoleak.runtime.verdict import BundleRecord, InputRecord, SignerRecord, Verdict
 
@@ -109,9 +110,14 @@ class ImagePipeline:
         self.variant = chosen.name
         self.alpha = manifest.alpha if alpha is None else alpha
         self._rule = DecisionRule(manifest.generators, manifest.real_class, chosen.calibration, self.alpha)
+        graphs = Graphs.of_variant(chosen)
+        if self.bundle.to_be_tried(chosen.name):
+            tried = graphs.latent_encoder, graphs.attributor
+            held = sum(len(content) for content in self.bundle.contents().values())
+            try_opening(name, tried, options, beside=held - sum(len(graph.model) for graph in tried))
         self._executor = open_executor(
             name,
-            Graphs.of_variant(chosen),
+            graphs,
             manifest,
             self.bundle.noise_bank,
             location=self.bundle.path,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.faces.base import FaceDetector
+from protoleak.faces.base import FaceDetector, ThriftyDetector
 from protoleak.video.aggregation import TrackAggregator
 from protoleak.video.attribution import AttributionStage
 from protoleak.video.events import Event
@@ -66,7 +66,10 @@ class SourceRun:
         self._scheduler: Scheduler = kind(place.arrived)
         self._counters = Counters(source.info, self._scheduler.queues)
         image_size = pipeline.bundle.manifest.preprocessing.image_size
-        self._tracking = TrackingStage(place.detector, settings, image_size, self._scheduler.pending)
+        detector = place.detector
+        if source.info.live and isinstance(detector, ThriftyDetector):
+            detector = detector.thrifty()
+        self._tracking = TrackingStage(detector, settings, image_size, self._scheduler.pending)
         self._attribution = AttributionStage(pipeline, settings.batch_size, settings.margin)
         self._aggregator = TrackAggregator(pipeline, settings.minimum_evidence, source.info, self._counters, sinks)
         self._alone, self._closing = alone, False

@@ -244,3 +244,12 @@ def test_full_disk_is_said_in_one_line(identity: Identity, records: list[Record]
         open_results(str(link), identity, resume=False, overwrite=True) as writer,
     ):
         writer.write(records[0])
+
+
+def test_a_folder_in_the_place_of_the_file_is_said(identity: Identity, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").mkdir()
+    for overwrite in (False, True):
+        opened = open_results(str(tmp_path / "x.jsonl"), identity, resume=False, overwrite=overwrite)
+        with pytest.raises(ProtoleakError, match="is a folder"), opened:
+            pass
+    assert (tmp_path / "x.jsonl").is_dir()

@@ -10,9 +10,11 @@ from PIL import Image
 
 from protoleak.errors import MediaError
 from protoleak.images.decode import open_image
+from protoleak.video.sources.open import open_source
 from tests.hostile.images import BOMBS, encoded, formats, picture
 from tests.hostile.media import try_images, try_videos
 from tests.hostile.outcomes import Tried
+from tests.hostile.videos import video
 
 MUTATED = 120
 SECONDS, MEBIBYTES = 5.0, 512.0
@@ -33,6 +35,16 @@ def test_hostile_images_cost_one_line_and_little_time_and_memory() -> None:
 
 def test_hostile_videos_cost_one_line_and_little_time_and_memory(tmp_path: Path) -> None:
     check(list(try_videos(0, 60, tmp_path)))
+
+
+def test_a_table_of_four_billion_entries_is_one_line(tmp_path: Path) -> None:
+    data = video("mp4", "libx264")
+    place = data.index(b"stts") + 8
+    path = tmp_path / "x.mp4"
+    path.write_bytes(data[:place] + b"\xff\xff\xff\xff" + data[place + 4 :])
+    with pytest.raises(MediaError, match=r"x\.mp4: ") as caught:
+        open_source(str(path))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("share", [0.005, 0.02, 0.2, 0.4, 0.7, 0.9])

@@ -11,7 +11,17 @@ import numpy as np
 
 from tests.hostile.images import mutated
 
-CONTAINERS = (("mp4", "mpeg4"), ("matroska", "mpeg4"), ("avi", "mjpeg"), ("mpegts", "mpeg2video"), ("mov", "mpeg4"))
+CONTAINERS = (
+    ("mp4", "libx264"),
+    ("mp4", "mpeg4"),
+    ("matroska", "mpeg4"),
+    ("webm", "libvpx"),
+    ("avi", "mjpeg"),
+    ("mpegts", "mpeg2video"),
+    ("flv", "libx264"),
+    ("mov", "mpeg4"),
+)
+TABLES = (b"stts", b"stsz", b"stco", b"stsc", b"ctts", b"stss", b"elst", b"mvhd", b"mdhd", b"tkhd", b"dref")
 PLAYLISTS = (
     b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
     b"ffconcat version 1.0\nfile /etc/passwd\n",
@@ -35,8 +45,15 @@ def video(container: str, codec: str, seed: int = 0, frames: int = 12) -> bytes:
     return buffer.getvalue()
 
 
+def miscounted(data: bytes, choice: random.Random) -> bytes:
+    """One of the first numbers of a table in an MP4 made large: FFmpeg makes room for as many entries as it says."""
+    table = choice.choice([one for one in TABLES if one in data])
+    place = data.index(table) + choice.choice((4, 8, 12, 16))
+    return data[:place] + choice.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x0f\0\0\0")) + data[place + 4 :]
+
+
 def hostile_videos(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
-    """Every playlist once, then mutated videos in every container.
+    """Every playlist once, then videos in every container, mutated or with a wrong count.
 
     Yields:
         what it is, and its bytes.
@@ -44,10 +61,13 @@ def hostile_videos(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     for index, playlist in enumerate(PLAYLISTS):
         yield f"playlist {index}", playlist
     choice = random.Random(seed)
-    originals = {kind: video(kind, codec) for kind, codec in CONTAINERS}
+    originals = {f"{container} of {codec}": video(container, codec) for container, codec in CONTAINERS}
     for index in range(count - len(PLAYLISTS)):
         kind = choice.choice(list(originals))
         data = originals[kind]
+        if kind.startswith("mp4") and index % 2:
+            yield f"miscounted {kind} {index}", miscounted(data, choice)
+            continue
         for _ in range(choice.randrange(1, 3)):
             data = mutated(data, choice) or data
         yield f"mutated {kind} {index}", data

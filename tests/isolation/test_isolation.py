@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from protoleak.errors import MediaError
+from protoleak.errors import MediaError, ProtoleakError
 from protoleak.images.decode import open_image
 from protoleak.images.isolated import IsolatedDecoder
+from protoleak.isolation import worker
 from protoleak.isolation.limits import Limits
 from protoleak.video.frames import Frame
 from protoleak.video.sources import open as open_sources
 from protoleak.video.sources.open import open_source
 from tests.hostile.images import encoded, picture
 from tests.hostile.videos import video
+from tests.paths import ROOT
 
 PATIENT = Limits(wall_seconds=60.0)  # a busy machine may leave a worker waiting
 
@@ -75,3 +80,35 @@ def test_a_file_that_is_no_video_is_one_line_in_a_worker_too(tmp_path: Path, mon
     path.write_bytes(b"#EXTM3U\nfile:///etc/passwd\n")
     with pytest.raises(MediaError, match="playlist"):
         open_source(str(path), isolate=True)
+
+
+def test_a_frozen_program_is_its_own_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyInstaller's programs are no interpreters. One is played by a script that runs the runtime hook first, as its
+    bootloader does, and would complain about an argument that it doesn't know."""
+    hook = ROOT / "protoleak" / "pyinstaller" / "rthooks" / "pyi_rth_protoleak.py"
+    program = tmp_path / "program"
+    program.write_text(
+        f"#!{sys.executable}\nimport runpy, sys\nsys.path[:] = {sys.path!r}\nsys.path.insert(0, {str(ROOT)!r})\n"
+        f"runpy.run_path({str(hook)!r})\nsys.exit('the program itself ran')\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", str(program))
+    decoder = IsolatedDecoder(1, PATIENT)
+    assert open_image(encoded(picture(0), "PNG"), decode=decoder).image.size == (160, 160)
+    decoder.close()
+
+
+def test_pyinstaller_finds_the_runtime_hook_and_the_modules_of_workers() -> None:
+    (folder,) = import_module("protoleak.pyinstaller").hook_folders()
+    hooks = ast.literal_eval((Path(folder) / "rthooks.dat").read_text())
+    (name,) = hooks["protoleak"]
+    assert (Path(folder) / "rthooks" / name).is_file()
+    for module in worker.MODULES:
+        assert callable(import_module(module).main)
+
+
+def test_only_workers_can_be_started_by_the_frozen_programs_argument() -> None:
+    for given in ("no JSON", '[[], "os", [1, 1, 1], 0]'):
+        with pytest.raises(ProtoleakError, match="own use"):
+            worker.run_frozen(given)

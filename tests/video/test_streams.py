@@ -64,6 +64,22 @@ def test_two_cameras_run_at_once_and_a_file_beside_them(screener: SlowScreener) 
     assert threads_left() == []
 
 
+def test_a_thrifty_detector_is_for_live_sources_alone(screener: SlowScreener) -> None:
+    thrifty = ScriptedDetector()
+
+    class WithThrift(ScriptedDetector):
+        def thrifty(self) -> ScriptedDetector:
+            return thrifty
+
+    detector = WithThrift()
+    camera = named(ScriptedSource(range(100, 105), live_rate=20), "gate")
+    file = named(ScriptedSource(range(5)), "one.mp4")
+    list(streams(screener, [camera, file], StreamSettings(every=0.2), [], detector))
+    assert detector.looked_at == [0, 1, 2, 3, 4]
+    assert thrifty.looked_at
+    assert min(thrifty.looked_at) >= 100
+
+
 def test_one_detector_and_one_engine_look_at_one_frame_at_a_time_and_no_camera_starves(screener: SlowScreener) -> None:
     screener.seconds = 0.02
     busy = Counter[str]()

@@ -102,9 +102,10 @@ def examine(data: bytes) -> Declared:
         elif segment.marker == SCAN:
             scans += 1
             if scans > MAXIMUM_SCANS or scans * width * height > MAXIMUM_SCANNED:
+                most = min(MAXIMUM_SCANS, MAXIMUM_SCANNED // max(1, width * height))
                 raise MediaError(
                     f"{scans} scans or more of {width}×{height} pixels, above the limit of "
-                    f"{min(MAXIMUM_SCANS, MAXIMUM_SCANNED // max(1, width * height))}: refused before decoding"
+                    f"{most or f'{MAXIMUM_SCANNED // 1_000_000} megapixels'}: refused before decoding"
                 )
             if frame not in ARITHMETIC:
                 _check_erased(data, segment, frame in PROGRESSIVE, first_symbol)

@@ -63,7 +63,7 @@ def open_engine(name: str, graph: Graph, *, threads: int | None = None, options:
     if chosen == "onnxruntime":
         from protoleak.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(graph, threads)
+        return OnnxRuntimeEngine(graph, threads, spinning=options.spinning)
     if chosen == "openvino":
         from protoleak.runtime.engines.openvino import OpenVinoEngine
 

@@ -86,10 +86,11 @@ class OnnxRuntimeEngine:
     one image keeps all threads busy; docs/decisions/0001-one-image-at-a-time.md has the numbers.
     """
 
-    def __init__(self, graph: Graph, threads: int | None = None) -> None:
+    def __init__(self, graph: Graph, threads: int | None = None, *, spinning: bool = True) -> None:
         """
         Args:
             threads: for one run; None for all cores.
+            spinning: see `EngineOptions`.
 
         Raises:
             EngineUnavailable: ONNX Runtime is not installed, or gives another device than the CPU.
@@ -99,6 +100,7 @@ class OnnxRuntimeEngine:
         session_options = onnxruntime.SessionOptions()
         session_options.log_severity_level = ERRORS_ONLY
         session_options.use_deterministic_compute = True
+        session_options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
         if threads is not None:
             session_options.intra_op_num_threads = threads
         try:

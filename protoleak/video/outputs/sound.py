@@ -48,9 +48,11 @@ class CopiedSound:
         if sound.path is None:
             note(f"{name}: the source's sound is left out: only that of a file is copied, without --isolate")
             return
+        from av import FFmpegError
+
         try:
             self._source = open_container("file:" + sound.path, name, protocols="file")
-        except (MediaError, OSError, ValueError) as error:
+        except (MediaError, OSError, ValueError, FFmpegError) as error:
             note(f"{name}: without sound: the source cannot be opened once more: {error}")
             return
         for stream in self._source.streams.audio:

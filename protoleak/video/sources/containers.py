@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protoleak.errors import MediaError, MissingExtra
+from protoleak.files import open_regular
 from protoleak.images.formats.heif import HEAD, is_still
 from protoleak.images.sources import printable
 
@@ -139,11 +140,10 @@ def is_readable_video(path: str) -> bool:
     except ImportError:
         return False
     try:
-        if not Path(path).is_file():
+        with open_regular(path) as file:
+            head = file.read(HEAD)  # nothing of what only looks like a file; FFmpeg would wait for it
+        if not head or is_still(head):
             return False
-        with Path(path).open("rb") as file:
-            if is_still(file.read(HEAD)):
-                return False
         with open_container("file:" + path, printable(path), protocols="file") as container:
             video_stream(container, printable(path))
     except (MediaError, OSError, ValueError, av.FFmpegError):  # whoever opens it next says what it is

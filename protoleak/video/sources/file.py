@@ -12,7 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from protoleak.errors import MediaError
+from protoleak.errors import MediaError, MissingExtra
+from protoleak.files import open_regular
 from protoleak.images.formats.heif import HEAD, is_still
 from protoleak.images.sources import printable
 from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
@@ -154,8 +155,8 @@ def _checked_and_hashed(path: str, shown: str) -> str:
         if status.st_size == 0:
             raise MediaError(f"{shown}: empty, 0 bytes")
         digest = hashlib.sha256()
-        with Path(path).open("rb") as file:
-            if is_still(file.read(HEAD)):
+        with open_regular(path) as file:
+            if is_still(file.read(HEAD) or b""):
                 raise MediaError(f"{shown}: {STILL}")
             file.seek(0)
             while chunk := file.read(CHUNK):
@@ -171,10 +172,15 @@ def _checked_and_hashed(path: str, shown: str) -> str:
 
 def _opened(path: str, shown: str) -> InputContainer:
     try:
+        from av import FFmpegError
+    except ImportError:
+        raise MissingExtra("av", "video") from None
+    try:
         return open_container("file:" + path, shown, protocols="file")
     except OSError as error:  # gone since it was hashed, or no right to it
         raise MediaError(f"{shown}: cannot be read: {(error.strerror or str(error)).lower()}") from None
-    except ValueError:  # what PyAV raises for invalid data and for what is not on the list
+    # Invalid data, what is not on the list, and tables that would take more memory than there is.
+    except (ValueError, FFmpegError):
         raise MediaError(f"{shown}: {why_unreadable(Path(path))}") from None
 
 

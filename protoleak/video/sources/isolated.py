@@ -19,6 +19,7 @@ from protoleak.isolation.messages import ConnectionEnded, TimeIsUp, receive, sen
 from protoleak.isolation.worker import Worker
 from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
 from protoleak.video.sources.containers import MAXIMUM_PIXELS
+from protoleak.video.sources.network_settings import NetworkSettings
 
 LONGEST_ERROR = 1000  # characters that are taken from a worker
 # Beside a frame, a decoder holds up to 16 that it rests on; 8K in 4:2:0 has 50 MB.
@@ -29,7 +30,7 @@ class Open(msgspec.Struct, frozen=True):
     """What to open: the arguments of `open_source`."""
 
     name: str
-    any_host: bool
+    network: NetworkSettings
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +56,7 @@ class IsolatedSource:
     """As the source that `open_source` gives, see there.
 
     Args:
+        network: limits and transport of an address.
         waits: seconds for the next frame; None for live sources, which have limits of their own.
 
     Raises:
@@ -62,13 +64,15 @@ class IsolatedSource:
         ProtoleakError: no worker can be started here.
     """
 
-    def __init__(self, name: str, *, any_host: bool, waits: float | None, limits: Limits = VIDEO_LIMITS) -> None:
+    def __init__(
+        self, name: str, *, network: NetworkSettings, waits: float | None, limits: Limits = VIDEO_LIMITS
+    ) -> None:
         self._shown = name_in_messages(name)
         self._waits, self._limits = waits, limits
         self._closed = threading.Event()
         self._worker = Worker("protoleak.video.sources.reading_process", limits)
         try:
-            send(self._worker.connection, msgspec.msgpack.encode(Open(name, any_host)))
+            send(self._worker.connection, msgspec.msgpack.encode(Open(name, network)))
             self.info = self._info(self._next())
         except BaseException:
             self._worker.end()

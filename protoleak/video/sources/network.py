@@ -6,15 +6,16 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from protoleak.errors import MediaError, MissingExtra
 from protoleak.images.sources import printable
 from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
 from protoleak.video.sources.containers import DEMUXERS, MISSING_END, open_container, video_stream
 from protoleak.video.sources.decoder import Decoder
+from protoleak.video.sources.network_settings import GB, NetworkSettings
 from protoleak.video.sources.prefetch import Prefetcher
 from protoleak.video.sources.redaction import without_secrets
 from protoleak.video.sources.redirects import redirected
@@ -33,29 +34,6 @@ RTSP_PROTOCOLS = "rtsp,rtsps,rtp,srtp,tcp,udp,tls"
 CLOCKLESS = frozenset({"h261", "h263", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "mpjpeg", "vc1", "vvc"})
 
 
-@dataclass(frozen=True)
-class NetworkSettings:
-    """Time limits, in seconds, and the transport.
-
-    Attributes:
-        open_timeout: to connect and learn what the stream is.
-        stall_timeout: without a frame, after which the connection counts as lost.
-        first_delay: before the first attempt to connect again; it doubles with every further one,
-        longest_delay: up to this.
-        patience: after so long without a frame a live source is given up.
-        any_host: whether HTTP may redirect to another host.
-        transport: of RTSP. UDP loses packets and is often blocked, so TCP unless asked otherwise.
-    """
-
-    open_timeout: float = 10.0
-    stall_timeout: float = 10.0
-    first_delay: float = 0.5
-    longest_delay: float = 30.0
-    patience: float = 600.0
-    transport: Literal["tcp", "udp"] = "tcp"
-    any_host: bool = False
-
-
 class NetworkSource:
     """An address. Opening it connects; frames are read in a thread of its own once they are asked for.
 
@@ -64,16 +42,17 @@ class NetworkSource:
     end, an error or a stall are a lost connection, which is made again until `patience` runs out.
 
     Raises:
-        MediaError: no connection, or nothing in it that can be read.
+        MediaError: no connection, nothing in it that can be read, or it is larger than it may be.
         MissingExtra: PyAV is not installed.
     """
 
-    def __init__(self, url: str, settings: NetworkSettings = NetworkSettings()) -> None:
+    def __init__(self, url: str, settings: NetworkSettings = NetworkSettings()) -> None:  # noqa: B008 frozen
         self._url = self._address = url
         self._shown = printable(without_secrets(url))
         self._settings = settings
         container = self._connect()
         try:
+            self._check_size(container.size)
             stream = video_stream(container, self._shown)
         except BaseException:
             container.close()
@@ -115,6 +94,18 @@ class NetworkSource:
         if not self._prefetcher.started and self._first is not None:
             self._first.close()
             self._first = None
+
+    def _check_size(self, size: int) -> None:
+        """FFmpeg reads no more than the size that a server states.
+
+        Raises:
+            MediaError: so many bytes are more than may be read.
+        """
+        if size > self._settings.most_bytes:
+            most = self._settings.most_bytes / GB
+            raise MediaError(
+                f"{self._shown}: {size / GB:,.1f} GB, more than {most:g} GB: refused; --max-download allows more"
+            )
 
     def _complete(self, frame: Frame) -> None:
         height, width = frame.image.shape[:2]

@@ -11,7 +11,8 @@ from pathlib import Path
 from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk
 from protoleak.video.frames import FrameSource
 from protoleak.video.sources.containers import is_readable_video
-from protoleak.video.sources.network import NetworkSettings, NetworkSource
+from protoleak.video.sources.network import NetworkSource
+from protoleak.video.sources.network_settings import NetworkSettings
 
 NETWORK = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
 GSTREAMER = "gst:"
@@ -31,7 +32,7 @@ def open_source(
     Args:
         name: a video file; `rtsp://`, `rtsps://`, `http://` or `https://` and an address; the number of a webcam, such
             as "0"; or `gst:` and a GStreamer pipeline. A file whose name is a number is named with its folder: `./0`.
-        network: time limits and transport of addresses.
+        network: limits and transport of addresses.
         isolate: read files and addresses in a worker process with limits on processor time and memory.
 
     Raises:
@@ -42,7 +43,7 @@ def open_source(
     if isolate and (is_address or not (name.startswith(GSTREAMER) or _is_camera(name))):
         from protoleak.video.sources.isolated import IsolatedSource
 
-        return IsolatedSource(name, any_host=network.any_host, waits=None if is_address else FRAME_SECONDS)
+        return IsolatedSource(name, network=network, waits=None if is_address else FRAME_SECONDS)
     if is_address:
         return NetworkSource(name, network)
     if name.startswith(GSTREAMER) or _is_camera(name):

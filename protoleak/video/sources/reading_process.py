@@ -12,7 +12,6 @@ from protoleak.isolation.limits import Limits, limit_memory, limit_processor_tim
 from protoleak.isolation.messages import ConnectionEnded, receive, send
 from protoleak.video.frames import Frame, FrameSource
 from protoleak.video.sources.isolated import Message, Open
-from protoleak.video.sources.network import NetworkSettings
 from protoleak.video.sources.open import open_source
 
 
@@ -41,7 +40,7 @@ def main(descriptor: int, limits: Sequence[float]) -> None:
 
 
 def _serve(connection: socket.socket, asked: Open, limits: Limits) -> None:
-    source = open_source(asked.name, network=NetworkSettings(any_host=asked.any_host))
+    source = open_source(asked.name, network=asked.network)
     _say(connection, _of(source))
     for item in source:
         receive(connection)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import queue
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from email.message import Message
+from functools import partial
 from typing import IO
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -27,14 +31,14 @@ def redirected(url: str, *, any_host: bool, timeout: float) -> str:
 
     Args:
         any_host: follow to other hosts too.
-        timeout: seconds for each answer.
+        timeout: seconds for each answer, whole.
 
     Raises:
         MediaError: it leads to another host, to another protocol than HTTP, or in circles; without the address.
     """
     opener = urllib.request.build_opener(_NoRedirect)
     for _ in range(MOST):
-        target = _target(opener, url, timeout)
+        target = _within(timeout, partial(_target, opener, url, timeout))
         if target is None:
             return url
         before, after = urlsplit(url), urlsplit(target)
@@ -47,6 +51,17 @@ def redirected(url: str, *, any_host: bool, timeout: float) -> str:
             )
         url = target
     raise MediaError(f"it redirects more than {MOST} times: refused; give the stream's own address")
+
+
+def _within(seconds: float, ask: Callable[[], str | None]) -> str | None:
+    """What is asked, or None after so many seconds: sockets have a limit for each byte only, and a server may send one
+    now and then for ever. Its thread then ends with the connection, or with the process."""
+    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=lambda: answers.put(ask()), name="protoleak-redirect", daemon=True).start()
+    try:
+        return answers.get(timeout=seconds)
+    except queue.Empty:
+        return None
 
 
 def _target(opener: urllib.request.OpenerDirector, url: str, timeout: float) -> str | None:

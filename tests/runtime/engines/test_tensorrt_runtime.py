@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 
 from protoleak.errors import EngineError, EngineOutOfMemory
-from protoleak.runtime.engines import EngineOptions, open_engine
+from protoleak.runtime.engines import EngineOptions, Graph, open_engine
 from protoleak.runtime.engines.gpu import Gpu
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is an extra")
 pytest.importorskip("onnx", reason="onnx makes the graphs")
 
+import onnx
+from onnx import TensorProto, helper
+
+from protoleak.runtime.engines.tensorrt import ports
 from protoleak.runtime.engines.tensorrt import runtime as module
+from protoleak.runtime.engines.tensorrt.builder import log_class
 from protoleak.runtime.engines.tensorrt.library import load_library
 from tests.runtime.engines.graphs import images, network
 from tests.runtime.engines.played_tensorrt import PlayedModule, PlayedWorker, view_of
@@ -109,6 +114,43 @@ def test_nan_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_context_that_does_not_fit_is_named_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineOutOfMemory, match="tensorrt-rtx ran out of GPU memory in the attributor"):
         engine(monkeypatch, out_of_memory=True)
+
+
+def test_a_plan_of_another_graph_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that lies in the cache under the name of this graph."""
+    other = onnx.load_model_from_string(network("fp32").model)
+    other.graph.output[0].name = "q"
+    other.graph.node[-1].output[0] = "q"
+    played = PlayedModule(Graph("attributor", other.SerializeToString(), ("q",)), 4)
+    library = replace(load_library("tensorrt-rtx"), module=played)
+    monkeypatch.setattr(module, "load_library", lambda _: library)
+    with pytest.raises(EngineError, match=r"sees another attributor than was checked: its outputs are q where"):
+        module.TensorRtEngine("tensorrt-rtx", network("fp32"), EngineOptions(batch_maximum=4), PlayedWorker())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("what", ["input", "output", "shape", "type"])
+def test_a_network_that_the_parser_read_otherwise_is_refused(what: str) -> None:
+    """The parser is TensorRT-RTX's own; what the check saw is changed, since no file is known that they read apart."""
+    library = load_library("tensorrt-rtx")
+    network_of = library.module.Builder(log_class(library.module)())
+    parsed = network_of.create_network(0)
+    parser = library.module.OnnxParser(parsed, log_class(library.module)())
+    assert parser.parse(network("fp32").model)
+    ports.check_network(library, network("fp32"), parsed)
+    seen = onnx.load_model_from_string(network("fp32").model)
+    if what == "input":
+        seen.graph.input[0].name = "z"
+    elif what == "output":
+        seen.graph.output.append(helper.make_tensor_value_info("r0", TensorProto.FLOAT, None))
+    elif what == "shape":
+        seen.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
+    else:
+        seen.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    graph = Graph("attributor", seen.SerializeToString(), ("y",))
+    with pytest.raises(
+        EngineError, match=r"tensorrt-rtx .* sees another attributor than was checked: .*(input|output)"
+    ):
+        ports.check_network(library, graph, parsed)
 
 
 def test_run_that_tensorrt_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 
 from protoleak.errors import MediaError
 from protoleak.video.frames import Frame, Gap
-from protoleak.video.sources.network import NetworkSettings
+from protoleak.video.sources.network_settings import NetworkSettings
 from protoleak.video.sources.open import open_source
+from protoleak.video.sources.redirects import redirected
 from tests.video.sources.media import fails, make_image, number_of, write, write_sound
 
 SOON = NetworkSettings(open_timeout=5, stall_timeout=1, first_delay=0.02, longest_delay=0.1, patience=20)
@@ -220,3 +222,30 @@ def _resident_kib() -> int:
         if line.startswith("VmRSS"):
             return int(line.split()[1])
     pytest.skip("memory is read from /proc")
+
+
+def test_a_file_that_is_larger_than_allowed_is_refused_by_what_the_server_states(tmp_path: Path) -> None:
+    data = write(tmp_path / "x.mp4", movflags="faststart").read_bytes()
+    with serving(file_response(data, announced=17 * 10**9)) as address:
+        fails(f"{address}/x.mp4", "17.0 GB, more than 16 GB", "refused")
+        with pytest.raises(MediaError, match="more than 1 GB: refused"):  # limits are a worker's too
+            open_source(f"{address}/x.mp4", network=replace(SOON, most_bytes=10**9), isolate=True)
+
+
+def test_a_server_that_answers_byte_by_byte_is_given_up() -> None:
+    """Each byte is in time for a socket; the whole answer is not."""
+    released = threading.Event()
+
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"HTTP/1.1 302 Found\r\nX-Long: ")
+        while not released.wait(0.1):
+            request.wfile.write(b"x")
+            request.wfile.flush()
+
+    with serving(respond) as address:
+        began = time.monotonic()
+        with pytest.raises(MediaError, match="nothing came for 1 s"):
+            open_source(f"{address}/x.mp4", network=replace(SOON, open_timeout=1))
+        assert time.monotonic() - began < 10
+        assert redirected(f"{address}/x.mp4", any_host=False, timeout=0.5) == f"{address}/x.mp4"
+        released.set()

@@ -16,7 +16,7 @@ import pytest
 
 from protoleak.errors import MediaError
 from protoleak.video.frames import Frame, Gap
-from protoleak.video.sources.network import NetworkSettings
+from protoleak.video.sources.network_settings import NetworkSettings
 from protoleak.video.sources.open import open_source
 from tests.video.sources.media import fails, write
 

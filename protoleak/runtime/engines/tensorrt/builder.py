@@ -12,6 +12,7 @@ from protoleak.runtime.engines.base import Graph
 from protoleak.runtime.engines.failures import OUT_OF_MEMORY, explain
 from protoleak.runtime.engines.tensorrt.layers import is_layer_report, precisions_of_report
 from protoleak.runtime.engines.tensorrt.library import Library
+from protoleak.runtime.engines.tensorrt.ports import check_network
 from protoleak.runtime.engines.tensorrt.settings import PlanKey
 
 
@@ -43,7 +44,7 @@ def build_plan(library: Library, graph: Graph, key: PlanKey, timings: bytes, pro
     Raises:
         EngineOutOfMemory: the message names the limit and the engine that needs less.
         EngineUnavailable: no GPU or driver where this library needs one.
-        EngineError: an operator or shape that this version cannot build.
+        EngineError: an operator or shape that this version cannot build, or it reads another graph than was checked.
     """
     trt = library.module
     started = time.perf_counter()
@@ -60,6 +61,7 @@ def build_plan(library: Library, graph: Graph, key: PlanKey, timings: bytes, pro
             f"{library.name} {library.version} cannot read the {graph.stage}: {'; '.join(errors) or log.reason()}: "
             "export the bundle with a lower --opset, or use a newer version"
         )
+    check_network(library, graph, network)
     config = _config(library, builder, network, key, log)
     monitor = _monitor_class(trt)(progress)
     if hasattr(config, "progress_monitor"):

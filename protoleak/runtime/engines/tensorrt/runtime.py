@@ -27,6 +27,7 @@ from protoleak.runtime.engines.tensorrt.layers import precisions_of_inspector
 from protoleak.runtime.engines.tensorrt.library import load_library
 from protoleak.runtime.engines.tensorrt.plan_cache import PlanCache
 from protoleak.runtime.engines.tensorrt.plans import open_plan
+from protoleak.runtime.engines.tensorrt.ports import check_plan
 
 
 class TensorRtEngine:
@@ -55,7 +56,7 @@ class TensorRtEngine:
 
         Raises:
             EngineUnavailable: the library, a driver or a GPU is missing.
-            EngineOutOfMemory, EngineError: the plan cannot be built or loaded.
+            EngineOutOfMemory, EngineError: the plan cannot be built or loaded, or is one of another graph.
         """
         options = options or EngineOptions()
         library = load_library(name)
@@ -75,6 +76,7 @@ class TensorRtEngine:
         tensors = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         self._inputs = [tensor for tensor in tensors if self._engine.get_tensor_mode(tensor) == trt.TensorIOMode.INPUT]
         self._outputs = [tensor for tensor in tensors if tensor not in self._inputs]
+        check_plan(library, graph, self._engine)
         check_outputs(graph, set(self._outputs))
         self.batch_maximum = int(self._engine.get_tensor_profile_shape(self._inputs[0], 0)[2][0])
         self.layers = self._inspect() or plan.record.layers
