@@ -1,0 +1,162 @@
+"""Ray: a cluster of this machine for one run, or one that is there already. The only file that starts or joins it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from protoleak.errors import MissingExtra, ProtoleakError
+
+OBJECT_STORE_BYTES = 100 * 2**20  # only numbers of blocks go through it; by default Ray reserves 30 % of the memory
+SPARE_PROCESSORS = 1  # besides the workers: for what Ray itself schedules
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the work is done.
+
+    Attributes:
+        address: of a cluster, as ray://host:10001, host:6379 or auto; None for this machine alone.
+        workers: how many judge at once; None for one per processor of this machine, or as many as the cluster holds.
+        gpus: of each worker, in Ray's count; a fraction lets workers share one.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    gpus: float = 0.0
+
+
+def require_ray() -> None:
+    """Imports Ray, told beforehand to send nothing and to be quiet.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+    """
+    os.environ.update(QUIET)
+    try:
+        import pyarrow
+        import ray.data
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), "corpus") from None
+    del pyarrow, ray
+
+
+@contextmanager
+def cluster(place: Place, workers: int) -> Iterator[None]:
+    """Starts or joins Ray for as long as the block runs.
+
+    A cluster of this machine ends with the block, and with this process if that is killed; it opens no dashboard, sends
+    no usage statistics, and takes orders only from who has a token that is made for this run.
+
+    Args:
+        workers: that a cluster of this machine has room for, whatever the number of its processors: they are logical.
+
+    Raises:
+        ProtoleakError: it does not start, or nothing answers at the address.
+    """
+    folder = None
+    if place.address is None:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        folder = tempfile.mkdtemp(prefix="protoleak-")  # short: the names of sockets in it have 107 characters at most
+    try:
+        import ray
+
+        try:
+            if place.address is not None:
+                ray.init(place.address, log_to_driver=False, logging_level=logging.ERROR)
+            else:
+                ray.init(
+                    num_cpus=workers + SPARE_PROCESSORS,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=folder,
+                )
+        except ProtoleakError:
+            raise
+        except Exception as error:  # Ray raises whatever it meets: ConnectionError, RuntimeError, Exception itself
+            raise ProtoleakError(_not_started(place, error)) from error
+        _silence()
+        yield
+    finally:
+        _shut_down()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _silence() -> None:
+    """Ray Data writes of every step; what matters is said by us."""
+    import ray.data
+
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+
+
+def _shut_down() -> None:
+    import sys
+
+    if "ray" in sys.modules:
+        import ray
+
+        ray.shutdown()
+
+
+def _not_started(place: Place, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:300]
+    if place.address is not None:
+        return f"--address {place.address}: Ray cannot be joined there: {reason}"
+    return f"Ray did not start on this machine: {reason} (it gives up after 30 s: is the machine too busy?)"
+
+
+def check_processors(place: Place, workers: int, resources: dict[str, float]) -> None:
+    """Ray Data waits for ever, and without a word, where the workers leave no processor for anything else.
+
+    Args:
+        resources: of the cluster, as `ray.cluster_resources()` gives them.
+
+    Raises:
+        ProtoleakError: there are too few processors or GPUs.
+    """
+    processors = resources.get("CPU", 0.0)
+    if workers + SPARE_PROCESSORS > processors:
+        most = int(processors) - SPARE_PROCESSORS
+        remedy = f"give --workers {most}" if most >= 1 else "a cluster of two processors or more is needed"
+        raise ProtoleakError(
+            f"--workers {workers} and {SPARE_PROCESSORS} besides need {workers + SPARE_PROCESSORS} processors, and the "
+            f"cluster {place.address or 'of this machine'} has {processors:g}: {remedy}"
+        )
+    gpus = resources.get("GPU", 0.0)
+    if place.gpus * workers > gpus:
+        raise ProtoleakError(
+            f"--workers {workers} with --gpus {place.gpus:g} each need {place.gpus * workers:g} GPUs, and the cluster "
+            f"has {gpus:g}: give fewer workers, or a fraction of a GPU to each"
+        )
+
+
+def described_resources() -> str:
+    """One phrase on what the cluster has and what of it is free, for an error message."""
+    import ray
+
+    def part(found: dict[str, float]) -> str:
+        return f"{found.get('CPU', 0):g} processors and {found.get('GPU', 0):g} GPUs"
+
+    try:
+        return f"the cluster has {part(ray.cluster_resources())}, of which {part(ray.available_resources())} are free"
+    except Exception as error:  # it may be the very reason for which nothing goes on
+        return f"the cluster does not answer ({' '.join(str(error).split())[:100]})"
