@@ -38,13 +38,17 @@ class Place:
     gpus: float = 0.0
 
 
-def require_ray() -> None:
-    """Imports Ray, told beforehand to send nothing and to be quiet.
+def require_ray(place: Place) -> None:
+    """Imports Ray, told beforehand to send nothing and to be quiet, and, of a cluster of this machine, to take orders
+    only from who has a token that is made here: Ray listens on every network of the machine.
 
     Raises:
         MissingExtra: Ray is not installed.
     """
     os.environ.update(QUIET)
+    if place.address is None:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray reads it once, when it is imported
     try:
         import pyarrow
         import ray.data
@@ -58,7 +62,7 @@ def cluster(place: Place, workers: int) -> Iterator[None]:
     """Starts or joins Ray for as long as the block runs.
 
     A cluster of this machine ends with the block, and with this process if that is killed; it opens no dashboard, sends
-    no usage statistics, and takes orders only from who has a token that is made for this run.
+    no usage statistics, and takes orders only from who has the token of `require_ray`.
 
     Args:
         workers: that a cluster of this machine has room for, whatever the number of its processors: they are logical.
@@ -66,10 +70,8 @@ def cluster(place: Place, workers: int) -> Iterator[None]:
     Raises:
         ProtoleakError: it does not start, or nothing answers at the address.
     """
-    folder = None
-    if place.address is None:
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        folder = tempfile.mkdtemp(prefix="protoleak-")  # short: the names of sockets in it have 107 characters at most
+    # Its name is short: those of sockets in it have 107 characters at most.
+    folder = tempfile.mkdtemp(prefix="protoleak-") if place.address is None else None
     try:
         import ray
 

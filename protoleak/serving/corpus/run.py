@@ -59,7 +59,7 @@ def run_corpus(options: CorpusOptions, settings: JudgeSettings, progress: Progre
     """
     if options.false_discovery_rate is not None:
         check_level(options.false_discovery_rate)
-    require_ray()
+    require_ray(options.place)
     options.out.mkdir(parents=True, exist_ok=True)
     with locked(options.out):
         folder = Folder(options.out)
