@@ -12,9 +12,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from protoleak.errors import MediaError, ProtoleakError, SkippedInput
+from protoleak.errors import MediaError, ProtoleakError
 from protoleak.image_records import source_name
-from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk
+from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, left_out, walk
 from protoleak.images.sources import name_in_messages
 from protoleak.serving.corpus.filesystems import (
     BUFFER,
@@ -136,8 +136,7 @@ def _of_found(paths: Iterable[str], column: str | None) -> Iterator[Input]:
         elif suffix == TAR_SUFFIX or suffix in PARQUET_SUFFIXES:
             yield from _of_file(path, column)
         elif suffix not in VIDEO_SUFFIXES:
-            why = SkippedInput(f"{name_in_messages(path)}: left out, its name isn't that of an image")
-            yield Input("skipped", source_name(path), reason=str(why))
+            yield Input("skipped", source_name(path), reason=str(left_out(path)))
 
 
 def _of_file(path: str, column: str | None) -> Iterator[Input]:
@@ -147,22 +146,27 @@ def _of_file(path: str, column: str | None) -> Iterator[Input]:
         **dict.fromkeys(PARQUET_SUFFIXES, lambda: _of_parquet(path, column)),
         TAR_SUFFIX: lambda: _of_tar(path),
     }
-    if suffix not in readers:
-        if without_query(path).lower().endswith(PACKED_TARS):
-            raise MediaError(
-                f"{name_in_messages(path)}: a packed tar cannot be read from its middle: unpack it to .tar"
-            )
-        yield _file(path)
-        return
-    try:
-        yield from readers[suffix]()
-    except FileNotFoundError:
-        reason = "no such file"
-    except (OSError, tarfile.TarError, ValueError) as error:  # ValueError: Arrow's errors too
-        reason = f"cannot be read: {' '.join(str(error).split())}"
+    if suffix in readers:
+        yield from _contained(path, readers[suffix])
+    elif without_query(path).lower().endswith(PACKED_TARS):
+        reason = f"{name_in_messages(path)}: a packed tar cannot be read from its middle: unpack it to .tar"
+        yield Input("error", source_name(path), reason=reason)
     else:
+        yield _file(path)
+
+
+def _contained(path: str, reader: Callable[[], Iterator[Input]]) -> Iterator[Input]:
+    """What a list, a Parquet file or a tar holds; one error where it ends early or is none."""
+    try:
+        yield from reader()
         return
-    yield Input("error", source_name(path), reason=f"{name_in_messages(path)}: {reason}")
+    except MediaError as error:
+        reason = str(error)
+    except FileNotFoundError:
+        reason = f"{name_in_messages(path)}: no such file"
+    except (OSError, tarfile.TarError, ValueError) as error:  # ValueError: Arrow's errors too
+        reason = f"{name_in_messages(path)}: cannot be read: {' '.join(str(error).split())}"
+    yield Input("error", source_name(path), reason=reason)
 
 
 def _of_list(path: str) -> Iterator[Input]:
