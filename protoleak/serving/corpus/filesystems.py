@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from protoleak.errors import MediaError
-from protoleak.images.sources import name_in_messages, read_file
+from protoleak.errors import MediaError, shortened
+from protoleak.image_records import source_name
+from protoleak.images.sources import read_file
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -26,9 +27,20 @@ def is_address(source: str) -> bool:
     return "://" in source
 
 
-def without_query(address: str) -> str:
-    """s3://bucket/key of s3://bucket/key?endpoint_override=…: the part that names a file."""
-    return address.partition("?")[0] if address.startswith("s3://") else address
+def shown(path: str) -> str:
+    """What the record calls a file. Of an address without user, password and query, in which secrets may stand."""
+    if not is_address(path):
+        return source_name(path)
+    scheme, _, rest = path.partition("://")
+    rest, query, _ = rest.partition("?")
+    host, slash, inside = rest.partition("/")
+    mark = "?…" if query and scheme not in PYARROW_PROTOCOLS else ""
+    return source_name(f"{scheme}://{host.rpartition('@')[2]}{slash}{inside}{mark}")
+
+
+def suffix(path: str) -> str:
+    """In small letters, with its dot."""
+    return PurePosixPath(path.partition("?")[0] if is_address(path) else path).suffix.lower()
 
 
 def opened(address: str) -> tuple[AbstractFileSystem, str]:
@@ -40,15 +52,18 @@ def opened(address: str) -> tuple[AbstractFileSystem, str]:
     from fsspec.core import url_to_fs
 
     if not is_address(address):
-        return url_to_fs(address)
-    scheme, _, rest = without_query(address).partition("://")
+        found: tuple[AbstractFileSystem, str] = url_to_fs(address)
+        return found
+    scheme, _, rest = address.partition("://")
     try:
-        if scheme in PYARROW_PROTOCOLS:
-            query = address[len(without_query(address)) :]
-            return _of_pyarrow(f"{scheme}://{rest.partition('/')[0]}{query}"), rest
-        return url_to_fs(address)
+        if scheme not in PYARROW_PROTOCOLS:
+            found = url_to_fs(address)
+            return found
+        rest, mark, query = rest.partition("?")
+        host, slash, inside = rest.partition("/")
+        return _of_pyarrow(f"{scheme}://{host}{mark}{query}"), f"{host.rpartition('@')[2]}{slash}{inside}"
     except (ImportError, ValueError, OSError) as error:
-        raise MediaError(f"{name_in_messages(address)}: cannot be opened: {_line(error)}") from error
+        raise MediaError(f"{shortened(shown(address))}: cannot be opened: {_line(error)}") from error
 
 
 @cache

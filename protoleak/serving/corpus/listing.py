@@ -7,22 +7,21 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from protoleak.errors import MediaError, ProtoleakError
-from protoleak.image_records import source_name
+from protoleak.errors import MediaError, ProtoleakError, shortened
 from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, left_out, walk
-from protoleak.images.sources import name_in_messages
 from protoleak.serving.corpus.filesystems import (
     BUFFER,
     absolute,
     is_address,
     open_binary,
     opened,
-    without_query,
+    shown,
+    suffix,
 )
 from protoleak.serving.corpus.parquet_images import EMPTY, ParquetImages
 
@@ -87,13 +86,13 @@ def _of_source(source: str, out: Path, column: str | None) -> Iterator[Input]:
         elif glob.has_magic(source) and not os.path.lexists(source):
             matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 Path.glob refuses absolute patterns
             if not matches:
-                raise MediaError(f"{name_in_messages(source)}: no file matches this pattern")
+                raise MediaError(f"{_name(source)}: no file matches this pattern")
             for match in matches:
                 yield from _of_folder(match, column) if Path(match).is_dir() else _of_file(match, column)
         else:
             yield from _of_file(source, column)
     except MediaError as error:
-        yield Input("error", source_name(source), reason=str(error))
+        yield Input("error", shown(source), reason=str(error))
 
 
 def _of_folder(folder: str, column: str | None) -> Iterator[Input]:
@@ -101,17 +100,17 @@ def _of_folder(folder: str, column: str | None) -> Iterator[Input]:
     paths = sorted(walk(folder, problems.append))
     for problem in problems:
         name = str(problem.filename)
-        reason = f"{name_in_messages(name)}: cannot be read: {(problem.strerror or '').lower()}"
-        yield Input("error", source_name(name), reason=reason)
+        reason = f"{_name(name)}: cannot be read: {(problem.strerror or '').lower()}"
+        yield Input("error", shown(name), reason=reason)
     if not paths and not problems:
-        raise MediaError(f"{name_in_messages(folder)}: a folder without a file in it")
+        raise MediaError(f"{_name(folder)}: a folder without a file in it")
     yield from _of_found(paths, column)
 
 
 def _of_address(address: str, column: str | None) -> Iterator[Input]:
     files, inside = opened(address)
-    plain = without_query(address)
-    start, query = plain[: len(plain) - len(inside)], address[len(plain) :]
+    plain, mark, query = address.partition("?")
+    start = plain[: len(plain) - len(inside)]
     try:
         if glob.has_magic(inside):
             names = sorted(files.glob(inside))
@@ -121,36 +120,35 @@ def _of_address(address: str, column: str | None) -> Iterator[Input]:
             yield from _of_file(address, column)
             return
     except OSError as error:
-        raise MediaError(f"{name_in_messages(address)}: cannot be listed: {' '.join(str(error).split())}") from error
+        raise MediaError(f"{_name(address)}: cannot be listed: {' '.join(str(error).split())}") from error
     if not names:
-        raise MediaError(f"{name_in_messages(address)}: no file is there")
-    yield from _of_found((f"{start}{name}{query}" for name in names), column)
+        raise MediaError(f"{_name(address)}: no file is there")
+    yield from _of_found((f"{start}{name}{mark}{query}" for name in names), column)
 
 
 def _of_found(paths: Iterable[str], column: str | None) -> Iterator[Input]:
     """Of files that nobody named one by one: their suffix decides whether they are read."""
     for path in paths:
-        suffix = _suffix(path)
-        if suffix in IMAGE_SUFFIXES:
+        kind = suffix(path)
+        if kind in IMAGE_SUFFIXES:
             yield _file(path)
-        elif suffix == TAR_SUFFIX or suffix in PARQUET_SUFFIXES:
+        elif kind == TAR_SUFFIX or kind in PARQUET_SUFFIXES:
             yield from _of_file(path, column)
-        elif suffix not in VIDEO_SUFFIXES:
-            yield Input("skipped", source_name(path), reason=str(left_out(path)))
+        elif kind not in VIDEO_SUFFIXES:
+            yield Input("skipped", shown(path), reason=str(left_out(shown(path))))
 
 
 def _of_file(path: str, column: str | None) -> Iterator[Input]:
-    suffix = _suffix(path)
     readers: dict[str, Callable[[], Iterator[Input]]] = {
         **dict.fromkeys(LIST_SUFFIXES, lambda: _of_list(path)),
         **dict.fromkeys(PARQUET_SUFFIXES, lambda: _of_parquet(path, column)),
         TAR_SUFFIX: lambda: _of_tar(path),
     }
-    if suffix in readers:
-        yield from _contained(path, readers[suffix])
-    elif without_query(path).lower().endswith(PACKED_TARS):
-        reason = f"{name_in_messages(path)}: a packed tar cannot be read from its middle: unpack it to .tar"
-        yield Input("error", source_name(path), reason=reason)
+    if suffix(path) in readers:
+        yield from _contained(path, readers[suffix(path)])
+    elif path.partition("?")[0].lower().endswith(PACKED_TARS):
+        reason = f"{_name(path)}: a packed tar cannot be read from its middle: unpack it to .tar"
+        yield Input("error", shown(path), reason=reason)
     else:
         yield _file(path)
 
@@ -163,10 +161,10 @@ def _contained(path: str, reader: Callable[[], Iterator[Input]]) -> Iterator[Inp
     except MediaError as error:
         reason = str(error)
     except FileNotFoundError:
-        reason = f"{name_in_messages(path)}: no such file"
+        reason = f"{_name(path)}: no such file"
     except (OSError, tarfile.TarError, ValueError) as error:  # ValueError: Arrow's errors too
-        reason = f"{name_in_messages(path)}: cannot be read: {' '.join(str(error).split())}"
-    yield Input("error", source_name(path), reason=reason)
+        reason = f"{_name(path)}: cannot be read: {' '.join(str(error).split())}"
+    yield Input("error", shown(path), reason=reason)
 
 
 def _of_list(path: str) -> Iterator[Input]:
@@ -180,7 +178,7 @@ def _of_list(path: str) -> Iterator[Input]:
 def _of_parquet(path: str, column: str | None) -> Iterator[Input]:
     """Rows of encoded images; of a column of paths the files themselves."""
     images = ParquetImages(path, column)
-    where = source_name(path)
+    where = shown(path)
     if not images.holds_paths:
         inside = os.fsencode(absolute(path))
         yield from (Input("row", f"{where}#{row}", inside, row) for row in range(images.rows))
@@ -195,17 +193,18 @@ def _of_tar(path: str) -> Iterator[Input]:
     with open_binary(path, BUFFER) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # it keeps every member, for a million of them a gigabyte
-            if member.isreg() and PurePosixPath(member.name).suffix.lower() in IMAGE_SUFFIXES:
+            if member.isreg() and suffix(member.name) in IMAGE_SUFFIXES:
                 found = True
-                source = f"{source_name(path)}#{source_name(member.name)}"
+                source = f"{shown(path)}#{shown(member.name)}"
                 yield Input("member", source, os.fsencode(absolute(path)), member.offset_data, member.size)
     if not found:
-        raise MediaError(f"{name_in_messages(path)}: a tar without an image in it")
+        raise MediaError(f"{_name(path)}: a tar without an image in it")
 
 
 def _file(path: str) -> Input:
-    return Input("file", source_name(path), os.fsencode(absolute(path)))
+    return Input("file", shown(path), os.fsencode(absolute(path)))
 
 
-def _suffix(path: str) -> str:
-    return PurePosixPath(without_query(path)).suffix.lower()
+def _name(path: str) -> str:
+    """In messages."""
+    return shortened(shown(path))

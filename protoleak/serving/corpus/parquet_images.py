@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from protoleak.errors import MediaError
-from protoleak.images.sources import name_in_messages
-from protoleak.serving.corpus.filesystems import open_binary
+from protoleak.errors import MediaError, shortened
+from protoleak.serving.corpus.filesystems import open_binary, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,12 +79,12 @@ def _column(path: str, schema: pa.Schema, wanted: str | None) -> str:
         if wanted in fit:
             return wanted
         have = ", ".join(fit) or "none"
-        raise MediaError(f"{name_in_messages(path)}: no column {wanted!r} of paths or images; those there are: {have}")
+        raise MediaError(f"{shortened(shown(path))}: no column {wanted!r} of paths or images; those there are: {have}")
     for name in COLUMNS:
         if name in fit:
             return name
     raise MediaError(
-        f"{name_in_messages(path)}: none of its columns is named as one of images ({', '.join(COLUMNS)}): "
+        f"{shortened(shown(path))}: none of its columns is named as one of images ({', '.join(COLUMNS)}): "
         f"name it with --column; those that could be are: {', '.join(fit) or 'none'}"
     )
 

@@ -41,7 +41,7 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         schema: as of the record's lines.
         protoleak: version that began it.
-        sources: as typed.
+        sources: as typed, without secrets in addresses.
         column: of Parquet files.
         identity: bundle, alpha and settings.
         generators: of the bundle.

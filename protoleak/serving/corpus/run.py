@@ -15,6 +15,7 @@ from protoleak.image_records import SCHEMA
 from protoleak.metrics.false_discovery import check_level
 from protoleak.progress import Progress, no_progress
 from protoleak.serving.corpus.cluster import Place, check_processors, cluster, require_ray
+from protoleak.serving.corpus.filesystems import shown
 from protoleak.serving.corpus.judge import Work
 from protoleak.serving.corpus.listing import Input, inputs_of
 from protoleak.serving.corpus.plan import Corpus, Folder, block_size, check_identity, check_same
@@ -65,7 +66,7 @@ def run_corpus(options: CorpusOptions, settings: JudgeSettings, progress: Progre
         folder = Folder(options.out)
         begun = folder.prepare(resume=options.resume, overwrite=options.overwrite)
         if begun is not None:
-            check_same(options.out, begun, options.sources, options.column)
+            check_same(options.out, begun, [shown(source) for source in options.sources], options.column)
         workers = wanted_workers(options.place)
         with cluster(options.place, workers):
             corpus = _judge(options, settings, folder, begun, workers, progress)
@@ -126,11 +127,11 @@ def _begin(options: CorpusOptions, folder: Folder, first: Description, progress:
     folder.clear()
     count = folder.write_inputs(_shown(inputs_of(options.sources, options.out, options.column), progress))
     if not count:
-        raise ProtoleakError(f"{' '.join(options.sources)}: nothing to judge: these sources are empty")
+        raise ProtoleakError(f"{' '.join(map(shown, options.sources))}: nothing to judge: these sources are empty")
     corpus = Corpus(
         schema=SCHEMA,
         protoleak=__version__,
-        sources=options.sources,
+        sources=[shown(source) for source in options.sources],
         column=options.column,
         identity=first.identity,
         generators=first.generators,
