@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from protoleak.errors import MissingExtra, ProtoleakError
 
 OBJECT_STORE_BYTES = 100 * 2**20  # only numbers of blocks go through it; by default Ray reserves 30 % of the memory
 SPARE_PROCESSORS = 1  # besides the workers: for what Ray itself schedules
+STARTS = 2  # attempts
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -73,24 +75,10 @@ def cluster(place: Place, workers: int) -> Iterator[None]:
     # Its name is short: those of sockets in it have 107 characters at most.
     folder = tempfile.mkdtemp(prefix="protoleak-") if place.address is None else None
     try:
-        import ray
-
-        try:
-            if place.address is not None:
-                ray.init(place.address, log_to_driver=False, logging_level=logging.ERROR)
-            else:
-                ray.init(
-                    num_cpus=workers + SPARE_PROCESSORS,
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    _temp_dir=folder,
-                )
-        except ProtoleakError:
-            raise
-        except Exception as error:  # Ray raises whatever it meets: ConnectionError, RuntimeError, Exception itself
-            raise ProtoleakError(_not_started(place, error)) from error
+        if place.address is not None:
+            _join(place.address)
+        else:
+            _start(workers + SPARE_PROCESSORS, str(folder))
         _silence()
         yield
     finally:
@@ -111,19 +99,63 @@ def _silence() -> None:
 
 
 def _shut_down() -> None:
-    import sys
-
     if "ray" in sys.modules:
         import ray
 
         ray.shutdown()
 
 
-def _not_started(place: Place, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:300]
-    if place.address is not None:
-        return f"--address {place.address}: Ray cannot be joined there: {reason}"
-    return f"Ray did not start on this machine: {reason} (it gives up after 30 s: is the machine too busy?)"
+def _join(address: str) -> None:
+    import ray
+
+    try:
+        with _without_errors():
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray raises whatever it meets: ConnectionError, RuntimeError, Exception itself
+        raise ProtoleakError(f"--address {address}: Ray cannot be joined there: {_line(error)}") from error
+
+
+def _start(processors: int, folder: str) -> None:
+    """Ray gives its own processes 15 s to start, which the first time, from a slow disk, may be too few: the second
+    time they lie in memory."""
+    import ray
+
+    for attempt in range(1, STARTS + 1):
+        try:
+            with _without_errors():
+                ray.init(
+                    num_cpus=processors,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=folder,
+                )
+            return
+        except Exception as error:  # as above
+            ray.shutdown()
+            if attempt == STARTS:
+                raise ProtoleakError(
+                    f"Ray did not start on this machine in {STARTS} attempts: {_line(error)}: is the machine too busy?"
+                ) from error
+
+
+@contextmanager
+def _without_errors() -> Iterator[None]:
+    """Nothing on standard error, where Ray's C++ part writes notes of its own; what fails is raised in any case."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def check_processors(place: Place, workers: int, resources: dict[str, float]) -> None:
