@@ -46,8 +46,8 @@ class NearReports:
     def judged(self, block: int, images: int, doing: str) -> None:
         self.monitor.judged("here", block, images, doing)
 
-    def finished(self, block: int) -> None:
-        self.monitor.finished(block)
+    def finished(self, block: int, inputs: int) -> None:
+        self.monitor.finished(block, inputs)
 
 
 def write_images(folder: Path, count: int) -> list[Path]:
