@@ -319,6 +319,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     chance, runs, found = random.Random(options.seed), list[Run](), None
+
+    def save() -> None:
+        """After every part: all of them together take long."""
+        print(*lines(runs[-1:] if found is None else [], found), sep="\n", flush=True)
+        if options.json:
+            result = {"protoleak": __version__, "processors": processors(), "workers": options.workers}
+            result |= {"runs": msgspec.to_builtins(runs), "memory": msgspec.to_builtins(found)}
+            options.json.write_text(json.dumps(result, indent=1) + "\n")
+
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         bundle, images, log = folder / "bundle", folder / "images", folder / "log"
@@ -333,17 +342,13 @@ def main() -> None:
         runs.append(first)
         if first.rows != options.images + len(BROKEN) or first.distinct != first.rows:
             sys.exit(f"{first.rows} rows, {first.distinct} distinct, of {options.images + len(BROKEN)} images")
-        print(*lines(runs[-1:], None), sep="\n", flush=True)
+        save()
         for kind in (kill_workers, kill_drivers) if options.kills else ():
             runs.append(kind(*typed(kind.__name__), log, options.kills, chance, expected))
-            print(*lines(runs[-1:], None), sep="\n", flush=True)
+            save()
         if options.paths:
             found = memory(folder, bundle, options.paths, options.workers, options.patience, options.seconds)
-            print(*lines([], found), sep="\n", flush=True)
-    if options.json:
-        result = {"protoleak": __version__, "processors": processors(), "workers": options.workers}
-        result |= {"runs": msgspec.to_builtins(runs), "memory": msgspec.to_builtins(found)}
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+            save()
     sys.exit(any(run.missing or run.extra or run.redone for run in runs))
 
 
