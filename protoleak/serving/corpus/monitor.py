@@ -47,7 +47,7 @@ class Monitor:
         self._signs.doing[worker] = doing
 
     def begin(self, worker: str, block: int) -> bool:
-        """A worker begins a block; whether it is to judge one image at a time, because workers have died of the block."""
+        """A worker begins a block; whether it is to judge one image at a time, since workers have died of the block."""
         self.sign(worker, f"block {block}")
         self._attempts[block] += 1
         return self._attempts[block] > ATTEMPTS_TOGETHER

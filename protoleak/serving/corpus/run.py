@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -45,7 +45,7 @@ class CorpusOptions:
     column: str | None = None
     resume: bool = False
     overwrite: bool = False
-    place: Place = Place()
+    place: Place = field(default_factory=Place)
     false_discovery_rate: float | None = None
     patience: float = PATIENCE
 
@@ -55,8 +55,8 @@ def run_corpus(options: CorpusOptions, settings: JudgeSettings, progress: Progre
 
     Raises:
         MissingExtra: Ray is not installed.
-        ProtoleakError: nothing can be started, the run to be continued is another one, the disk refused, or there was no
-            progress. What is written is valid, and `resume` continues it.
+        ProtoleakError: nothing can be started, the run to be continued is another one, the disk refused, or there
+            was no progress. What is written is valid, and `resume` continues it.
     """
     if options.false_discovery_rate is not None:
         check_level(options.false_discovery_rate)

@@ -137,9 +137,7 @@ class Supervisor:
             raise ProtoleakError(found)
         return found
 
-    def run(
-        self, work: Work, blocks: list[int], workers: int, place: Place, show: Callable[[int], None]
-    ) -> None:
+    def run(self, work: Work, blocks: list[int], workers: int, place: Place, show: Callable[[int], None]) -> None:
         """Lets workers judge blocks until all are done.
 
         Args:
@@ -185,9 +183,7 @@ def _describe(settings: JudgeSettings, monitor: Any, token: str) -> Description 
     return describe(judge, folder_is_shared=Path(token).exists())
 
 
-def _followed(
-    work: Work, monitor: Any, blocks: list[int], workers: int, place: Place
-) -> Iterable[tuple[int, int]]:
+def _followed(work: Work, monitor: Any, blocks: list[int], workers: int, place: Place) -> Iterable[tuple[int, int]]:
     """Finished blocks and their inputs, as they come; from a client of a cluster all at the end, since Ray Data has to
     be driven from within the cluster."""
     import ray
@@ -199,9 +195,7 @@ def _followed(
     return found
 
 
-def _finished(
-    work: Work, monitor: Any, blocks: list[int], workers: int, place: Place
-) -> Iterator[tuple[int, int]]:
+def _finished(work: Work, monitor: Any, blocks: list[int], workers: int, place: Place) -> Iterator[tuple[int, int]]:
     import ray.data
 
     rows = ray.data.from_items([{"block": block} for block in blocks], override_num_blocks=len(blocks))
@@ -219,4 +213,3 @@ def _finished(
 def _last_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__
-

@@ -110,4 +110,3 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(tiny_bundle: Path) -> JudgeSettings:
     return JudgeSettings(bundle=str(tiny_bundle), engine="onnxruntime")
-
