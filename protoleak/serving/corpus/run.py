@@ -96,7 +96,7 @@ def _judge(
         workers = max(1, int(ray.cluster_resources().get("CPU", 0)) - 1)
     check_processors(options.place, workers, ray.cluster_resources())
     supervisor = Supervisor(start_monitor(), options.patience)
-    first = supervisor.first_worker(settings, options.out, options.place.gpus)
+    first = supervisor.first_worker(settings, options.out.resolve(), options.place.gpus)
     _check_worker(options, first)
     if begun is not None:
         check_identity(options.out, begun.identity, first.identity)
