@@ -124,6 +124,7 @@ def _start(processors: int, folder: str) -> None:
         try:
             with _without_errors():
                 ray.init(
+                    address="local",  # whatever RAY_ADDRESS says
                     num_cpus=processors,
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
