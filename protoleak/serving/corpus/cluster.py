@@ -146,8 +146,8 @@ def _start(processors: int, folder: str) -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """What Ray does to the process while it starts is undone: it takes SIGTERM for itself, and its C++ part writes notes
-    to standard error. What fails is raised in any case."""
+    """What Ray does to the process while it starts is undone: it takes SIGTERM for itself, and its C++ part writes
+    notes to standard error. What fails is raised in any case."""
     handlers = {}
     if threading.current_thread() is threading.main_thread():
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
