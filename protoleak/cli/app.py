@@ -14,6 +14,7 @@ import typer
 from protoleak.cli.bench import bench
 from protoleak.cli.build_plans import build_plans
 from protoleak.cli.console import say, without_long_inputs
+from protoleak.cli.corpus import corpus
 from protoleak.cli.distill import distill
 from protoleak.cli.engines import engines
 from protoleak.cli.evaluate import evaluate
@@ -62,6 +63,7 @@ def _common(
 
 
 app.command("screen", rich_help_panel=USING)(screen)
+app.command("corpus", rich_help_panel=USING)(corpus)
 app.command("engines", rich_help_panel=USING)(engines)
 app.command("build-plans", rich_help_panel=USING)(build_plans)
 app.command("train", rich_help_panel=MAKING)(train)

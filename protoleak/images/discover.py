@@ -114,9 +114,14 @@ def _folder(folder: str) -> Iterator[str | MediaError]:
         yield MediaError(f"{name_in_messages(folder)}: a folder without an image in it (looked for {kinds})")
     yield from sorted(images)
     for path in sorted(others):
-        kind = Path(path).suffix or "no suffix"
-        skipped = SkippedInput(f"{name_in_messages(path)}: left out, its name isn't that of an image ({kind})")
-        yield skipped.about(printable(path), None)
+        yield left_out(path)
+
+
+def left_out(path: str) -> SkippedInput:
+    """Of a file in a folder whose name isn't that of an image."""
+    kind = Path(path).suffix or "no suffix"
+    skipped = SkippedInput(f"{name_in_messages(path)}: left out, its name isn't that of an image ({kind})")
+    return skipped.about(printable(path), None)
 
 
 def walk(folder: str, on_error: Callable[[OSError], None] | None = None) -> Iterator[str]:

@@ -15,10 +15,13 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from protoleak.errors import MediaError, NoFaceError, ProtoleakError, SkippedInput
+from protoleak.faces.base import FaceDetector
+from protoleak.faces.settings import FaceSettings
 from protoleak.faces.still_images import FaceVerdict
 from protoleak.files import open_regular
 from protoleak.images.claims.claim import Claim
 from protoleak.images.sources import MAXIMUM_FILE_BYTES, name_in_messages, printable
+from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.runtime.verdict import BundleRecord, Verdict
 
 SCHEMA = 1
@@ -106,6 +109,23 @@ def records_of(
         else:
             found.append(Record("verdict", name, file_sha256(outcome), face, faces, verdict=outcome))
     return found
+
+
+def recorded_settings(screener: ImagePipeline, detector: FaceDetector | None, faces: FaceSettings) -> Settings:
+    """How faces are found, as the record says it.
+
+    Args:
+        detector: None where images are judged whole.
+    """
+    if detector is None:
+        return {"faces": "none", "upright": screener.upright}
+    return {
+        "faces": printable(detector.description),
+        "upright": screener.upright,
+        "face_score": float(faces.face_score),
+        "minimum_face": faces.minimum_face,
+        "margin": float(faces.margin),
+    }
 
 
 def source_name(source: str) -> str:
