@@ -20,16 +20,16 @@ from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
 from protoleak.choices import Upright
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
-from protoleak.images.claims.claim import Claim, disagreement
+from protoleak.images.claims.claim import Claim
 from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, OpenedImage, decode, open_image
 from protoleak.images.isolated import IsolatedDecoder
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
-from protoleak.runtime.decision import DecisionRule, explain
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
 from protoleak.runtime.executors import Graphs, ImageOnGpu, open_executor
-from protoleak.runtime.verdict import BundleRecord, InputRecord, SignerRecord, Verdict
+from protoleak.runtime.judge import Judge, JudgedInput
+from protoleak.runtime.verdict import InputRecord, Verdict
 
 DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
 DEFAULT_BATCH_SIZE = 8
@@ -107,8 +107,8 @@ class ImagePipeline:
         name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
         chosen = self.bundle.variant(choose_variant(manifest, variant, name)[0])
         self.variant = chosen.name
-        self.alpha = manifest.alpha if alpha is None else alpha
-        self._rule = DecisionRule(manifest.generators, manifest.real_class, chosen.calibration, self.alpha)
+        self._judgement = Judge(self.bundle, chosen, alpha=alpha, upright=upright)
+        self.alpha, self.bundle_record = self._judgement.alpha, self._judgement.bundle_record
         self._executor = open_executor(
             name,
             Graphs.of_variant(chosen),
@@ -120,7 +120,6 @@ class ImagePipeline:
         )
         self.upright: Upright = upright or manifest.preprocessing.upright
         self.framing = replace(manifest.preprocessing.framing, upright=self.upright == "auto")
-        self.bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name, _signer(self.bundle))
         self.isolate = isolate
         self.decode: Decode = IsolatedDecoder(DECODING_THREADS) if isolate else decode
 
@@ -158,7 +157,7 @@ class ImagePipeline:
     @property
     def track_accusation_level(self) -> float | None:
         """What the merged `real_p_value` of a track must not exceed for a generator to be named."""
-        return self._rule.track_accusation_level
+        return self._judgement.rule.track_accusation_level
 
     @property
     def engine(self) -> EngineDescription:
@@ -346,45 +345,8 @@ class ImagePipeline:
         ]
 
     def _verdict(self, one: _Prepared, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
-        started = time.perf_counter()
-        log_density = float(outputs["log_density"])
-        decision = self._rule.decide(outputs["class_score"], log_density, judged=one.lacking is None)
-        why = explain(
-            self.bundle.manifest,
-            self.bundle.prototypes,
-            decision.nearest,
-            embedding=outputs["embedding"],
-            gate=outputs["gate"],
-            timestep_weight=outputs["timestep_weight"],
-            prototype_distance=outputs["prototype_distance"],
-        )
-        spent = one.milliseconds | shared | {"decision": 1000 * (time.perf_counter() - started)}
-        return Verdict(
-            source=one.source,
-            label=decision.label,
-            generator=decision.generator,
-            nearest=decision.nearest,
-            p_value=decision.p_value,
-            real_p_value=decision.real_p_value,
-            accusation_level=self._rule.accusation_level,
-            generated_p_value=decision.generated_p_value,
-            acquittal_level=self._rule.acquittal_level,
-            alpha=self.alpha,
-            calibration=decision.calibration,
-            log_density=log_density,
-            scores=decision.scores,
-            probabilities=decision.probabilities,
-            why=why,
-            notes=[*one.notes, *([one.lacking] if one.lacking else [])],
-            lacking=one.lacking,
-            upright=self.upright,
-            claims=list(one.claims),
-            disagreement=disagreement(decision.label, one.claims),
-            input=one.record,
-            bundle=self.bundle_record,
-            engine=self.engine,
-            milliseconds={stage: round(value, 3) for stage, value in spent.items()},
-        )
+        judged = JudgedInput(one.source, one.record, one.notes, one.lacking, one.claims)
+        return self._judgement.verdict(judged, outputs, self.engine, one.milliseconds | shared)
 
 
 def _adjoin(before: _Prepared, after: _Prepared) -> bool:
@@ -402,13 +364,6 @@ def _together(batch: Sequence[_Prepared]) -> UInt8Array | DeviceArray:
         return np.concatenate([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
     shape = (len(batch) * first.shape[0], *first.shape[1:])
     return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))
-
-
-def _signer(bundle: Bundle) -> SignerRecord | None:
-    """What verdicts say of a signature; nothing of one that could not be checked."""
-    if bundle.signer is None or not bundle.signer.checked:
-        return None
-    return SignerRecord(bundle.signer.key, bundle.signer.trusted)
 
 
 def _reopened(kind: type[ImagePipeline], bundle: str, sha256: str, settings: dict[str, Any]) -> ImagePipeline:

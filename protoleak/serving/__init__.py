@@ -1,0 +1,1 @@
+"""Screening as a service."""
