@@ -20,7 +20,7 @@ from rich.table import Table
 
 from protoleak.cli.console import error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.image_records import Identity, Outcome, Record, Settings, records_of
+from protoleak.image_records import Identity, Outcome, Record, Settings, records_of
 from protoleak.cli.image_report import ImageReport, open_image_report, reports_in
 from protoleak.cli.live_panel import coloured
 from protoleak.cli.output_guard import refuse_inputs

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from protoleak.cli.image_records import sha256_of_file
+from protoleak.image_records import sha256_of_file
 from protoleak.cli.image_report.entry import Entry, boxes
 from protoleak.cli.image_report.thumbnail import OpenImage, thumbnail
 from protoleak.errors import ProtoleakError
