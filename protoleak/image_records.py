@@ -14,7 +14,9 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from protoleak.choices import Upright
 from protoleak.errors import MediaError, NoFaceError, ProtoleakError, SkippedInput
+from protoleak.faces.settings import FaceSettings
 from protoleak.faces.still_images import FaceVerdict
 from protoleak.images.claims.claim import Claim
 from protoleak.images.sources import MAXIMUM_FILE_BYTES, name_in_messages, printable
@@ -86,16 +88,16 @@ class Record:
 
 
 def records_of(
-    source: str | ProtoleakError, outcomes: Sequence[Verdict | ProtoleakError], *, by_face: bool
+    source: str | ProtoleakError | None, outcomes: Sequence[Verdict | ProtoleakError], *, by_face: bool
 ) -> list[Record]:
     """The records of one input.
 
     Args:
-        source: the path as given, or the error that stood in its place.
+        source: the path as given, or the error that stood in its place; None for an image from memory.
         outcomes: one for an image that was judged whole or not at all, or one per face.
         by_face: whether faces were looked for.
     """
-    name = source_name(source) if isinstance(source, str) else source.source
+    name = source.source if isinstance(source, ProtoleakError) else None if source is None else source_name(source)
     found = []
     for number, outcome in enumerate(outcomes, start=1):
         is_face = by_face and not isinstance(outcome, MediaError)  # which is about the image
@@ -105,6 +107,26 @@ def records_of(
         else:
             found.append(Record("verdict", name, file_sha256(outcome), face, faces, verdict=outcome))
     return found
+
+
+def settings_by_face(description: str, upright: Upright, settings: FaceSettings) -> Settings:
+    """How faces were found, as records say it.
+
+    Args:
+        description: of the detector.
+    """
+    return {
+        "faces": printable(description),
+        "upright": upright,
+        "face_score": float(settings.face_score),
+        "minimum_face": settings.minimum_face,
+        "margin": float(settings.margin),
+    }
+
+
+def settings_whole(upright: Upright) -> Settings:
+    """That images were judged whole, as records say it."""
+    return {"faces": "none", "upright": upright}
 
 
 def source_name(source: str) -> str:

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from protoleak.cli.console import error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.image_records import Identity, Outcome, Record, Settings, records_of
+from protoleak.image_records import Identity, Outcome, Record, Settings, records_of, settings_by_face, settings_whole
 from protoleak.cli.image_report import ImageReport, open_image_report, reports_in
 from protoleak.cli.live_panel import coloured
 from protoleak.cli.output_guard import refuse_inputs
@@ -31,7 +31,6 @@ from protoleak.faces.base import BoxRecord
 from protoleak.faces.still_images import FaceVerdict
 from protoleak.images.decode import open_image
 from protoleak.images.discover import expand_sources
-from protoleak.images.sources import printable
 from protoleak.progress import shown_progress
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import Verdict
@@ -175,19 +174,13 @@ def _judge(options: ScreenOptions, screener: ImagePipeline, errors: Console) -> 
     if finder == "none" or not isinstance(screener, Screener):
         return _Judge(
             lambda images: ([outcome] for outcome in screener.each(images, batch_size)),
-            {"faces": "none", "upright": screener.upright},
+            settings_whole(screener.upright),
             False,
         )
     settings = replace(options.faces, faces=finder)
     detector = screener.detector(settings)
     print_note(errors, f"faces are found by {detector.description}")
-    recorded: Settings = {
-        "faces": printable(detector.description),
-        "upright": screener.upright,
-        "face_score": float(settings.face_score),
-        "minimum_face": settings.minimum_face,
-        "margin": float(settings.margin),
-    }
+    recorded = settings_by_face(detector.description, screener.upright, settings)
     return _Judge(
         lambda images: screener.each_face(images, settings, detector=detector, batch_size=batch_size), recorded, True
     )

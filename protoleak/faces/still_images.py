@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from protoleak.faces.base import BoxRecord, Face, FaceDetector
 from protoleak.faces.crops import frame_face
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.claims.claim import Claim, disagreement
-from protoleak.images.decode import open_image
+from protoleak.images.decode import Decode, open_image
+from protoleak.images.framing import Framing
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import InputRecord, Verdict
@@ -81,8 +83,20 @@ class FacesInImage:
         return FaceVerdict(**fields)
 
 
+class FaceOpener(Protocol):
+    """What finding faces needs to know of a pipeline.
+
+    Attributes:
+        framing: how the bundle looks at a face.
+        decode: who decodes what is encoded.
+    """
+
+    framing: Framing
+    decode: Decode
+
+
 def find_faces(
-    pipeline: ImagePipeline,
+    pipeline: FaceOpener,
     detector: FaceDetector,
     image: ImageSource,
     settings: FaceSettings,

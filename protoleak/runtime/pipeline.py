@@ -289,7 +289,7 @@ class ImagePipeline:
         if isinstance(image, FramedFace):
             if problem := self._unlike_framing(image):
                 raise MediaError(f"{name}: {problem}")
-            record = _pixels_record(image.pixels)
+            record = pixels_record(image.pixels)
             spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
             return Prepared(name, None, record, (), image.pixels, image.lacking, spent)
         opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
@@ -357,7 +357,7 @@ class ImagePipeline:
         return Prepared(
             name,
             None,
-            _pixels_record(image.pixels),
+            pixels_record(image.pixels),
             (),
             image.array,
             lacking(image.pixels, self.framing.image_size),
@@ -420,8 +420,8 @@ def _done(outcome: Prepared | MediaError) -> Future[Prepared | MediaError]:
     return future
 
 
-def _pixels_record(pixels: UInt8Array) -> InputRecord:
-    """Of a face that came framed: uint8 [L, S, S, 3]."""
+def pixels_record(pixels: UInt8Array) -> InputRecord:
+    """What verdicts say of a face that came framed: uint8 [L, S, S, 3]."""
     return InputRecord(
         hashlib.sha256(pixels.tobytes()).hexdigest(), "pixels", pixels.nbytes, pixels.shape[2], pixels.shape[1]
     )
