@@ -25,6 +25,7 @@ from protoleak.cli.screen import screen
 from protoleak.cli.sign import sign
 from protoleak.cli.signals import Signals, watch_signals
 from protoleak.cli.train import train
+from protoleak.cli.triton import triton
 from protoleak.errors import DiskFull, ProtoleakError
 from protoleak.files import NO_ROOM
 from protoleak.version import __version__
@@ -64,6 +65,7 @@ def _common(
 app.command("screen", rich_help_panel=USING)(screen)
 app.command("engines", rich_help_panel=USING)(engines)
 app.command("build-plans", rich_help_panel=USING)(build_plans)
+app.command("triton", rich_help_panel=USING)(triton)
 app.command("train", rich_help_panel=MAKING)(train)
 app.command("export", rich_help_panel=MAKING)(export)
 app.command("distill", rich_help_panel=MAKING)(distill)
