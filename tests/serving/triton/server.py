@@ -28,7 +28,7 @@ from tests.paths import ROOT
 # NumPy 2 is misread by the Python backend of this release (python_backend #384).
 INSTALL = 'pip install --no-deps --target FOLDER nvidia-pytriton==0.7.0 "numpy<2"'
 FOLDER = "PROTOLEAK_TRITON"
-READY_SECONDS = 120
+READY_SECONDS = 300
 EXIT_SECONDS = 20
 
 ONNX_MODEL = '''

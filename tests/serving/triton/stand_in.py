@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import onnxruntime
@@ -55,13 +54,13 @@ def get_input_tensor_by_name(request: dict[str, np.ndarray[Any, Any]], name: str
 @contextmanager
 def model(repository: Path, name: str) -> Iterator[Any]:
     """One Python model of a repository, loaded as Triton loads it."""
-    backend = ModuleType("triton_python_backend_utils")
-    backend.__dict__.update(globals())
-    sys.modules[backend.__name__] = backend
-    try:
+    models = "protoleak.serving.triton.python_models"
+    with mock.patch.dict(sys.modules, {"triton_python_backend_utils": sys.modules[__name__]}):
+        sys.modules.pop(models, None)
         folder = repository / name / "1"
         spec = importlib.util.spec_from_file_location("triton_model", folder / "model.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         found = module.TritonPythonModel()
@@ -69,9 +68,6 @@ def model(repository: Path, name: str) -> Iterator[Any]:
         yield found
         if hasattr(found, "finalize"):
             found.finalize()
-    finally:
-        for loaded in (backend.__name__, "protoleak.serving.triton.python_models"):
-            sys.modules.pop(loaded, None)
 
 
 def encoded(images: Sequence[bytes]) -> dict[str, np.ndarray[Any, Any]]:
