@@ -19,7 +19,8 @@ DEFAULT = RepositorySettings()
 @needs_extra("triton")
 def triton(
     out: Annotated[
-        Path, typer.Option("--out", rich_help_panel=OUTPUT, help="Folder of the repository; an earlier one is replaced.")
+        Path,
+        typer.Option("--out", rich_help_panel=OUTPUT, help="Folder of the repository; an earlier one is replaced."),
     ],
     bundle: BundleArgument = None,
     trusted_key: TrustedKeyOption = None,
@@ -56,7 +57,9 @@ def triton(
     ] = DEFAULT.batch_maximum,
     queue: Annotated[
         int,
-        typer.Option("--queue", min=1, help="Requests that may wait for a model; one more is refused at once, with 503."),
+        typer.Option(
+            "--queue", min=1, help="Requests that may wait for a model; one more is refused at once, with 503."
+        ),
     ] = DEFAULT.queue,
     instances: Annotated[
         int, typer.Option("--instances", min=1, help="Processes that decode images and find faces.")

@@ -24,9 +24,11 @@ PLATFORMS: dict[Backend, str] = {"onnxruntime": "onnxruntime_onnx", "tensorrt": 
 def ensemble_files(manifest: Manifest, settings: RepositorySettings) -> dict[str, str]:
     """Model → config.pbtxt of the ensemble. Its batch is images; that of the graphs is faces, so the Python models
     between have none, and their first axes are free."""
-    looks, latents, outputs = looks_of(manifest), (len(manifest.preprocessing.looks), *manifest.latent_shape), {
-        name: (FLOAT, shape) for name, shape in output_shapes(manifest).items()
-    }
+    looks, latents, outputs = (
+        looks_of(manifest),
+        (len(manifest.preprocessing.looks), *manifest.latent_shape),
+        {name: (FLOAT, shape) for name, shape in output_shapes(manifest).items()},
+    )
     free_outputs = {name: (kind, (-1, *shape)) for name, (kind, shape) in outputs.items()}
     return {
         SERVED: "".join(
@@ -87,8 +89,7 @@ def looks_of(manifest: Manifest) -> tuple[int, int, int, int]:
 
 def _head(name: str, what: str, batch_maximum: int) -> str:
     return (
-        f'name: "{name}"\n{what}\nmax_batch_size: {batch_maximum}\n'
-        "version_policy: { latest { num_versions: 1 } }\n"
+        f'name: "{name}"\n{what}\nmax_batch_size: {batch_maximum}\nversion_policy: {{ latest {{ num_versions: 1 }} }}\n'
     )
 
 
@@ -133,11 +134,7 @@ def _dims(shape: Iterable[int]) -> str:
 
 def _queue(length: int) -> str:
     """No delay: a batch is what waits when the model becomes free."""
-    return (
-        "dynamic_batching {\n"
-        f"  default_queue_policy {{ timeout_action: REJECT max_queue_size: {length} }}\n"
-        "}\n"
-    )
+    return f"dynamic_batching {{\n  default_queue_policy {{ timeout_action: REJECT max_queue_size: {length} }}\n}}\n"
 
 
 def _image_warm_up(dims: tuple[int, ...]) -> str:

@@ -1,8 +1,9 @@
 """A variant's two graphs as an inference server runs them: batched by faces, with the noising inside.
 
-In protoleak's own runtime NumPy or a kernel noises between the graphs. A server knows only graphs, so the noising goes to the front
-of the attributor, as constants: there is no random operator in it here either. And a server batches along the first
-axis, which has to mean the same in both graphs: it is the faces, so the looks at a face have an axis of their own.
+In protoleak's own runtime NumPy or a kernel noises between the graphs. A server knows only graphs, so the noising goes
+to the front of the attributor, as constants: there is no random operator in it here either. And a server batches along
+the first axis, which has to mean the same in both graphs: it is the faces, so the looks at a face have an axis of their
+own.
 
     latent encoder   looks uint8 [N, L, S, S, 3] → z0 float32 [N, L, C, h, w]
     attributor       z0 → embedding, gate, timestep_weight, prototype_distance, class_score; log_density [N, 1]

@@ -38,7 +38,7 @@ class ServedParity:
 
 
 def check_parity(bundle: Bundle, variant: Variant, served: ServedGraphs) -> ServedParity:
-    """Runs both with ONNX Runtime on the processor, on a batch of faces of three kinds: noise, gradients, and a flat colour.
+    """Runs both with ONNX Runtime on the processor, on a batch of three "faces": noise, a gradient, and a flat colour.
 
     Raises:
         ParityError: an output has another shape, is not finite, or differs by more than 1e-4 of its magnitude.

@@ -137,7 +137,10 @@ class Preparation:
         found = find_faces(self._opener, self._detector, data, self._settings, name, choose=all_that_fit)
         faces = [
             PreparedFace(
-                pixels_record(framed.pixels), framed.lacking, BoxRecord.of(found.faces[place].box), found.faces[place].score
+                pixels_record(framed.pixels),
+                framed.lacking,
+                BoxRecord.of(found.faces[place].box),
+                found.faces[place].score,
             )
             for place, framed in found.framed.items()
         ]
@@ -155,14 +158,14 @@ class Preparation:
         return PreparedImage(name, record, list(opened.notes), list(opened.claims), [face]), [framed.pixels]
 
     def _check_room(self, faces: int, taken: int) -> None:
-        """Raises MediaError where the graphs could not take so many faces beside those of the request's other images."""
+        """Raises MediaError where the graphs can't take so many faces beside those of the request's other images."""
         if faces + taken <= self._batch_maximum:
             return
         beside = f" beside {taken} of other images in the request" if taken else ""
         remedy = "send it alone, or write" if taken and faces <= self._batch_maximum else "write"
         raise MediaError(
-            f"{faces} faces{beside}, and the graphs take {self._batch_maximum} together: {remedy} the repository with a "
-            f"larger --batch-maximum"
+            f"{faces} faces{beside}, and the graphs take {self._batch_maximum} together: {remedy} the repository with "
+            "a larger --batch-maximum"
         )
 
 

@@ -1,7 +1,7 @@
 """What Triton's Python backend loads: the steps of a repository behind the interface that it asks for.
 
-`triton_python_backend_utils` exists only in a server's Python process: nothing else imports this module. The model.py of each
-model in a repository names one of the classes here.
+`triton_python_backend_utils` exists only in a server's Python process: nothing else imports this module. The model.py
+of each model in a repository names one of the classes here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class PrepareModel:
     """The first step of the ensemble; see `prepare.Preparation`."""
 
     def initialize(self, arguments: dict[str, str]) -> None:
-        """Called once by the server. Raises ProtoleakError: the server then says that the model is not ready, and why."""
+        """Called once by the server. Raises ProtoleakError: the server says then why the model is not ready."""
         _check_numpy()
         folder = _folder(arguments)
         settings = read_settings(folder)

@@ -31,7 +31,7 @@ FOLDER = "PROTOLEAK_TRITON"
 READY_SECONDS = 300
 EXIT_SECONDS = 20
 
-ONNX_MODEL = '''
+ONNX_MODEL = """
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as server
@@ -53,7 +53,7 @@ class TritonPythonModel:
         return [
             server.InferenceResponse([server.Tensor(name, value) for name, value in zip(names, row)]) for row in rows
         ]
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,12 @@ def running_server(repository: Path, folder: Path, *, strict: bool = True) -> It
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path, state: str) -> None:
     ends = time.monotonic() + READY_SECONDS
     while time.monotonic() < ends and process.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            with urllib.request.urlopen(f"http://{address}/v2/health/{state}") as answer:
-                if answer.status == 200:
-                    return
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError),
+            urllib.request.urlopen(f"http://{address}/v2/health/{state}") as answer,
+        ):
+            if answer.status == 200:
+                return
         time.sleep(0.2)
     raise AssertionError(f"the server did not become {state}:\n{log.read_text(errors='replace')[-4000:]}")
 

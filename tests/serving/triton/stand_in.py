@@ -97,9 +97,7 @@ def ask_single(repository: Path, requests: Sequence[Sequence[bytes]]) -> list[li
     return [list(response.tensors["verdicts"].reshape(-1)) for response in responses]
 
 
-def _run(
-    repository: Path, name: str, feeds: dict[str, np.ndarray[Any, Any]]
-) -> dict[str, np.ndarray[Any, Any]]:
+def _run(repository: Path, name: str, feeds: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
     session = onnxruntime.InferenceSession(repository / name / "1" / "model.onnx", providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, feeds), strict=True))

@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("onnx", reason="onnx changes the graphs")
-pytest.importorskip("tritonclient.grpc", reason='pip install "tritonclient[grpc]"')
-
 from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.serving.triton.configuration import ensemble_files, looks_of, single_file
 from protoleak.serving.triton.settings import BACKENDS, Backend, RepositorySettings
+
+model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason='pip install "tritonclient[grpc]"')
 
 
 def parsed(text: str) -> Any:

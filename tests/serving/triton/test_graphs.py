@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx", reason="onnx changes the graphs")
-
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.choices import Look

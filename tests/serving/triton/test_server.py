@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx", reason="onnx changes the graphs")
-http = pytest.importorskip("tritonclient.http", reason='pip install "tritonclient[http,grpc]"')
-grpc = pytest.importorskip("tritonclient.grpc", reason='pip install "tritonclient[http,grpc]"')
-
 from protoleak.cli.app import main
 from tests.serving.triton.examples import check_lines, nine_examples, screened
 from tests.serving.triton.server import RunningServer, python_paths, running_server, with_python_for_graphs
+
+http = pytest.importorskip("tritonclient.http", reason='pip install "tritonclient[http,grpc]"')
+grpc = pytest.importorskip("tritonclient.grpc", reason='pip install "tritonclient[http,grpc]"')
 
 THREADS = 18
 
@@ -66,7 +65,9 @@ def ask_in_threads(server: RunningServer, images: list[bytes]) -> list[list[byte
         thread.join()
     if failures:
         raise failures[0]
-    return [[found[(place - index) % len(images)] for place in range(len(images))] for index, found in enumerate(answers)]
+    return [
+        [found[(place - index) % len(images)] for place in range(len(images))] for index, found in enumerate(answers)
+    ]
 
 
 def test_eighteen_threads_get_what_screen_says(ensemble: RunningServer, tmp_path: Path) -> None:
@@ -146,7 +147,8 @@ def test_the_single_model_says_the_same_and_a_full_queue_refuses(tmp_path: Path)
         for thread in threads:
             thread.join()
         assert len(answered) + len(refused) == 80
-        assert refused and all("Exceeds maximum queue size" in message for message in refused)
+        assert refused
+        assert all("Exceeds maximum queue size" in message for message in refused)
         for answer in answered:
             check_lines(answer, expected[str(images[0])])
     assert server.process.returncode == 0
