@@ -84,15 +84,17 @@ class FacesInImage:
 
 
 class FaceOpener(Protocol):
-    """What finding faces needs to know of a pipeline.
+    """What finding faces needs to know of a pipeline."""
 
-    Attributes:
-        framing: how the bundle looks at a face.
-        decode: who decodes what is encoded.
-    """
+    @property
+    def framing(self) -> Framing:
+        """How the bundle looks at a face."""
+        ...
 
-    framing: Framing
-    decode: Decode
+    @property
+    def decode(self) -> Decode:
+        """Who decodes what is encoded."""
+        ...
 
 
 def find_faces(

@@ -79,7 +79,7 @@ class Opener:
     """How images are opened and faces framed; see `faces.still_images.FaceOpener`."""
 
     framing: Framing
-    decode: Decode = decode
+    decode: Decode
 
 
 class Preparation:
@@ -96,7 +96,7 @@ class Preparation:
     """
 
     def __init__(self, bundle: Bundle, batch_maximum: int) -> None:
-        self._opener = Opener(bundle.manifest.preprocessing.framing)
+        self._opener = Opener(bundle.manifest.preprocessing.framing, decode)
         self._batch_maximum = batch_maximum
         self._settings = FaceSettings()
         self._detector: FaceDetector | None = None

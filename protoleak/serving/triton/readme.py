@@ -61,8 +61,9 @@ def plans_script(manifest: Manifest, settings: RepositorySettings) -> str:
 _HEAD = """\
 # protoleak on NVIDIA Triton Inference Server
 
-The bundle `{name}`, variant {variant}, α = {alpha:g}, as {form}: {models}. Its SHA-256 is
-`{sha256}`. Written by protoleak {version}.
+The bundle `{name}`, variant {variant}, α = {alpha:g}, as {form}:
+{models}. Written by protoleak {version}.
+The bundle's SHA-256 is `{sha256}`.
 """
 
 _PLANS = f"""\
