@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.paths import ROOT
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0  # on a machine that is busy
 ENGINE = ("--engine", "onnxruntime", "--threads", "1")  # the last bits depend on them
 ADDRESS = re.compile(r"serving on http://[^:]+:(\d+)")
 
@@ -57,7 +57,11 @@ class RunningServer:
         self.port = 0
 
     def __enter__(self) -> RunningServer:
-        found = ADDRESS.search(self.wait_for(ADDRESS.pattern))
+        try:
+            found = ADDRESS.search(self.wait_for(ADDRESS.pattern))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         assert found is not None
         self.port = int(found[1])
         return self
@@ -81,9 +85,7 @@ class RunningServer:
             time.sleep(0.02)
         raise AssertionError(f"no line {pattern!r} in the log: {self._lines}")
 
-    def ask(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
+    def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, dict(headers or {}))
