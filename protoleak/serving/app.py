@@ -122,8 +122,9 @@ class _Endpoints:
         body = await self._body(request, until)
         inference = kserve.Inference(body, request.headers.get(kserve.HEADER_LENGTH), limits)
         async with _watched(request) as left:
-            judged = await self._service.outcomes(inference.images, False, left, until)
-        content, headers = inference.answer([msgspec.json.encode(_entry(one, False)) for one in judged])
+            judged = await self._service.outcomes(inference.images, self._service.judge.by_face, left, until)
+        lines = [b"\n".join(msgspec.json.encode(record) for record in _records(one)) for one in judged]
+        content, headers = inference.answer(lines)
         return Response(content, headers=headers)
 
     async def bundle(self, _: Request) -> Response:
@@ -225,16 +226,19 @@ class _Endpoints:
                 raise Refusal(408, "timeout", "the body did not come in time", {"Connection": "close"}) from None
 
 
+def _records(one: Judged) -> list[dict[str, Any]]:
+    """As `protoleak screen --out` writes them."""
+    return [record.to_dict(one.identity) for record in one.done.records]
+
+
 def _entry(one: Judged, every_face: bool) -> dict[str, Any]:
     """What JSON says of one image."""
-    entries = []
-    for record in one.done.records:
-        entry = record.to_dict(one.identity)
-        if record.verdict is None:
-            entry = {"error": {"code": "engine_error", "message": record.reason}} | entry
-        entries.append(entry)
+    entries = _records(one)
     if one.done.error is not None:
         return entries[0] | of_error(one.done.error).body
+    for entry in entries:
+        if entry["verdict"] is None:  # of one face, while others have verdicts
+            entry["error"] = {"code": "engine_error", "message": entry["reason"]}
     return {"data": entries} if every_face else entries[0]
 
 
