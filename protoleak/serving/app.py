@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import anyio
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -155,7 +156,7 @@ class _Endpoints:
     async def start_stream(self, request: Request) -> Response:
         """POST /v1/streams: a live source is screened from now on."""
         body = await self._body(request, time.monotonic() + self._service.settings.limits.seconds)
-        stream = self._service.streams.start(body, self._service.judge)
+        stream = self._service.streams.start(body, self._service.acquired)
         return _json(stream.record, 201, {"Location": f"/v1/streams/{stream.id}"})
 
     async def streams(self, _: Request) -> Response:
@@ -210,8 +211,6 @@ class _Endpoints:
     async def _body(self, request: Request, until: float) -> bytes:
         """The request's body, read while there is room for what is in it."""
         try:
-            if self._service.stopping:
-                raise busy("stopping", "the server is stopping")
             _ = self._service.judge
             self._service.check_room(1)
         except Refusal:
@@ -219,10 +218,9 @@ class _Endpoints:
             raise
         with self._service.reading():
             try:
-                return await asyncio.wait_for(
-                    read_body(request, self._service.settings.limits.body), max(0.0, until - time.monotonic())
-                )
-            except asyncio.TimeoutError:
+                with anyio.fail_after(max(0.0, until - time.monotonic())):
+                    return await read_body(request, self._service.settings.limits.body)
+            except TimeoutError:
                 raise Refusal(408, "timeout", "the body did not come in time", {"Connection": "close"}) from None
 
 

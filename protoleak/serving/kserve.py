@@ -1,8 +1,8 @@
 """KServe's open inference protocol, version 2, with its extension for binary tensors, so that `tritonclient` asks this
 server as it asks Triton: https://github.com/kserve/open-inference-protocol.
 
-One model, `protoleak`: `image` BYTES [N] or [N, 1], encoded images, gives `verdicts` BYTES of that shape, each of them JSON
-Lines as `protoleak screen --out` writes them: as in the repositories of `protoleak triton`.
+One model, `protoleak`: `image` BYTES [N] or [N, 1], encoded images, gives `verdicts` BYTES of that shape, each JSON
+Lines as `protoleak screen --out` writes them, as in the repositories of `protoleak triton`.
 """
 
 from __future__ import annotations

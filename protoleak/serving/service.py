@@ -66,6 +66,16 @@ class Service:
             raise busy("not_ready", "the bundle is being loaded")
         return self._judge
 
+    def acquired(self) -> BundleJudge:
+        """What judges now, which stays open until it is released.
+
+        Raises:
+            Refusal: nothing does.
+        """
+        while not (judge := self.judge).acquire():  # it was replaced just now
+            pass
+        return judge
+
     @property
     def why_not_ready(self) -> str | None:
         """None where it is ready."""
@@ -170,14 +180,14 @@ class Service:
             ClientLeft: as `left` says.
         """
         self.check_room(len(images))
-        judge, batcher = self.judge, self._batcher
+        judge, batcher = self.acquired(), self._batcher
         assert batcher is not None
-        identity = judge.identity(every_face)
         loop = asyncio.get_running_loop()
         jobs: list[Job] = []
         waiting: list[asyncio.Future[Done | BatchingFailed]] = []
         self._count(len(images))
         try:
+            identity = judge.identity(every_face)
             for image in images:
                 future: asyncio.Future[Done | BatchingFailed] = loop.create_future()
                 waiting.append(future)
@@ -203,6 +213,7 @@ class Service:
             for job in jobs:
                 job.drop()
             self._count(-len(images))
+            judge.release()
         judged = []
         for outcome in done:
             if isinstance(outcome, BatchingFailed):
