@@ -71,7 +71,7 @@ def bare(screener: Screener, data: list[bytes], seconds: float) -> float:
     """Images a second of `each(batch_size=8)`."""
     count, started = 0, time.perf_counter()
     while time.perf_counter() < started + seconds:
-        count += sum(1 for _ in screener.each(data[place % len(data)] for place in range(16)))
+        count += sum(1 for _ in screener.each(data[place % len(data)] for place in range(8)))
     return count / (time.perf_counter() - started)
 
 

@@ -5,28 +5,37 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import json
-import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from benchmarks.serving_process import handles_of, memory_of, threads_of
 from tests.serving.clients import Tally, ask_at_once, keep_asking, leave_early, request_of
 from tests.serving.running import RunningServer
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 STAND_IN = ("-m", "benchmarks.serving_stand_in")
-REQUIREMENT = re.compile(r"^[A-Za-z0-9._-]+")
+PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
 def install_size() -> dict[str, Any]:
     """What the extra brings on top of protoleak's own dependencies, as it is installed here."""
-    own, extra = _closure("protoleak", None), _closure("protoleak", "serve")
+    project = tomllib.loads(PROJECT.read_text())["project"]
+    own = _closure(project["dependencies"])
+    extra = _closure(project["optional-dependencies"]["serve"])
     added = sorted(extra - own)
     sizes = {name: _bytes_of(name) for name in added}
     return {
@@ -218,22 +227,17 @@ async def keep_one(port: int, image: bytes, tally: Tally) -> None:
     tally.codes += (await ask_at_once(port, request_of(image, kind="image/jpeg"), 1)).codes
 
 
-def _closure(name: str, extra: str | None) -> set[str]:
+def _closure(requirements: Iterable[str]) -> set[str]:
+    """The packages that these bring, those that they bring, and so on, as installed here."""
     found: set[str] = set()
-    waiting = [(name, extra)]
+    waiting = list(requirements)
     while waiting:
-        one, wanted = waiting.pop()
-        for text in importlib.metadata.requires(one) or []:
-            from packaging.requirements import Requirement
-
-            requirement = Requirement(text)
-            environments = [{"extra": ""}, *([{"extra": wanted}] if wanted else [])]
-            if requirement.marker and not any(requirement.marker.evaluate(each) for each in environments):
-                continue
-            key = requirement.name.lower().replace("_", "-")
-            if key not in found:
-                found.add(key)
-                waiting.append((requirement.name, None))
+        requirement = Requirement(waiting.pop())
+        name = requirement.name.lower().replace("_", "-")
+        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        found.add(name)
+        waiting += importlib.metadata.requires(name) or []
     return found
 
 
