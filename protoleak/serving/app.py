@@ -212,7 +212,7 @@ class _Endpoints:
         """The request's body, read while there is room for what is in it."""
         try:
             _ = self._service.judge
-            self._service.check_room(1)
+            self._service.check_room_to_read()
         except Refusal:
             await drain(request)
             raise

@@ -118,9 +118,10 @@ class Service:
         """Loads the bundle anew; a bad one is refused with a line, and the old one stays. For a thread of its own."""
         try:
             self.load()
-        except ProtoleakError as error:
+        except Exception as error:  # whatever is wrong with the new one: the old one is well
             self.metrics.reloads.labels("refused").inc()
-            self._notify(f"reload refused, the bundle that is open stays: {error}")
+            kind = "" if isinstance(error, ProtoleakError) else f"{type(error).__name__}: "
+            self._notify(f"reload refused, the bundle that is open stays: {kind}{error}")
         else:
             self.metrics.reloads.labels("loaded").inc()
             self._notify(f"reloaded: {self.description}")
@@ -144,15 +145,7 @@ class Service:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """While a body is read. As many are read at once as images may wait, so that bodies don't fill the memory.
-
-        Raises:
-            Refusal: so many are being read already.
-        """
-        limit = self.settings.limits.queue
-        if self._read >= limit:
-            self.metrics.rejected.labels("overloaded").inc()
-            raise overloaded(self._read, limit)
+        """While a body is read."""
         self._read += 1
         try:
             yield
@@ -161,10 +154,18 @@ class Service:
 
     def check_room(self, images: int) -> None:
         """Raises Refusal where so many images more are not taken now."""
+        self._check_room(self._accepted + images)
+
+    def check_room_to_read(self) -> None:
+        """Raises Refusal where no further body is read now: while the queue is full, or as many are being read as may
+        wait, so that bodies don't fill the memory."""
+        self._check_room(max(self._accepted, self._read) + 1)
+
+    def _check_room(self, images: int) -> None:
         limit = self.settings.limits.queue
-        if self._accepted + images > limit:
+        if images > limit:
             self.metrics.rejected.labels("overloaded").inc()
-            raise overloaded(self._accepted, limit)
+            raise overloaded(limit)
 
     async def outcomes(
         self, images: Sequence[bytes | MediaError], every_face: bool, left: asyncio.Future[None], until: float
