@@ -1,1 +1,1 @@
-"""Screening as a service."""
+"""Verdicts as a service: over HTTP (`protoleak serve`), in Triton, and over whole corpora."""
