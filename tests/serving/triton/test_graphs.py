@@ -14,7 +14,7 @@ from protoleak.choices import Look
 from protoleak.errors import ParityError
 from protoleak.runtime.noising import Noising
 from protoleak.serving.triton.graphs import ServedGraphs, output_shapes, served_graphs
-from protoleak.serving.triton.parity import check_parity, run_served
+from protoleak.serving.triton.parity import check_parity, open_served
 from tests.tiny_bundle import COMPONENTS, tiny_bundle_files, write
 
 LOOKS: tuple[Look, ...] = ("face", "native", "image")
@@ -56,10 +56,11 @@ def test_the_batch_is_faces_and_the_log_density_has_two_axes(tiny_look_bundle: P
     bundle = Bundle.load(tiny_look_bundle)
     graphs = served(bundle)
     faces = np.random.default_rng(1).integers(0, 256, (5, 3, 64, 64, 3), dtype=np.uint8)
-    together = run_served(graphs, faces)
+    run = open_served(graphs)
+    together = run(faces)
     assert {name: values.shape[1:] for name, values in together.items()} == output_shapes(bundle.manifest)
     assert together["log_density"].shape == (5, 1)
-    alone = run_served(graphs, faces[3:4])
+    alone = run(faces[3:4])
     for name, values in alone.items():
         np.testing.assert_allclose(together[name][3:4], values, rtol=1e-4, atol=1e-5)
 
