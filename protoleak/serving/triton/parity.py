@@ -17,7 +17,7 @@ from protoleak.serving.triton.graphs import LOG_DENSITY, LOOKS, Z0, ServedGraphs
 
 # The same operations on each face; ONNX Runtime may fuse those in front of the attributor with what follows.
 RELATIVE_TOLERANCE = 1e-4
-# A batch may be summed in another order, which float16 rounds to other neighbours; faces that mix differ in every digit.
+# A batch may be summed in another order, which float16 rounds to other neighbours; faces that mix differ everywhere.
 BATCH_TOLERANCE = 1e-2
 FACES = 3  # in the batch that is compared
 
