@@ -91,22 +91,25 @@ class Decisions:
         outcomes: list[Verdict | ProtoleakError] = []
         for place, (face, outputs) in enumerate(zip(image.faces, rows, strict=True)):
             if face.box is None:
-                outcomes.append(self._outcome(image, face, outputs, whole=True))
+                judged = JudgedInput(None, face.judged, opened.notes, face.lacking, opened.claims)
+                outcome = self._outcome(judged, outputs, image.milliseconds)
+                if isinstance(outcome, EngineError):
+                    outcome = EngineError(f"{image.name}: {outcome}").about(None, image.image.sha256)
+                outcomes.append(outcome)
             else:
-                outcomes.append(opened.outcome(place, self._outcome(image, face, outputs, whole=False)))
+                judged = JudgedInput(None, face.judged, lacking=face.lacking)
+                outcomes.append(opened.outcome(place, self._outcome(judged, outputs, image.milliseconds)))
         return outcomes
 
     def _outcome(
-        self, image: PreparedImage, face: PreparedFace, outputs: Mapping[str, Array], *, whole: bool
+        self, judged: JudgedInput, outputs: Mapping[str, Array], milliseconds: Mapping[str, float]
     ) -> Verdict | EngineError:
-        own = (tuple(image.notes), face.lacking, tuple(image.claims)) if whole else ((), face.lacking, ())
-        judged = JudgedInput(None, face.judged, *own)
         single = {**outputs, LOG_DENSITY: outputs[LOG_DENSITY].reshape(())}
         try:
             check_finite("attributor", single)
         except EngineError as error:
-            return EngineError(f"{image.name}: {error}").about(None, image.image.sha256 if image.image else None)
-        return self._judge.verdict(judged, single, self._engine, image.milliseconds)
+            return error
+        return self._judge.verdict(judged, single, self._engine, milliseconds)
 
 
 def _detections(faces: Sequence[PreparedFace]) -> tuple[Face, ...]:
