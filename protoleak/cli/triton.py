@@ -58,7 +58,7 @@ def triton(
     queue: Annotated[
         int,
         typer.Option(
-            "--queue", min=1, help="Requests that may wait for a model; one more is refused at once, with 503."
+            "--queue", min=1, help="Requests that may wait for a model; one more is refused at once."
         ),
     ] = DEFAULT.queue,
     instances: Annotated[
