@@ -21,6 +21,7 @@ from protoleak.export.settings import ExportSettings
 from protoleak.faces.settings import FaceSettings
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.serving.settings import MEBIBYTE, BundleOptions, RequestLimits, ServeSettings
+from protoleak.serving.triton.settings import RepositorySettings
 from protoleak.training.settings import TrainingSettings
 from protoleak.video.settings import StreamSettings
 from tests.cli.conftest import Run
@@ -87,6 +88,12 @@ SETTINGS: dict[str, tuple[tuple[type, ...], dict[str, str], dict[str, object]]] 
             **{"minimum_face": FaceSettings.minimum_face, "margin": FaceSettings.margin},
         },
     ),
+    "triton": (
+        (RepositorySettings,),
+        {},
+        # One of them is refused in either form.
+        {"bundle": None, "trusted_key": None, "backend": None, "engine": None, "python_path": None},
+    ),
     "engines": ((EngineOptions,), {}, {"bundle": None, "as_json": False}),
     "inspect": ((ScreenOptions,), {}, {"bundle": None, "as_json": False}),
 }
@@ -147,6 +154,7 @@ def test_a_checkpoint_and_a_latent_encoder_have_the_same_defaults_in_python() ->
         ("screen", ("tensorrt-rtx", "onnxruntime-cuda", "openvino", "exact", "bf16", "yunet", "haar")),
         ("evaluate", ("test", "all", "jpeg", "greyscale", "chain")),
         ("build-plans", ("tensorrt", "tensorrt-rtx")),
+        ("triton", ("onnxruntime", "tensorrt")),
         ("bench", ("pytorch",)),
     ],
 )
