@@ -14,14 +14,13 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from protoleak.choices import Upright
 from protoleak.errors import MediaError, NoFaceError, ProtoleakError, SkippedInput
-from protoleak.faces.base import FaceDetector
 from protoleak.faces.settings import FaceSettings
 from protoleak.faces.still_images import FaceVerdict
 from protoleak.files import open_regular
 from protoleak.images.claims.claim import Claim
 from protoleak.images.sources import MAXIMUM_FILE_BYTES, name_in_messages, printable
-from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.runtime.verdict import BundleRecord, Verdict
 
 SCHEMA = 1
@@ -90,16 +89,16 @@ class Record:
 
 
 def records_of(
-    source: str | ProtoleakError, outcomes: Sequence[Verdict | ProtoleakError], *, by_face: bool
+    source: str | ProtoleakError | None, outcomes: Sequence[Verdict | ProtoleakError], *, by_face: bool
 ) -> list[Record]:
     """The records of one input.
 
     Args:
-        source: the path as given, or the error that stood in its place.
+        source: the path as given, or the error that stood in its place; None for an image from memory.
         outcomes: one for an image that was judged whole or not at all, or one per face.
         by_face: whether faces were looked for.
     """
-    name = source_name(source) if isinstance(source, str) else source.source
+    name = source.source if isinstance(source, ProtoleakError) else None if source is None else source_name(source)
     found = []
     for number, outcome in enumerate(outcomes, start=1):
         is_face = by_face and not isinstance(outcome, MediaError)  # which is about the image
@@ -111,21 +110,24 @@ def records_of(
     return found
 
 
-def recorded_settings(screener: ImagePipeline, detector: FaceDetector | None, faces: FaceSettings) -> Settings:
-    """How faces are found, as the record says it.
+def settings_by_face(description: str, upright: Upright, settings: FaceSettings) -> Settings:
+    """How faces were found, as records say it.
 
     Args:
-        detector: None where images are judged whole.
+        description: of the detector.
     """
-    if detector is None:
-        return {"faces": "none", "upright": screener.upright}
     return {
-        "faces": printable(detector.description),
-        "upright": screener.upright,
-        "face_score": float(faces.face_score),
-        "minimum_face": faces.minimum_face,
-        "margin": float(faces.margin),
+        "faces": printable(description),
+        "upright": upright,
+        "face_score": float(settings.face_score),
+        "minimum_face": settings.minimum_face,
+        "margin": float(settings.margin),
     }
+
+
+def settings_whole(upright: Upright) -> Settings:
+    """That images were judged whole, as records say it."""
+    return {"faces": "none", "upright": upright}
 
 
 def source_name(source: str) -> str:

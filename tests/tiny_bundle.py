@@ -81,9 +81,10 @@ def latent_encoder() -> bytes:
     return model_bytes(nodes, [("image", TensorProto.UINT8, ["n", IMAGE_SIZE, IMAGE_SIZE, 3])], ["z0"], tensors)
 
 
-def attributor(prototypes: np.ndarray, reference: np.ndarray, looks: int) -> bytes:
-    """z_t float32 [N, 2·looks, 8, 8, 8] → the six outputs. `reference` float32 [R, D]: gated training embeddings."""
-    steps, channels = looks * len(TIMESTEPS), 2 * LATENT_SHAPE[0]
+def attributor(prototypes: np.ndarray, reference: np.ndarray, looks: int, components: int | None) -> bytes:
+    """z_t float32 [N, 2·looks, 8, 8, 8] → the six outputs; half the channels without the low-frequency part.
+    `reference` float32 [R, D]: gated training embeddings."""
+    steps, channels = looks * len(TIMESTEPS), (1 if components is None else 2) * LATENT_SHAPE[0]
     node = helper.make_node
     nodes = [
         node("Reshape", ["z_t", "flat_shape"], ["flat"]),
@@ -143,7 +144,9 @@ def _nearest(points: np.ndarray) -> np.ndarray:
     return squared.min(axis=1)
 
 
-def tiny_bundle_files(looks: tuple[Look, ...] = ("image",)) -> tuple[manifests.Manifest, dict[str, bytes]]:
+def tiny_bundle_files(
+    looks: tuple[Look, ...] = ("image",), components: int | None = COMPONENTS
+) -> tuple[manifests.Manifest, dict[str, bytes]]:
     """The manifest (its file list still empty) and the files, for `write_bundle`. It judges images whole in all looks
     alike: there is no face in what it is made on, and no face detector in it."""
     preprocessing = manifests.Preprocessing(IMAGE_SIZE, looks)
@@ -156,16 +159,16 @@ def tiny_bundle_files(looks: tuple[Look, ...] = ("image",)) -> tuple[manifests.M
         images = np.concatenate(
             [framed(preprocessing.framing, make_image(kind, first + i, IMAGE_SIZE, IMAGE_SIZE)) for i in range(count)]
         )
-        z_t = noised_latents(encode.run({"image": images})["z0"], noise, *factors, COMPONENTS)
+        z_t = noised_latents(encode.run({"image": images})["z0"], noise, *factors, components)
         z_t = z_t.reshape(count, -1, *z_t.shape[2:])
         return open_engine("onnxruntime", Graph("attributor", model, tuple(NAMES)), threads=1).run({"z_t": z_t})
 
     blank = np.random.default_rng(8).standard_normal((len(GENERATORS), PROTOTYPES, EMBEDDING)).astype(np.float32)
-    draft = attributor(blank, blank[:, 0], len(looks))
+    draft = attributor(blank, blank[:, 0], len(looks), components)
     training = [outputs(draft, kind, 1000, 20) for kind in range(len(GENERATORS))]
     prototypes = np.stack([found["embedding"][:PROTOTYPES] for found in training])
     reference = np.concatenate([found["embedding"] * found["gate"] for found in training])
-    model = attributor(prototypes, reference, len(looks))
+    model = attributor(prototypes, reference, len(looks), components)
     held_out = [outputs(model, kind, 2000, CALIBRATION_IMAGES) for kind in range(len(GENERATORS))]
     densities = np.concatenate([found["log_density"] for found in held_out]).astype(np.float64)
     predicted = np.concatenate([found["class_score"].argmax(axis=1) for found in held_out])
@@ -193,7 +196,7 @@ def tiny_bundle_files(looks: tuple[Look, ...] = ("image",)) -> tuple[manifests.M
         schedule=manifests.Schedule(),
         timesteps=list(TIMESTEPS),
         noise_seed=SEED,
-        low_frequency=manifests.LowFrequency(COMPONENTS),
+        low_frequency=None if components is None else manifests.LowFrequency(components),
         latent_shape=LATENT_SHAPE,
         embedding_size=EMBEDDING,
         prototypes_per_generator=PROTOTYPES,

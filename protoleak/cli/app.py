@@ -23,9 +23,11 @@ from protoleak.cli.export import export
 from protoleak.cli.import_checkpoint import import_checkpoint
 from protoleak.cli.inspect import inspect
 from protoleak.cli.screen import screen
+from protoleak.cli.serve import serve
 from protoleak.cli.sign import sign
 from protoleak.cli.signals import Signals, watch_signals
 from protoleak.cli.train import train
+from protoleak.cli.triton import triton
 from protoleak.errors import DiskFull, ProtoleakError
 from protoleak.files import NO_ROOM
 from protoleak.version import __version__
@@ -64,8 +66,10 @@ def _common(
 
 app.command("screen", rich_help_panel=USING)(screen)
 app.command("corpus", rich_help_panel=USING)(corpus)
+app.command("serve", rich_help_panel=USING)(serve)
 app.command("engines", rich_help_panel=USING)(engines)
 app.command("build-plans", rich_help_panel=USING)(build_plans)
+app.command("triton", rich_help_panel=USING)(triton)
 app.command("train", rich_help_panel=MAKING)(train)
 app.command("export", rich_help_panel=MAKING)(export)
 app.command("distill", rich_help_panel=MAKING)(distill)

@@ -28,7 +28,7 @@ from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import BoxRecord
 from protoleak.faces.still_images import FaceVerdict
-from protoleak.image_records import Identity, Outcome, Record, Settings, recorded_settings, records_of
+from protoleak.image_records import Identity, Outcome, Record, Settings, records_of, settings_by_face, settings_whole
 from protoleak.images.decode import open_image
 from protoleak.images.discover import expand_sources
 from protoleak.progress import shown_progress
@@ -174,15 +174,16 @@ def _judge(options: ScreenOptions, screener: ImagePipeline, errors: Console) -> 
     if finder == "none" or not isinstance(screener, Screener):
         return _Judge(
             lambda images: ([outcome] for outcome in screener.each(images, batch_size)),
-            recorded_settings(screener, None, options.faces),
+            settings_whole(screener.upright),
             False,
         )
     settings = replace(options.faces, faces=finder)
     detector = screener.detector(settings)
     print_note(errors, f"faces are found by {detector.description}")
+    recorded = settings_by_face(detector.description, screener.upright, settings)
     return _Judge(
         lambda images: screener.each_face(images, settings, detector=detector, batch_size=batch_size),
-        recorded_settings(screener, detector, settings),
+        recorded,
         True,
     )
 

@@ -20,17 +20,17 @@ from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
 from protoleak.choices import Upright
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
-from protoleak.images.claims.claim import Claim, disagreement
+from protoleak.images.claims.claim import Claim
 from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, OpenedImage, decode, open_image
 from protoleak.images.isolated import IsolatedDecoder
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
-from protoleak.runtime.decision import DecisionRule, explain
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
 from protoleak.runtime.engines.trial import try_opening
 from protoleak.runtime.executors import Graphs, ImageOnGpu, open_executor
-from protoleak.runtime.verdict import BundleRecord, InputRecord, SignerRecord, Verdict
+from protoleak.runtime.judge import Judge, JudgedInput
+from protoleak.runtime.verdict import InputRecord, Verdict
 
 DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
 DEFAULT_BATCH_SIZE = 8
@@ -53,8 +53,20 @@ class FramedFace:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """An image ready for the latent encoder; the full image is let go, so that few large ones are in memory."""
+class Prepared:
+    """An image ready for the latent encoder; the full image is let go, so that few large ones are in memory. Made by
+    `ImagePipeline.prepare`, for `ImagePipeline.judge` of the same bundle.
+
+    Attributes:
+        name: what messages call it.
+        source: the path as given; None for an image from memory.
+        record: what is judged, for the verdict.
+        notes: what was converted on the way to RGB.
+        pixels: uint8 [L, S, S, 3]: the looks of the bundle.
+        lacking: why it holds too little to judge; None where there is enough.
+        milliseconds: stage → wall time so far.
+        claims: what the file says of its own origin.
+    """
 
     name: str
     source: str | None
@@ -108,8 +120,8 @@ class ImagePipeline:
         name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
         chosen = self.bundle.variant(choose_variant(manifest, variant, name)[0])
         self.variant = chosen.name
-        self.alpha = manifest.alpha if alpha is None else alpha
-        self._rule = DecisionRule(manifest.generators, manifest.real_class, chosen.calibration, self.alpha)
+        self._judgement = Judge(self.bundle, chosen, alpha=alpha, upright=upright)
+        self.alpha, self.bundle_record = self._judgement.alpha, self._judgement.bundle_record
         graphs = Graphs.of_variant(chosen)
         if self.bundle.to_be_tried(chosen.name):
             tried = graphs.latent_encoder, graphs.attributor
@@ -126,7 +138,6 @@ class ImagePipeline:
         )
         self.upright: Upright = upright or manifest.preprocessing.upright
         self.framing = replace(manifest.preprocessing.framing, upright=self.upright == "auto")
-        self.bundle_record = BundleRecord(manifest.name, self.bundle.sha256, chosen.name, _signer(self.bundle))
         self.isolate = isolate
         self.decode: Decode = IsolatedDecoder(DECODING_THREADS) if isolate else decode
 
@@ -164,7 +175,7 @@ class ImagePipeline:
     @property
     def track_accusation_level(self) -> float | None:
         """What the merged `real_p_value` of a track must not exceed for a generator to be named."""
-        return self._rule.track_accusation_level
+        return self._judgement.rule.track_accusation_level
 
     @property
     def engine(self) -> EngineDescription:
@@ -205,9 +216,9 @@ class ImagePipeline:
         """
         if batch_size < 1:
             raise ProtoleakError(f"batch size {batch_size}: give 1 or more")
-        batch: list[_Prepared] = []
+        batch: list[Prepared] = []
         for item in self._prepared(images, batch_size):
-            if isinstance(item, _Prepared):
+            if isinstance(item, Prepared):
                 if batch and not _adjoin(batch[-1], item):
                     yield from self._judge(batch)
                     batch = []
@@ -238,10 +249,10 @@ class ImagePipeline:
             return [MediaError(f"{type(images).__name__} is not an image: {WHAT_TO_GIVE}")]
         return list(images)
 
-    def _prepared(self, images: Iterable[AnyImage | MediaError], batch_size: int) -> Iterator[_Prepared | MediaError]:
+    def _prepared(self, images: Iterable[AnyImage | MediaError], batch_size: int) -> Iterator[Prepared | MediaError]:
         """Decodes ahead of the engines, by at most one batch."""
         pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="protoleak-decode")
-        waiting: deque[Future[_Prepared | MediaError]] = deque()
+        waiting: deque[Future[Prepared | MediaError]] = deque()
         try:
             for index, image in enumerate(images):
                 if isinstance(image, ImageOnGpu) or on_gpu(image):
@@ -267,29 +278,36 @@ class ImagePipeline:
         pixels = self.framing.frame(image, None)
         return FramedFace(pixels, lacking(pixels, self.framing.judged_side(*image.size, None)))
 
-    def _prepare(self, image: ImageSource | FramedFace | MediaError, index: int) -> _Prepared | MediaError:
-        if isinstance(image, MediaError):
-            return image
-        started, name = time.perf_counter(), f"image {index}"
+    def prepare(self, image: ImageSource | FramedFace, name: str = "image") -> Prepared:
+        """Decodes and frames one image, for `judge`: what a service does as images arrive, while the engines work.
+
+        May be called in several threads at once. `each` and `__call__` do both steps for those who have their images
+        at hand.
+
+        Args:
+            image: as in `__call__`, but not on a GPU.
+            name: what messages call an image that is not a file.
+
+        Raises:
+            MediaError: it cannot be read, or there is no face to judge in it.
+        """
+        started = time.perf_counter()
         if isinstance(image, FramedFace):
             if problem := self._unlike_framing(image):
-                return MediaError(f"{name}: {problem}")
-            record = _pixels_record(image.pixels)
+                raise MediaError(f"{name}: {problem}")
+            record = pixels_record(image.pixels)
             spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-            return _Prepared(name, None, record, (), image.pixels, image.lacking, spent)
-        try:
-            opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
-        except MediaError as error:
-            return error
+            return Prepared(name, None, record, (), image.pixels, image.lacking, spent)
+        opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
         decoded = time.perf_counter()
         try:
             framed = self.frame(opened.image)
         except MediaError as error:
             message = "; ".join([f"{opened.name}: {error}", *opened.notes])
-            return type(error)(message).about(opened.source, opened.sha256)
+            raise type(error)(message).about(opened.source, opened.sha256) from error
         finished = time.perf_counter()
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
-        return _Prepared(
+        return Prepared(
             opened.name,
             opened.source,
             _input_record(opened),
@@ -300,6 +318,27 @@ class ImagePipeline:
             opened.claims,
         )
 
+    def judge(self, images: Sequence[Prepared]) -> list[Verdict | EngineError]:
+        """The verdicts of prepared images, in order; all of them go through the engines together.
+
+        Where the engines give something that cannot be a result, each image is judged by itself, and those that it was
+        have an EngineError in their place. Verdicts don't depend on what else is in the batch. May be called in several
+        threads, which take turns in the engines.
+
+        Args:
+            images: of `prepare`, of this bundle.
+        """
+        return list(self._judge(list(images)))
+
+    def _prepare(self, image: ImageSource | FramedFace | MediaError, index: int) -> Prepared | MediaError:
+        """Or the error in its place, as `each` hands it on."""
+        if isinstance(image, MediaError):
+            return image
+        try:
+            return self.prepare(image, f"image {index}")
+        except MediaError as error:
+            return error
+
     def _unlike_framing(self, face: FramedFace) -> str | None:
         size, looks = self.framing.image_size, self.framing.looks
         if face.pixels.dtype == np.uint8 and face.pixels.shape == (len(looks), size, size, 3):
@@ -309,7 +348,7 @@ class ImagePipeline:
             f"uint8 {[len(looks), size, size, 3]}"
         )
 
-    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> _Prepared | MediaError:
+    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> Prepared | MediaError:
         """In the thread that runs the executor, since a GPU's context belongs to a thread."""
         started, name = time.perf_counter(), f"image {index}"
         if not isinstance(image, ImageOnGpu):
@@ -321,17 +360,17 @@ class ImagePipeline:
                 return MediaError(f"{name}: {len(taken)} images in one array: give them one by one here")
             image = taken[0]
         spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-        return _Prepared(
+        return Prepared(
             name,
             None,
-            _pixels_record(image.pixels),
+            pixels_record(image.pixels),
             (),
             image.array,
             lacking(image.pixels, self.framing.image_size),
             spent,
         )
 
-    def _judge(self, batch: list[_Prepared]) -> Iterator[Verdict | EngineError]:
+    def _judge(self, batch: list[Prepared]) -> Iterator[Verdict | EngineError]:
         if not batch:
             return
         try:
@@ -343,7 +382,7 @@ class ImagePipeline:
             for one in batch:  # find the image that it was, and judge the others
                 yield from self._judge([one])
 
-    def _verdicts(self, batch: list[_Prepared]) -> list[Verdict]:
+    def _verdicts(self, batch: list[Prepared]) -> list[Verdict]:
         result = self._executor.run(_together(batch))
         shared = {stage: spent / len(batch) for stage, spent in result.milliseconds.items()}
         return [
@@ -351,49 +390,12 @@ class ImagePipeline:
             for index, one in enumerate(batch)
         ]
 
-    def _verdict(self, one: _Prepared, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
-        started = time.perf_counter()
-        log_density = float(outputs["log_density"])
-        decision = self._rule.decide(outputs["class_score"], log_density, judged=one.lacking is None)
-        why = explain(
-            self.bundle.manifest,
-            self.bundle.prototypes,
-            decision.nearest,
-            embedding=outputs["embedding"],
-            gate=outputs["gate"],
-            timestep_weight=outputs["timestep_weight"],
-            prototype_distance=outputs["prototype_distance"],
-        )
-        spent = one.milliseconds | shared | {"decision": 1000 * (time.perf_counter() - started)}
-        return Verdict(
-            source=one.source,
-            label=decision.label,
-            generator=decision.generator,
-            nearest=decision.nearest,
-            p_value=decision.p_value,
-            real_p_value=decision.real_p_value,
-            accusation_level=self._rule.accusation_level,
-            generated_p_value=decision.generated_p_value,
-            acquittal_level=self._rule.acquittal_level,
-            alpha=self.alpha,
-            calibration=decision.calibration,
-            log_density=log_density,
-            scores=decision.scores,
-            probabilities=decision.probabilities,
-            why=why,
-            notes=[*one.notes, *([one.lacking] if one.lacking else [])],
-            lacking=one.lacking,
-            upright=self.upright,
-            claims=list(one.claims),
-            disagreement=disagreement(decision.label, one.claims),
-            input=one.record,
-            bundle=self.bundle_record,
-            engine=self.engine,
-            milliseconds={stage: round(value, 3) for stage, value in spent.items()},
-        )
+    def _verdict(self, one: Prepared, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
+        judged = JudgedInput(one.source, one.record, one.notes, one.lacking, one.claims)
+        return self._judgement.verdict(judged, outputs, self.engine, one.milliseconds | shared)
 
 
-def _adjoin(before: _Prepared, after: _Prepared) -> bool:
+def _adjoin(before: Prepared, after: Prepared) -> bool:
     """Whether two images can go through the line _together: on the GPU, only where they lie behind one another."""
     first, second = before.pixels, after.pixels
     if isinstance(first, DeviceArray) and isinstance(second, DeviceArray):
@@ -401,20 +403,13 @@ def _adjoin(before: _Prepared, after: _Prepared) -> bool:
     return isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
 
 
-def _together(batch: Sequence[_Prepared]) -> UInt8Array | DeviceArray:
+def _together(batch: Sequence[Prepared]) -> UInt8Array | DeviceArray:
     """uint8 [N·L, S, S, 3]; without a copy on the GPU."""
     first = batch[0].pixels
     if not isinstance(first, DeviceArray):
         return np.concatenate([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
     shape = (len(batch) * first.shape[0], *first.shape[1:])
     return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))
-
-
-def _signer(bundle: Bundle) -> SignerRecord | None:
-    """What verdicts say of a signature; nothing of one that could not be checked."""
-    if bundle.signer is None or not bundle.signer.checked:
-        return None
-    return SignerRecord(bundle.signer.key, bundle.signer.trusted)
 
 
 def _reopened(kind: type[ImagePipeline], bundle: str, sha256: str, settings: dict[str, Any]) -> ImagePipeline:
@@ -425,14 +420,14 @@ def _reopened(kind: type[ImagePipeline], bundle: str, sha256: str, settings: dic
     return pipeline
 
 
-def _done(outcome: _Prepared | MediaError) -> Future[_Prepared | MediaError]:
-    future: Future[_Prepared | MediaError] = Future()
+def _done(outcome: Prepared | MediaError) -> Future[Prepared | MediaError]:
+    future: Future[Prepared | MediaError] = Future()
     future.set_result(outcome)
     return future
 
 
-def _pixels_record(pixels: UInt8Array) -> InputRecord:
-    """Of a face that came framed: uint8 [L, S, S, 3]."""
+def pixels_record(pixels: UInt8Array) -> InputRecord:
+    """What verdicts say of a face that came framed: uint8 [L, S, S, 3]."""
     return InputRecord(
         hashlib.sha256(pixels.tobytes()).hexdigest(), "pixels", pixels.nbytes, pixels.shape[2], pixels.shape[1]
     )

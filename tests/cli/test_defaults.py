@@ -23,6 +23,8 @@ from protoleak.runtime.engine_options import EngineOptions
 from protoleak.serving.corpus.cluster import Place
 from protoleak.serving.corpus.run import CorpusOptions
 from protoleak.serving.corpus.settings import JudgeSettings
+from protoleak.serving.settings import MEBIBYTE, BundleOptions, RequestLimits, ServeSettings
+from protoleak.serving.triton.settings import RepositorySettings
 from protoleak.training.settings import TrainingSettings
 from protoleak.video.settings import StreamSettings
 from tests.cli.conftest import Run
@@ -84,6 +86,22 @@ SETTINGS: dict[str, tuple[tuple[type, ...], dict[str, str], dict[str, object]]] 
         {"workspace": "workspace_mib"},
         {"bundle": None, "trusted_key": None, "engine": "tensorrt", "variants": None, "compute_capability": None},
     ),
+    "serve": (
+        (BundleOptions, RequestLimits, ServeSettings),
+        {"faces": "finder", "images_limit": "images", "faces_limit": "faces", "request_seconds": "seconds"}
+        | {"streams_limit": "streams", "no_token": "open_to_all"},
+        {
+            **{"body_limit": RequestLimits.body / MEBIBYTE, "token_file": None, "cors_origin": None},
+            **{"allow_streams": None, "face_model": None, "face_score": FaceSettings.face_score},
+            **{"minimum_face": FaceSettings.minimum_face, "margin": FaceSettings.margin},
+        },
+    ),
+    "triton": (
+        (RepositorySettings,),
+        {},
+        # One of them is refused in either form.
+        {"bundle": None, "trusted_key": None, "backend": None, "engine": None, "python_path": None},
+    ),
     "engines": ((EngineOptions,), {}, {"bundle": None, "as_json": False}),
     "inspect": ((ScreenOptions,), {}, {"bundle": None, "as_json": False}),
 }
@@ -144,6 +162,7 @@ def test_a_checkpoint_and_a_latent_encoder_have_the_same_defaults_in_python() ->
         ("screen", ("tensorrt-rtx", "onnxruntime-cuda", "openvino", "exact", "bf16", "yunet", "haar")),
         ("evaluate", ("test", "all", "jpeg", "greyscale", "chain")),
         ("build-plans", ("tensorrt", "tensorrt-rtx")),
+        ("triton", ("onnxruntime", "tensorrt")),
         ("bench", ("pytorch",)),
     ],
 )

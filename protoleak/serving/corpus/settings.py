@@ -9,7 +9,7 @@ import msgspec
 from protoleak.choices import Compute, EngineName, Upright
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.settings import FaceFinder, FaceSettings
-from protoleak.image_records import Identity, Settings, recorded_settings
+from protoleak.image_records import Identity, Settings, settings_by_face, settings_whole
 from protoleak.progress import Progress
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.pipeline import ImagePipeline
@@ -104,7 +104,9 @@ def open_judge(settings: JudgeSettings, progress: Progress) -> OpenJudge:
     finder = settings.finder or (screener.looks_at if isinstance(screener, Screener) else "none")
     faces = replace(settings.faces, faces=finder)
     detector = screener.detector(faces) if isinstance(screener, Screener) and finder != "none" else None
-    return OpenJudge(screener, detector, faces, recorded_settings(screener, detector, faces))
+    whole = settings_whole(screener.upright)
+    recorded = whole if detector is None else settings_by_face(detector.description, screener.upright, faces)
+    return OpenJudge(screener, detector, faces, recorded)
 
 
 def describe(judge: OpenJudge, *, folder_is_shared: bool) -> Description:
