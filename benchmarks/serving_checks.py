@@ -208,7 +208,7 @@ def soak(
                 sent += 1
             await asyncio.sleep(0.01)
         await asyncio.gather(*tasks)
-        return tally.codes
+        return Counter(tally.codes)
 
     with RunningServer(*bundle) as server:
         codes = asyncio.run(load(server))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -198,7 +199,8 @@ class BundleJudge:
         Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "PNG")
         with ThreadPoolExecutor(self._decoders) as pool:  # at once, so that every worker process is started
             for done in [pool.submit(self.screener.decode, buffer.getvalue(), True) for _ in range(self._decoders)]:
-                done.result()
+                with contextlib.suppress(MediaError):  # a limit on time, on a machine that is busy just now
+                    done.result()
         self.identity(False)
 
     def _grey(self) -> Prepared:
