@@ -140,7 +140,6 @@ def test_what_a_decoder_raises_unforeseen_is_its_images_alone(batcher: Batcher) 
         batcher.submit(job.job)
     assert odd.names == ["image: cannot be decoded: ValueError: a decoder's own error"]
     assert fine.names == ["fine"]
-    assert batcher.well
 
 
 def test_when_all_threads_have_ended_every_open_request_fails_and_new_ones_too() -> None:
