@@ -14,9 +14,11 @@ import argparse
 import asyncio
 import io
 import json
+import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +176,7 @@ def main() -> None:
     if given.json is not None and given.json.exists():  # parts that were measured before stay
         found = json.loads(given.json.read_text()) | found
     counts, batches = [[int(part) for part in text.split(",")] for text in (given.clients, given.batches)]
-    measures = {
+    measures: dict[str, Callable[[], Any]] = {
         "install": checks.install_size,
         "ready": lambda: checks.seconds_to_ready([]),
         "table": lambda: table(given.engines.split(","), batches, counts, given.seconds, given.rounds),
@@ -189,6 +191,7 @@ def main() -> None:
     }
     for part in parts:
         found[part] = measures[part]()
+        found.setdefault("load_average_1min", {})[part] = round(os.getloadavg()[0], 1)
         print(json.dumps({part: found[part]}, indent=2, default=str), flush=True)
         if given.json is not None:
             given.json.write_text(json.dumps(found, indent=2, default=str) + "\n")

@@ -7,11 +7,11 @@ Nothing waits for a fuller batch: on a processor a batch is no faster than its i
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -19,7 +19,7 @@ from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.image_records import Record
 from protoleak.runtime.pipeline import Prepared
 from protoleak.runtime.verdict import Verdict
-from protoleak.serving.judging import Judging, PreparedImage, failed_record
+from protoleak.serving.judging import NAME, Judging, PreparedImage, failed_record
 from protoleak.serving.metrics import Metrics
 
 POLL_SECONDS = 0.25  # how often an idle thread wakes, so that one that was ended from outside is noticed
@@ -95,7 +95,7 @@ class Batcher:
 
     def __init__(self, metrics: Metrics, probe: Probe, *, threads: int = 1, decoders: int = 2) -> None:
         self._metrics, self._probe = metrics, probe
-        self._pool = ThreadPoolExecutor(decoders, thread_name_prefix="protoleak-decode")
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # None: the thread that takes it ends
         self._waiting: deque[_Unit | None] = deque()  # None: the thread that takes it ends
         self._arrived = threading.Condition(threading.RLock())
         self._open: set[Job] = set()
@@ -105,7 +105,11 @@ class Batcher:
             threading.Thread(target=self._guard, name=f"protoleak-batching-{number}", daemon=True)
             for number in range(threads)
         ]
-        for thread in self._threads:
+        self._decoders = [
+            threading.Thread(target=self._decode_all, name=f"protoleak-decode-{number}", daemon=True)
+            for number in range(decoders)
+        ]
+        for thread in (*self._threads, *self._decoders):
             thread.start()
 
     @property
@@ -123,7 +127,7 @@ class Batcher:
             job.finish(self._failure())
             job.release()
         else:
-            self._pool.submit(self._decode, job)
+            self._jobs.put(job)
 
     def stop(self, seconds: float) -> None:
         """Ends the threads once all that was submitted is done, or when so many seconds are over."""
@@ -131,7 +135,8 @@ class Batcher:
         self._stopping = True
         while self._open and time.monotonic() < until:
             time.sleep(0.01)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for _ in self._decoders:
+            self._jobs.put(None)
         with self._arrived:
             self._waiting.extend([None] * len(self._threads))  # one each: a thread takes no second one
             self._arrived.notify_all()
@@ -147,6 +152,13 @@ class Batcher:
     def _failure(self) -> BatchingFailed:
         return BatchingFailed(f"the thread that judges ended with {self._failed!r}: start the server again")
 
+    def _decode_all(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._decode(job)
+            except BaseException as error:  # ours, or from outside: it is this image's, and the thread goes on
+                self._finish(job, BatchingFailed(f"decoding failed: {type(error).__name__}: {error}"))
+
     def _decode(self, job: Job) -> None:
         if job.dropped:
             self._close(job)
@@ -157,8 +169,9 @@ class Batcher:
         except (MediaError, EngineError) as error:
             self._finish(job, Done((failed_record(error),), error))
             return
-        except Exception as error:  # a decoder's own: it is this image's, and the thread goes on
-            self._finish(job, BatchingFailed(f"decoding failed: {type(error).__name__}: {error}"))
+        except Exception as error:  # of a decoder: it is this image's, and the thread goes on
+            unforeseen = MediaError(f"{NAME}: cannot be decoded: {type(error).__name__}: {error}")
+            self._finish(job, Done((failed_record(unforeseen),), unforeseen))
             return
         finally:
             job.data = b""

@@ -199,7 +199,7 @@ class Service:
                 job = Job(image, every_face, judge, _finisher(loop, future), judge.release)
                 jobs.append(job)
                 batcher.submit(job)
-            everything: asyncio.Future[list[Done | BatchingFailed]] = asyncio.gather(*waiting)
+            everything: asyncio.Future[Any] = waiting[0] if len(waiting) == 1 else asyncio.gather(*waiting)
             both: set[asyncio.Future[Any]] = {everything, left}
             await asyncio.wait(both, timeout=max(0.0, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED)
             if not everything.done():
@@ -209,7 +209,7 @@ class Service:
                 self.metrics.rejected.labels("timeout").inc()
                 seconds = self.settings.limits.seconds
                 raise Refusal(504, "timeout", f"no verdict within {seconds:g} s: dropped before the engines")
-            done = everything.result()
+            done = [future.result() for future in waiting]
         finally:
             for job in jobs:
                 job.drop()

@@ -38,6 +38,8 @@ class _Engines:
 
     def prepare(self, data: bytes, every_face: bool) -> PreparedImage:
         assert not every_face
+        if data == b"odd":
+            raise ValueError("a decoder's own error")
         return _Image(tuple(data.decode().split()))  # type: ignore[arg-type]  # names stand for what is prepared
 
     def judge(self, units: Sequence[Prepared]) -> list[Verdict | EngineError]:
@@ -111,7 +113,7 @@ def test_batches_are_powers_of_two_where_the_engine_keeps_memory_for_each_size()
 
 def test_what_was_dropped_never_reaches_the_engines(batcher: Batcher) -> None:
     engines = _Engines()
-    first = [_Waiting(engines, "a") for _ in range(2)]
+    first = [_Waiting(engines, "a a a a") for _ in range(2)]  # a whole batch for each thread
     for job in first:
         batcher.submit(job.job)
     time.sleep(0.2)
@@ -121,13 +123,23 @@ def test_what_was_dropped_never_reaches_the_engines(batcher: Batcher) -> None:
     time.sleep(0.2)
     dropped.job.drop()
     engines.gate.set()
-    assert [job.names for job in (*first, kept)] == [["a"], ["a"], ["kept"]]
+    assert [job.names for job in (*first, kept)] == [["a"] * 4, ["a"] * 4, ["kept"]]
     assert dropped.outcome is None
     until = time.monotonic() + 5
     while dropped.released == 0 and time.monotonic() < until:
         time.sleep(0.01)
     assert dropped.released == 1
-    assert sum(engines.batches) == 3
+    assert sum(engines.batches) == 9
+
+
+def test_what_a_decoder_raises_unforeseen_is_its_images_alone(batcher: Batcher) -> None:
+    engines = _Engines()
+    engines.gate.set()
+    odd, fine = _Waiting(engines, "odd"), _Waiting(engines, "fine")
+    for job in (odd, fine):
+        batcher.submit(job.job)
+    assert odd.names == ["image: cannot be decoded: ValueError: a decoder's own error"]
+    assert fine.names == ["fine"]
 
 
 def test_when_all_threads_have_ended_every_open_request_fails_and_new_ones_too() -> None:
