@@ -64,6 +64,8 @@ class VideoOptions:
         stats: a JSON file.
         start, end: seconds of each source between which it is screened; None for its beginning and end.
         any_host: whether HTTP may redirect to another host.
+        live_events: address that every event is posted to.
+        live_events_token: file with the bearer token for it.
     """
 
     sources: list[str]
@@ -74,6 +76,8 @@ class VideoOptions:
     start: float | None = None
     end: float | None = None
     any_host: bool = False
+    live_events: str | None = None
+    live_events_token: Path | None = None
 
 
 def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline]) -> Pipeline:
