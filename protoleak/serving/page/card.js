@@ -18,7 +18,9 @@ export class Card {
     const id = `card-${++cards}`;
     this.badges = element("span", { class: "row" });
     this.head = element("header", {}, element("h3", { id }, this.name), this.badges,
-      element("button", { type: "button", class: "small", click: () => remove(this), "aria-label": `Remove ${this.name}` }, "Remove"));
+      element("button", {
+        type: "button", class: "small", "aria-label": `Remove ${this.name}`, click: () => remove(this),
+      }, "Remove"));
     this.note = element("p", { class: "weak" }, "Being judged …");
     this.picture = element("div", { class: "picture" });
     this.body = element("div", {});
@@ -40,6 +42,7 @@ export class Card {
     const verdicts = outcomes.filter((one) => one.error === undefined);
     this.note.remove();
     this.badges.replaceChildren(...outcomes.map((one) => (one.error ? failure("failed") : badge(one))));
+    this.node.classList.add("judged");
     this.body.replaceChildren(...outcomes.map((one, index) => (one.error ?
       element("p", { class: "error" }, `Face ${index + 1}: ${one.error.message}`) :
       faceSection(one, index + 1, outcomes.length))));
@@ -48,7 +51,10 @@ export class Card {
     if (verdicts.length) this.body.append(this.download(outcomes));
     this.boxes(verdicts, outcomes);
     this.end();
-    const said = outcomes.map((one) => (one.error ? "failed" : one.generator ? `${one.verdict}, ${one.generator}` : one.verdict));
+    const said = outcomes.map((one) => {
+      if (one.error) return "failed";
+      return one.generator ? `${one.verdict}, ${one.generator}` : one.verdict;
+    });
     this.image.alt = `${this.name}: ${said.join("; ")}`;
     return `${this.name}: ${outcomes.length === 1 ? "1 face" : `${outcomes.length} faces`}: ${said.join("; ")}`;
   }
@@ -81,16 +87,22 @@ export class Card {
     const { width, height } = framed[0].image;
     if (framed[0].upright === "never") this.image.style.imageOrientation = "none";
     const size = Math.max(width, height) / 28;
-    this.picture.append(drawn("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    const frame = { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" };
+    this.picture.append(drawn("svg", frame,
       framed.map((one) => {
         const place = { x: one.box.left, y: one.box.top, width: one.box.width, height: one.box.height };
         const above = one.box.top > 1.3 * size;
+        // A name begins or ends at its box, so that it lies within the image.
+        const rightHand = one.box.left + one.box.width / 2 > width / 2;
+        const x = rightHand ? one.box.left + one.box.width : one.box.left;
+        const y = above ? one.box.top - size / 3 : one.box.top + size;
         const number = outcomes.length > 1 ? `${outcomes.indexOf(one) + 1} ` : "";
         return [
           drawn("rect", { ...place, class: "halo" }),
           drawn("rect", { ...place, class: one.verdict }),
-          drawn("g", { transform: `translate(${one.box.left} ${above ? one.box.top - size / 3 : one.box.top + size}) scale(${size})` },
-            drawn("text", {}, `${number}${SYMBOLS[one.verdict]} ${one.generator ?? one.verdict}`)),
+          drawn("g", { transform: `translate(${x} ${y}) scale(${size})` },
+            drawn("text", { "text-anchor": rightHand ? "end" : "start" },
+              `${number}${SYMBOLS[one.verdict]} ${one.generator ?? one.verdict}`)),
         ];
       })));
   }
@@ -98,7 +110,8 @@ export class Card {
   download(outcomes) {
     const name = `${this.name.replace(/\.[^.]*$/, "")}.verdicts.json`;
     return element("p", {}, element("button", { type: "button", class: "small", click: () => {
-      const url = URL.createObjectURL(new Blob([`${JSON.stringify(outcomes, null, 2)}\n`], { type: "application/json" }));
+      const text = `${JSON.stringify(outcomes, null, 2)}\n`;
+      const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
       element("a", { href: url, download: name }).click();
       setTimeout(() => URL.revokeObjectURL(url), 1000);
     } }, "Save all of it as JSON"));

@@ -8,7 +8,8 @@ import { Refusal, bundle, screen, useToken } from "./server.js";
 const AT_ONCE = 3; // images on their way; the others wait their turn here
 
 const byId = (id) => document.getElementById(id);
-const [drop, files, capture, list, results, status] = ["drop", "files", "capture", "list", "results", "status"].map(byId);
+const drop = byId("drop"), files = byId("files"), capture = byId("capture");
+const list = byId("list"), results = byId("results"), status = byId("status");
 const access = byId("access");
 const waiting = [];
 const shown = new Set();
@@ -26,7 +27,7 @@ function add(given) {
   }
   if (!images.length) return;
   results.hidden = false;
-  say(images.length === 1 ? `${images[0].name || "An image"} is being judged.` : `${images.length} images are being judged.`);
+  say(images.length === 1 ? "1 image is being judged." : `${images.length} images are being judged.`);
   next();
 }
 
@@ -38,8 +39,8 @@ async function judge(card) {
   running += 1;
   try {
     if (card.file.size > limit) {
-      throw new Refusal(`${megabytes(card.file.size)}, more than the ${megabytes(limit)} that this server takes: make it smaller.`,
-        "too_large", 413);
+      const size = megabytes(card.file.size);
+      throw new Refusal(`${size}, more than the ${megabytes(limit)} that this server takes: make it smaller.`, "too_large", 413);
     }
     say(card.show(await screen(card.file, (seconds) => card.busy(seconds), card.stopping.signal)));
   } catch (error) {
@@ -105,7 +106,7 @@ async function introduce() {
 }
 
 function limits(found) {
-  const bytes = found.limits?.body_bytes;
+  const bytes = found.limits?.body;
   if (bytes) {
     limit = bytes;
     byId("limits").textContent = `At most ${megabytes(bytes)} each.`;
@@ -113,8 +114,8 @@ function limits(found) {
   const accused = found.real_faces_accused;
   if (accused) {
     byId("accused").hidden = false;
-    byId("accused").textContent = `In this bundle's own test, ${accused.count} of ${accused.of} photographs of real faces, ` +
-      "from sources that training never saw, were wrongly called known.";
+    byId("accused").textContent = `In this bundle's own test, ${accused.count} of ${accused.of} photographs of real ` +
+      "faces, from sources that training never saw, were wrongly called known.";
   }
 }
 

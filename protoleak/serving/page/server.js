@@ -2,6 +2,7 @@
 
 const PATIENCE = 60_000; // milliseconds for which a busy server is asked again
 const LONGEST_WAIT = 30_000;
+const NO_ANSWER = "The server doesn't answer. See whether it runs and this machine is connected, then try again.";
 
 let token = null;
 
@@ -45,8 +46,7 @@ async function asked(path, options, busy = () => {}) {
       body = await answer.json().catch(() => null);
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Refusal("The server doesn't answer. See whether it is running and this machine is connected, then try again.",
-        "no_answer", 0);
+      throw new Refusal(NO_ANSWER, "no_answer", 0);
     }
     if (answer.ok && body !== null) return body;
     if (answer.status === 503) {

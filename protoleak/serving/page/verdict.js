@@ -12,17 +12,16 @@ export function badge(verdict) {
     element("span", { "aria-hidden": "true" }, SYMBOLS[verdict.verdict] ?? "●"), ` ${text}`);
 }
 
-/** One face: its verdict, what it means, and what it rests on. */
+/** One face: its verdict, what it means, and what it rests on; the badge of an only face stands above already. */
 export function faceSection(verdict, number, faces) {
-  const title = faces > 1 ? `Face ${number}` : "The face";
   return element("section", { class: "face" },
-    element("h4", {}, title, badge(verdict)),
+    faces > 1 ? element("h4", {}, `Face ${number}`, badge(verdict)) : null,
     element("p", {}, meaning(verdict)),
     pValues(verdict),
     element("h5", {}, "What it was compared with"),
     element("p", {}, compared(verdict)),
     weights(verdict),
-    verdict.notes.length ? element("ul", { class: "weak" }, verdict.notes.map((note) => element("li", {}, note))) : null,
+    element("ul", { class: "weak" }, verdict.notes.map((note) => element("li", {}, note))),
     record(verdict));
 }
 
@@ -33,8 +32,8 @@ function meaning(verdict) {
     const camera = verdict.real_p_value === null ? "" :
       ` Among camera originals it would be unusual: ${figure(verdict.real_p_value)}, at most ` +
       `${level(verdict.accusation_level)}.`;
-    return `By its scores it resembles most the images made by ${verdict.generator}; ${unusual}, above α = ${alpha}, ` +
-      `gives no reason to doubt that the bundle knows its kind.${camera} A camera's image can be named so by mistake.`;
+    return `By its scores it resembles most the images made by ${verdict.generator}; ${unusual}, above α = ` +
+      `${alpha}, gives no reason to doubt that the bundle knows its kind.${camera} A camera's image can be named so by mistake.`;
   }
   if (verdict.verdict === "real") {
     return "By its scores it resembles most the camera images of the bundle's training; " +
@@ -42,46 +41,46 @@ function meaning(verdict) {
   }
   if (verdict.lacking) return `It cannot be judged: ${verdict.lacking}. This is no evidence of anything.`;
   if (verdict.p_value <= verdict.alpha) {
-    return `It is unlike everything that the bundle knows: ${unusual} is at most α = ${alpha}. The nearest class would ` +
-      `have been ${verdict.nearest}. It says neither that it was generated nor that it is real.`;
+    return `It is unlike everything that the bundle knows: ${unusual} is at most α = ${alpha}. The nearest class ` +
+      `would have been ${verdict.nearest}. It says neither that it was generated nor that it is real.`;
   }
   return `It resembles most ${verdict.nearest}, but not enough for that to be said: it is neither unlike enough to ` +
     "camera originals for an accusation, nor to generators to be called real. It says neither of the two.";
 }
 
 function pValues(verdict) {
-  const group = verdict.calibration.group === "overall" ? "all classes" : verdict.calibration.group;
+  const group = verdict.calibration.group === "overall" ? "all classes" : verdict.nearest;
   const rows = [
-    row(`like what the bundle knows (${verdict.calibration.n} calibration images of ${group})`,
-      verdict.p_value, verdict.alpha, "α", "unlike all of it: unknown", "no reason to doubt that it is known"),
-    row("like a camera original", verdict.real_p_value, verdict.accusation_level, "accusation level",
-      "unlike cameras: a generator may be named", "too like a camera for an accusation"),
-    row("like what generators make", verdict.generated_p_value, verdict.acquittal_level, "acquittal level",
-      "unlike generators: real may be said", "too like a generator to be called real"),
+    row(`How usual among what the bundle knows: ${verdict.calibration.n} calibration images of ${group}`,
+      verdict.p_value, verdict.alpha, "α", "unlike all of it, so unknown", "no reason to doubt that it is known"),
+    row("How usual among camera originals", verdict.real_p_value, verdict.accusation_level, "the accusation level",
+      "unlike cameras, so a generator may be named", "too like a camera for an accusation"),
+    row("How usual among images by generators",
+      verdict.generated_p_value, verdict.acquittal_level, "the acquittal level", "unlike generators, so real may be said", "too like a generator to be called real"),
   ].filter((one) => one !== null);
-  return element("div", { class: "scroll" }, element("table", {},
-    element("caption", {}, "p-values: the share of calibration images that are as unusual as this one; the scale is " +
-      "logarithmic, and the bar across it is the level"),
-    element("thead", {}, element("tr", {}, ["how far it is …", "p-value", "level", "", "what follows"]
-      .map((name) => element("th", { scope: "col" }, name)))),
-    element("tbody", {}, rows)));
+  return [
+    element("h5", {}, "p-values and their levels"),
+    element("ul", { class: "levels" }, rows),
+    element("p", { class: "weak" }, "A p-value is the share of the calibration images that are at least as unusual as " +
+      "this one. The scale goes from 0.001 to 1, in powers of ten; the upright bar is the level."),
+  ];
 }
 
 function row(name, value, limit, limitName, below, above) {
   if (value === null || limit === null) return null;
-  return element("tr", {},
-    element("th", { scope: "row" }, name),
-    element("td", { class: "number" }, figure(value)),
-    element("td", { class: "number" }, `${value <= limit ? "≤" : ">"} ${level(limit)} (${limitName})`),
-    element("td", {}, scale(value, limit)),
-    element("td", {}, value <= limit ? below : above));
+  const [relation, follows] = value <= limit ? ["at most", below] : ["above", above];
+  return element("li", {},
+    element("span", { class: "name" }, name),
+    scale(value, limit),
+    element("span", {}, element("strong", {}, figure(value)),
+      `, ${relation} ${limitName} of ${level(limit)}: ${follows}`));
 }
 
 /** A p-value on its way from 0.001 to 1; said in words in the cells beside it. */
 function scale(value, limit) {
   const place = (p) => 8 + 154 * Math.max(0, 1 + Math.log10(Math.max(p, 1e-9)) / LEAST);
   const x = place(value), at = place(limit);
-  return drawn("svg", { class: "scale", viewBox: "0 0 170 20", "aria-hidden": "true" },
+  return drawn("svg", { class: "scale", viewBox: "0 0 170 20", preserveAspectRatio: "xMinYMid", "aria-hidden": "true" },
     drawn("line", { class: "line", x1: 8, x2: 162, y1: 10, y2: 10 }),
     drawn("line", { class: "below", x1: 8, x2: x, y1: 10, y2: 10 }),
     drawn("line", { class: "level", x1: at, x2: at, y1: 1, y2: 19 }),
@@ -96,8 +95,8 @@ function compared(verdict) {
   } else if (own.distance > 0) {
     far = `${Number((other.distance / own.distance).toPrecision(3))} times as far`;
   }
-  return `Its embedding's nearest prototype of ${own.generator} is number ${own.index}, at a gated squared distance of ` +
-    `${short(own.distance)}. The nearest of any other class is number ${other.index} of ${other.generator}, at ` +
+  return `Its embedding's nearest prototype of ${own.generator} is number ${own.index}, at a gated squared distance ` +
+    `of ${short(own.distance)}. The nearest of any other class is number ${other.index} of ${other.generator}, at ` +
     `${short(other.distance)}, ${far}.`;
 }
 
@@ -111,11 +110,17 @@ function weights(verdict) {
 function shares(title, entries) {
   return element("div", {}, element("h5", {}, title), element("table", {}, element("tbody", {},
     entries.map(([name, share]) => element("tr", {},
-      element("th", { scope: "row" }, name),
+      element("th", { scope: "row", class: "number" }, name),
       element("td", { class: "number" }, `${(100 * share).toFixed(1)} %`),
-      element("td", {}, drawn("svg", { class: "share", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
-        drawn("rect", { class: "track", width: 100, height: 10 }),
-        drawn("rect", { class: "bar", width: (100 * share).toFixed(2), height: 10 }))))))));
+      element("td", {}, shareBar(share)))))));
+}
+
+/** A share of 1; said in words in the cell beside it. */
+function shareBar(share) {
+  const frame = { class: "share", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" };
+  return drawn("svg", frame,
+    drawn("rect", { class: "track", width: 100, height: 10 }),
+    drawn("rect", { class: "bar", width: (100 * share).toFixed(2), height: 10 }));
 }
 
 function record(verdict) {
@@ -150,7 +155,8 @@ export function claimsSection(verdicts) {
   if (!said.size) return null;
   return element("div", { class: "claims" },
     element("h4", {}, "What the file says of itself"),
-    element("p", { class: "weak" }, "Anybody who has a file can write this into it, or take it out; no verdict rests on it."),
+    element("p", { class: "weak" },
+      "Anybody who has a file can write this into it, or take it out; no verdict rests on it."),
     element("ul", {}, [...said.keys()].map((text) => element("li", {}, text))),
     [...opposed].map((line) => element("p", {}, element("strong", {}, line))));
 }
