@@ -22,6 +22,7 @@ from protoleak.cli.export import export
 from protoleak.cli.import_checkpoint import import_checkpoint
 from protoleak.cli.inspect import inspect
 from protoleak.cli.screen import screen
+from protoleak.cli.serve import serve
 from protoleak.cli.sign import sign
 from protoleak.cli.signals import Signals, watch_signals
 from protoleak.cli.train import train
@@ -62,6 +63,7 @@ def _common(
 
 
 app.command("screen", rich_help_panel=USING)(screen)
+app.command("serve", rich_help_panel=USING)(serve)
 app.command("engines", rich_help_panel=USING)(engines)
 app.command("build-plans", rich_help_panel=USING)(build_plans)
 app.command("train", rich_help_panel=MAKING)(train)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,8 @@ from protoleak.errors import EngineError, MediaError, NoFaceError
 from protoleak.faces.base import BoxRecord, Face, FaceDetector
 from protoleak.faces.crops import frame_face
 from protoleak.faces.settings import FaceSettings
-from protoleak.images.claims.claim import disagreement
-from protoleak.images.decode import OpenedImage, open_image
+from protoleak.images.claims.claim import Claim, disagreement
+from protoleak.images.decode import open_image
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import InputRecord, Verdict
@@ -33,13 +33,86 @@ class FaceVerdict(Verdict, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class _Found:
-    """An image's faces, or why there are none; the image itself is let go."""
+class FacesInImage:
+    """The faces of an image, ready for the pipeline; the image itself is let go. Made by `find_faces`.
 
-    opened: OpenedImage | None
-    faces: list[Face]
-    framed: list[FramedFace]
-    error: MediaError | None = None
+    Attributes:
+        name: what messages call the image.
+        source: its path as given; None for one from memory.
+        image: the record of the image.
+        notes: what was converted on the way to RGB.
+        claims: what the file says of its own origin.
+        faces: all that were found, by falling confidence.
+        framed: place among `faces` → the face as the pipeline takes it, of the faces that are to be judged.
+    """
+
+    name: str
+    source: str | None
+    image: InputRecord
+    notes: tuple[str, ...]
+    claims: tuple[Claim, ...]
+    faces: tuple[Face, ...]
+    framed: Mapping[int, FramedFace]
+
+    def outcome(
+        self, place: int, outcome: Verdict | MediaError | EngineError
+    ) -> FaceVerdict | MediaError | EngineError:
+        """What is said of a face of this image.
+
+        Args:
+            place: of the face among `faces`.
+            outcome: what the pipeline says of the framed face.
+        """
+        face = self.faces[place]
+        box = face.box
+        if not isinstance(outcome, Verdict):
+            message = f"{self.name}, face at {box.left:.0f},{box.top:.0f}: {outcome}"
+            return type(outcome)(message).about(self.source, self.image.sha256)
+        fields = {name: getattr(outcome, name) for name in outcome.__struct_fields__}
+        fields |= {
+            "source": self.source,
+            "notes": [*self.notes, *outcome.notes],
+            "claims": list(self.claims),
+            "disagreement": disagreement(outcome.label, self.claims),
+            "image": self.image,
+            "box": BoxRecord.of(box),
+            "face_score": face.score,
+        }
+        return FaceVerdict(**fields)
+
+
+def find_faces(
+    pipeline: ImagePipeline,
+    detector: FaceDetector,
+    image: ImageSource,
+    settings: FaceSettings,
+    name: str = "image",
+    *,
+    choose: Callable[[Sequence[Face]], Iterable[int]] | None = None,
+) -> FacesInImage:
+    """Decodes an image, finds its faces and frames them.
+
+    Args:
+        settings: margin, for a bundle that knows no faces; the limits, for what is said where no face was found.
+        name: what messages call an image that is not a file.
+        choose: the places among the faces of those to be judged; None for all. What it raises is passed on.
+
+    Raises:
+        MediaError: the image cannot be read, or there is no face in it.
+    """
+    opened = open_image(image, name, upright=pipeline.framing.upright, decode=pipeline.decode)
+    pixels = np.asarray(opened.image)
+    faces = detector(pixels)
+    if not faces:
+        notes = f"; {'; '.join(opened.notes)}" if opened.notes else ""
+        limits = f"of {settings.minimum_face} pixels or more (--minimum-face, --face-score)"
+        none = NoFaceError(f"{opened.name}: no face {limits} was found{notes}")
+        raise none.about(opened.source, opened.sha256)
+    chosen = range(len(faces)) if choose is None else choose(faces)
+    framed = {place: frame_face(pipeline.framing, pixels, faces[place].box, settings.margin) for place in chosen}
+    width, height = opened.image.size
+    record = InputRecord(opened.sha256, opened.hashed, opened.size, width, height)
+    return FacesInImage(opened.name, opened.source, record, opened.notes, opened.claims, tuple(faces), framed)
 
 
 def screen_faces(
@@ -53,66 +126,35 @@ def screen_faces(
 
     Args:
         images: as in `ImagePipeline.each`; an error in its place is passed on.
-        settings: margin, for a bundle that knows no faces; the limits, for what is said where no face was found.
+        settings: see `find_faces`.
         batch_size: faces that go through the engines together; they may be of several images.
     """
-    pending: list[_Found] = []
+    pending: list[FacesInImage | MediaError] = []
+    faces = 0
     for index, image in enumerate(images):
-        pending.append(_find(pipeline, detector, image, settings, f"image {index}"))
-        if sum(len(found.framed) for found in pending) >= batch_size or pending[-1].error is not None:
+        try:
+            found = (
+                image
+                if isinstance(image, MediaError)
+                else find_faces(pipeline, detector, image, settings, f"image {index}")
+            )
+        except MediaError as error:
+            found = error
+        pending.append(found)
+        faces += len(found.framed) if isinstance(found, FacesInImage) else 0
+        if faces >= batch_size or isinstance(found, MediaError):
             yield from _judged(pipeline, pending, batch_size)
-            pending = []
+            pending, faces = [], 0
     yield from _judged(pipeline, pending, batch_size)
 
 
-def _find(
-    pipeline: ImagePipeline, detector: FaceDetector, image: ImageSource | MediaError, settings: FaceSettings, name: str
-) -> _Found:
-    if isinstance(image, MediaError):
-        return _Found(None, [], [], image)
-    try:
-        opened = open_image(image, name, upright=pipeline.framing.upright, decode=pipeline.decode)
-        pixels = np.asarray(opened.image)
-        faces = detector(pixels)
-    except MediaError as error:
-        return _Found(None, [], [], error)
-    if not faces:
-        notes = f"; {'; '.join(opened.notes)}" if opened.notes else ""
-        limits = f"of {settings.minimum_face} pixels or more (--minimum-face, --face-score)"
-        none = NoFaceError(f"{opened.name}: no face {limits} was found{notes}")
-        return _Found(None, [], [], none.about(opened.source, opened.sha256))
-    framed = [frame_face(pipeline.framing, pixels, face.box, settings.margin) for face in faces]
-    return _Found(opened, faces, framed)
-
-
 def _judged(
-    pipeline: ImagePipeline, pending: Sequence[_Found], batch_size: int
+    pipeline: ImagePipeline, pending: Sequence[FacesInImage | MediaError], batch_size: int
 ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
-    framed = [face for found in pending for face in found.framed]
+    framed = [face for found in pending if isinstance(found, FacesInImage) for face in found.framed.values()]
     outcomes = iter(pipeline.each(framed, batch_size))
     for found in pending:
-        if found.error is not None:
-            yield [found.error]
-        elif found.opened is not None:
-            yield [_of_face(found.opened, face, next(outcomes)) for face in found.faces]
-
-
-def _of_face(
-    opened: OpenedImage, face: Face, outcome: Verdict | MediaError | EngineError
-) -> FaceVerdict | MediaError | EngineError:
-    box = face.box
-    if not isinstance(outcome, Verdict):
-        message = f"{opened.name}, face at {box.left:.0f},{box.top:.0f}: {outcome}"
-        return type(outcome)(message).about(opened.source, opened.sha256)
-    width, height = opened.image.size
-    fields = {name: getattr(outcome, name) for name in outcome.__struct_fields__}
-    fields |= {
-        "source": opened.source,
-        "notes": [*opened.notes, *outcome.notes],
-        "claims": list(opened.claims),
-        "disagreement": disagreement(outcome.label, opened.claims),
-        "image": InputRecord(opened.sha256, opened.hashed, opened.size, width, height),
-        "box": BoxRecord.of(box),
-        "face_score": face.score,
-    }
-    return FaceVerdict(**fields)
+        if isinstance(found, MediaError):
+            yield [found]
+        else:
+            yield [found.outcome(place, next(outcomes)) for place in found.framed]

@@ -110,18 +110,19 @@ class OpenedImage:
     claims: tuple[Claim, ...] = ()
 
 
-def decode(data: bytes, upright: bool) -> DecodedImage:
+def decode(data: bytes, upright: bool, maximum_pixels: int = MAXIMUM_PIXELS) -> DecodedImage:
     """Decodes an encoded image in this process.
 
     Args:
         upright: turn it as its EXIF orientation says; otherwise a note says that there is one.
+        maximum_pixels: more are refused before they are decoded.
 
     Raises:
         MediaError: it is damaged, no image, or takes more than any image may; without a name.
     """
     declared = examine(data)
     opened = _opened(data)
-    check_cost(Declared(*opened.size, declared.working_bytes), len(data))
+    check_cost(Declared(*opened.size, declared.working_bytes), len(data), maximum_pixels)
     _check_size(*opened.size)
     if opened.format in ("JPEG", "MPO"):
         jpeg.check_decoding(data)
@@ -224,7 +225,7 @@ def _opened(data: bytes) -> Image.Image:
     except UnidentifiedImageError:
         raise MediaError(_what_it_is(data)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise MediaError(f"more than {MAXIMUM_PIXELS // 1_000_000} megapixels, {too_large()}") from None
+        raise MediaError(f"more than {MAXIMUM_PIXELS // 1_000_000} megapixels, {too_large(MAXIMUM_PIXELS)}") from None
     except Exception as error:  # decoders meet hostile files here and raise many kinds, from struct.error to KeyError
         raise MediaError(f"damaged: {_one_line(error)}") from error
 
@@ -297,7 +298,7 @@ def _check_size(width: int, height: int) -> None:
     if short <= 0:
         raise MediaError(f"{size}: there is no pixel in it")
     if width * height > MAXIMUM_PIXELS:
-        raise MediaError(f"{size} are {width * height / 1e6:.1f} megapixels, {too_large()}")
+        raise MediaError(f"{size} are {width * height / 1e6:.1f} megapixels, {too_large(MAXIMUM_PIXELS)}")
     if short < MINIMUM_SIDE:
         raise MediaError(f"{size}: smaller than the {MINIMUM_SIDE} pixels that the short side needs")
     if long > MAXIMUM_ASPECT_RATIO * short:

@@ -33,7 +33,7 @@ def main(descriptor: int, limits: Sequence[float]) -> None:
         except ConnectionEnded:
             return
         limit_processor_time(given)
-        outcome = _outcome(data, request.upright, given)
+        outcome = _outcome(data, request, given)
         del data
         if isinstance(outcome, str):
             send(connection, msgspec.msgpack.encode(Answer(outcome)))
@@ -44,9 +44,9 @@ def main(descriptor: int, limits: Sequence[float]) -> None:
         del outcome
 
 
-def _outcome(data: bytes, upright: bool, limits: Limits) -> DecodedImage | str:
+def _outcome(data: bytes, request: Request, limits: Limits) -> DecodedImage | str:
     try:
-        return decode(data, upright)
+        return decode(data, request.upright, request.maximum_pixels)
     except MediaError as error:
         return str(error)
     except MemoryError:

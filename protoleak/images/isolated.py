@@ -23,6 +23,7 @@ class Request(msgspec.Struct, frozen=True):
     """In front of the encoded bytes."""
 
     upright: bool
+    maximum_pixels: int = MAXIMUM_PIXELS
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -42,10 +43,16 @@ class IsolatedDecoder:
     Args:
         workers: at most; each thread beyond that waits for one.
         limits: of each worker.
+        maximum_pixels: an image with more is refused before it is decoded.
     """
 
-    def __init__(self, workers: int = 2, limits: Limits = Limits()) -> None:  # noqa: B008 frozen
-        self._limits = limits
+    def __init__(
+        self,
+        workers: int = 2,
+        limits: Limits = Limits(),  # noqa: B008 frozen
+        maximum_pixels: int = MAXIMUM_PIXELS,
+    ) -> None:
+        self._limits, self._maximum_pixels = limits, maximum_pixels
         self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         for _ in range(workers):
             self._idle.put(None)  # one that is started when it is needed
@@ -91,7 +98,7 @@ class IsolatedDecoder:
             self._idle.put(one)
 
     def _ask(self, worker: Worker, data: bytes, upright: bool) -> tuple[Answer, memoryview]:
-        head = msgspec.msgpack.encode(Request(upright))
+        head = msgspec.msgpack.encode(Request(upright, self._maximum_pixels))
         try:
             worker.connection.settimeout(self._limits.wall_seconds)
             send(worker.connection, head)

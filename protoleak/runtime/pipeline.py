@@ -52,8 +52,20 @@ class FramedFace:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """An image ready for the latent encoder; the full image is let go, so that few large ones are in memory."""
+class Prepared:
+    """An image ready for the latent encoder; the full image is let go, so that few large ones are in memory. Made by
+    `ImagePipeline.prepare`, for `ImagePipeline.judge` of the same bundle.
+
+    Attributes:
+        name: what messages call it.
+        source: the path as given; None for an image from memory.
+        record: what is judged, for the verdict.
+        notes: what was converted on the way to RGB.
+        pixels: uint8 [L, S, S, 3]: the looks of the bundle.
+        lacking: why it holds too little to judge; None where there is enough.
+        milliseconds: stage → wall time so far.
+        claims: what the file says of its own origin.
+    """
 
     name: str
     source: str | None
@@ -199,9 +211,9 @@ class ImagePipeline:
         """
         if batch_size < 1:
             raise ProtoleakError(f"batch size {batch_size}: give 1 or more")
-        batch: list[_Prepared] = []
+        batch: list[Prepared] = []
         for item in self._prepared(images, batch_size):
-            if isinstance(item, _Prepared):
+            if isinstance(item, Prepared):
                 if batch and not _adjoin(batch[-1], item):
                     yield from self._judge(batch)
                     batch = []
@@ -232,10 +244,10 @@ class ImagePipeline:
             return [MediaError(f"{type(images).__name__} is not an image: {WHAT_TO_GIVE}")]
         return list(images)
 
-    def _prepared(self, images: Iterable[AnyImage | MediaError], batch_size: int) -> Iterator[_Prepared | MediaError]:
+    def _prepared(self, images: Iterable[AnyImage | MediaError], batch_size: int) -> Iterator[Prepared | MediaError]:
         """Decodes ahead of the engines, by at most one batch."""
         pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="protoleak-decode")
-        waiting: deque[Future[_Prepared | MediaError]] = deque()
+        waiting: deque[Future[Prepared | MediaError]] = deque()
         try:
             for index, image in enumerate(images):
                 if isinstance(image, ImageOnGpu) or on_gpu(image):
@@ -261,29 +273,36 @@ class ImagePipeline:
         pixels = self.framing.frame(image, None)
         return FramedFace(pixels, lacking(pixels, self.framing.judged_side(*image.size, None)))
 
-    def _prepare(self, image: ImageSource | FramedFace | MediaError, index: int) -> _Prepared | MediaError:
-        if isinstance(image, MediaError):
-            return image
-        started, name = time.perf_counter(), f"image {index}"
+    def prepare(self, image: ImageSource | FramedFace, name: str = "image") -> Prepared:
+        """Decodes and frames one image, for `judge`: what a service does as images arrive, while the engines work.
+
+        May be called in several threads at once. `each` and `__call__` do both steps for those who have their images
+        at hand.
+
+        Args:
+            image: as in `__call__`, but not on a GPU.
+            name: what messages call an image that is not a file.
+
+        Raises:
+            MediaError: it cannot be read, or there is no face to judge in it.
+        """
+        started = time.perf_counter()
         if isinstance(image, FramedFace):
             if problem := self._unlike_framing(image):
-                return MediaError(f"{name}: {problem}")
+                raise MediaError(f"{name}: {problem}")
             record = _pixels_record(image.pixels)
             spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-            return _Prepared(name, None, record, (), image.pixels, image.lacking, spent)
-        try:
-            opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
-        except MediaError as error:
-            return error
+            return Prepared(name, None, record, (), image.pixels, image.lacking, spent)
+        opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
         decoded = time.perf_counter()
         try:
             framed = self.frame(opened.image)
         except MediaError as error:
             message = "; ".join([f"{opened.name}: {error}", *opened.notes])
-            return type(error)(message).about(opened.source, opened.sha256)
+            raise type(error)(message).about(opened.source, opened.sha256) from error
         finished = time.perf_counter()
         spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
-        return _Prepared(
+        return Prepared(
             opened.name,
             opened.source,
             _input_record(opened),
@@ -294,6 +313,27 @@ class ImagePipeline:
             opened.claims,
         )
 
+    def judge(self, images: Sequence[Prepared]) -> list[Verdict | EngineError]:
+        """The verdicts of prepared images, in order; all of them go through the engines together.
+
+        Where the engines give something that cannot be a result, each image is judged by itself, and those that it was
+        have an EngineError in their place. Verdicts don't depend on what else is in the batch. May be called in several
+        threads, which take turns in the engines.
+
+        Args:
+            images: of `prepare`, of this bundle.
+        """
+        return list(self._judge(list(images)))
+
+    def _prepare(self, image: ImageSource | FramedFace | MediaError, index: int) -> Prepared | MediaError:
+        """Or the error in its place, as `each` hands it on."""
+        if isinstance(image, MediaError):
+            return image
+        try:
+            return self.prepare(image, f"image {index}")
+        except MediaError as error:
+            return error
+
     def _unlike_framing(self, face: FramedFace) -> str | None:
         size, looks = self.framing.image_size, self.framing.looks
         if face.pixels.dtype == np.uint8 and face.pixels.shape == (len(looks), size, size, 3):
@@ -303,7 +343,7 @@ class ImagePipeline:
             f"uint8 {[len(looks), size, size, 3]}"
         )
 
-    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> _Prepared | MediaError:
+    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> Prepared | MediaError:
         """In the thread that runs the executor, since a GPU's context belongs to a thread."""
         started, name = time.perf_counter(), f"image {index}"
         if not isinstance(image, ImageOnGpu):
@@ -315,7 +355,7 @@ class ImagePipeline:
                 return MediaError(f"{name}: {len(taken)} images in one array: give them one by one here")
             image = taken[0]
         spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-        return _Prepared(
+        return Prepared(
             name,
             None,
             _pixels_record(image.pixels),
@@ -325,7 +365,7 @@ class ImagePipeline:
             spent,
         )
 
-    def _judge(self, batch: list[_Prepared]) -> Iterator[Verdict | EngineError]:
+    def _judge(self, batch: list[Prepared]) -> Iterator[Verdict | EngineError]:
         if not batch:
             return
         try:
@@ -337,7 +377,7 @@ class ImagePipeline:
             for one in batch:  # find the image that it was, and judge the others
                 yield from self._judge([one])
 
-    def _verdicts(self, batch: list[_Prepared]) -> list[Verdict]:
+    def _verdicts(self, batch: list[Prepared]) -> list[Verdict]:
         result = self._executor.run(_together(batch))
         shared = {stage: spent / len(batch) for stage, spent in result.milliseconds.items()}
         return [
@@ -345,7 +385,7 @@ class ImagePipeline:
             for index, one in enumerate(batch)
         ]
 
-    def _verdict(self, one: _Prepared, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
+    def _verdict(self, one: Prepared, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
         started = time.perf_counter()
         log_density = float(outputs["log_density"])
         decision = self._rule.decide(outputs["class_score"], log_density, judged=one.lacking is None)
@@ -387,7 +427,7 @@ class ImagePipeline:
         )
 
 
-def _adjoin(before: _Prepared, after: _Prepared) -> bool:
+def _adjoin(before: Prepared, after: Prepared) -> bool:
     """Whether two images can go through the line _together: on the GPU, only where they lie behind one another."""
     first, second = before.pixels, after.pixels
     if isinstance(first, DeviceArray) and isinstance(second, DeviceArray):
@@ -395,7 +435,7 @@ def _adjoin(before: _Prepared, after: _Prepared) -> bool:
     return isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
 
 
-def _together(batch: Sequence[_Prepared]) -> UInt8Array | DeviceArray:
+def _together(batch: Sequence[Prepared]) -> UInt8Array | DeviceArray:
     """uint8 [N·L, S, S, 3]; without a copy on the GPU."""
     first = batch[0].pixels
     if not isinstance(first, DeviceArray):
@@ -419,8 +459,8 @@ def _reopened(kind: type[ImagePipeline], bundle: str, sha256: str, settings: dic
     return pipeline
 
 
-def _done(outcome: _Prepared | MediaError) -> Future[_Prepared | MediaError]:
-    future: Future[_Prepared | MediaError] = Future()
+def _done(outcome: Prepared | MediaError) -> Future[Prepared | MediaError]:
+    future: Future[Prepared | MediaError] = Future()
     future.set_result(outcome)
     return future
 

@@ -57,12 +57,12 @@ def first_zeros(data: bytes, start: int, end: int, length: int) -> int | None:
     return None if found < 0 else found
 
 
-def check_cost(declared: Declared, file_bytes: int) -> None:
+def check_cost(declared: Declared, file_bytes: int, maximum_pixels: int = MAXIMUM_PIXELS) -> None:
     """Raises MediaError where an image states more pixels than are allowed, or than its bytes can hold."""
     pixels = declared.width * declared.height
     size = f"{declared.width}×{declared.height} pixels"
-    if pixels > MAXIMUM_PIXELS:
-        raise MediaError(f"{size} are {pixels / 1e6:.1f} megapixels, {too_large()}")
+    if pixels > maximum_pixels:
+        raise MediaError(f"{size} are {pixels / 1e6:.1f} megapixels, {too_large(maximum_pixels)}")
     if pixels > LARGE and pixels > MAXIMUM_PIXELS_PER_BYTE * file_bytes:
         raise MediaError(f"{size} in {file_bytes} bytes: there cannot be an image in it, refused before decoding")
     needed = round(pixels * (IMAGE_BYTES + declared.working_bytes)) + file_bytes
@@ -73,6 +73,6 @@ def check_cost(declared: Declared, file_bytes: int) -> None:
         )
 
 
-def too_large() -> str:
+def too_large(maximum_pixels: int) -> str:
     """The end of a message on an image with too many pixels."""
-    return f"above the limit of {MAXIMUM_PIXELS // 1_000_000}: refused before decoding"
+    return f"above the limit of {maximum_pixels / 1e6:g}: refused before decoding"

@@ -1,0 +1,259 @@
+"""`protoleak serve`: verdicts over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protoleak.choices import FACE_SCORE, MINIMUM_FACE, Compute, Upright
+from protoleak.cli.exit_status import ExitStatus
+from protoleak.cli.options import (
+    ENGINE,
+    INPUT,
+    AlphaOption,
+    BundleArgument,
+    DeviceOption,
+    EngineOption,
+    ThreadsOption,
+    TrustedKeyOption,
+    needs_extra,
+)
+from protoleak.faces.settings import FaceFinder
+
+NETWORK, LIMITS, FACES, STREAMS = "Network", "Limits", "Faces", "Live sources"
+
+
+@needs_extra("serve")
+def serve(
+    bundle: BundleArgument = None,
+    trusted_key: TrustedKeyOption = None,
+    alpha: AlphaOption = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            rich_help_panel=NETWORK,
+            help="Address to listen on. One that others reach needs --token-file, or --no-token.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, rich_help_panel=NETWORK, help="0 for any that is free.")
+    ] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            rich_help_panel=NETWORK,
+            help="File whose only line is the token that requests must bear (Authorization: Bearer …). Health, metrics "
+            "and the page itself are free.",
+        ),
+    ] = None,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", rich_help_panel=NETWORK, help="Listen on a host that others reach without a token."),
+    ] = False,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors-origin",
+            rich_help_panel=NETWORK,
+            help="Origin whose pages may ask, such as https://desk.example; may be repeated.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=1,
+            rich_help_panel=NETWORK,
+            help="Processes on the one port, each with engines of its own; one that ends is started again.",
+        ),
+    ] = 1,
+    grace: Annotated[
+        float,
+        typer.Option(
+            "--grace",
+            rich_help_panel=NETWORK,
+            help="Seconds after SIGTERM within which what was accepted is answered; then the server ends, with status "
+            "0 whatever happens. A second signal ends it at once.",
+        ),
+    ] = 10.0,
+    engine: EngineOption = "auto",
+    variant: Annotated[
+        str,
+        typer.Option(
+            "--variant",
+            rich_help_panel=ENGINE,
+            help="A precision of the bundle, as fp32, or auto for the fastest, as measured.",
+        ),
+    ] = "auto",
+    compute: Annotated[
+        Compute,
+        typer.Option("--compute", rich_help_panel=ENGINE, help="As of `protoleak screen`: auto, exact or bf16."),
+    ] = "auto",
+    device: DeviceOption = 0,
+    threads: ThreadsOption = None,
+    batch_maximum: Annotated[
+        int,
+        typer.Option(
+            "--batch-maximum",
+            min=1,
+            rich_help_panel=ENGINE,
+            help="Faces that go through the engines together, at most. A batch is what waits when they become free.",
+        ),
+    ] = 8,
+    batching_threads: Annotated[
+        int,
+        typer.Option(
+            "--batching-threads",
+            min=1,
+            rich_help_panel=ENGINE,
+            help="Threads that hand batches to the engines, in turns; a second one prepares verdicts meanwhile.",
+        ),
+    ] = 1,
+    decoders: Annotated[
+        int,
+        typer.Option(
+            "--decoders",
+            min=1,
+            rich_help_panel=INPUT,
+            help="Images decoded at once; with --isolate, worker processes too. More for a fast GPU.",
+        ),
+    ] = 2,
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate/--no-isolate",
+            rich_help_panel=INPUT,
+            help="Decode in processes of their own, with limits on time and memory, or in the server itself.",
+        ),
+    ] = True,
+    upright: Annotated[
+        Upright | None,
+        typer.Option(
+            "--upright",
+            rich_help_panel=FACES,
+            help="Turn images as their EXIF orientation says (auto) or leave them as they lie (never); left out, as "
+            "the bundle was trained.",
+        ),
+    ] = None,
+    faces: Annotated[
+        FaceFinder | None,
+        typer.Option(
+            "--faces",
+            rich_help_panel=FACES,
+            help="Who finds the faces; none judges whole images. Left out, auto for bundles that look at faces, else "
+            "none.",
+        ),
+    ] = None,
+    face_model: Annotated[
+        Path | None,
+        typer.Option("--face-model", rich_help_panel=FACES, help="YuNet ONNX file; left out, the bundle's own."),
+    ] = None,
+    face_score: Annotated[
+        float, typer.Option("--face-score", rich_help_panel=FACES, help="Least confidence of a face.")
+    ] = FACE_SCORE,
+    minimum_face: Annotated[
+        int, typer.Option("--minimum-face", rich_help_panel=FACES, help="Least side of a face, in pixels.")
+    ] = MINIMUM_FACE,
+    margin: Annotated[
+        float,
+        typer.Option("--margin", rich_help_panel=FACES, help="Shown on each side of a face, as a share of its size."),
+    ] = 0.25,
+    body_limit: Annotated[
+        float,
+        typer.Option("--body-limit", rich_help_panel=LIMITS, help="MiB of a request's body; more is 413."),
+    ] = 32,
+    megapixels: Annotated[
+        float,
+        typer.Option(
+            "--megapixels", rich_help_panel=LIMITS, help="Of an image; more is 422, before it is decoded. At most 100."
+        ),
+    ] = 50,
+    images_limit: Annotated[
+        int, typer.Option("--images-limit", rich_help_panel=LIMITS, help="Images of one request; more is 400.")
+    ] = 16,
+    faces_limit: Annotated[
+        int,
+        typer.Option("--faces-limit", rich_help_panel=LIMITS, help="Faces of one image with ?faces=1; more is 422."),
+    ] = 64,
+    queue: Annotated[
+        int,
+        typer.Option(
+            "--queue",
+            rich_help_panel=LIMITS,
+            help="Images that are accepted and not answered yet; above that 503 with Retry-After.",
+        ),
+    ] = 64,
+    request_seconds: Annotated[
+        float,
+        typer.Option(
+            "--request-seconds",
+            rich_help_panel=LIMITS,
+            help="For one request; then 504, and what still waits of it is dropped before the engines.",
+        ),
+    ] = 30,
+    allow_streams: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-streams",
+            metavar="HOST",
+            rich_help_panel=STREAMS,
+            help="Host of cameras and streams that POST /v1/streams may screen; may be repeated. None unless named.",
+        ),
+    ] = None,
+    streams_limit: Annotated[
+        int,
+        typer.Option("--streams-limit", rich_help_panel=STREAMS, help="Live sources that are screened at once."),
+    ] = 4,
+) -> None:
+    """Verdicts over HTTP: POST an image to /v1/screen; a page for people at /. SIGHUP loads the bundle anew."""
+    from protoleak.cli.console import say
+    from protoleak.cli.token_file import read_token
+    from protoleak.faces.settings import FaceSettings
+    from protoleak.serving.settings import MEBIBYTE, BundleOptions, RequestLimits, ServeSettings
+
+    settings = ServeSettings(
+        BundleOptions(
+            bundle=bundle,
+            trusted_key=trusted_key,
+            alpha=alpha,
+            engine=engine,
+            variant=variant,
+            compute=compute,
+            device=device,
+            threads=threads,
+            upright=upright,
+            finder="auto" if faces is None and face_model is not None else faces,
+            faces=FaceSettings(face_model=face_model, face_score=face_score, minimum_face=minimum_face, margin=margin),
+            batch_maximum=batch_maximum,
+            decoders=decoders,
+            isolate=isolate,
+        ),
+        RequestLimits(
+            body=round(body_limit * MEBIBYTE),
+            megapixels=megapixels,
+            images=images_limit,
+            faces=faces_limit,
+            queue=queue,
+            seconds=request_seconds,
+        ),
+        host=host,
+        port=port,
+        workers=workers,
+        batching_threads=batching_threads,
+        token=None if token_file is None else read_token(token_file, "--token-file"),
+        open_to_all=no_token,
+        cors_origins=tuple(cors_origin or ()),
+        grace=grace,
+        stream_hosts=tuple(allow_streams or ()),
+        streams=streams_limit,
+    )
+    from protoleak.serving.server import listen
+    from protoleak.serving.server import serve as serve_here
+
+    bound = listen(settings.host, settings.port)
+    serve_here(settings, bound, lambda line: say(line, to_errors=True))
+    raise typer.Exit(ExitStatus.ALL_WELL)

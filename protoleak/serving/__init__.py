@@ -1,0 +1,1 @@
+"""Verdicts as a service: over HTTP (`protoleak serve`), in Triton, and over whole corpora."""

@@ -1,0 +1,252 @@
+"""The endpoints: what is asked over HTTP, and what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from protoleak.serving import kserve
+from protoleak.serving.access import Access
+from protoleak.serving.bodies import drain, images_in, read_body
+from protoleak.serving.metrics import CONTENT_TYPE
+from protoleak.serving.refusal import ClientLeft, Refusal, busy, of_error
+from protoleak.serving.service import Judged, Service
+from protoleak.version import __version__
+
+JSON = "application/json"
+PAGE_FILES = {
+    "/": ("index.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
+# Nothing from elsewhere, no code but page.js, and previews of what was dropped there.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def build_app(service: Service) -> ASGIApp:
+    """The application that a server runs."""
+    endpoints = _Endpoints(service)
+    routes = [
+        Route("/v1/screen", endpoints.screen, methods=["POST"]),
+        Route("/v1/bundle", endpoints.bundle),
+        Route("/v1/health/live", endpoints.live),
+        Route("/v1/health/ready", endpoints.ready),
+        Route("/v1/metrics", endpoints.metrics),
+        Route("/v2", endpoints.kserve_server),
+        Route("/v2/health/live", endpoints.live),
+        Route("/v2/health/ready", endpoints.ready),
+    ]
+    for version in ("", f"/versions/{kserve.VERSION}"):
+        model = f"/v2/models/{kserve.MODEL}{version}"
+        routes += [
+            Route(model, endpoints.kserve_model),
+            Route(f"{model}/ready", endpoints.ready),
+            Route(f"{model}/infer", endpoints.infer, methods=["POST"]),
+        ]
+    routes += [Route(path, endpoints.page) for path in PAGE_FILES]
+    handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+        Refusal: _refused,
+        ClientLeft: _left,
+        HTTPException: _http_error,
+        Exception: _broken,
+    }
+    app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
+    origins = service.settings.cors_origins
+    app = Access(
+        app,
+        token=service.settings.token,
+        metrics=service.metrics,
+        stopping=lambda: service.stopping,
+        shared=bool(origins),
+    )
+    if origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+            expose_headers=["Retry-After"],
+        )
+    return app
+
+
+class _Endpoints:
+    """Each method answers one endpoint."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def screen(self, request: Request) -> Response:
+        """POST /v1/screen: verdicts on the images in the body."""
+        until = time.monotonic() + self._service.settings.limits.seconds
+        every_face = await self._wants_every_face(request)
+        body = await self._body(request, until)
+        images, is_raw = images_in(request.headers.get("content-type", ""), body, self._service.settings.limits)
+        async with _watched(request) as left:
+            judged = await self._service.outcomes(images, every_face, left, until)
+        if is_raw:
+            (one,) = judged
+            if one.done.error is not None:
+                refusal = of_error(one.done.error)
+                return _json(_entry(one, every_face), refusal.status)
+            return _json(_entry(one, every_face))
+        return _json({"data": [_entry(one, every_face) for one in judged]})
+
+    async def infer(self, request: Request) -> Response:
+        """POST /v2/models/protoleak/infer."""
+        limits = self._service.settings.limits
+        until = time.monotonic() + limits.seconds
+        body = await self._body(request, until)
+        inference = kserve.Inference(body, request.headers.get(kserve.HEADER_LENGTH), limits)
+        async with _watched(request) as left:
+            judged = await self._service.outcomes(inference.images, False, left, until)
+        content, headers = inference.answer([msgspec.json.encode(_entry(one, False)) for one in judged])
+        return Response(content, headers=headers)
+
+    async def bundle(self, _: Request) -> Response:
+        """GET /v1/bundle."""
+        return _json(self._service.about())
+
+    async def live(self, _: Request) -> Response:
+        """GET /v1/health/live: the process answers."""
+        return _json({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        """GET /v1/health/ready: it would judge an image now."""
+        why_not = self._service.why_not_ready
+        self._service.metrics.ready.set(why_not is None)
+        if why_not is not None:
+            return _refusal(busy("not_ready", why_not))
+        return _json({"ready": True})
+
+    async def metrics(self, _: Request) -> Response:
+        """GET /v1/metrics."""
+        self._service.metrics.ready.set(self._service.why_not_ready is None)
+        return Response(self._service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def kserve_server(self, _: Request) -> Response:
+        """GET /v2."""
+        return _json(kserve.SERVER_METADATA)
+
+    async def kserve_model(self, _: Request) -> Response:
+        """GET /v2/models/protoleak."""
+        return _json(kserve.MODEL_METADATA)
+
+    async def page(self, request: Request) -> Response:
+        """GET /: the page, and its two files."""
+        name, kind = PAGE_FILES[request.url.path]
+        return Response(
+            _page_file(name),
+            headers={"Content-Type": f"{kind}; charset=utf-8", "Content-Security-Policy": POLICY},
+        )
+
+    async def _wants_every_face(self, request: Request) -> bool:
+        given = request.query_params.multi_items()
+        for name, value in given:
+            if name != "faces" or value not in ("0", "1"):
+                await drain(request)
+                raise Refusal(
+                    400,
+                    "bad_query",
+                    f"{name[:20]}={value[:20]}: only faces=1 is taken; the significance level and the rest are set "
+                    "where the server is started",
+                )
+        return ("faces", "1") in given
+
+    async def _body(self, request: Request, until: float) -> bytes:
+        """The request's body, read while there is room for what is in it."""
+        try:
+            if self._service.stopping:
+                raise busy("stopping", "the server is stopping")
+            _ = self._service.judge
+            self._service.check_room(1)
+        except Refusal:
+            await drain(request)
+            raise
+        with self._service.reading():
+            try:
+                return await asyncio.wait_for(
+                    read_body(request, self._service.settings.limits.body), max(0.0, until - time.monotonic())
+                )
+            except asyncio.TimeoutError:
+                raise Refusal(408, "timeout", "the body did not come in time", {"Connection": "close"}) from None
+
+
+def _entry(one: Judged, every_face: bool) -> dict[str, Any]:
+    """What JSON says of one image."""
+    entries = []
+    for record in one.done.records:
+        entry = record.to_dict(one.identity)
+        if record.verdict is None:
+            entry = {"error": {"code": "engine_error", "message": record.reason}} | entry
+        entries.append(entry)
+    if one.done.error is not None:
+        return entries[0] | of_error(one.done.error).body
+    return {"data": entries} if every_face else entries[0]
+
+
+@contextlib.asynccontextmanager
+async def _watched(request: Request) -> AsyncIterator[asyncio.Future[None]]:
+    """A future that is done when the client has gone."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield watching
+    finally:
+        watching.cancel()
+
+
+def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, JSON)
+
+
+def _refusal(refusal: Refusal) -> Response:
+    return _json(refusal.body, refusal.status, refusal.headers)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return _refusal(error)
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; the count of answers says that it was so
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+    return _json({"error": {"code": code, "message": error.detail}}, error.status_code, dict(error.headers or {}))
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    return _refusal(of_error(error))
+
+
+@cache
+def _page_file(name: str) -> bytes:
+    return (resources.files("protoleak") / "serving" / "page" / name).read_bytes()
+
+
+SERVER = f"protoleak/{__version__}"

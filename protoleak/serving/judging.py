@@ -1,0 +1,244 @@
+"""One bundle that a server judges with: from the bytes of an image to its records."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from protoleak.errors import EngineError, MediaError
+from protoleak.faces.base import Face, FaceDetector
+from protoleak.faces.still_images import FacesInImage, find_faces
+from protoleak.image_records import Identity, Record, Settings, file_sha256, outcome_of
+from protoleak.images.decode import decode
+from protoleak.images.isolated import IsolatedDecoder
+from protoleak.images.sources import printable
+from protoleak.runtime.engines import EngineOptions
+from protoleak.runtime.pipeline import FramedFace, Prepared
+from protoleak.runtime.verdict import Verdict
+from protoleak.screener import Screener
+from protoleak.serving.settings import BundleOptions, RequestLimits
+
+NAME = "image"  # what messages call an image that came without a name
+
+
+class TooManyFaces(MediaError):
+    """More faces are in an image than a request may ask verdicts on."""
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image on its way to the engines.
+
+    Attributes:
+        units: what goes through them: the image as a whole, or its faces that are to be judged.
+        found: its faces; None where it is judged as a whole.
+    """
+
+    units: tuple[Prepared, ...]
+    found: FacesInImage | None = None
+
+    def records(self, outcomes: Sequence[Verdict | EngineError]) -> list[Record]:
+        """What `protoleak screen --out` would write of it, unit by unit.
+
+        Args:
+            outcomes: of the units, in order.
+        """
+        if self.found is None:
+            return [_record(outcome, None, None) for outcome in outcomes]
+        places = list(self.found.framed)
+        count = len(self.found.faces)
+        return [
+            _record(self.found.outcome(place, outcome), place + 1, count)
+            for place, outcome in zip(places, outcomes, strict=True)
+        ]
+
+
+def _record(outcome: Verdict | MediaError | EngineError, face: int | None, faces: int | None) -> Record:
+    if isinstance(outcome, Verdict):
+        return Record("verdict", None, file_sha256(outcome), face, faces, verdict=outcome)
+    return Record("error", None, outcome.sha256, face, faces, str(outcome))
+
+
+def failed_record(error: MediaError | EngineError) -> Record:
+    """Of an image that could not be prepared."""
+    return Record(outcome_of(error), None, error.sha256, reason=str(error))
+
+
+class Judging(Protocol):
+    """What the batcher works with.
+
+    Attributes:
+        batch_maximum: units in one call of `judge`, at most.
+        rounded: whether a batch has 1, 2, 4, 8 … units.
+    """
+
+    batch_maximum: int
+    rounded: bool
+
+    def identity(self, every_face: bool) -> Identity:
+        """What all records have in common."""
+        ...
+
+    def prepare(self, data: bytes, every_face: bool) -> PreparedImage:
+        """Decodes one image and frames what is judged of it. For several threads at once.
+
+        Args:
+            every_face: a verdict on each face is wanted; else on the largest, or on the whole where the bundle looks
+                at no faces.
+
+        Raises:
+            MediaError: the image cannot be read, or there is no face in it, or too many.
+        """
+        ...
+
+    def judge(self, units: Sequence[Prepared]) -> list[Verdict | EngineError]:
+        """See `ImagePipeline.judge`."""
+        ...
+
+
+class BundleJudge:
+    """A bundle with its engines and its face detector; a `Judging`. Opened with `options`, and closed when the last
+    image that was prepared with it has been answered.
+
+    Attributes:
+        screener: that judges.
+        example: a verdict, on a grey image.
+
+    Raises:
+        ProtoleakError: as `protoleak.load`; or there is no such face detector here.
+    """
+
+    def __init__(self, options: BundleOptions, limits: RequestLimits, notify: Callable[[str], None]) -> None:
+        self.screener = Screener(
+            options.bundle,
+            trusted_key=options.trusted_key,
+            alpha=options.alpha,
+            variant=options.variant,
+            engine=options.engine,
+            threads=options.threads,
+            isolate=options.isolate,
+            upright=options.upright,
+            engine_options=EngineOptions(
+                compute=options.compute, device=options.device, batch_maximum=options.batch_maximum, notify=notify
+            ),
+        )
+        pixels = round(1e6 * limits.megapixels)
+        if options.isolate:
+            self._isolated = IsolatedDecoder(options.decoders, maximum_pixels=pixels)
+            self.screener.decode = self._isolated
+        else:
+            self.screener.decode = lambda data, upright: decode(data, upright, pixels)
+        finder = options.finder or self.screener.looks_at
+        self.by_face = finder != "none"
+        self._faces = replace(options.faces, faces=finder if self.by_face else "auto")
+        self._most_faces, self._decoders = limits.faces, options.decoders
+        self._of_thread = threading.local()  # detectors are for one thread each
+        self.batch_maximum = options.batch_maximum
+        self.rounded = self.screener.engine.name.startswith("tensorrt")
+        self.example: Verdict | None = None
+        self._identities: dict[bool, Identity] = {}
+        self._users, self._retired, self._lock = 0, False, threading.Lock()
+
+    def identity(self, every_face: bool) -> Identity:
+        """See `Judging.identity`."""
+        by_face = self.by_face or every_face
+        if by_face not in self._identities:
+            settings: Settings = {"faces": "none", "upright": self.screener.upright}
+            if by_face:
+                settings |= {
+                    "faces": printable(self._detector().description),
+                    "face_score": float(self._faces.face_score),
+                    "minimum_face": self._faces.minimum_face,
+                    "margin": float(self._faces.margin),
+                }
+            self._identities[by_face] = Identity(
+                bundle=self.screener.bundle_record, alpha=self.screener.alpha, settings=settings
+            )
+        return self._identities[by_face]
+
+    def prepare(self, data: bytes, every_face: bool) -> PreparedImage:
+        """See `Judging.prepare`."""
+        if not (self.by_face or every_face):
+            return PreparedImage((self.screener.prepare(data, NAME),))
+        found = find_faces(
+            self.screener, self._detector(), data, self._faces, NAME, choose=self._all if every_face else _largest
+        )
+        return PreparedImage(tuple(self.screener.prepare(face, NAME) for face in found.framed.values()), found)
+
+    def judge(self, units: Sequence[Prepared]) -> list[Verdict | EngineError]:
+        """See `Judging.judge`."""
+        return self.screener.judge(units)
+
+    def probe(self) -> bool:
+        """Whether the engines give finite numbers, for a grey image."""
+        (outcome,) = self.screener.judge([self._grey()])
+        return isinstance(outcome, Verdict)
+
+    def warm_up(self) -> None:
+        """Runs every batch size once, and starts what decodes, so that the first client waits no longer than others.
+
+        Raises:
+            EngineError: the engines give nothing finite.
+        """
+        unit = self._grey()
+        sizes = {1, self.batch_maximum} if not self.rounded else {2**power for power in range(8)}
+        for size in sorted(one for one in sizes if one <= self.batch_maximum):
+            for outcome in self.screener.judge([unit] * size):
+                if isinstance(outcome, EngineError):
+                    raise outcome
+                self.example = outcome
+        buffer = io.BytesIO()
+        Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "PNG")
+        with ThreadPoolExecutor(self._decoders) as pool:  # at once, so that every worker process is started
+            for done in [pool.submit(self.screener.decode, buffer.getvalue(), True) for _ in range(self._decoders)]:
+                done.result()
+        self.identity(False)
+
+    def _grey(self) -> Prepared:
+        framing = self.screener.framing
+        pixels = np.full((len(framing.looks), framing.image_size, framing.image_size, 3), 128, np.uint8)
+        return self.screener.prepare(FramedFace(pixels), "probe")
+
+    def acquire(self) -> None:
+        """Somebody uses it."""
+        with self._lock:
+            self._users += 1
+
+    def release(self) -> None:
+        """Somebody doesn't any more."""
+        with self._lock:
+            self._users -= 1
+            closing = self._retired and self._users == 0
+        if closing:
+            self.screener.close()
+
+    def retire(self) -> None:
+        """Closes it once nobody uses it."""
+        with self._lock:
+            self._retired = True
+            closing = self._users == 0
+        if closing:
+            self.screener.close()
+
+    def _detector(self) -> FaceDetector:
+        kept: dict[str, FaceDetector] = self._of_thread.__dict__
+        if "detector" not in kept:
+            kept["detector"] = self.screener.detector(self._faces)
+        return kept["detector"]
+
+    def _all(self, faces: Sequence[Face]) -> Iterable[int]:
+        if len(faces) > self._most_faces:
+            raise TooManyFaces(f"{NAME}: {len(faces)} faces, more than the {self._most_faces} that are judged at once")
+        return range(len(faces))
+
+
+def _largest(faces: Sequence[Face]) -> Iterable[int]:
+    """The face that `Screener` judges an image by."""
+    return [max(range(len(faces)), key=lambda place: faces[place].box.area)]

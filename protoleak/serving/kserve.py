@@ -1,0 +1,154 @@
+"""KServe's open inference protocol, version 2, with its extension for binary tensors, so that `tritonclient` asks this
+server as it asks Triton: https://github.com/kserve/open-inference-protocol.
+
+One model, `protoleak`: `image` BYTES [N], encoded images, gives `verdict` BYTES [N]: what /v1/screen gives, as JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from protoleak.serving.refusal import Refusal
+from protoleak.serving.settings import RequestLimits
+from protoleak.strict_json import decode_json
+from protoleak.version import __version__
+
+MODEL, VERSION = "protoleak", "1"
+INPUT, OUTPUT, TYPE = "image", "verdict", "BYTES"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+LENGTH = struct.Struct("<I")
+
+SERVER_METADATA: dict[str, Any] = {"name": MODEL, "version": __version__, "extensions": ["binary_tensor_data"]}
+MODEL_METADATA: dict[str, Any] = {
+    "name": MODEL,
+    "versions": [VERSION],
+    "platform": "protoleak",
+    "inputs": [{"name": INPUT, "datatype": TYPE, "shape": [-1]}],
+    "outputs": [{"name": OUTPUT, "datatype": TYPE, "shape": [-1]}],
+}
+
+
+class _Tensor(msgspec.Struct, frozen=True):
+    name: str
+    shape: list[int] = []
+    datatype: str = TYPE
+    data: list[Any] | None = None
+    parameters: dict[str, Any] = {}
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class _Request(msgspec.Struct, frozen=True):
+    inputs: list[_Tensor]
+    id: str | None = None
+    outputs: list[_Wanted] | None = None
+    parameters: dict[str, Any] = {}
+
+
+class Inference:
+    """One request for inference, understood.
+
+    Attributes:
+        images: encoded, in order.
+
+    Args:
+        body: of the request.
+        header_length: how many of its bytes are JSON; None for all of them, 0 for none: then it is one image.
+
+    Raises:
+        Refusal: it is not well formed, or asks for something else than this model has.
+    """
+
+    def __init__(self, body: bytes, header_length: str | None, limits: RequestLimits) -> None:
+        self._shape: list[int] = [1]
+        self._id: str | None = None
+        self._binary = False
+        if header_length is None:
+            head, rest = body, b""
+        elif header_length.isdigit() and int(header_length) <= len(body):
+            head, rest = body[: int(header_length)], body[int(header_length) :]
+        else:
+            raise Refusal(400, "bad_request", f"{HEADER_LENGTH} {header_length[:20]!r} in a body of {len(body)} bytes")
+        if not head and header_length is not None:
+            self.images = [rest]
+            return
+        try:
+            asked = decode_json(head, _Request)
+        except msgspec.DecodeError as error:
+            raise Refusal(400, "bad_json", f"no inference request: {error}") from error
+        if len(asked.inputs) != 1 or asked.inputs[0].name != INPUT or asked.inputs[0].datatype != TYPE:
+            raise Refusal(400, "bad_request", f"the one input is {INPUT!r}, {TYPE} [N]")
+        tensor = asked.inputs[0]
+        if asked.outputs is not None and any(wanted.name != OUTPUT for wanted in asked.outputs):
+            raise Refusal(400, "bad_request", f"the one output is {OUTPUT!r}")
+        self.images = _images(tensor, rest)
+        if len(self.images) > limits.images:
+            raise Refusal(
+                400, "too_many_images", f"{len(self.images)} images, more than the {limits.images} of a request"
+            )
+        count = 1
+        for length in tensor.shape:
+            count *= length
+        if count != len(self.images) or not self.images:
+            raise Refusal(400, "bad_request", f"{len(self.images)} images in a tensor of shape {tensor.shape}")
+        self._shape, self._id = tensor.shape, asked.id
+        wanted = asked.outputs[0].parameters if asked.outputs else {}
+        self._binary = bool(wanted.get("binary_data", asked.parameters.get("binary_data_output", False)))
+
+    def answer(self, verdicts: Sequence[bytes]) -> tuple[bytes, dict[str, str]]:
+        """The body of the response and its headers.
+
+        Args:
+            verdicts: JSON, one per image.
+        """
+        output: dict[str, Any] = {"name": OUTPUT, "datatype": TYPE, "shape": self._shape}
+        answer: dict[str, Any] = {"model_name": MODEL, "model_version": VERSION, "outputs": [output]}
+        if self._id is not None:
+            answer["id"] = self._id
+        if not self._binary:
+            output["data"] = [verdict.decode() for verdict in verdicts]
+            return msgspec.json.encode(answer), {"Content-Type": "application/json"}
+        raw = b"".join(LENGTH.pack(len(verdict)) + verdict for verdict in verdicts)
+        output["parameters"] = {"binary_data_size": len(raw)}
+        head = msgspec.json.encode(answer)
+        return head + raw, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
+
+
+def _images(tensor: _Tensor, rest: bytes) -> list[bytes]:
+    if tensor.data is None:
+        size = tensor.parameters.get("binary_data_size")
+        if size != len(rest):
+            raise Refusal(400, "bad_request", f"binary_data_size {size!r}, and {len(rest)} bytes follow")
+        return _binary_strings(rest)
+    images = []
+    for value in tensor.data:
+        if not isinstance(value, str):
+            raise Refusal(400, "bad_request", f"data of {INPUT!r} in JSON is base64")
+        try:
+            images.append(base64.b64decode(value, validate=True))
+        except (binascii.Error, ValueError):
+            raise Refusal(400, "bad_request", f"data of {INPUT!r} in JSON is base64, and this isn't") from None
+    return images
+
+
+def _binary_strings(raw: bytes) -> list[bytes]:
+    found, place = [], 0
+    while place < len(raw):
+        if place + LENGTH.size > len(raw):
+            raise Refusal(400, "bad_request", "a binary tensor that ends within a length")
+        (length,) = LENGTH.unpack_from(raw, place)
+        place += LENGTH.size
+        if place + length > len(raw):
+            raise Refusal(400, "bad_request", "a binary tensor that ends within an element")
+        found.append(raw[place : place + length])
+        place += length
+    return found

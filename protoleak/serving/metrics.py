@@ -1,0 +1,106 @@
+"""What a server counts, for Prometheus; with several workers, of all of them together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+# Where the workers' counts lie, as prometheus_client wants it named; set by the process that starts them.
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """The counts of one process, under the names that /v1/metrics shows."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter("protoleak_requests", "Answers by status code.", ["code"], registry=registry)
+        self.images = Counter(
+            "protoleak_images",
+            "Images and faces by outcome: a verdict, no_face or error.",
+            ["verdict"],
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "protoleak_rejected",
+            "Requests that were refused, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.depth = Gauge(
+            "protoleak_queue_depth",
+            "Images that are accepted and not answered yet.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.ready = Gauge(
+            "protoleak_ready", "Processes that are ready.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.batch_size = Histogram(
+            "protoleak_batch_size",
+            "Faces that went through the engines together.",
+            buckets=BATCH_SIZES,
+            registry=registry,
+        )
+        self.decode_seconds = Histogram(
+            "protoleak_decode_seconds",
+            "From an image's bytes to what goes into the engines.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.queue_seconds = Histogram(
+            "protoleak_queue_seconds", "From a prepared face to its batch.", buckets=SECONDS, registry=registry
+        )
+        self.engine_seconds = Histogram(
+            "protoleak_engine_seconds", "A batch in the engines.", buckets=SECONDS, registry=registry
+        )
+        self.reloads = Counter(
+            "protoleak_reloads",
+            "Bundles that were to be loaded anew.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._build: Gauge | None = None
+        self._shared = os.environ.get(SHARED_FOLDER)
+        if self._shared is None:
+            ProcessCollector(registry=registry)
+
+    def build(self, labels: Mapping[str, str]) -> None:
+        """Says what is served, in place of what was.
+
+        Args:
+            labels: names and values, always of the same names.
+        """
+        if self._build is None:
+            self._build = Gauge(
+                "protoleak_build_info",
+                "What is served.",
+                list(labels),
+                registry=self._registry,
+                multiprocess_mode="livemax",
+            )
+        elif self._shared is None:
+            self._build.clear()
+        self._build.labels(**labels).set(1)
+
+    def text(self) -> bytes:
+        """In the form that Prometheus reads."""
+        if self._shared is None:
+            return generate_latest(self._registry)
+        merged = CollectorRegistry()
+        MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
+        return generate_latest(merged)

@@ -1,0 +1,158 @@
+"""One process that serves: uvicorn around the endpoints, from the first signal of life to the last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import uvicorn
+
+from protoleak.errors import ProtoleakError
+from protoleak.serving.app import build_app
+from protoleak.serving.endings import Endings
+from protoleak.serving.judging import BundleJudge
+from protoleak.serving.service import Open, Service
+from protoleak.serving.settings import ServeSettings
+
+BACKLOG = 1024
+# After SIGTERM connections that are open are still answered for so long, so that a request that was on its way when the
+# signal came isn't lost; each is closed with its answer.
+LINGER_SECONDS = 0.3
+KEEP_ALIVE_SECONDS = 15
+MARGIN_SECONDS = 0.5  # of the grace, for closing engines
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound, and not listening yet.
+
+    Raises:
+        ProtoleakError: the address is taken, or not of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise ProtoleakError(
+            f"cannot serve on {host}:{port}: {error.strerror or error}: give another --host or --port"
+        ) from error
+    bound.set_inheritable(True)
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """As a client would type it."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def open_judge(settings: ServeSettings, notify: Callable[[str], None]) -> BundleJudge:
+    """The bundle of these settings, warmed."""
+    judge = BundleJudge(settings.options, settings.limits, notify)
+    try:
+        judge.warm_up()
+    except BaseException:
+        judge.retire()
+        raise
+    return judge
+
+
+def serve(
+    settings: ServeSettings, bound: socket.socket, notify: Callable[[str], None], opening: Open | None = None
+) -> None:
+    """Serves until SIGTERM or Ctrl-C, see `Endings`. For the main thread of a process.
+
+    Args:
+        bound: what `listen` gave.
+        notify: takes one line for the log.
+        opening: opens and warms what judges; None for the bundle of the settings.
+
+    Raises:
+        ProtoleakError: the bundle is not usable.
+    """
+    service = Service(settings, opening or partial(open_judge, settings, notify), notify)
+    asyncio.run(_Life(service, bound, notify).run())
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn raises them again when it has ended, and the status would be 143."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+        yield
+
+
+class _Life:
+    def __init__(self, service: Service, bound: socket.socket, notify: Callable[[str], None]) -> None:
+        self._service, self._bound, self._notify = service, bound, notify
+        self._grace = service.settings.grace
+        self._problem: BaseException | None = None
+        self._reloading = threading.Lock()
+        self._until = 0.0
+
+    async def run(self) -> None:
+        """From here to the end."""
+        config = uvicorn.Config(
+            build_app(self._service),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            http="h11",
+            loop="asyncio",
+            ws="none",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, int(self._grace - MARGIN_SECONDS)),
+            h11_max_incomplete_event_size=32 * 1024,
+        )
+        self._loop = asyncio.get_running_loop()
+        self._server = _Server(config)
+        endings = Endings(
+            self._grace,
+            partial(self._loop.call_soon_threadsafe, self._begin_to_stop),
+            self._reload,
+            self._notify,
+        )
+        with endings.heard():
+            loading = self._loop.run_in_executor(None, self._load)
+            await self._server.serve(sockets=[self._bound])
+            await self._loop.run_in_executor(None, self._service.close, max(0.5, self._until - time.monotonic()))
+            if self._problem is not None:
+                raise self._problem
+            del loading
+
+    def _load(self) -> None:
+        try:
+            self._service.load()
+        except BaseException as error:
+            self._problem = error
+            self._server.should_exit = True
+            return
+        self._notify(f"serving on {address_of(self._bound)}: {self._service.description}")
+
+    def _reload(self) -> None:
+        threading.Thread(target=self._reload_in_turn, name="protoleak-reload", daemon=True).start()
+
+    def _reload_in_turn(self) -> None:
+        with self._reloading:
+            self._service.reload()
+
+    def _begin_to_stop(self) -> None:
+        self._until = time.monotonic() + self._grace - MARGIN_SECONDS
+        self._service.stopping = True
+        self._notify("stopping: what was accepted is answered first")
+        for one in getattr(self._server, "servers", ()):
+            one.close()
+        self._loop.call_later(LINGER_SECONDS, self._stop)
+
+    def _stop(self) -> None:
+        self._server.should_exit = True
