@@ -23,7 +23,7 @@ from protoleak.errors import (
 )
 from protoleak.faces.still_images import FaceVerdict
 from protoleak.images.sources import printable
-from protoleak.runtime.verdict import Verdict
+from protoleak.runtime.verdict import InputRecord, Verdict
 from protoleak.strict_json import decode_json
 
 if TYPE_CHECKING:
@@ -56,6 +56,13 @@ class _Refused(msgspec.Struct, frozen=True):
 
 class _FaceEntries(msgspec.Struct, frozen=True):
     data: list[msgspec.Raw]
+
+
+class _Within(msgspec.Struct, frozen=True):
+    """The image that the judged face is in. A server's record has it beside the face's own pixels, in `input`; a
+    Screener's verdict on an image has it in `input` alone."""
+
+    image: InputRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +188,9 @@ def verdict_of(address: Address, answer: Answer, image: Upload) -> Outcome:
         ServerError: the answer isn't about the image.
     """
     if answer.status == OK:
-        return image.restored(_decoded(address, answer.body, Verdict))
+        verdict = _decoded(address, answer.body, Verdict)
+        within = _decoded(address, answer.body, _Within).image
+        return image.restored(verdict if within is None else msgspec.structs.replace(verdict, input=within))
     return _refused(address, answer, image)
 
 

@@ -99,6 +99,8 @@ def upload(image: ImageSource | MediaError, index: int) -> Upload:
     if isinstance(image, MediaError):
         raise image
     name, source = f"image {index}", None
+    if isinstance(image, (Image.Image, np.ndarray, ArrayLike)):
+        return _of_pixels(image, name)
     try:
         if isinstance(image, (str, os.PathLike)):
             text = os.fspath(image)
@@ -110,8 +112,6 @@ def upload(image: ImageSource | MediaError, index: int) -> Upload:
                 data = read_file(text)
         elif isinstance(image, (bytes, bytearray, memoryview)):
             data = bytes(image)
-        elif isinstance(image, (Image.Image, np.ndarray, ArrayLike)):
-            return _of_pixels(image, name)
         elif isinstance(image, Readable):
             given: object = getattr(image, "name", None)
             name = name_in_messages(given) if isinstance(given, str) else name
