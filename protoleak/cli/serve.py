@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -254,6 +256,18 @@ def serve(
     from protoleak.serving.server import listen
     from protoleak.serving.server import serve as serve_here
 
+    def notify(line: str) -> None:
+        say(line, to_errors=True)
+        sys.stderr.flush()
+
     bound = listen(settings.host, settings.port)
-    serve_here(settings, bound, lambda line: say(line, to_errors=True))
-    raise typer.Exit(ExitStatus.ALL_WELL)
+    if settings.workers > 1:
+        from protoleak.serving.workers import supervise
+
+        supervise(settings, bound, notify)
+    else:
+        serve_here(settings, bound, notify)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # All is closed and said. A thread that still loads a bundle or decodes would crash in the interpreter's own ending.
+    os._exit(ExitStatus.ALL_WELL)

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -23,9 +23,9 @@ from protoleak.serving import kserve
 from protoleak.serving.access import Access
 from protoleak.serving.bodies import drain, images_in, read_body
 from protoleak.serving.metrics import CONTENT_TYPE
+from protoleak.serving.openapi import document
 from protoleak.serving.refusal import ClientLeft, Refusal, busy, of_error
 from protoleak.serving.service import Judged, Service
-from protoleak.version import __version__
 
 JSON = "application/json"
 PAGE_FILES = {
@@ -49,6 +49,12 @@ def build_app(service: Service) -> ASGIApp:
         Route("/v1/health/live", endpoints.live),
         Route("/v1/health/ready", endpoints.ready),
         Route("/v1/metrics", endpoints.metrics),
+        Route("/v1/openapi.json", endpoints.openapi),
+        Route("/v1/streams", endpoints.start_stream, methods=["POST"]),
+        Route("/v1/streams", endpoints.streams),
+        Route("/v1/streams/{id}", endpoints.stream),
+        Route("/v1/streams/{id}", endpoints.end_stream, methods=["DELETE"]),
+        Route("/v1/streams/{id}/events", endpoints.stream_events),
         Route("/v2", endpoints.kserve_server),
         Route("/v2/health/live", endpoints.live),
         Route("/v2/health/ready", endpoints.ready),
@@ -140,6 +146,36 @@ class _Endpoints:
         """GET /v1/metrics."""
         self._service.metrics.ready.set(self._service.why_not_ready is None)
         return Response(self._service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def openapi(self, _: Request) -> Response:
+        """GET /v1/openapi.json."""
+        return _json(document(self._service.settings.token is not None))
+
+    async def start_stream(self, request: Request) -> Response:
+        """POST /v1/streams: a live source is screened from now on."""
+        body = await self._body(request, time.monotonic() + self._service.settings.limits.seconds)
+        stream = self._service.streams.start(body, self._service.judge)
+        return _json(stream.record, 201, {"Location": f"/v1/streams/{stream.id}"})
+
+    async def streams(self, _: Request) -> Response:
+        """GET /v1/streams."""
+        return _json({"data": self._service.streams.all()})
+
+    async def stream(self, request: Request) -> Response:
+        """GET /v1/streams/{id}."""
+        return _json(self._service.streams.get(request.path_params["id"]).record)
+
+    async def end_stream(self, request: Request) -> Response:
+        """DELETE /v1/streams/{id}."""
+        self._service.streams.end(request.path_params["id"])
+        return Response(status_code=204)
+
+    async def stream_events(self, request: Request) -> Response:
+        """GET /v1/streams/{id}/events: server-sent events."""
+        stream = self._service.streams.get(request.path_params["id"])
+        last = request.headers.get("last-event-id", "0")
+        after = int(last) if last.isdigit() else 0
+        return StreamingResponse(self._service.streams.events(stream, after), media_type="text/event-stream")
 
     async def kserve_server(self, _: Request) -> Response:
         """GET /v2."""
@@ -247,6 +283,3 @@ async def _broken(_: Request, error: Exception) -> Response:
 @cache
 def _page_file(name: str) -> bytes:
     return (resources.files("protoleak") / "serving" / "page" / name).read_bytes()
-
-
-SERVER = f"protoleak/{__version__}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -15,6 +16,9 @@ from protoleak.images.sources import DATA_URI, read_data_uri
 from protoleak.serving.refusal import ClientLeft, Refusal
 from protoleak.serving.settings import RequestLimits
 from protoleak.strict_json import decode_json
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 FIELD = "image"  # of a form
 RAW_TYPES = ("application/octet-stream", "")
@@ -160,7 +164,8 @@ class _FormReader:
         self._disposition = b""
         self._data: list[bytes] = []
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> MultipartCallbacks:
+        """For the parser."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),

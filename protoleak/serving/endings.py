@@ -35,7 +35,7 @@ class Endings:
         sender.setblocking(False)  # as set_wakeup_fd wants it
         signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         for number in (*ENDING, signal.SIGHUP):
-            # One that was started with a signal ignored, as by `nohup`, goes on ignoring SIGINT; SIGTERM is always meant.
+            # One that was started with signals ignored, as by `nohup`, goes on ignoring them; SIGTERM is always meant.
             if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _nothing)
         threading.Thread(target=self._watch, args=(receiver,), name="protoleak-signals", daemon=True).start()

@@ -12,6 +12,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -27,6 +28,7 @@ class Metrics:
     """The counts of one process, under the names that /v1/metrics shows."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside every other one, that nobody asks for
         self._registry = registry = CollectorRegistry()
         self.requests = Counter("protoleak_requests", "Answers by status code.", ["code"], registry=registry)
         self.images = Counter(

@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
     """Leaves signals to us: uvicorn raises them again when it has ended, and the status would be 143."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         yield
 
 
@@ -106,6 +106,7 @@ class _Life:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             backlog=BACKLOG,
             http="h11",
             loop="asyncio",
@@ -118,7 +119,7 @@ class _Life:
         self._server = _Server(config)
         endings = Endings(
             self._grace,
-            partial(self._loop.call_soon_threadsafe, self._begin_to_stop),
+            self._stop_soon,
             self._reload,
             self._notify,
         )
@@ -145,6 +146,9 @@ class _Life:
     def _reload_in_turn(self) -> None:
         with self._reloading:
             self._service.reload()
+
+    def _stop_soon(self) -> None:
+        self._loop.call_soon_threadsafe(self._begin_to_stop)
 
     def _begin_to_stop(self) -> None:
         self._until = time.monotonic() + self._grace - MARGIN_SECONDS

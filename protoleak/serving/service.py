@@ -19,6 +19,7 @@ from protoleak.serving.judging import BundleJudge, failed_record
 from protoleak.serving.metrics import Metrics
 from protoleak.serving.refusal import ClientLeft, Refusal, busy, overloaded
 from protoleak.serving.settings import ServeSettings
+from protoleak.serving.streams import Streams
 from protoleak.version import __version__
 
 Open: TypeAlias = Callable[[], BundleJudge]
@@ -42,6 +43,7 @@ class Service:
     Attributes:
         stopping: whether it takes nothing more.
         metrics: that count.
+        streams: live sources.
     """
 
     def __init__(self, settings: ServeSettings, opening: Open, notify: Callable[[str], None]) -> None:
@@ -51,6 +53,7 @@ class Service:
         self._batcher: Batcher | None = None
         self._accepted = self._read = 0
         self.stopping = False
+        self.streams = Streams(settings.stream_hosts, settings.streams, lambda: self.stopping)
 
     @property
     def judge(self) -> BundleJudge:
@@ -186,9 +189,8 @@ class Service:
                 jobs.append(job)
                 batcher.submit(job)
             everything: asyncio.Future[list[Done | BatchingFailed]] = asyncio.gather(*waiting)
-            await asyncio.wait(
-                {everything, left}, timeout=max(0.0, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
-            )
+            both: set[asyncio.Future[Any]] = {everything, left}
+            await asyncio.wait(both, timeout=max(0.0, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED)
             if not everything.done():
                 everything.cancel()
                 if left.done():
@@ -212,6 +214,7 @@ class Service:
 
     def close(self, seconds: float) -> None:
         """Ends the threads and gives the engines back, within so many seconds."""
+        self.streams.close()
         if self._batcher is not None:
             self._batcher.stop(seconds)
         if self._judge is not None:
