@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,17 @@ def exported_looks(look_model: TrainedModel, face_data: Path, tmp_path_factory: 
     from tests.look_bundle import export_small
 
     return export_small(look_model, face_data, tmp_path_factory.mktemp("exported_looks"))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with the default bundle that wants `tests.served.TOKEN`."""
+    from tests.served import TOKEN, served
+
+    token = tmp_path_factory.mktemp("served") / "token"
+    token.write_text(TOKEN)
+    with served("--token-file", str(token)) as address:
+        yield address
 
 
 @pytest.fixture

@@ -1,12 +1,8 @@
-"""A real server with the default bundle, and one that is played."""
+"""A server that is played, and what a real one is compared with."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +13,6 @@ import pytest
 
 import protoleak
 from tests.paths import ROOT
-
-ENGINE = ("--engine", "onnxruntime", "--threads", "1", "--no-isolate")
-TOKEN = "a-token-of-the-tests"
-ADDRESS = re.compile(r"http://[\d.]+:\d+")
 
 
 class PlayedServer:
@@ -73,39 +65,6 @@ class PlayedServer:
             server.shutdown()
             server.server_close()
             thread.join()
-
-
-@contextmanager
-def served(*options: str) -> Iterator[str]:
-    """`protoleak serve` with the default bundle, in a process of its own; yields its address once it is ready."""
-    pytest.importorskip("uvicorn", reason="it serves: pip install 'protoleak[serve]'")
-    command = [sys.executable, "-m", "protoleak", "serve", "--port", "0", *ENGINE, *options]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if line.startswith("serving on "):
-                break
-        found = ADDRESS.search(said[-1]) if said else None
-        # What it says later is read too, so that it never waits for a reader.
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        try:
-            assert found is not None, "".join(said)
-            yield found[0]
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that wants TOKEN."""
-    token = tmp_path_factory.mktemp("served") / "token"
-    token.write_text(TOKEN)
-    with served("--token-file", str(token)) as address:
-        yield address
 
 
 @pytest.fixture(scope="session")
