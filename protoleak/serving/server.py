@@ -24,6 +24,7 @@ BACKLOG = 1024
 # signal came isn't lost; each is closed with its answer.
 LINGER_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 15
+WATCH_SECONDS = 0.5
 MARGIN_SECONDS = 0.5  # of the grace, for closing engines
 
 
@@ -117,19 +118,22 @@ class _Life:
         )
         self._loop = asyncio.get_running_loop()
         self._server = _Server(config)
-        endings = Endings(
-            self._grace,
-            self._stop_soon,
-            self._reload,
-            self._notify,
-        )
+        endings = Endings(self._grace, self._stop_soon, self._reload, self._notify)
         with endings.heard():
-            loading = self._loop.run_in_executor(None, self._load)
+            # A daemon: a signal while the bundle is loaded doesn't wait for it.
+            threading.Thread(target=self._load, name="protoleak-loading", daemon=True).start()
+            watching = asyncio.ensure_future(self._watch())
             await self._server.serve(sockets=[self._bound])
-            await self._loop.run_in_executor(None, self._service.close, max(0.5, self._until - time.monotonic()))
+            watching.cancel()
+            self._service.close(max(MARGIN_SECONDS, self._until - time.monotonic()))
             if self._problem is not None:
                 raise self._problem
-            del loading
+
+    async def _watch(self) -> None:
+        """Keeps the metric for whoever asks for no health: with several workers any of them shows those of all."""
+        while True:
+            self._service.metrics.ready.set(self._service.why_not_ready is None)
+            await asyncio.sleep(WATCH_SECONDS)
 
     def _load(self) -> None:
         try:
@@ -138,7 +142,8 @@ class _Life:
             self._problem = error
             self._server.should_exit = True
             return
-        self._notify(f"serving on {address_of(self._bound)}: {self._service.description}")
+        if not self._service.stopping:
+            self._notify(f"serving on {address_of(self._bound)}: {self._service.description}")
 
     def _reload(self) -> None:
         threading.Thread(target=self._reload_in_turn, name="protoleak-reload", daemon=True).start()
