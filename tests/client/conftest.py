@@ -68,6 +68,11 @@ class PlayedServer:
 
 
 @pytest.fixture(scope="session")
+def server(default_server: str) -> str:
+    return default_server
+
+
+@pytest.fixture(scope="session")
 def screener() -> Iterator[protoleak.Screener]:
     """What the server judges with, here."""
     with protoleak.load(engine="onnxruntime", threads=1) as screener:

@@ -20,8 +20,7 @@ pytest.importorskip("httpx2", reason="it speaks HTTP: pip install 'protoleak[cli
 import protoleak
 from protoleak.client import AsyncClient, Client
 from protoleak.images.decode import ORIENTATION_TAG
-from tests.paths import ROOT
-from tests.served import TOKEN
+from tests.paths import ROOT, TOKEN
 
 
 @pytest.fixture(scope="module")

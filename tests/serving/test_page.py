@@ -18,8 +18,7 @@ from protoleak.cli.image_report.report import READING
 from protoleak.client import Client
 from protoleak.faces.still_images import FaceVerdict
 from tests.browser import chromium, fits
-from tests.paths import ROOT
-from tests.served import TOKEN
+from tests.paths import ROOT, TOKEN
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -34,6 +33,11 @@ REFUSED = re.compile(r"status of (401|422|503)")  # the browser's own line about
 def browser() -> Iterator[Browser]:
     with chromium(*CAMERA) as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def server(default_server: str) -> str:
+    return default_server
 
 
 @pytest.fixture(scope="module")
