@@ -17,7 +17,8 @@ def test_the_token_is_the_line_without_its_end(tmp_path: Path, end: str) -> None
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"short\n", b"two words of it\n", b"a-first-line\na-second-line\n", b"x" * 5000, b"\xffbinary-junk\x00"]
+    "content",
+    [b"", b"short\n", b"two words of it\n", b"a-first-line\na-second-line\n", b"x" * 5000, b"\xffbinary-junk\x00"],
 )
 def test_what_cannot_be_a_token_is_refused_without_showing_it(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "token").write_bytes(content)

@@ -33,7 +33,9 @@ def plain(outcome: protoleak.Verdict | protoleak.ProtoleakError) -> dict[str, An
     """All that is said, but for the times."""
     if isinstance(outcome, protoleak.ProtoleakError):
         return {"type": type(outcome), "text": str(outcome), "source": outcome.source, "sha256": outcome.sha256}
-    return {name: value for name, value in outcome.to_dict().items() if name != "milliseconds"} | {"type": type(outcome)}
+    return {name: value for name, value in outcome.to_dict().items() if name != "milliseconds"} | {
+        "type": type(outcome)
+    }
 
 
 def test_files_have_the_verdicts_that_a_screener_gives(
@@ -133,7 +135,10 @@ def test_asyncio_gives_the_same(server: str, client: Client, images: list[Path])
 
 
 def test_without_its_token_a_server_refuses_and_the_error_says_what_to_do(server: str, images: list[Path]) -> None:
-    with Client(server) as client, pytest.raises(protoleak.ServerError, match="401.*give the client the server's token"):
+    with (
+        Client(server) as client,
+        pytest.raises(protoleak.ServerError, match="401.*give the client the server's token"),
+    ):
         client(images[0])
     with Client(server, token="another-token") as client, pytest.raises(protoleak.ServerError, match="401") as caught:
         client(images[0])

@@ -91,6 +91,7 @@ async function introduce() {
   try {
     const found = await bundle();
     locked = false;
+    if (access.contains(document.activeElement)) byId("choose").focus();
     access.hidden = true;
     const names = found.generators.filter((name) => name !== found.real_class);
     const accusation = found.accusation_level ? `, a generator is named at ${level(found.accusation_level)}` : "";

@@ -14,13 +14,14 @@ export function badge(verdict) {
 
 /** One face: its verdict, what it means, and what it rests on; the badge of an only face stands above already. */
 export function faceSection(verdict, number, faces) {
+  const heading = faces > 1 ? "h5" : "h4"; // one below the heading that it stands under
   return element("section", { class: "face" },
-    faces > 1 ? element("h4", {}, `Face ${number}`, badge(verdict)) : null,
+    faces > 1 ? element("h4", { class: "title" }, `Face ${number}`, badge(verdict)) : null,
     element("p", {}, meaning(verdict)),
-    pValues(verdict),
-    element("h5", {}, "What it was compared with"),
+    pValues(verdict, heading),
+    element(heading, {}, "What it was compared with"),
     element("p", {}, compared(verdict)),
-    weights(verdict),
+    weights(verdict, heading),
     element("ul", { class: "weak" }, verdict.notes.map((note) => element("li", {}, note))),
     record(verdict));
 }
@@ -48,7 +49,7 @@ function meaning(verdict) {
     "camera originals for an accusation, nor to generators to be called real. It says neither of the two.";
 }
 
-function pValues(verdict) {
+function pValues(verdict, heading) {
   const group = verdict.calibration.group === "overall" ? "all classes" : verdict.nearest;
   const rows = [
     row(`How usual among what the bundle knows: ${verdict.calibration.n} calibration images of ${group}`,
@@ -56,10 +57,11 @@ function pValues(verdict) {
     row("How usual among camera originals", verdict.real_p_value, verdict.accusation_level, "the accusation level",
       "unlike cameras, so a generator may be named", "too like a camera for an accusation"),
     row("How usual among images by generators",
-      verdict.generated_p_value, verdict.acquittal_level, "the acquittal level", "unlike generators, so real may be said", "too like a generator to be called real"),
+      verdict.generated_p_value, verdict.acquittal_level, "the acquittal level",
+      "unlike generators, so real may be said", "too like a generator to be called real"),
   ].filter((one) => one !== null);
   return [
-    element("h5", {}, "p-values and their levels"),
+    element(heading, {}, "p-values and their levels"),
     element("ul", { class: "levels" }, rows),
     element("p", { class: "weak" }, "A p-value is the share of the calibration images that are at least as unusual as " +
       "this one. The scale goes from 0.001 to 1, in powers of ten; the upright bar is the level."),
@@ -100,15 +102,15 @@ function compared(verdict) {
     `${short(other.distance)}, ${far}.`;
 }
 
-function weights(verdict) {
+function weights(verdict, heading) {
   const steps = Object.entries(verdict.why.timestep_weights).map(([step, share]) => [`timestep ${step}`, share]);
   return element("div", { class: "shares" },
-    shares("What the diffusion timesteps weighed", steps),
-    shares("What the looks weighed", Object.entries(verdict.why.look_weights)));
+    shares(heading, "What the diffusion timesteps weighed", steps),
+    shares(heading, "What the looks weighed", Object.entries(verdict.why.look_weights)));
 }
 
-function shares(title, entries) {
-  return element("div", {}, element("h5", {}, title), element("table", {}, element("tbody", {},
+function shares(heading, title, entries) {
+  return element("div", {}, element(heading, {}, title), element("table", {}, element("tbody", {},
     entries.map(([name, share]) => element("tr", {},
       element("th", { scope: "row", class: "number" }, name),
       element("td", { class: "number" }, `${(100 * share).toFixed(1)} %`),

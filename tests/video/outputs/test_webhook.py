@@ -253,7 +253,9 @@ def test_a_user_in_the_address_is_basic_authentication_and_in_no_message() -> No
         assert not any(secret in text for secret in ("ann", "pass", "abc"))
 
 
-@pytest.mark.parametrize("url", ["ftp://host/", "http://", "https:///path", "http://a b/", "http://h:99999/", "host/path"])
+@pytest.mark.parametrize(
+    "url", ["ftp://host/", "http://", "https:///path", "http://a b/", "http://h:99999/", "host/path"]
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ProtoleakError, match="no address to post to"):
         Webhook(url)
