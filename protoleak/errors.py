@@ -71,7 +71,7 @@ class SkippedInput(MediaError):
 
 
 class ServerError(ProtoleakError):
-    """A server cannot be reached, is busy for too long, refuses a request, or gives an answer that isn't protoleak's."""
+    """A server cannot be reached, is busy for too long, refuses a request, or answers what isn't protoleak's."""
 
 
 class DatasetError(ProtoleakError):

@@ -1,4 +1,4 @@
-"""What can be said of docker/ and of the systemd unit without Docker: options, metrics, files and hardening are real."""
+"""What can be said of docker/ and of the systemd unit without Docker: their options, metrics and files are real."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def read_token(path: Path, option: str) -> str:
     token = raw.removesuffix(b"\n").removesuffix(b"\r").decode("latin-1")
     if not LEAST <= len(token) <= MOST or not token.isascii() or any(not "!" <= sign <= "~" for sign in token):
         raise ProtoleakError(
-            f"{option} {path}: not one line of {LEAST} to {MOST} visible ASCII characters: `openssl rand -hex 32 > FILE` "
-            "makes one"
+            f"{option} {path}: not one line of {LEAST} to {MOST} visible ASCII characters: `openssl rand -hex 32 > "
+            "FILE` makes one"
         )
     return token

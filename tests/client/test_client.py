@@ -137,7 +137,7 @@ def test_asyncio_gives_the_same(server: str, client: Client, images: list[Path])
 def test_without_its_token_a_server_refuses_and_the_error_says_what_to_do(server: str, images: list[Path]) -> None:
     with (
         Client(server) as client,
-        pytest.raises(protoleak.ServerError, match="401.*give the client the server's token"),
+        pytest.raises(protoleak.ServerError, match=r"401.*give the client the server's token"),
     ):
         client(images[0])
     with Client(server, token="another-token") as client, pytest.raises(protoleak.ServerError, match="401") as caught:

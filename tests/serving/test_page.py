@@ -136,8 +136,8 @@ def test_images_are_dropped_and_pasted(browser: Browser, server: str, expected: 
         const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));
         const transfer = new DataTransfer();
         transfer.items.add(new File([bytes], `${kind}.jpg`, { type: "image/jpeg" }));
-        const event = kind === "drop" ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
-            : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true });
+        const options = { dataTransfer: transfer, clipboardData: transfer, bubbles: true, cancelable: true };
+        const event = kind === "drop" ? new DragEvent("drop", options) : new ClipboardEvent("paste", options);
         document.getElementById("drop").dispatchEvent(event);
         return event.defaultPrevented;
     }"""
