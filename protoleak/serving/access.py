@@ -6,7 +6,7 @@ import hmac
 import http
 from collections.abc import Callable
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protoleak.serving.metrics import Metrics
@@ -15,12 +15,13 @@ from protoleak.serving.metrics import Metrics
 # the page, which then sends the token that is typed there.
 FREE = ("/v1/health/", "/v2/health/", "/v1/metrics", "/v2/models/protoleak/ready")
 PAGE = ("/", "/page.js", "/page.css")
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-}
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+NOT_SHARED = (b"cross-origin-resource-policy", b"same-origin")
+CLOSING = (b"connection", b"close")
 
 
 class Access:
@@ -37,7 +38,7 @@ class Access:
     ) -> None:
         self._app, self._metrics, self._stopping = app, metrics, stopping
         self._token = None if token is None else token.encode()
-        self._headers = {name: value for name, value in HEADERS.items() if not (shared and name.startswith("Cross-"))}
+        self._headers = HEADERS if shared else (*HEADERS, NOT_SHARED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
@@ -49,11 +50,11 @@ class Access:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._metrics.requests.labels(str(message["status"])).inc()
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
-                if self._stopping():
-                    headers["Connection"] = "close"
+                # As they are sent, without an object for them: every answer goes through here.
+                sent = [*message["headers"], *self._headers]
+                if self._stopping() and CLOSING not in sent:
+                    sent.append(CLOSING)
+                message["headers"] = sent
             await send(message)
 
         if self._token is None or _is_free(scope) or self._borne(scope):

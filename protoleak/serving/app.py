@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import anyio
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -122,8 +123,9 @@ class _Endpoints:
         body = await self._body(request, until)
         inference = kserve.Inference(body, request.headers.get(kserve.HEADER_LENGTH), limits)
         async with _watched(request) as left:
-            judged = await self._service.outcomes(inference.images, False, left, until)
-        content, headers = inference.answer([msgspec.json.encode(_entry(one, False)) for one in judged])
+            judged = await self._service.outcomes(inference.images, self._service.judge.by_face, left, until)
+        lines = [b"\n".join(msgspec.json.encode(record) for record in _records(one)) for one in judged]
+        content, headers = inference.answer(lines)
         return Response(content, headers=headers)
 
     async def bundle(self, _: Request) -> Response:
@@ -154,7 +156,7 @@ class _Endpoints:
     async def start_stream(self, request: Request) -> Response:
         """POST /v1/streams: a live source is screened from now on."""
         body = await self._body(request, time.monotonic() + self._service.settings.limits.seconds)
-        stream = self._service.streams.start(body, self._service.judge)
+        stream = self._service.streams.start(body, self._service.acquired)
         return _json(stream.record, 201, {"Location": f"/v1/streams/{stream.id}"})
 
     async def streams(self, _: Request) -> Response:
@@ -209,32 +211,32 @@ class _Endpoints:
     async def _body(self, request: Request, until: float) -> bytes:
         """The request's body, read while there is room for what is in it."""
         try:
-            if self._service.stopping:
-                raise busy("stopping", "the server is stopping")
             _ = self._service.judge
-            self._service.check_room(1)
+            self._service.check_room_to_read()
         except Refusal:
             await drain(request)
             raise
         with self._service.reading():
             try:
-                return await asyncio.wait_for(
-                    read_body(request, self._service.settings.limits.body), max(0.0, until - time.monotonic())
-                )
-            except asyncio.TimeoutError:
+                with anyio.fail_after(max(0.0, until - time.monotonic())):
+                    return await read_body(request, self._service.settings.limits.body)
+            except TimeoutError:
                 raise Refusal(408, "timeout", "the body did not come in time", {"Connection": "close"}) from None
+
+
+def _records(one: Judged) -> list[dict[str, Any]]:
+    """As `protoleak screen --out` writes them."""
+    return [record.to_dict(one.identity) for record in one.done.records]
 
 
 def _entry(one: Judged, every_face: bool) -> dict[str, Any]:
     """What JSON says of one image."""
-    entries = []
-    for record in one.done.records:
-        entry = record.to_dict(one.identity)
-        if record.verdict is None:
-            entry = {"error": {"code": "engine_error", "message": record.reason}} | entry
-        entries.append(entry)
+    entries = _records(one)
     if one.done.error is not None:
         return entries[0] | of_error(one.done.error).body
+    for entry in entries:
+        if entry["verdict"] is None:  # of one face, while others have verdicts
+            entry["error"] = {"code": "engine_error", "message": entry["reason"]}
     return {"data": entries} if every_face else entries[0]
 
 

@@ -206,10 +206,12 @@ class BundleJudge:
         pixels = np.full((len(framing.looks), framing.image_size, framing.image_size, 3), 128, np.uint8)
         return self.screener.prepare(FramedFace(pixels), "probe")
 
-    def acquire(self) -> None:
-        """Somebody uses it."""
+    def acquire(self) -> bool:
+        """Somebody uses it from now on, until `release`; False where it may be closed already."""
         with self._lock:
-            self._users += 1
+            open_still = self._users > 0 or not self._retired
+            self._users += open_still
+        return open_still
 
     def release(self) -> None:
         """Somebody doesn't any more."""

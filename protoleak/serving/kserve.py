@@ -1,7 +1,8 @@
 """KServe's open inference protocol, version 2, with its extension for binary tensors, so that `tritonclient` asks this
 server as it asks Triton: https://github.com/kserve/open-inference-protocol.
 
-One model, `protoleak`: `image` BYTES [N], encoded images, gives `verdict` BYTES [N]: what /v1/screen gives, as JSON.
+One model, `protoleak`: `image` BYTES [N] or [N, 1], encoded images, gives `verdicts` BYTES of that shape, each JSON
+Lines as `protoleak screen --out` writes them, as in the repositories of `protoleak triton`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from protoleak.strict_json import decode_json
 from protoleak.version import __version__
 
 MODEL, VERSION = "protoleak", "1"
-INPUT, OUTPUT, TYPE = "image", "verdict", "BYTES"
+INPUT, OUTPUT, TYPE = "image", "verdicts", "BYTES"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LENGTH = struct.Struct("<I")
 
@@ -29,8 +30,8 @@ MODEL_METADATA: dict[str, Any] = {
     "name": MODEL,
     "versions": [VERSION],
     "platform": "protoleak",
-    "inputs": [{"name": INPUT, "datatype": TYPE, "shape": [-1]}],
-    "outputs": [{"name": OUTPUT, "datatype": TYPE, "shape": [-1]}],
+    "inputs": [{"name": INPUT, "datatype": TYPE, "shape": [-1, 1]}],
+    "outputs": [{"name": OUTPUT, "datatype": TYPE, "shape": [-1, 1]}],
 }
 
 
@@ -79,7 +80,7 @@ class Inference:
         else:
             raise Refusal(400, "bad_request", f"{HEADER_LENGTH} {header_length[:20]!r} in a body of {len(body)} bytes")
         if not head and header_length is not None:
-            self.images = [rest]
+            self.images, self._shape, self._binary = [rest], [1, 1], True
             return
         try:
             asked = decode_json(head, _Request)
@@ -108,7 +109,7 @@ class Inference:
         """The body of the response and its headers.
 
         Args:
-            verdicts: JSON, one per image.
+            verdicts: JSON Lines, of each image.
         """
         output: dict[str, Any] = {"name": OUTPUT, "datatype": TYPE, "shape": self._shape}
         answer: dict[str, Any] = {"model_name": MODEL, "model_version": VERSION, "outputs": [output]}

@@ -34,9 +34,9 @@ class ClientLeft(Exception):
     """The client has gone: nobody is left to be answered."""
 
 
-def overloaded(accepted: int, limit: int) -> Refusal:
+def overloaded(limit: int) -> Refusal:
     """The queue is full."""
-    return busy("overloaded", f"{accepted} images wait, and {limit} may: come again later")
+    return busy("overloaded", f"{limit} images are accepted and not answered yet, and no more may be: come again later")
 
 
 def busy(code: str, message: str) -> Refusal:

@@ -45,7 +45,6 @@ def listen(host: str, port: int) -> socket.socket:
         raise ProtoleakError(
             f"cannot serve on {host}:{port}: {error.strerror or error}: give another --host or --port"
         ) from error
-    bound.set_inheritable(True)
     return bound
 
 

@@ -66,6 +66,16 @@ class Service:
             raise busy("not_ready", "the bundle is being loaded")
         return self._judge
 
+    def acquired(self) -> BundleJudge:
+        """What judges now, which stays open until it is released.
+
+        Raises:
+            Refusal: nothing does.
+        """
+        while not (judge := self.judge).acquire():  # it was replaced just now
+            pass
+        return judge
+
     @property
     def why_not_ready(self) -> str | None:
         """None where it is ready."""
@@ -108,9 +118,10 @@ class Service:
         """Loads the bundle anew; a bad one is refused with a line, and the old one stays. For a thread of its own."""
         try:
             self.load()
-        except ProtoleakError as error:
+        except Exception as error:  # whatever is wrong with the new one: the old one is well
             self.metrics.reloads.labels("refused").inc()
-            self._notify(f"reload refused, the bundle that is open stays: {error}")
+            kind = "" if isinstance(error, ProtoleakError) else f"{type(error).__name__}: "
+            self._notify(f"reload refused, the bundle that is open stays: {kind}{error}")
         else:
             self.metrics.reloads.labels("loaded").inc()
             self._notify(f"reloaded: {self.description}")
@@ -134,15 +145,7 @@ class Service:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """While a body is read. As many are read at once as images may wait, so that bodies don't fill the memory.
-
-        Raises:
-            Refusal: so many are being read already.
-        """
-        limit = self.settings.limits.queue
-        if self._read >= limit:
-            self.metrics.rejected.labels("overloaded").inc()
-            raise overloaded(self._read, limit)
+        """While a body is read."""
         self._read += 1
         try:
             yield
@@ -151,10 +154,18 @@ class Service:
 
     def check_room(self, images: int) -> None:
         """Raises Refusal where so many images more are not taken now."""
+        self._check_room(self._accepted + images)
+
+    def check_room_to_read(self) -> None:
+        """Raises Refusal where no further body is read now: while the queue is full, or as many are being read as may
+        wait, so that bodies don't fill the memory."""
+        self._check_room(max(self._accepted, self._read) + 1)
+
+    def _check_room(self, images: int) -> None:
         limit = self.settings.limits.queue
-        if self._accepted + images > limit:
+        if images > limit:
             self.metrics.rejected.labels("overloaded").inc()
-            raise overloaded(self._accepted, limit)
+            raise overloaded(limit)
 
     async def outcomes(
         self, images: Sequence[bytes | MediaError], every_face: bool, left: asyncio.Future[None], until: float
@@ -170,14 +181,14 @@ class Service:
             ClientLeft: as `left` says.
         """
         self.check_room(len(images))
-        judge, batcher = self.judge, self._batcher
+        judge, batcher = self.acquired(), self._batcher
         assert batcher is not None
-        identity = judge.identity(every_face)
         loop = asyncio.get_running_loop()
         jobs: list[Job] = []
         waiting: list[asyncio.Future[Done | BatchingFailed]] = []
         self._count(len(images))
         try:
+            identity = judge.identity(every_face)
             for image in images:
                 future: asyncio.Future[Done | BatchingFailed] = loop.create_future()
                 waiting.append(future)
@@ -203,6 +214,7 @@ class Service:
             for job in jobs:
                 job.drop()
             self._count(-len(images))
+            judge.release()
         judged = []
         for outcome in done:
             if isinstance(outcome, BatchingFailed):

@@ -92,6 +92,9 @@ class _Ended(Exception):
 class Stream:
     """One live source, screened in a thread of its own.
 
+    Args:
+        judge: that screens it; it is released when the stream has ended.
+
     Attributes:
         id: by which it is asked for.
         ended: whether nothing more comes.
@@ -105,7 +108,6 @@ class Stream:
         self._count = 0
         self._ending = threading.Event()
         self._changed = threading.Condition()
-        judge.acquire()
         threading.Thread(target=self._run, name="protoleak-stream", daemon=True).start()
 
     @property
@@ -193,8 +195,11 @@ class Streams:
         self._most, self._stopping = most, stopping
         self._streams: dict[str, Stream] = {}
 
-    def start(self, body: bytes, judge: BundleJudge) -> Stream:
+    def start(self, body: bytes, acquired: Callable[[], BundleJudge]) -> Stream:
         """Starts what a request asks for.
+
+        Args:
+            acquired: gives what judges, to be released by the stream.
 
         Raises:
             Refusal: it is not well formed, its host isn't allowed, or as many run as may.
@@ -216,7 +221,7 @@ class Streams:
         ended = [stream.id for stream in self._streams.values() if stream.ended]
         for old in ended[: max(0, len(ended) - KEPT_ENDED + 1)]:
             del self._streams[old]
-        stream = Stream(asked, judge, settings)
+        stream = Stream(asked, acquired(), settings)
         self._streams[stream.id] = stream
         return stream
 

@@ -18,7 +18,9 @@ from protoleak.cli.screen_options import ScreenOptions, VideoOptions
 from protoleak.distillation.settings import DistillationSettings
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.export.settings import ExportSettings
+from protoleak.faces.settings import FaceSettings
 from protoleak.runtime.engine_options import EngineOptions
+from protoleak.serving.settings import MEBIBYTE, BundleOptions, RequestLimits, ServeSettings
 from protoleak.training.settings import TrainingSettings
 from protoleak.video.settings import StreamSettings
 from tests.cli.conftest import Run
@@ -74,6 +76,16 @@ SETTINGS: dict[str, tuple[tuple[type, ...], dict[str, str], dict[str, object]]] 
         (EngineOptions,),
         {"workspace": "workspace_mib"},
         {"bundle": None, "trusted_key": None, "engine": "tensorrt", "variants": None, "compute_capability": None},
+    ),
+    "serve": (
+        (BundleOptions, RequestLimits, ServeSettings),
+        {"faces": "finder", "images_limit": "images", "faces_limit": "faces", "request_seconds": "seconds"}
+        | {"streams_limit": "streams", "no_token": "open_to_all"},
+        {
+            **{"body_limit": RequestLimits.body / MEBIBYTE, "token_file": None, "cors_origin": None},
+            **{"allow_streams": None, "face_model": None, "face_score": FaceSettings.face_score},
+            **{"minimum_face": FaceSettings.minimum_face, "margin": FaceSettings.margin},
+        },
     ),
     "engines": ((EngineOptions,), {}, {"bundle": None, "as_json": False}),
     "inspect": ((ScreenOptions,), {}, {"bundle": None, "as_json": False}),

@@ -98,7 +98,7 @@ def test_inference_with_binary_tensors_and_of_one_image_as_it_is(server: Running
                     "parameters": {"binary_data_size": len(raw)},
                 }
             ],
-            "outputs": [{"name": "verdict", "parameters": {"binary_data": True}}],
+            "outputs": [{"name": "verdicts", "parameters": {"binary_data": True}}],
         }
     ).encode()
     headers = {"Inference-Header-Content-Length": str(len(head))}
@@ -111,8 +111,16 @@ def test_inference_with_binary_tensors_and_of_one_image_as_it_is(server: Running
         assert without_times(json.loads(rest[4 : 4 + size])) == without_times(server.screen(image).json)
         rest = rest[4 + size :]
     assert rest == b""
-    alone = server.ask("POST", INFER, images[0], {"Inference-Header-Content-Length": "0"}).json
-    assert json.loads(alone["outputs"][0]["data"][0])["verdict"] == server.screen(images[0]).json["verdict"]
+    alone = server.ask("POST", INFER, images[0], {"Inference-Header-Content-Length": "0"})
+    line = alone.body[int(alone.headers["inference-header-content-length"]) + 4 :]
+    assert without_times(json.loads(line)) == without_times(server.screen(images[0]).json)
+
+
+def test_what_cannot_be_read_is_a_line_like_any_other(server: RunningServer) -> None:
+    reply = server.ask("POST", INFER, b"broken", {"Inference-Header-Content-Length": "0"})
+    assert reply.status == 200
+    record = json.loads(reply.body[int(reply.headers["inference-header-content-length"]) + 4 :])
+    assert (record["outcome"], record["verdict"]) == ("error", None)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +144,6 @@ def test_tritonclient_asks_it_as_it_asks_triton(server: RunningServer) -> None:
     image = png(2, 9)
     tensor = client_module.InferInput("image", [1], "BYTES")
     tensor.set_data_from_numpy(np.array([image], dtype=np.object_))
-    answer = client.infer("protoleak", [tensor]).as_numpy("verdict")
+    answer = client.infer("protoleak", [tensor]).as_numpy("verdicts")
     assert without_times(json.loads(answer[0])) == without_times(server.screen(image).json)
     client.close()
