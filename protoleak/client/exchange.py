@@ -232,9 +232,9 @@ def _refused(address: Address, answer: Answer, image: Upload) -> MediaError | En
 
 
 def _about_image(refusal: Refusal, image: Upload) -> MediaError | EngineError:
-    kind: type[MediaError | EngineError] = {ENGINE_ERROR: EngineError, NO_FACE: NoFaceError}.get(
-        refusal.code, MediaError
-    )
+    kind: type[MediaError | EngineError] = NoFaceError if refusal.code == NO_FACE else MediaError
+    if refusal.code == ENGINE_ERROR:
+        kind = EngineError
     return kind(f"{image.name}: {printable(refusal.message)}").about(image.source, image.sha256)
 
 

@@ -169,14 +169,13 @@ class Webhook:
         return text
 
     def _enveloped(self, event: Event) -> CloudEvent:
-        about_track = isinstance(event, (FaceEvent, TrackEvent))
         return CloudEvent(
             specversion="1.0",
             id=f"{self._run}-{next(self._numbers)}",
             source=f"protoleak://{self._host}/{quote(event.source, safe='')}",
             type=TYPE + str(event.__struct_config__.tag),
             time=datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            subject=f"track/{event.track}" if about_track else None,
+            subject=f"track/{event.track}" if isinstance(event, (FaceEvent, TrackEvent)) else None,
             datacontenttype="application/json",
             data=event,
         )
