@@ -49,7 +49,7 @@ def test_the_wait_is_the_one_that_the_server_asks_for() -> None:
 def test_patience_ends_without_another_wait() -> None:
     begun = time.monotonic()
     _, outcome = outcome_of(refusal(503, "overloaded", "64 images wait", retry_after="20"), patience=1)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 10  # the server asked for 20
     assert type(outcome) is protoleak.ServerError
     assert "503: 64 images wait" in str(outcome)
 
