@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -27,7 +27,10 @@ from protoleak.serving.page_files import page_files
 from protoleak.serving.refusal import ClientLeft, Refusal, busy, of_error
 from protoleak.serving.service import Judged, Service
 
+T = TypeVar("T")
+
 JSON = "application/json"
+LARGE_BODY = 2**20  # bytes
 # Nothing from elsewhere, no code but page.js, and previews of what was dropped there.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -99,7 +102,8 @@ class _Endpoints:
         until = time.monotonic() + self._service.settings.limits.seconds
         every_face = await self._wants_every_face(request)
         body = await self._body(request, until)
-        images, is_raw = images_in(request.headers.get("content-type", ""), body, self._service.settings.limits)
+        kind, limits = request.headers.get("content-type", ""), self._service.settings.limits
+        images, is_raw = await _understood(body, lambda: images_in(kind, body, limits))
         async with _watched(request) as left:
             judged = await self._service.outcomes(images, every_face, left, until)
         if is_raw:
@@ -115,7 +119,8 @@ class _Endpoints:
         limits = self._service.settings.limits
         until = time.monotonic() + limits.seconds
         body = await self._body(request, until)
-        inference = kserve.Inference(body, request.headers.get(kserve.HEADER_LENGTH), limits)
+        length = request.headers.get(kserve.HEADER_LENGTH)
+        inference = await _understood(body, lambda: kserve.Inference(body, length, limits))
         async with _watched(request) as left:
             judged = await self._service.outcomes(inference.images, self._service.judge.by_face, left, until)
         lines = [b"\n".join(msgspec.json.encode(record) for record in _records(one)) for one in judged]
@@ -213,6 +218,11 @@ class _Endpoints:
                     return await read_body(request, self._service.settings.limits.body)
             except TimeoutError:
                 raise Refusal(408, "timeout", "the body did not come in time", {"Connection": "close"}) from None
+
+
+async def _understood(body: bytes, read: Callable[[], T]) -> T:
+    """What `read` makes of a body; of a large one in a thread, so that others are answered meanwhile."""
+    return read() if len(body) < LARGE_BODY else await asyncio.to_thread(read)
 
 
 def _records(one: Judged) -> list[dict[str, Any]]:

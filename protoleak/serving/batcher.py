@@ -19,7 +19,7 @@ from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.image_records import Record
 from protoleak.runtime.pipeline import Prepared
 from protoleak.runtime.verdict import Verdict
-from protoleak.serving.judging import Judging, PreparedImage, failed_record
+from protoleak.serving.judging import NAME, Judging, PreparedImage, failed_record
 from protoleak.serving.metrics import Metrics
 
 POLL_SECONDS = 0.25  # how often an idle thread wakes, so that one that was ended from outside is noticed
@@ -157,8 +157,9 @@ class Batcher:
         except (MediaError, EngineError) as error:
             self._finish(job, Done((failed_record(error),), error))
             return
-        except Exception as error:  # a decoder's own: it is this image's, and the thread goes on
-            self._finish(job, BatchingFailed(f"decoding failed: {type(error).__name__}: {error}"))
+        except Exception as error:  # of a decoder: it is this image's, and the thread goes on
+            unforeseen = MediaError(f"{NAME}: cannot be decoded: {type(error).__name__}: {error}")
+            self._finish(job, Done((failed_record(unforeseen),), unforeseen))
             return
         finally:
             job.data = b""

@@ -30,19 +30,24 @@ class Endings:
 
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
-        """From now to the end of the process, in its main thread."""
+        """From now to the end of the process, in its main thread; where the block raises, signals are as before."""
         receiver, sender = socket.socketpair()
         sender.setblocking(False)  # as set_wakeup_fd wants it
-        signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        before = {}
         for number in (*ENDING, signal.SIGHUP):
             # One that was started with signals ignored, as by `nohup`, goes on ignoring them; SIGTERM is always meant.
             if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _nothing)
+                before[number] = signal.signal(number, _nothing)
         threading.Thread(target=self._watch, args=(receiver,), name="protoleak-signals", daemon=True).start()
+        self._kept = sender  # open as long as the process: the thread ends it in time
         try:
             yield
-        finally:
-            self._kept = sender  # open as long as the process: the thread ends it in time
+        except BaseException:
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)
+            raise
 
     def _watch(self, receiver: socket.socket) -> None:
         while (number := receiver.recv(1)[0]) not in ENDING:

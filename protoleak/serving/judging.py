@@ -16,7 +16,7 @@ from protoleak.errors import EngineError, MediaError
 from protoleak.faces.base import Face, FaceDetector
 from protoleak.faces.still_images import FacesInImage, find_faces
 from protoleak.image_records import Identity, Record, Settings, file_sha256, outcome_of
-from protoleak.images.decode import decode
+from protoleak.images.decode import Decode, decode
 from protoleak.images.isolated import IsolatedDecoder
 from protoleak.images.sources import printable
 from protoleak.runtime.engines import EngineOptions
@@ -25,6 +25,7 @@ from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
 from protoleak.serving.settings import BundleOptions, RequestLimits
 
+ON_PROCESSOR = ("openvino", "onnxruntime")  # engines to which all batch sizes are the same, one image at a time
 NAME = "image"  # what messages call an image that came without a name
 
 
@@ -116,29 +117,36 @@ class BundleJudge:
     """
 
     def __init__(self, options: BundleOptions, limits: RequestLimits, notify: Callable[[str], None]) -> None:
-        self.screener = Screener(
-            options.bundle,
-            trusted_key=options.trusted_key,
-            alpha=options.alpha,
-            variant=options.variant,
-            engine=options.engine,
-            threads=options.threads,
-            isolate=options.isolate,
-            upright=options.upright,
-            engine_options=EngineOptions(
-                compute=options.compute, device=options.device, batch_maximum=options.batch_maximum, notify=notify
-            ),
-        )
         pixels = round(1e6 * limits.megapixels)
+        decoding: Decode = lambda data, upright: decode(data, upright, pixels)  # noqa: E731
         if options.isolate:
-            self._isolated = IsolatedDecoder(options.decoders, maximum_pixels=pixels)
-            self.screener.decode = self._isolated
-        else:
-            self.screener.decode = lambda data, upright: decode(data, upright, pixels)
+            decoding = IsolatedDecoder(options.decoders, maximum_pixels=pixels)
+        starting = _started(decoding, options.decoders)  # while the bundle is read
+        try:
+            self.screener = Screener(
+                options.bundle,
+                trusted_key=options.trusted_key,
+                alpha=options.alpha,
+                variant=options.variant,
+                engine=options.engine,
+                threads=options.threads,
+                isolate=options.isolate,
+                upright=options.upright,
+                engine_options=EngineOptions(
+                    compute=options.compute, device=options.device, batch_maximum=options.batch_maximum, notify=notify
+                ),
+            )
+        except BaseException:
+            if isinstance(decoding, IsolatedDecoder):
+                decoding.close()
+            raise
+        finally:
+            starting.shutdown(wait=False)
+        self.screener.decode = decoding
         finder = options.finder or self.screener.looks_at
         self.by_face = finder != "none"
         self._faces = replace(options.faces, faces=finder if self.by_face else "auto")
-        self._most_faces, self._decoders = limits.faces, options.decoders
+        self._most_faces = limits.faces
         self._of_thread = threading.local()  # detectors are for one thread each
         self.batch_maximum = options.batch_maximum
         self.rounded = self.screener.engine.name.startswith("tensorrt")
@@ -182,23 +190,20 @@ class BundleJudge:
         return isinstance(outcome, Verdict)
 
     def warm_up(self) -> None:
-        """Runs every batch size once, and starts what decodes, so that the first client waits no longer than others.
+        """Runs what is made once for each batch size, so that the first client waits no longer than others.
 
         Raises:
             EngineError: the engines give nothing finite.
         """
         unit = self._grey()
-        sizes = {1, self.batch_maximum} if not self.rounded else {2**power for power in range(8)}
+        sizes = {1} if self.screener.engine.name in ON_PROCESSOR else {1, self.batch_maximum}
+        if self.rounded:
+            sizes = {2**power for power in range(8)}
         for size in sorted(one for one in sizes if one <= self.batch_maximum):
             for outcome in self.screener.judge([unit] * size):
                 if isinstance(outcome, EngineError):
                     raise outcome
                 self.example = outcome
-        buffer = io.BytesIO()
-        Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "PNG")
-        with ThreadPoolExecutor(self._decoders) as pool:  # at once, so that every worker process is started
-            for done in [pool.submit(self.screener.decode, buffer.getvalue(), True) for _ in range(self._decoders)]:
-                done.result()
         self.identity(False)
 
     def _grey(self) -> Prepared:
@@ -239,6 +244,16 @@ class BundleJudge:
         if len(faces) > self._most_faces:
             raise TooManyFaces(f"{NAME}: {len(faces)} faces, more than the {self._most_faces} that are judged at once")
         return range(len(faces))
+
+
+def _started(decoding: Decode, count: int) -> ThreadPoolExecutor:
+    """Threads that each decode one small image, all at once, so that every worker process is started."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "PNG")
+    pool = ThreadPoolExecutor(count, thread_name_prefix="protoleak-starting")
+    for _ in range(count):
+        pool.submit(decoding, buffer.getvalue(), True)  # what comes of it is nobody's: it may be a limit on time
+    return pool
 
 
 def _largest(faces: Sequence[Face]) -> Iterable[int]:

@@ -33,6 +33,14 @@ def test_a_worker_gives_the_same_pixels_notes_and_errors() -> None:
     decoder.close()
 
 
+def test_pixels_above_a_limit_of_ones_own_are_refused_before_they_are_decoded() -> None:
+    data = encoded(picture(0).resize((300, 200)), "PNG")
+    decoder = IsolatedDecoder(1, PATIENT, maximum_pixels=50_000)
+    with pytest.raises(MediaError, match=r"300×200 pixels are 0\.1 megapixels, above the limit of 0\.05"):
+        open_image(data, decode=decoder)
+    decoder.close()
+
+
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [

@@ -174,6 +174,19 @@ def test_call_raises_for_a_bad_image_and_each_goes_on(screener: protoleak.Screen
     assert str(outcomes[2]) == "image 2: empty, 0 bytes"
 
 
+def test_preparing_and_judging_apart_give_what_a_call_gives(
+    screener: protoleak.Screener, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    expected = [without_times(verdict) for verdict in screener(images)]
+    prepared = [screener.prepare(image) for image in images]
+    outcomes = screener.judge(prepared)
+    assert all(isinstance(outcome, protoleak.Verdict) for outcome in outcomes)
+    assert [without_times(verdict) for verdict in outcomes if isinstance(verdict, protoleak.Verdict)] == expected
+    assert screener.judge([]) == []
+    with pytest.raises(MediaError, match=r"missing\.jpg: no such file"):
+        screener.prepare(tmp_path / "missing.jpg")
+
+
 def test_each_takes_images_only_as_needed(screener: protoleak.Screener) -> None:
     taken = []
 

@@ -38,6 +38,8 @@ class _Engines:
 
     def prepare(self, data: bytes, every_face: bool) -> PreparedImage:
         assert not every_face
+        if data == b"odd":
+            raise ValueError("a decoder's own error")
         return _Image(tuple(data.decode().split()))  # type: ignore[arg-type]  # names stand for what is prepared
 
     def judge(self, units: Sequence[Prepared]) -> list[Verdict | EngineError]:
@@ -128,6 +130,17 @@ def test_what_was_dropped_never_reaches_the_engines(batcher: Batcher) -> None:
         time.sleep(0.01)
     assert dropped.released == 1
     assert sum(engines.batches) == 3
+
+
+def test_what_a_decoder_raises_unforeseen_is_its_images_alone(batcher: Batcher) -> None:
+    engines = _Engines()
+    engines.gate.set()
+    odd, fine = _Waiting(engines, "odd"), _Waiting(engines, "fine")
+    for job in (odd, fine):
+        batcher.submit(job.job)
+    assert odd.names == ["image: cannot be decoded: ValueError: a decoder's own error"]
+    assert fine.names == ["fine"]
+    assert batcher.well
 
 
 def test_when_all_threads_have_ended_every_open_request_fails_and_new_ones_too() -> None:
