@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         NoFaceError,
         ParityError,
         ProtoleakError,
+        ServerError,
     )
     from protoleak.faces.base import BoxRecord, Face, FaceDetector
     from protoleak.faces.settings import FaceSettings
@@ -130,6 +131,7 @@ __all__ = [
     "RecordFiles",
     "RunRecord",
     "Screener",
+    "ServerError",
     "Sink",
     "SourceInfo",
     "SourcesSink",

@@ -70,6 +70,10 @@ class SkippedInput(MediaError):
     """An input was left out on purpose, and not read. The message says why."""
 
 
+class ServerError(ProtoleakError):
+    """A server cannot be reached, is busy for too long, refuses a request, or answers what isn't protoleak's."""
+
+
 class DatasetError(ProtoleakError):
     """A folder of training or evaluation images is not laid out as expected, or holds too little."""
 

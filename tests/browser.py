@@ -18,13 +18,17 @@ FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-ne
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """The browser, started once for many pages."""
+def chromium(*flags: str) -> Iterator[Browser]:
+    """The browser, started once for many pages.
+
+    Args:
+        flags: of its command line, besides those that it always has.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed to open the page with")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
         yield browser
         browser.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 
 from protoleak.bundle.bundle import write_bundle
 from protoleak.bundle.manifest import Manifest
-from tests.paths import SHARED
+from tests.paths import SHARED, TOKEN
 
 if TYPE_CHECKING:
     from protoleak.model.checkpoint import TrainedModel
@@ -80,6 +81,18 @@ def exported_looks(look_model: TrainedModel, face_data: Path, tmp_path_factory: 
     from tests.look_bundle import export_small
 
     return export_small(look_model, face_data, tmp_path_factory.mktemp("exported_looks"))
+
+
+@pytest.fixture(scope="session")
+def default_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with the default bundle that wants `tests.paths.TOKEN`."""
+    pytest.importorskip("uvicorn", reason="it serves: pip install 'protoleak[serve]'")
+    from tests.serving.running import ENGINE, RunningServer
+
+    token = tmp_path_factory.mktemp("served") / "token"
+    token.write_text(TOKEN)
+    with RunningServer("--token-file", token, *ENGINE, "--no-isolate", "--request-seconds", "120") as running:
+        yield f"http://127.0.0.1:{running.port}"
 
 
 @pytest.fixture

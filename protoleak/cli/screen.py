@@ -187,6 +187,21 @@ def screen(
         Path | None,
         typer.Option("--stats", rich_help_panel=VIDEOS, help="FILE.json for counts and times of every source."),
     ] = VideoOptions.stats,
+    live_events: Annotated[
+        str | None,
+        typer.Option(
+            "--live-events",
+            metavar="URL",
+            rich_help_panel=VIDEOS,
+            help="Post every event here as it comes, as CloudEvents in JSON.",
+        ),
+    ] = VideoOptions.live_events,
+    live_events_token: Annotated[
+        Path | None,
+        typer.Option(
+            "--live-events-token-file", rich_help_panel=VIDEOS, help="File with the bearer token for --live-events."
+        ),
+    ] = VideoOptions.live_events_token,
 ) -> None:
     """Say of each face who made it: a known generator, a camera (real), or nobody that the bundle knows."""
     from protoleak.video.sources.open import separate
@@ -232,7 +247,9 @@ def screen(
         most_bytes=round(max_download * GB),
         any_host=any_host,
     )
-    video_options = VideoOptions(videos, settings, annotate, dashboard, stats, start, end, network)
+    video_options = VideoOptions(
+        videos, settings, annotate, dashboard, stats, start, end, network, live_events, live_events_token
+    )
     if videos:
         _check_videos(options, video_options)
     else:
@@ -254,6 +271,8 @@ def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
     start, end = video_options.start or 0.0, video_options.end
     if end is not None and end <= start:
         raise ProtoleakError(f"--to {end:g} is not after --from {start:g}: give a later second")
+    if video_options.live_events_token is not None and video_options.live_events is None:
+        raise ProtoleakError("--live-events-token-file is for --live-events URL: give that too, or leave it out")
     if options.report is not None:
         raise ProtoleakError("--report is for images: videos have their report in the folder of --out DIR")
     if options.resume:
@@ -287,6 +306,8 @@ def _check_images(video_options: VideoOptions) -> None:
         "--annotate": video_options.annotate,
         "--dashboard": video_options.dashboard,
         "--stats": video_options.stats is not None,
+        "--live-events": video_options.live_events is not None,
+        "--live-events-token-file": video_options.live_events_token is not None,
     }
     for option, is_given in given.items():
         if is_given:

@@ -65,6 +65,8 @@ class VideoOptions:
         stats: a JSON file.
         start, end: seconds of each source between which it is screened; None for its beginning and end.
         network: limits of addresses, and whether HTTP may redirect to another host.
+        live_events: address that every event is posted to.
+        live_events_token: file with the bearer token for it.
     """
 
     sources: list[str]
@@ -75,6 +77,8 @@ class VideoOptions:
     start: float | None = None
     end: float | None = None
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    live_events: str | None = None
+    live_events_token: Path | None = None
 
 
 def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline], *, spinning: bool = True) -> Pipeline:

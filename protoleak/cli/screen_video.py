@@ -26,6 +26,7 @@ from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.live_panel import StatusPanel, coloured
 from protoleak.cli.output_guard import refuse_inputs
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions, open_screener
+from protoleak.cli.token_file import read_token
 from protoleak.errors import ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
@@ -36,6 +37,7 @@ from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, Tra
 from protoleak.video.frames import Frame, FrameSource, SourceInfo
 from protoleak.video.outputs.folder import OutputFolder, open_outputs, outputs_in
 from protoleak.video.outputs.run_record import run_record
+from protoleak.video.outputs.webhook import Webhook
 from protoleak.video.sink import SourcesSink, TrackedFace
 from protoleak.video.sources.open import open_source
 from protoleak.video.sources.part import PartOfSource
@@ -43,6 +45,7 @@ from protoleak.video.statistics import Statistics
 from protoleak.video.streams import streams
 
 ROWS_SHOWN = 50
+HURRIED_SECONDS = 2.0  # for events that wait to be posted when a run is stopped: all of it has to end within 4.5
 
 
 class VideoTally:
@@ -154,12 +157,16 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     # Several sources keep the processors busy: what threads spend on waiting for each other is then missing elsewhere.
     screener = open_screener(options, errors, Screener, spinning=len(video_options.sources) == 1)
     detector = open_detector(video_options.settings, screener.bundle)
+    webhook = _webhook(video_options, errors)
     broken = False
     with shown_progress(errors, stage_lines=False) as progress:
         tally = VideoTally(errors, no_progress if video_options.dashboard else progress)
         try:
-            with _outputs(options, video_options, screener, detector) as outputs:
-                sinks: list[SourcesSink] = [*outputs, *_panel(video_options, errors), tally]
+            with (
+                _outputs(options, video_options, screener, detector) as outputs,
+                _posted(webhook) as posting,
+            ):
+                sinks: list[SourcesSink] = [*outputs, *_panel(video_options, errors), *posting, tally]
                 print_note(errors, f"faces: {detector.description}")
                 screening = streams(
                     screener,
@@ -184,6 +191,9 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
             print_error(errors, str(error))
     if video_options.stats is not None:
         broken = not _write_statistics(video_options.stats, tally, errors) or broken
+    if webhook is not None:
+        broken = bool(webhook.lost) or broken
+        print_note(errors, webhook.summary)
     _print_summary(tally, options.out, output_console())
     if tally.interrupted:
         return ExitStatus.INTERRUPTED
@@ -228,6 +238,29 @@ def _outputs(
     )
     with opened:
         yield [opened]
+
+
+def _webhook(options: VideoOptions, errors: Console) -> Webhook | None:
+    """What posts the events, where that was asked for. Raises ProtoleakError where the address or token is no good."""
+    if options.live_events is None:
+        return None
+    file = options.live_events_token
+    token = None if file is None else read_token(file, "--live-events-token-file")
+    return Webhook(options.live_events, token=token, notify=lambda message: print_note(errors, message))
+
+
+@contextlib.contextmanager
+def _posted(webhook: Webhook | None) -> Iterator[list[Webhook]]:
+    """Posts what is left when the run ends; with less patience where somebody waits for the end."""
+    if webhook is None:
+        yield []
+        return
+    hurried = True
+    try:
+        yield [webhook]
+        hurried = False
+    finally:
+        webhook.close(HURRIED_SECONDS if hurried else None)
 
 
 def _panel(video_options: VideoOptions, console: Console) -> list[StatusPanel]:

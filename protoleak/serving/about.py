@@ -20,6 +20,7 @@ def about(judge: BundleJudge) -> dict[str, Any]:
     calibration = screener.bundle.variant(screener.variant).calibration
     per_generator = zip(manifest.generators, calibration.per_generator, strict=True)
     example = judge.example
+    accused = screener.bundle.variant(screener.variant).report.real_faces
     return {
         "name": record.name,
         "sha256": record.sha256,
@@ -38,6 +39,7 @@ def about(judge: BundleJudge) -> dict[str, Any]:
             "real": _count(calibration.real_margins),
             "generated": _count(calibration.generated_margins),
         },
+        "real_faces_accused": None if accused is None else {"count": accused.accused.count, "of": accused.accused.of},
         "engine": msgspec.to_builtins(screener.engine),
         "settings": dict(judge.identity(False).settings),
         "versions": {"protoleak": __version__} | library_versions(LIBRARIES),

@@ -10,11 +10,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protoleak.serving.metrics import Metrics
+from protoleak.serving.page_files import page_files
 
 # What tells nothing of images, and is asked by those who have no token: probes, Prometheus, and a browser that opens
 # the page, which then sends the token that is typed there.
 FREE = ("/v1/health/", "/v2/health/", "/v1/metrics", "/v2/models/protoleak/ready")
-PAGE = ("/", "/page.js", "/page.css")
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -87,4 +87,4 @@ def _is_free(scope: Scope) -> bool:
     path, method = scope["path"], scope["method"]
     if method == "OPTIONS":  # a browser asks so before it sends a token
         return True
-    return method in ("GET", "HEAD") and (path in PAGE or path.startswith(FREE))
+    return method in ("GET", "HEAD") and (path in page_files() or path.startswith(FREE))

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import cache
-from importlib import resources
 from typing import Any, TypeVar
 
 import anyio
@@ -25,6 +23,7 @@ from protoleak.serving.access import Access
 from protoleak.serving.bodies import drain, images_in, read_body
 from protoleak.serving.metrics import CONTENT_TYPE
 from protoleak.serving.openapi import document
+from protoleak.serving.page_files import page_files
 from protoleak.serving.refusal import ClientLeft, Refusal, busy, of_error
 from protoleak.serving.service import Judged, Service
 
@@ -32,11 +31,6 @@ T = TypeVar("T")
 
 JSON = "application/json"
 LARGE_BODY = 2**20  # bytes
-PAGE_FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-}
 # Nothing from elsewhere, no code but page.js, and previews of what was dropped there.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -70,7 +64,7 @@ def build_app(service: Service) -> ASGIApp:
             Route(f"{model}/ready", endpoints.ready),
             Route(f"{model}/infer", endpoints.infer, methods=["POST"]),
         ]
-    routes += [Route(path, endpoints.page) for path in PAGE_FILES]
+    routes += [Route(path, endpoints.page) for path in page_files()]
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
         Refusal: _refused,
         ClientLeft: _left,
@@ -194,11 +188,8 @@ class _Endpoints:
 
     async def page(self, request: Request) -> Response:
         """GET /: the page, and its two files."""
-        name, kind = PAGE_FILES[request.url.path]
-        return Response(
-            _page_file(name),
-            headers={"Content-Type": f"{kind}; charset=utf-8", "Content-Security-Policy": POLICY},
-        )
+        content, kind = page_files()[request.url.path]
+        return Response(content, headers={"Content-Type": kind, "Content-Security-Policy": POLICY})
 
     async def _wants_every_face(self, request: Request) -> bool:
         given = request.query_params.multi_items()
@@ -290,8 +281,3 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 async def _broken(_: Request, error: Exception) -> Response:
     return _refusal(of_error(error))
-
-
-@cache
-def _page_file(name: str) -> bytes:
-    return (resources.files("protoleak") / "serving" / "page" / name).read_bytes()
