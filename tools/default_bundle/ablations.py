@@ -4,9 +4,10 @@
         --json benchmarks/results/real_ablations.json
 
 WORK is that of build.py, whose cached latents are used. Training is the recipe's but for VIEWS altered views of an
-image in place of its eight, which take a third of the time. Every network is measured on the test split, as it is and in
-two altered views (balanced accuracy and macro AUC over the known generators and `real`), and on photographs of sources
-that no training saw against the known generators of that split (AUROC of the real margin). Nothing is chosen by it.
+image in place of its eight, which take a third of the time. Every network is measured on the test split, as it is and
+in two altered views (balanced accuracy and macro AUC over the known generators and `real`), and on photographs of
+sources that no training saw against the known generators of that split (AUROC of the real margin). Nothing is chosen by
+it.
 """
 
 from __future__ import annotations
