@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
-from protoleak.choices import LOOKS
+from protoleak.choices import LOOKS, Look
 from protoleak.cli.console import say
 from protoleak.cli.options import (
     INPUT,
@@ -136,7 +136,7 @@ def distill(
             blocks=shape[1],
             views=views,
             operator_share=operator_share,
-            looks=tuple(names(looks, "--looks")),
+            looks=cast(tuple[Look, ...], names(looks, "--looks")),
             window=window,
             whitening=whitening,
             epochs=epochs,

@@ -27,6 +27,7 @@ from protoleak.serving.settings import MEBIBYTE, BundleOptions, RequestLimits, S
 from protoleak.serving.triton.settings import RepositorySettings
 from protoleak.training.settings import TrainingSettings
 from protoleak.video.settings import StreamSettings
+from protoleak.video.sources.network_settings import GB, NetworkSettings
 from tests.cli.conftest import Run
 
 COMMANDS: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -35,9 +36,10 @@ LATENT_ENCODER = {"encoder_range": "0,1", "scaling": 1.0}  # of `load_latent_enc
 # their defaults.
 SETTINGS: dict[str, tuple[tuple[type, ...], dict[str, str], dict[str, object]]] = {
     "screen": (
-        (ScreenOptions, VideoOptions, StreamSettings, EngineOptions),
-        {},
-        {"batch_size": None, "faces": None},  # left out, they are others for images than for videos
+        (ScreenOptions, VideoOptions, StreamSettings, NetworkSettings, EngineOptions),
+        {"connect_timeout": "open_timeout"},
+        # Left out, the first two are others for images than for videos.
+        {"batch_size": None, "faces": None, "max_download": NetworkSettings.most_bytes / GB},
     ),
     "corpus": (
         (CorpusOptions, JudgeSettings, Place, FaceSettings, EngineOptions),
