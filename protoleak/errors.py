@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from protoleak.text import harmless, one_line
+
 LONGEST_INPUT = 200  # characters of what the user gave that a message may repeat
 KEPT_START, KEPT_END = 120, 40
 
@@ -31,6 +33,13 @@ class ProtoleakError(Exception):
 
     source: str | None = None
     sha256: str | None = None
+
+    def __init__(self, message: str = "") -> None:
+        """
+        Args:
+            message: names in it may come from a stranger's file: what isn't printable in it is written as escapes.
+        """
+        super().__init__(one_line(message))
 
     def about(self: Error, source: str | None, sha256: str | None) -> Error:
         """The same error, which knows the input that it is about."""
@@ -83,7 +92,10 @@ class CheckpointError(ProtoleakError):
 
 
 class ParityError(ProtoleakError):
-    """An exported graph computes something else than the PyTorch model. The message holds the table."""
+    """An exported graph computes something else than the PyTorch model. The message holds the table, in lines."""
+
+    def __init__(self, message: str = "") -> None:
+        Exception.__init__(self, harmless(message))
 
 
 class CalibrationError(ProtoleakError):

@@ -11,3 +11,8 @@ def harmless(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() or one in KEPT else repr(one)[1:-1] for one in text)
+
+
+def one_line(text: str) -> str:
+    """As `harmless`, with line ends and tabs written as escapes too."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)

@@ -32,6 +32,8 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 
+MAXIMUM_LIST = 256 * 2**20  # bytes of paths on standard input: two million of the longest usual ones
+
 # Here, so that a folder's videos don't count as skipped where its images are listed.
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -65,7 +67,11 @@ def expand_sources(sources: Iterable[str], standard_input: BinaryIO, *, null: bo
 def _expand(sources: Iterable[str], standard_input: BinaryIO, null: bool) -> Iterator[str | MediaError]:
     for source in sources:
         if source == "-":
-            lines = [os.fsdecode(line) for line in _lines(standard_input, null)]
+            try:
+                lines = [os.fsdecode(line) for line in _lines(standard_input, null)]
+            except MediaError as error:
+                yield error
+                continue
             paths = [line for line in lines if line.strip()]
             if not paths:
                 yield MediaError("-: no path on standard input: give one a line")
@@ -83,11 +89,22 @@ def _expand(sources: Iterable[str], standard_input: BinaryIO, null: bool) -> Ite
             yield source
 
 
-def _lines(standard_input: BinaryIO, null: bool) -> Iterator[bytes]:
+def _lines(standard_input: BinaryIO, null: bool) -> list[bytes]:
+    """
+    Raises:
+        MediaError: that is no list of paths.
+    """
+    data = standard_input.read(MAXIMUM_LIST + 1)
+    if len(data) > MAXIMUM_LIST:
+        raise MediaError(f"-: more than {MAXIMUM_LIST // 2**20} MB on standard input: give paths there, one a line")
     if null:
-        yield from standard_input.read().split(b"\0")
-    else:
-        yield from (line.rstrip(b"\r\n") for line in standard_input)
+        return data.split(b"\0")
+    if b"\0" in data:
+        raise MediaError(
+            "-: standard input holds NUL bytes, so it is no list of paths, one a line: for one with NUL behind each "
+            "give --null, and name an image by its path"
+        )
+    return [line.rstrip(b"\r") for line in data.split(b"\n")]
 
 
 def _is_folder(path: str) -> bool:

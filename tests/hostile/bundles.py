@@ -114,6 +114,7 @@ def _forbidden_operator(model: onnx.ModelProto, random: Random) -> bytes:
         helper.make_node("Dropout", [_input(model), "", "z"], ["evil"]),
         helper.make_node("EyeLike", [_input(model)], ["evil"]),
         helper.make_node("MadeUp", [_input(model)], ["evil"]),
+        helper.make_node("\x1b[31mEvil\n", [_input(model)], ["evil"]),
     ]
     model.graph.initializer.append(numpy_helper.from_array(np.array(True), "z"))
     model.graph.node.insert(0, nodes[random.integers(len(nodes))])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from protoleak.errors import MediaError, SkippedInput
+from protoleak.images import discover
 from protoleak.images.discover import expand_sources
 
 pytestmark = pytest.mark.usefixtures("tree")
@@ -87,6 +88,16 @@ def test_links_to_folders_are_followed_once_and_in_no_circle(
     (tree / "sub" / "circle").symlink_to(tree)
     names = [Path(item).name for item in expand(str(tree)) if isinstance(item, str)]
     assert sorted(names) == ["a.PNG", "b.jpg", "c.webp", "d.jpeg", "e[1].png", "z.heic"]
+
+
+@pytest.mark.parametrize(
+    "given", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\n\n", b"a.png\0b.png\0", b"x" * 101], ids=["image", "NUL", "much"]
+)
+def test_what_is_no_list_of_paths_is_one_line(given: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discover, "MAXIMUM_LIST", 100)
+    found = expand("-", "named.png", standard_input=given)
+    assert [type(one) for one in found] == [MediaError, str]
+    assert str(found[0]).startswith("-: ")
 
 
 def test_paths_on_standard_input_may_end_with_nul() -> None:

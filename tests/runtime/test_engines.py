@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from protoleak.errors import EngineError, EngineUnavailable
-from protoleak.runtime.engines import Graph, open_engine
+from protoleak.runtime.engines import EngineOptions, Graph, open_engine
 
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -60,6 +60,15 @@ def test_row_equals_the_same_image_alone_to_the_last_bit(of: Graph, shape: tuple
     for size in (2, 3, 8):
         batched = np.concatenate([engine.run({"x": x[i : i + size]})["y"] for i in range(0, 8, size)])
         np.testing.assert_array_equal(batched, alone, err_msg=f"batch of {size}")
+
+
+def test_threads_that_sleep_between_runs_compute_the_same_bits() -> None:
+    x = np.random.default_rng(1).standard_normal((2, 30, 16, 16)).astype(np.float32)
+    spinning, sleeping = (
+        open_engine("onnxruntime", CONVOLUTION, threads=2, options=EngineOptions(spinning=spins)).run({"x": x})["y"]
+        for spins in (True, False)
+    )
+    np.testing.assert_array_equal(spinning, sleeping)
 
 
 def test_nan_is_an_error_that_names_stage_and_output() -> None:
