@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("screener", "__init__"),
     ("model",),
     ("calibration", "training", "distillation"),
-    ("bench", "evaluation", "export"),
+    ("bench", "enrolment", "evaluation", "export"),
     ("cli",),
     ("__main__", "pyinstaller"),
 )

@@ -16,6 +16,7 @@ from protoleak.cli.build_plans import build_plans
 from protoleak.cli.console import say, without_long_inputs
 from protoleak.cli.distill import distill
 from protoleak.cli.engines import engines
+from protoleak.cli.enrol import enrol
 from protoleak.cli.evaluate import evaluate
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.export import export
@@ -33,6 +34,7 @@ from protoleak.version import __version__
 UsageError: Any = typer.BadParameter.__bases__[0]
 
 USING, MAKING, MEASURING = "Screen images and videos", "Make a bundle", "Measure a bundle"
+ADDING = "Change a bundle on the device"
 
 app = typer.Typer(
     name="protoleak",
@@ -64,6 +66,7 @@ def _common(
 app.command("screen", rich_help_panel=USING)(screen)
 app.command("engines", rich_help_panel=USING)(engines)
 app.command("build-plans", rich_help_panel=USING)(build_plans)
+app.command("enrol", rich_help_panel=ADDING)(enrol)
 app.command("train", rich_help_panel=MAKING)(train)
 app.command("export", rich_help_panel=MAKING)(export)
 app.command("distill", rich_help_panel=MAKING)(distill)
