@@ -22,6 +22,7 @@ from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.export import export
 from protoleak.cli.import_checkpoint import import_checkpoint
 from protoleak.cli.inspect import inspect
+from protoleak.cli.recalibrate import recalibrate
 from protoleak.cli.screen import screen
 from protoleak.cli.sign import sign
 from protoleak.cli.signals import Signals, watch_signals
@@ -67,6 +68,7 @@ app.command("screen", rich_help_panel=USING)(screen)
 app.command("engines", rich_help_panel=USING)(engines)
 app.command("build-plans", rich_help_panel=USING)(build_plans)
 app.command("enrol", rich_help_panel=ADDING)(enrol)
+app.command("recalibrate", rich_help_panel=ADDING)(recalibrate)
 app.command("train", rich_help_panel=MAKING)(train)
 app.command("export", rich_help_panel=MAKING)(export)
 app.command("distill", rich_help_panel=MAKING)(distill)
