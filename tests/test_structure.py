@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("model",),
     ("calibration", "training", "distillation"),
     ("bench", "enrolment", "evaluation", "export"),
+    ("discovery",),
     ("cli",),
     ("__main__", "pyinstaller"),
 )
@@ -33,6 +34,7 @@ TORCH_FREE = (
     "bundle",
     "choices",
     "diffusion",
+    "enrolment",
     "environment",
     "errors",
     "faces",

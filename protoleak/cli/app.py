@@ -14,6 +14,7 @@ import typer
 from protoleak.cli.bench import bench
 from protoleak.cli.build_plans import build_plans
 from protoleak.cli.console import say, without_long_inputs
+from protoleak.cli.discover import discover
 from protoleak.cli.distill import distill
 from protoleak.cli.engines import engines
 from protoleak.cli.enrol import enrol
@@ -67,6 +68,7 @@ def _common(
 app.command("screen", rich_help_panel=USING)(screen)
 app.command("engines", rich_help_panel=USING)(engines)
 app.command("build-plans", rich_help_panel=USING)(build_plans)
+app.command("discover", rich_help_panel=ADDING)(discover)
 app.command("enrol", rich_help_panel=ADDING)(enrol)
 app.command("recalibrate", rich_help_panel=ADDING)(recalibrate)
 app.command("train", rich_help_panel=MAKING)(train)

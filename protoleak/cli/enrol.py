@@ -50,8 +50,22 @@ def enrol(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", rich_help_panel=INPUT, help="Folder with its pictures, 20 or more, at any depth."),
+        typer.Option(
+            "--data",
+            rich_help_panel=INPUT,
+            help="Folder with its pictures, 20 or more, at any depth; or, with --cluster, what discover wrote.",
+        ),
     ] = None,
+    cluster: Annotated[
+        int | None,
+        typer.Option("--cluster", min=1, rich_help_panel=INPUT, help="Take the pictures of this cluster of discover."),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", rich_help_panel=INPUT, help="Enrol a cluster that is near camera originals, if they are none."
+        ),
+    ] = False,
     photographs: Annotated[
         Path | None,
         typer.Option(
@@ -106,18 +120,29 @@ def enrol(
         say(f"{out}: without {remove}, SHA-256 {sha256}")
         sign_with(key, out)
         return ExitStatus.ALL_WELL
-    if generator is None or data is None:
+    if data is None or (generator is None and cluster is None):
         raise ProtoleakError("give --generator NAME and --data DIR with its pictures, or --remove NAME")
     from protoleak.dataset import list_images
+    from protoleak.discovery.discover import read_cluster
     from protoleak.enrolment.enrol import enrol as enrol_generator
     from protoleak.enrolment.report import Limits
     from protoleak.progress import shown_progress
 
+    if cluster is None:
+        name, files = str(generator), list_images(data)
+    else:
+        chosen = read_cluster(data, cluster)
+        if chosen.near_cameras and not force:
+            raise ProtoleakError(
+                f"cluster {cluster} of {data} is near camera originals: a generator of photographs would accuse "
+                "people; look at its pictures, and give --force if none is a photograph"
+            )
+        name, files = generator or chosen.working_name, tuple(Path(file) for file in chosen.pictures)
     with shown_progress() as progress:
         found = enrol_generator(
             opened,
-            generator,
-            list_images(data),
+            name,
+            files,
             out,
             photographs=() if photographs is None else list_images(photographs),
             limits=Limits(recall=recall, harm=harm, accused=accused),
@@ -128,13 +153,11 @@ def enrol(
     if as_json:
         print(json.dumps(msgspec.to_builtins(found.reports) | {"refused": list(found.refusals)}, indent=2))
     else:
-        _print(found, generator)
+        _print(found, name)
     if found.sha256 is None:
-        raise ProtoleakError(
-            f"{generator} was not enrolled, nothing was written; forbidden by {'; '.join(found.refusals)}"
-        )
+        raise ProtoleakError(f"{name} was not enrolled, nothing was written; forbidden by {'; '.join(found.refusals)}")
     sign_with(key, out)
-    say(f"{out}: knows {generator}, SHA-256 {found.sha256}", to_errors=as_json)
+    say(f"{out}: knows {name}, SHA-256 {found.sha256}", to_errors=as_json)
     return ExitStatus.ALL_WELL
 
 
