@@ -17,7 +17,7 @@ import numpy.typing as npt
 from protoleak.arrays import Float64Array
 from protoleak.bundle.bundle import Calibration
 from protoleak.enrolment.judging import Classes, p_values
-from protoleak.enrolment.rows import Rows
+from protoleak.enrolment.rows import Rows, together
 from protoleak.errors import MissingExtra
 from protoleak.runtime import conformal
 
@@ -74,9 +74,13 @@ def find_clusters(
     """
     if len(rows) < max(2, smallest):
         return []
-    points = coordinates(rows)
+    points, context = coordinates(rows), 0
     labels = cluster_labels(points, smallest)
-    stability = _stability(points, labels, smallest, seed)
+    if labels.max() == LONE and record is not None and len(record):
+        # One cluster alone is none to HDBSCAN: it needs something that it stands out from.
+        points, context = coordinates(together([rows, record])), len(record)
+        labels = _own_labels(points, context, smallest)
+    stability = _stability(points, context, labels, smallest, seed)
     found = []
     for label in range(int(labels.max()) + 1):
         members = np.flatnonzero(labels == label)
@@ -106,14 +110,36 @@ def cluster_labels(points: Float64Array, smallest: int) -> npt.NDArray[np.int64]
     return np.asarray(found.labels_, np.int64)
 
 
-def _stability(points: Float64Array, labels: npt.NDArray[np.int64], smallest: int, seed: int) -> list[float]:
+def _own_labels(points: Float64Array, context: int, smallest: int) -> npt.NDArray[np.int64]:
+    """As `cluster_labels`, for all but the last `context` points; clusters that hold more of those than of the others
+    are none."""
+    every = cluster_labels(points, smallest)
+    own = every[: len(points) - context]
+    labels, number = np.full(len(own), LONE), 0
+    for label in range(int(every.max()) + 1):
+        members = own == label
+        if 2 * members.sum() > (every == label).sum() and members.sum() >= smallest:
+            labels[members], number = number, number + 1
+    return labels
+
+
+def _stability(
+    points: Float64Array, context: int, labels: npt.NDArray[np.int64], smallest: int, seed: int
+) -> list[float]:
+    """Of each cluster, see above.
+
+    Args:
+        points: of the pictures, and behind them those of `context` recorded ones, which all subsets keep.
+    """
     random = np.random.default_rng(seed)
-    count = int(labels.max()) + 1
+    count, pictures = int(labels.max()) + 1, len(labels)
     similarities: list[list[float]] = [[] for _ in range(count)]
     fewer = max(2, round(smallest * SUBSET_SHARE))
     for _ in range(SUBSETS if count else 0):
-        subset = np.sort(random.choice(len(points), max(fewer, round(SUBSET_SHARE * len(points))), replace=False))
-        again = cluster_labels(points[subset], fewer)
+        size = min(pictures, max(fewer, round(SUBSET_SHARE * pictures)))
+        subset = np.sort(random.choice(pictures, size, replace=False))
+        kept = np.concatenate([subset, np.arange(pictures, pictures + context)])
+        again = _own_labels(points[kept], context, fewer)
         for label in range(count):
             own = labels[subset] == label
             others = [again == other for other in range(int(again.max()) + 1)]

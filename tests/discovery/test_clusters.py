@@ -41,6 +41,17 @@ def test_each_generator_is_a_stable_cluster_and_the_largest_comes_first() -> Non
     assert found[0].nearest == {"ash": 1.0}
 
 
+def test_single_cluster_is_found_beside_the_recorded_pictures() -> None:
+    record = joined(blob(4, 50, 3, 1.0, label=1), blob(-4, 50, 4, -3, label=0))
+    rows = blob(0, 30, 1, -3)
+    assert find_clusters(rows, CLASSES, calibration(), None) == []
+    (found,) = find_clusters(rows, CLASSES, calibration(), record)
+    assert len(found.members) >= 25
+    assert found.stability > 0.8
+    assert not found.near_cameras
+    assert find_clusters(blob(-4, 30, 9, -3), CLASSES, calibration(), record) == []
+
+
 def test_cluster_with_the_margins_of_photographs_is_marked() -> None:
     rows = joined(blob(0, 30, 1, -3), blob(4, 40, 2, 1.0))
     found = find_clusters(rows, CLASSES, calibration(), None)
