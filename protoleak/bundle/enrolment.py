@@ -103,9 +103,14 @@ class Record:
 
     def rows(self, chosen: npt.NDArray[Any]) -> Record:
         """Some of the pictures."""
-        parts = (self.embedding, self.gate, self.class_score, self.log_density, self.labels)
-        own = self.own_score[chosen] if len(self.own_score) else self.own_score
-        return Record(*(part[chosen] for part in parts), own)
+        return Record(
+            self.embedding[chosen],
+            self.gate[chosen],
+            self.class_score[chosen],
+            self.log_density[chosen],
+            self.labels[chosen],
+            self.own_score[chosen] if len(self.own_score) else self.own_score,
+        )
 
     def to_bytes(self) -> bytes:
         """The .npz form (no pickle)."""
@@ -137,7 +142,7 @@ class Record:
             _check(arrays.get(name), name, kind, shape, where)
         own = arrays.get("own_score")
         _check(own, "own_score", np.float32, (0,) if own is not None and not own.size else (rows,), where)
-        return cls(**{name: arrays[name] for name in (*shapes, "own_score")})  # type: ignore[arg-type]  # just checked
+        return cls(**{name: arrays[name] for name in (*shapes, "own_score")})
 
 
 def _check(found: Array | None, name: str, kind: type, shape: tuple[int, ...], where: str) -> None:

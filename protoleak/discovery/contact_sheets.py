@@ -6,14 +6,11 @@ import base64
 import io
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from protoleak.discovery.records import Discovery, FoundCluster
 from protoleak.errors import MediaError
 from protoleak.images.decode import open_image
 from protoleak.reports.page import bullets, facts_table, page
-
-if TYPE_CHECKING:
-    from protoleak.discovery.discover import Discovery, FoundCluster
 
 SHOWN, SIDE, QUALITY = 24, 120, 75
 STYLE = """

@@ -94,7 +94,7 @@ def judged(rows: Rows, classes: Classes, calibration: Calibration, alpha: float)
 
 def accused(said: npt.NDArray[np.int64], classes: Classes) -> npt.NDArray[np.bool_]:
     """Whether a generator was named, bool [n]."""
-    return (said != UNKNOWN) & (said != (UNKNOWN if classes.real is None else classes.real))
+    return np.asarray((said != UNKNOWN) & (said != (UNKNOWN if classes.real is None else classes.real)))
 
 
 def p_values(calibrated: Float64Array, values: Float64Array) -> Float64Array:

@@ -126,10 +126,12 @@ class PictureRunner:
             why = f", the first because: {skipped[0]}" if skipped else ""
             raise DatasetError(f"{what}: none of {len(files)} files can be judged{why}")
         labels: npt.NDArray[np.int64] = np.zeros(len(kept), np.int64)
-        records = {
-            variant: Record.of(*(np.concatenate([batch[name] for batch in batches]) for name in OUTPUTS), labels)
-            for variant, batches in outputs.items()
-        }
+        records: dict[str, Record] = {}
+        for variant, batches in outputs.items():
+            embedding, gate, class_score, log_density = (
+                np.concatenate([batch[name] for batch in batches]) for name in OUTPUTS
+            )
+            records[variant] = Record.of(embedding, gate, class_score, log_density, labels)
         return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped))
 
     def _flush(self, waiting: list[UInt8Array], outputs: dict[str, list[dict[str, Array]]]) -> None:

@@ -17,7 +17,7 @@ def cluster_means(embedding: npt.NDArray[np.floating], count: int, seed: int = 0
     """
     points = embedding.astype(np.float64)
     if count == 1:
-        return points.mean(axis=0, keepdims=True)
+        return np.asarray(points.mean(axis=0, keepdims=True))
     random = np.random.default_rng(seed)
     best, least = points[:count], np.inf
     for _ in range(STARTS):

@@ -194,8 +194,12 @@ def _changes(
     for index, name in enumerate(classes.names):
         own = labels == index
         if index != classes.real and own.any():
-            counts = [int((said[own] == index).sum()) for said in (before, after)]
-            found[name] = Changed(int(own.sum()), *counts, int((after[own] == len(classes.names)).sum()))
+            found[name] = Changed(
+                pictures=int(own.sum()),
+                before=int((before[own] == index).sum()),
+                after=int((after[own] == index).sum()),
+                newcomer=int((after[own] == len(classes.names)).sum()),
+            )
     return found
 
 

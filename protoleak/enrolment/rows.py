@@ -36,8 +36,8 @@ class Rows:
 
     def chosen(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Rows:
         """Some of the pictures."""
-        parts = (self.embedding, self.gate, self.scores, self.log_density, self.labels)
-        return Rows(*(part[rows] for part in parts))
+        embedding, gate, labels = self.embedding[rows], self.gate[rows], self.labels[rows]
+        return Rows(embedding, gate, self.scores[rows], self.log_density[rows], labels)
 
     def own_scores(self, prototypes: Float64Array, constants: ScoreConstants) -> Float64Array:
         """The class score of a generator with prototypes [M, D], float64 [n], without an offset."""

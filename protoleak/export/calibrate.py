@@ -113,7 +113,10 @@ def evaluate(
         "test": len(test_labels),
     }
     record = Record.of(
-        *(calibration_run.embedding, calibration_run.gate),
-        *(held_out.class_score, held_out.log_density, calibration_labels),
+        calibration_run.embedding,
+        calibration_run.gate,
+        held_out.class_score,
+        held_out.log_density,
+        calibration_labels,
     ).within(LARGEST_RECORD)
     return Evaluation(calibration, record, measured, report, used, tuple(skipped))

@@ -13,7 +13,8 @@ from PIL import Image
 import protoleak
 from protoleak.bundle.bundle import Bundle
 from protoleak.cli.app import main
-from protoleak.discovery.discover import CLUSTERS, PAGE, Discovery, read_cluster
+from protoleak.discovery.discover import CLUSTERS, PAGE, read_cluster
+from protoleak.discovery.records import Discovery
 from tests.tiny_bundle import make_image
 
 pytest.importorskip("sklearn", reason="its HDBSCAN clusters")
