@@ -13,6 +13,8 @@ from protoleak.bundle.bundle import write_bundle
 from protoleak.bundle.manifest import Manifest
 from tests.paths import SHARED, TOKEN
 
+FLOOR = -0.5  # best class score below which a picture of the small bundle lies far from everything
+
 if TYPE_CHECKING:
     from protoleak.model.checkpoint import TrainedModel
 
@@ -39,6 +41,17 @@ def tiny_bundle(tiny_files: tuple[Manifest, dict[str, bytes]], tmp_path_factory:
     """That bundle as a directory, not to be changed."""
     path = tmp_path_factory.mktemp("bundles") / "tiny"
     write_bundle(path, *tiny_files)
+    return path
+
+
+@pytest.fixture(scope="session")
+def enrollable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small bundle that generators can be enrolled in, not to be changed; see tiny_bundle.py."""
+    pytest.importorskip("onnx", reason="onnx makes the small bundle's graphs")
+    from tests.tiny_bundle import tiny_bundle_files
+
+    path = tmp_path_factory.mktemp("bundles") / "enrollable"
+    write_bundle(path, *tiny_bundle_files(floor=FLOOR))
     return path
 
 

@@ -24,7 +24,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("serving", "client"),
     ("model",),
     ("calibration", "training", "distillation"),
-    ("bench", "evaluation", "export"),
+    ("bench", "enrolment", "evaluation", "export"),
+    ("discovery",),
     ("cli",),
     ("__main__", "pyinstaller"),
 )
@@ -35,6 +36,7 @@ TORCH_FREE = (
     "choices",
     "client",
     "diffusion",
+    "enrolment",
     "environment",
     "errors",
     "faces",

@@ -17,6 +17,7 @@ from PIL import Image
 from protoleak.bundle import bundle as bundles
 from protoleak.bundle import manifest as manifests
 from protoleak.bundle import reader as bundle_files
+from protoleak.bundle.enrolment import ENROLMENT, Record, ScoreConstants, record_file
 from protoleak.bundle.report import BundleReport
 from protoleak.choices import Look
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
@@ -30,6 +31,7 @@ CAMERA = 2
 COLOURS = [(200, 90, 60), (60, 170, 80), (90, 100, 190)]
 IMAGE_SIZE, LATENT_SHAPE, TIMESTEPS, COMPONENTS, SEED = 64, (4, 8, 8), (0, 200), 3, 11
 EMBEDDING, PROTOTYPES, CALIBRATION_IMAGES = 24, 2, 60
+POSTERIOR = manifests.Density("posterior")
 NAMES = ["embedding", "gate", "timestep_weight", "prototype_distance", "class_score", "log_density"]
 
 
@@ -81,9 +83,14 @@ def latent_encoder() -> bytes:
     return model_bytes(nodes, [("image", TensorProto.UINT8, ["n", IMAGE_SIZE, IMAGE_SIZE, 3])], ["z0"], tensors)
 
 
-def attributor(prototypes: np.ndarray, reference: np.ndarray, looks: int, components: int | None) -> bytes:
+def attributor(
+    prototypes: np.ndarray, reference: np.ndarray, looks: int, components: int | None, floor: float | None = None
+) -> bytes:
     """z_t float32 [N, 2·looks, 8, 8, 8] → the six outputs; half the channels without the low-frequency part.
-    `reference` float32 [R, D]: gated training embeddings."""
+    `reference` float32 [R, D]: gated training embeddings.
+
+    With a `floor` the log density is that of the prototypes, as in `calibration.posterior`, with none auxiliary.
+    """
     steps, channels = looks * len(TIMESTEPS), (1 if components is None else 2) * LATENT_SHAPE[0]
     node = helper.make_node
     nodes = [
@@ -119,8 +126,19 @@ def attributor(prototypes: np.ndarray, reference: np.ndarray, looks: int, compon
         node("Mul", ["distance2", "minus_half"], ["exponent"]),
         node("ReduceLogSumExp", ["exponent", "axis1"], ["log_density"], keepdims=0),
     ]
+    if floor is not None:
+        kernel = next(index for index, one in enumerate(nodes) if one.output[0] == "density_vector")
+        nodes[kernel:] = [
+            node("ReduceMax", ["class_score", "axis1"], ["best"], keepdims=0),
+            node("ReduceLogSumExp", ["class_score", "axis1"], ["every"], keepdims=0),
+            node("Sub", ["best", "every"], ["share"]),
+            node("Sub", ["best", "floor"], ["above"]),
+            node("Min", ["above", "zero"], ["lacking"]),
+            node("Add", ["share", "lacking"], ["log_density"]),
+        ]
     scale = 0.5 / max(float(np.median(_nearest(reference))), 1e-12)
     tensors = [
+        *([] if floor is None else [_constant("floor", floor), _constant("zero", 0.0)]),
         _weights("w1", 16, channels, 3, 3, seed=2),
         _weights("w2", EMBEDDING, 16, seed=3),
         _weights("b2", EMBEDDING, seed=4),
@@ -145,10 +163,13 @@ def _nearest(points: np.ndarray) -> np.ndarray:
 
 
 def tiny_bundle_files(
-    looks: tuple[Look, ...] = ("image",), components: int | None = COMPONENTS
+    looks: tuple[Look, ...] = ("image",), components: int | None = COMPONENTS, floor: float | None = None
 ) -> tuple[manifests.Manifest, dict[str, bytes]]:
     """The manifest (its file list still empty) and the files, for `write_bundle`. It judges images whole in all looks
-    alike: there is no face in what it is made on, and no face detector in it."""
+    alike: there is no face in what it is made on, and no face detector in it.
+
+    With a `floor`, see `attributor`, generators can be enrolled in it.
+    """
     preprocessing = manifests.Preprocessing(IMAGE_SIZE, looks)
     noise = noise_bank(SEED, TIMESTEPS, LATENT_SHAPE)
     factors = NoiseSchedule().coefficients(TIMESTEPS)
@@ -168,7 +189,7 @@ def tiny_bundle_files(
     training = [outputs(draft, kind, 1000, 20) for kind in range(len(GENERATORS))]
     prototypes = np.stack([found["embedding"][:PROTOTYPES] for found in training])
     reference = np.concatenate([found["embedding"] * found["gate"] for found in training])
-    model = attributor(prototypes, reference, len(looks), components)
+    model = attributor(prototypes, reference, len(looks), components, floor)
     held_out = [outputs(model, kind, 2000, CALIBRATION_IMAGES) for kind in range(len(GENERATORS))]
     densities = np.concatenate([found["log_density"] for found in held_out]).astype(np.float64)
     predicted = np.concatenate([found["class_score"].argmax(axis=1) for found in held_out])
@@ -201,7 +222,7 @@ def tiny_bundle_files(
         embedding_size=EMBEDDING,
         prototypes_per_generator=PROTOTYPES,
         head="prototype",
-        density=manifests.Density("gated", 1.0, 1.0, len(reference)),
+        density=manifests.Density("gated", 1.0, 1.0, len(reference)) if floor is None else POSTERIOR,
         provenance={"made_by": "the tests", "training": {"images": 60}},
         variants=["fp32"],
         files={},
@@ -214,6 +235,12 @@ def tiny_bundle_files(
         "variants/fp32/calibration.npz": calibration.to_bytes(),
         "variants/fp32/report.json": report.to_json(),
     }
+    if floor is not None:
+        parts = ("embedding", "gate", "class_score", "log_density")
+        together = (np.concatenate([found[name] for found in held_out]) for name in parts)
+        labels = np.repeat(np.arange(len(GENERATORS)), CALIBRATION_IMAGES)
+        files[ENROLMENT] = ScoreConstants(1.0, floor).to_bytes()
+        files[record_file("fp32")] = Record.of(*together, labels).to_bytes()
     return manifest, files
 
 

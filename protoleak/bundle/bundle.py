@@ -8,6 +8,7 @@ Nothing in a bundle is a pickle, and nothing in it is executed before every chec
     prototypes.npy                      float32 [K, M, D], for the reasons of a verdict
     face_detector.onnx                  finds the faces in images and frames; only where one was put in
     variants/<variant>/latent_encoder.onnx, attributor.onnx, calibration.npz, report.json
+    enrolment.npz and more              what a generator can be added with; see `enrolment`
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float32Array, Float64Array
+from protoleak.bundle.enrolment import (
+    ENROLMENT,
+    REMEDY,
+    Additions,
+    Base,
+    Record,
+    ScoreConstants,
+    enrolled_file,
+    read_base,
+    record_file,
+    site_file,
+)
 from protoleak.bundle.graph_check import (
     attributor_interface,
     check_face_detector,
@@ -145,6 +158,7 @@ class Variant:
     Attributes:
         latent_encoder, attributor: serialised ONNX models.
         report: report.json: what was measured of this variant.
+        additions: generators that were enrolled, whose scores are computed beside the graph; None without any.
     """
 
     name: str
@@ -152,6 +166,7 @@ class Variant:
     attributor: bytes
     calibration: Calibration
     report: BundleReport
+    additions: Additions | None = None
 
 
 class Bundle:
@@ -163,7 +178,8 @@ class Bundle:
         sha256: SHA-256 of manifest.json; it covers every file, since the manifest holds their hashes.
         signer: whose key it is signed with; None for an unsigned bundle.
         noise_bank: float32 [T, C, h, w].
-        prototypes: float32 [K, M, D].
+        prototypes: float32 [K, M, D], those of enrolled generators behind the others.
+        base: the bundle as it was exported, where generators were enrolled or it was recalibrated; else None.
     """
 
     def __init__(
@@ -173,6 +189,7 @@ class Bundle:
         self.manifest = manifest
         self.sha256 = sha256
         self.signer = signer
+        self.base: Base | None = None
         self._files = files
         self._heavy: set[str] = set()
         self.noise_bank = _read_array(files[NOISE_BANK], NOISE_BANK, (len(manifest.timesteps), *manifest.latent_shape))
@@ -214,6 +231,8 @@ class Bundle:
         signer = check_signature(files[MANIFEST], files.get(SIGNATURE), location, trusted_key)
         check_files(files, manifest, location)
         bundle = cls(location, manifest, hashlib.sha256(files[MANIFEST]).hexdigest(), files, signer)
+        bundle.base = read_base(files, manifest, location)
+        bundle._check_additions()
         encoder, attributor = latent_encoder_interface(manifest), attributor_interface(manifest)
         for name in manifest.variants:
             of_encoder, of_attributor = (
@@ -268,12 +287,71 @@ class Bundle:
                 f"{where}/calibration.npz",
             ),
             report=parse_report(self._files[f"{folder}/report.json"], f"{where}/report.json"),
+            additions=self.additions,
         )
 
     def to_be_tried(self, variant: str) -> bool:
         """Whether a variant's graphs are so large that nobody can say what an engine takes to open them, and nobody who
         is trusted has signed them: they are then opened in a process with limits first."""
         return variant in self._heavy and not (self.signer is not None and self.signer.trusted)
+
+    @property
+    def additions(self) -> Additions | None:
+        """The enrolled generators; None without any."""
+        enrolled = self.manifest.enrolled
+        if not enrolled:
+            return None
+        prototypes = self.prototypes[self.manifest.generators_in_graph :].astype(np.float64)
+        return Additions(prototypes, np.array([one.offset for one in enrolled], np.float64), self.score_constants())
+
+    def score_constants(self) -> ScoreConstants:
+        """What the graph computes class score and log density with.
+
+        Raises:
+            BundleError: the bundle was exported without it, as are those of other heads and densities.
+        """
+        if ENROLMENT not in self._files:
+            raise BundleError(
+                f"{self.path} holds nothing that a generator could be enrolled with ({ENROLMENT}): {REMEDY}"
+            )
+        return ScoreConstants.from_bytes(self._files[ENROLMENT], f"{self.path}/{ENROLMENT}")
+
+    def record(self, variant: str) -> Record:
+        """What a variant gave for its calibration images: the exporter's, or those that it was recalibrated with.
+
+        Raises:
+            BundleError: the bundle was exported without it.
+        """
+        site = site_file(variant)
+        return self._record(site if self.manifest.recalibrated is not None else record_file(variant))
+
+    def enrolled_record(self, variant: str, index: int) -> Record:
+        """What a variant gave for the pictures of an enrolled generator.
+
+        Args:
+            index: among the enrolled generators.
+        """
+        return self._record(enrolled_file(variant, index))
+
+    def _record(self, name: str) -> Record:
+        if name not in self._files:
+            raise BundleError(f"{self.path} lacks {name}, the outputs on its calibration images: {REMEDY}")
+        manifest = self.manifest
+        where = f"{self.path}/{name}"
+        record = Record.from_bytes(self._files[name], where, manifest.generators_in_graph, manifest.embedding_size)
+        if len(record.labels) and not 0 <= record.labels.min() <= record.labels.max() < len(manifest.generators):
+            raise BundleError(f"{where}: a label stands for no generator; export the bundle again")
+        return record
+
+    def _check_additions(self) -> None:
+        """Raises BundleError where what enrolled generators need is missing, or the graph's prototypes were changed."""
+        if self.base is None:
+            return
+        base = read_npy(self.base.files[PROTOTYPES], PROTOTYPES)
+        if not np.array_equal(base, self.prototypes[: self.manifest.generators_in_graph]):
+            raise BundleError(f"{self.path}: the prototypes of its base were changed; nothing was executed")
+        if self.manifest.enrolled:
+            self.score_constants()
 
     def _check_graph(self, name: str, check: Callable[[bytes], Sizes]) -> Sizes:
         try:
@@ -293,19 +371,28 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     """
     records = {name: FileRecord(hashlib.sha256(data).hexdigest(), len(data)) for name, data in sorted(files.items())}
     encoded = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=records)), indent=2)
+    return write_files(path, {MANIFEST: encoded, **files})
+
+
+def write_files(path: Path, files: Mapping[str, bytes]) -> str:
+    """As `write_bundle`, of files that are complete: the manifest among them, and a signature where there is one.
+
+    Raises:
+        BundleError: something that is not a bundle is at `path`, or the disk refused.
+    """
     check_place(path)
     try:
         with replacing(path) as staged:
             if path.suffix == ".zip":
-                _write_zip(staged, {MANIFEST: encoded, **files})
+                _write_zip(staged, files)
             else:
-                for name, data in [(MANIFEST, encoded), *files.items()]:
+                for name, data in files.items():
                     target = staged / name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(data)
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
-    return hashlib.sha256(encoded).hexdigest()
+    return hashlib.sha256(files[MANIFEST]).hexdigest()
 
 
 def sign_bundle(bundle: Bundle, key: Ed25519PrivateKey) -> Signer:

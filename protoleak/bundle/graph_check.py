@@ -109,7 +109,7 @@ def latent_encoder_interface(manifest: Manifest) -> Interface:
 def attributor_interface(manifest: Manifest) -> Interface:
     """What attributor.onnx of a bundle takes and gives."""
     channels, height, width = manifest.latent_shape
-    positions, generators = len(manifest.positions), len(manifest.generators)
+    positions, generators = len(manifest.positions), manifest.generators_in_graph
     inputs = channels if manifest.low_frequency is None else 2 * channels
     size = manifest.embedding_size
     shapes: dict[str, tuple[int, ...]] = {

@@ -76,6 +76,50 @@ class Density(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     contrast: float = 0.0  # how much their log density counts
 
 
+class Enrolled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A generator that `protoleak enrol` added, and where it came from.
+
+    Attributes:
+        name: its class.
+        created: ISO 8601, UTC.
+        offset: added to its class score, so that it takes from the others no more than the limits allow.
+        pictures: that it was made from.
+        data_sha256: over the sorted SHA-256 of their files.
+        skipped: one line per file that gave no picture.
+        protoleak: version that added it.
+        measured: what it was measured to do before it was written, per variant; see `enrolment.report`.
+    """
+
+    name: str
+    created: str
+    offset: float
+    pictures: int
+    data_sha256: str
+    skipped: list[str]
+    protoleak: str
+    measured: dict[str, Any]
+
+
+class Recalibrated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The pictures that `protoleak recalibrate` took the conformal lists from.
+
+    Attributes:
+        created: ISO 8601, UTC.
+        pictures: class → how many of them, photographs among them as the class of camera originals.
+        data_sha256: over the sorted SHA-256 of their files.
+        skipped: one line per file that gave no picture.
+        protoleak: version that did it.
+        measured: how far the lists before were from holding, per variant; see `enrolment.recalibrate`.
+    """
+
+    created: str
+    pictures: dict[str, int]
+    data_sha256: str
+    skipped: list[str]
+    protoleak: str
+    measured: dict[str, Any]
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """manifest.json. All fields are checked for type; unknown fields are refused.
 
@@ -105,6 +149,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     alpha: float = 0.05  # significance level that the bundle was measured at, and is used with unless another is given
     amplitudes: list[float] | None = None  # factor on the network's input at each timestep; None for 1, as published
     face_detector: str | None = None  # kind of the model in face_detector.onnx; "yunet" is the only one
+    enrolled: list[Enrolled] = []  # the last of the generators, which are not in the graph
+    recalibrated: Recalibrated | None = None  # None for the lists of the exporter's calibration images
+
+    @property
+    def generators_in_graph(self) -> int:
+        """How many of the generators the graph itself scores: all but the enrolled ones, which stand behind them."""
+        return len(self.generators) - len(self.enrolled)
 
     @property
     def noise_schedule(self) -> NoiseSchedule:
@@ -162,6 +213,11 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
     rules: list[tuple[bool, str]] = [
         (len(set(names)) == len(names), "two generators share a name"),
         (
+            [one.name for one in manifest.enrolled] == names[manifest.generators_in_graph :],
+            "the enrolled generators are not the last of the generators",
+        ),
+        (all(math.isfinite(one.offset) for one in manifest.enrolled), "an enrolled generator's offset is not finite"),
+        (
             manifest.real_class is None or manifest.real_class in names,
             f"{manifest.real_class!r} is no generator",
         ),
@@ -209,10 +265,12 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
 def _rules_of_size(manifest: Manifest) -> list[tuple[bool, str]]:
     """Bounds on what sizes are computed from."""
     generators, steps = len(manifest.generators), manifest.schedule.steps
+    in_graph = manifest.generators_in_graph
     features, prototypes = manifest.embedding_size, manifest.prototypes_per_generator
     beta = (manifest.schedule.beta_start, manifest.schedule.beta_end)
     return [
         (2 <= generators <= MAXIMUM_GENERATORS, f"{generators} generators: at least two are needed"),
+        (in_graph >= 2, f"{in_graph} generators in the graph: at least two are needed"),
         (1 <= len(manifest.timesteps) <= MAXIMUM_TIMESTEPS, f"{len(manifest.timesteps)} timesteps"),
         (1 <= steps <= MAXIMUM_STEPS, f"{steps} steps of the schedule"),
         (0 < beta[0] < 1 and 0 < beta[1] < 1, f"betas from {beta[0]:g} to {beta[1]:g} lie outside 0 to 1"),

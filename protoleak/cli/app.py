@@ -15,13 +15,16 @@ from protoleak.cli.bench import bench
 from protoleak.cli.build_plans import build_plans
 from protoleak.cli.console import say, without_long_inputs
 from protoleak.cli.corpus import corpus
+from protoleak.cli.discover import discover
 from protoleak.cli.distill import distill
 from protoleak.cli.engines import engines
+from protoleak.cli.enrol import enrol
 from protoleak.cli.evaluate import evaluate
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.export import export
 from protoleak.cli.import_checkpoint import import_checkpoint
 from protoleak.cli.inspect import inspect
+from protoleak.cli.recalibrate import recalibrate
 from protoleak.cli.screen import screen
 from protoleak.cli.serve import serve
 from protoleak.cli.sign import sign
@@ -36,6 +39,7 @@ from protoleak.version import __version__
 UsageError: Any = typer.BadParameter.__bases__[0]
 
 USING, MAKING, MEASURING = "Screen images and videos", "Make a bundle", "Measure a bundle"
+ADDING = "Change a bundle on the device"
 
 app = typer.Typer(
     name="protoleak",
@@ -70,6 +74,9 @@ app.command("serve", rich_help_panel=USING)(serve)
 app.command("engines", rich_help_panel=USING)(engines)
 app.command("build-plans", rich_help_panel=USING)(build_plans)
 app.command("triton", rich_help_panel=USING)(triton)
+app.command("discover", rich_help_panel=ADDING)(discover)
+app.command("enrol", rich_help_panel=ADDING)(enrol)
+app.command("recalibrate", rich_help_panel=ADDING)(recalibrate)
 app.command("train", rich_help_panel=MAKING)(train)
 app.command("export", rich_help_panel=MAKING)(export)
 app.command("distill", rich_help_panel=MAKING)(distill)

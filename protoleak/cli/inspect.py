@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
 
@@ -86,6 +87,7 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
         "sha256": bundle.sha256,
         "created": manifest.created,
         "signature": _signature(bundle.signer),
+        "base": _base(bundle),
         "hashes": f"{len(manifest.files)} files, all as the manifest says",
         "generators": manifest.generators,
         "real_class": manifest.real_class,
@@ -106,6 +108,8 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
         "alpha": alpha,
         "variants": variants,
         "provenance": manifest.provenance,
+        "enrolled": msgspec.to_builtins(manifest.enrolled),
+        "recalibrated": msgspec.to_builtins(manifest.recalibrated),
         "files": {name: record.size for name, record in manifest.files.items()},
     }
 
@@ -119,6 +123,16 @@ def _signature(signer: Signer | None) -> str:
     return (
         f"by {signer.key}, {'the trusted key' if signer.trusted else 'valid; --trusted-key says whether that is right'}"
     )
+
+
+def _base(bundle: Bundle) -> dict[str, str] | None:
+    """The bundle as it was exported, where generators were enrolled or it was recalibrated; its hashes were checked."""
+    from protoleak.bundle.manifest import MANIFEST
+
+    if bundle.base is None:
+        return None
+    sha256 = hashlib.sha256(bundle.base.files[MANIFEST]).hexdigest()
+    return {"name": bundle.base.manifest.name, "sha256": sha256, "signature": _signature(bundle.base.signer)}
 
 
 def _acquittal_level(calibration: Calibration, alpha: float) -> float | None:
@@ -192,6 +206,14 @@ def _print(summary: dict[str, Any], console: Console) -> None:
     real = summary["real_class"]
     classes = [f"{name} (real)" if name == real else name for name in summary["generators"]]
     _print_values({"generators": ", ".join(classes)} | {key: summary[key] for key in shown}, console)
+    for title, value in (
+        ("What it was before something was enrolled or recalibrated", summary["base"]),
+        *((f"Enrolled: {escape(one['name'])}", one) for one in summary["enrolled"]),
+        ("Recalibrated", summary["recalibrated"]),
+    ):
+        if value is not None:
+            console.print(f"\n[bold]{title}[/bold]")
+            _print_values(value, console)
     console.print("\n[bold]How it was made[/bold]")
     _print_values(summary["provenance"], console)
     console.print("\n[bold]Files[/bold]")

@@ -36,7 +36,7 @@ def sign(
         return
     if bundle is None or key is None:
         raise ProtoleakError("give BUNDLE and --key KEY to sign, or --new-key KEY to make a key")
-    private = read_private_key(key, lambda: _ask(key))
+    private = read_private_key(key, lambda: ask_passphrase(key))
     opened = Bundle.load(bundle)
     if opened.signer is not None and not overwrite:
         raise ProtoleakError(f"{bundle} is signed already, with {opened.signer.key}: --overwrite replaces that")
@@ -44,7 +44,8 @@ def sign(
     say(f"signed {opened.manifest.name} (SHA-256 {opened.sha256}) with {signer.key}")
 
 
-def _ask(key: Path) -> str:
+def ask_passphrase(key: Path) -> str:
+    """From the terminal, for an encrypted key. Raises ProtoleakError where there is no terminal."""
     if not sys.stdin.isatty():
         raise ProtoleakError(f"--key {key} is encrypted and there is no terminal to ask for its passphrase")
     answer: str = typer.prompt(f"passphrase of {key}", hide_input=True, err=True)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.bundle.bundle import ACCUSATION_SHARE, Calibration
+from protoleak.bundle.enrolment import LARGEST_RECORD, Record
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import BundleReport
 from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
@@ -15,7 +16,7 @@ from protoleak.calibration.temperature import fit_temperature
 from protoleak.errors import DatasetError
 from protoleak.export.images import ImageSet
 from protoleak.export.report import Measured, VariantOutputs, measure_variant
-from protoleak.export.runner import VariantRunner
+from protoleak.export.runner import ImagesRun, VariantRunner
 from protoleak.progress import Progress
 
 
@@ -37,6 +38,7 @@ class Evaluation:
 
     Attributes:
         calibration: from its own outputs: temperature from the validation split, ranks from the calibration split.
+        record: what it gave for the calibration images, so that a generator can be enrolled later.
         measured: what it gave for the readable images of the sets that it is measured on.
         report: as `report.measure_variant` makes it; how the variant was made is added later.
         used: readable images per split.
@@ -44,6 +46,7 @@ class Evaluation:
     """
 
     calibration: Calibration
+    record: Record
     measured: Measured
     report: BundleReport
     used: dict[str, int]
@@ -69,11 +72,15 @@ def evaluate(
     """
     skipped: list[str] = []
 
-    def run(image_set: ImageSet) -> tuple[VariantOutputs, npt.NDArray[np.int64]]:
+    def run_all(image_set: ImageSet) -> tuple[ImagesRun, npt.NDArray[np.int64]]:
         paths = image_set.paths
         found = runner.run(paths, lambda done: progress(f"run on {image_set.name} images", done, len(paths)))
         skipped.extend(image_set.lines(found.skipped))
-        return found.outputs, image_set.labels[list(found.kept)]
+        return found, image_set.labels[list(found.kept)]
+
+    def run(image_set: ImageSet) -> tuple[VariantOutputs, npt.NDArray[np.int64]]:
+        found, labels = run_all(image_set)
+        return found.outputs, labels
 
     def run_others(image_set: ImageSet) -> VariantOutputs:
         outputs, labels = run(image_set)
@@ -82,7 +89,8 @@ def evaluate(
         return outputs
 
     validation, validation_labels = run(images.validation)
-    held_out, calibration_labels = run(images.calibration)
+    calibration_run, calibration_labels = run_all(images.calibration)
+    held_out = calibration_run.outputs
     test, test_labels = run(images.test)
     unknown = {image_set.name: run_others(image_set) for image_set in images.unknown}
     real_faces = None if images.real_faces is None else run_others(images.real_faces)
@@ -104,4 +112,11 @@ def evaluate(
         "calibration": len(calibration_labels),
         "test": len(test_labels),
     }
-    return Evaluation(calibration, measured, report, used, tuple(skipped))
+    record = Record.of(
+        calibration_run.embedding,
+        calibration_run.gate,
+        held_out.class_score,
+        held_out.log_density,
+        calibration_labels,
+    ).within(LARGEST_RECORD)
+    return Evaluation(calibration, record, measured, report, used, tuple(skipped))

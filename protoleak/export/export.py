@@ -12,12 +12,13 @@ import torch
 
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.bundle import array_bytes, check_place, write_bundle
+from protoleak.bundle.enrolment import ENROLMENT, ScoreConstants
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.calibration.density import DensityModel, fit_density
-from protoleak.calibration.heads import Head, fit_head
+from protoleak.calibration.heads import Head, PrototypeHead, fit_head
 from protoleak.calibration.posterior import PosteriorDensity
 from protoleak.dataset import Dataset
 from protoleak.errors import DatasetError, EngineError, MediaError, ParityError, ProtoleakError
@@ -174,7 +175,7 @@ def export_bundle(
     manifest = with_images(manifest, fitted.used | evaluation.used, skipped)
     speeds = _speeds(model, inputs.framer, manifest, variants, inputs.evaluation.calibration)
     manifest = with_variants(manifest, list(variants.written), variants.refused, speeds)
-    sha256 = write_bundle(out, manifest, _files(model, inputs, variants))
+    sha256 = write_bundle(out, manifest, _files(model, inputs, variants, _score_constants(fitted)))
     reports = {name: variant.evaluation.report for name, variant in variants.written.items()}
     return ExportResult(sha256, reports["fp32"], parity, skipped, reports, variants.refused)
 
@@ -368,7 +369,16 @@ def _speeds(
     return measure_speeds(graphs, manifest, model.config.noise_bank(), pixels)
 
 
-def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants) -> Mapping[str, bytes]:
+def _score_constants(fitted: _Fitted) -> ScoreConstants | None:
+    """What a generator can be enrolled with: for the prototypes' own class score and density. None for others."""
+    if not isinstance(fitted.head, PrototypeHead) or not isinstance(fitted.density, PosteriorDensity):
+        return None
+    return ScoreConstants(fitted.density.temperature, fitted.density.floor)
+
+
+def _files(
+    model: TrainedModel, inputs: _Inputs, variants: _Variants, constants: ScoreConstants | None
+) -> Mapping[str, bytes]:
     """Every file of the bundle but its manifest, by path."""
     files = {
         NOISE_BANK: array_bytes(model.config.noise_bank()),
@@ -376,8 +386,10 @@ def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants) -> Mapping
     }
     if inputs.face_detector is not None:
         files[FACE_DETECTOR] = inputs.face_detector
+    if constants is not None:
+        files[ENROLMENT] = constants.to_bytes()
     for name, variant in variants.written.items():
-        files |= variant_files(name, variant)
+        files |= variant_files(name, variant, constants is not None)
     return files
 
 

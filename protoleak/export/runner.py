@@ -26,11 +26,14 @@ class ImagesRun:
 
     Attributes:
         outputs: for those that can be read, in order.
+        embedding, gate: float32 [n, D], of the same.
         kept: their positions among the files.
         skipped: position, and why, of each of the others.
     """
 
     outputs: VariantOutputs
+    embedding: Float32Array
+    gate: Float32Array
     kept: tuple[int, ...]
     skipped: tuple[tuple[int, str], ...]
 
@@ -48,6 +51,7 @@ class VariantRunner:
     ) -> None:
         self._framer = Framer(manifest.preprocessing.framing, find)
         self._generators = len(manifest.generators)
+        self._features = manifest.embedding_size
         graphs = Graphs.of(latent_encoder, attributor)
         self._executor = open_executor("onnxruntime", graphs, manifest, noise_bank)
 
@@ -70,6 +74,8 @@ class VariantRunner:
         """
         scores = [np.zeros((0, self._generators), dtype=np.float32)]
         densities = [np.zeros(0, dtype=np.float32)]
+        embeddings = [np.zeros((0, self._features), dtype=np.float32)]
+        gates = [np.zeros((0, self._features), dtype=np.float32)]
         kept: list[int] = []
         skipped: list[tuple[int, str]] = []
         for start in range(0, len(paths), BATCH_SIZE):
@@ -85,6 +91,8 @@ class VariantRunner:
                 outputs = self._executor.run(np.concatenate(pixels)).outputs
                 scores.append(outputs["class_score"])
                 densities.append(outputs["log_density"])
+                embeddings.append(outputs["embedding"])
+                gates.append(outputs["gate"])
             progress(min(start + BATCH_SIZE, len(paths)))
         given = VariantOutputs(np.concatenate(scores), np.concatenate(densities))
-        return ImagesRun(given, tuple(kept), tuple(skipped))
+        return ImagesRun(given, np.concatenate(embeddings), np.concatenate(gates), tuple(kept), tuple(skipped))

@@ -135,6 +135,7 @@ class ImagePipeline:
             location=self.bundle.path,
             options=options,
             threads=threads,
+            additions=chosen.additions,
         )
         self.upright: Upright = upright or manifest.preprocessing.upright
         self.framing = replace(manifest.preprocessing.framing, upright=self.upright == "auto")

@@ -13,6 +13,7 @@ from tests.paths import ROOT
 
 BLOCKED = ("torch", "torchvision", "diffusers", "onnx", "onnxscript", "sklearn", "scipy", "safetensors")
 
+SCREENING = 'main(["screen", *sys.argv[2:], "--bundle", sys.argv[1]])'
 SCREEN_WITHOUT_HEAVY_PACKAGES = """
 import importlib, pkgutil, sys
 
@@ -51,6 +52,21 @@ def test_every_module_of_the_runtime_imports_and_screens_where_heavy_packages_ar
     done = python(SCREEN_WITHOUT_HEAVY_PACKAGES.format(blocked=BLOCKED), str(tiny_bundle), str(tmp_path / "x.png"))
     assert done.returncode == 0, done.stderr
     assert "1 verdict" in done.stdout
+
+
+def test_a_generator_is_enrolled_where_heavy_packages_are_blocked(enrollable: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from tests.tiny_bundle import make_image
+
+    (tmp_path / "new").mkdir()
+    for index in range(20):
+        Image.fromarray(make_image(None, index)).save(tmp_path / "new" / f"{index}.png")
+    code = SCREEN_WITHOUT_HEAVY_PACKAGES.format(blocked=BLOCKED).replace(SCREENING, "main(sys.argv[1:])")
+    options = ("--generator", "lemon", "--data", str(tmp_path / "new"), "--out", str(tmp_path / "out"))
+    done = python(code, "enrol", str(enrollable), *options)
+    assert done.returncode == 0, done.stderr
+    assert "knows lemon" in done.stdout
 
 
 def test_block_really_blocks() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.bundle import ACCUSATION_SHARE
+from protoleak.bundle.enrolment import record_file
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
 from protoleak.calibration.conformal_fit import LeftOutMargins
@@ -248,10 +249,15 @@ def sizes(graphs: dict[Stage, bytes]) -> dict[str, int]:
     return {f"{stage}.onnx": len(model) for stage, model in graphs.items()}
 
 
-def variant_files(name: str, variant: BuiltVariant) -> dict[str, bytes]:
-    """A bundle's files of one variant, by path."""
+def variant_files(name: str, variant: BuiltVariant, with_record: bool) -> dict[str, bytes]:
+    """A bundle's files of one variant, by path.
+
+    Args:
+        with_record: whether generators can be enrolled in the bundle.
+    """
     folder = f"variants/{name}"
-    return {
+    record = {record_file(name): variant.evaluation.record.to_bytes()} if with_record else {}
+    return record | {
         **{f"{folder}/{stage}.onnx": model for stage, model in variant.graphs.items()},
         f"{folder}/calibration.npz": variant.evaluation.calibration.to_bytes(),
         f"{folder}/report.json": variant.evaluation.report.to_json(),

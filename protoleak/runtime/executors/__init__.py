@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from protoleak.arrays import Float32Array
+from protoleak.bundle.enrolment import Additions
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import EngineUnavailable
 from protoleak.runtime.engines import EngineOptions, check_options, open_engine
@@ -20,6 +21,7 @@ from protoleak.runtime.executors.base import (
     Graphs,
     ImageOnGpu,
 )
+from protoleak.runtime.executors.extended import ExtendedExecutor
 from protoleak.runtime.executors.host import HostExecutor
 from protoleak.runtime.noising import Noising
 
@@ -29,6 +31,7 @@ __all__ = [
     "AttributorOutputs",
     "Executor",
     "ExpectedShapes",
+    "ExtendedExecutor",
     "Graphs",
     "HostExecutor",
     "ImageOnGpu",
@@ -47,6 +50,7 @@ def open_executor(
     location: str | os.PathLike[str] = "the bundle",
     options: EngineOptions | None = None,
     threads: int | None = None,
+    additions: Additions | None = None,
 ) -> Executor:
     """The executor of a variant's graphs: wholly on the GPU with TensorRT and TensorRT-RTX, else a `HostExecutor`.
 
@@ -55,6 +59,7 @@ def open_executor(
         noise_bank: float32 [T, C, h, w], the manifest's.
         location: of the bundle, for messages.
         threads: processor threads for one run; None for the engine's own choice.
+        additions: generators that were enrolled, whose scores are computed beside the graph; None for the graph alone.
 
     Raises:
         EngineUnavailable, EngineOutOfMemory, EngineError: see `open_engine`.
@@ -62,6 +67,19 @@ def open_executor(
     """
     options = options or EngineOptions()
     check_options(engine, options, threads)
+    executor = _of_graphs(engine, graphs, manifest, noise_bank, location, options, threads)
+    return executor if additions is None else ExtendedExecutor(executor, additions)
+
+
+def _of_graphs(
+    engine: str,
+    graphs: Graphs,
+    manifest: Manifest,
+    noise_bank: Float32Array,
+    location: str | os.PathLike[str],
+    options: EngineOptions,
+    threads: int | None,
+) -> Executor:
     noising, shapes = Noising.of(manifest, noise_bank), ExpectedShapes(location, manifest)
     if engine not in TENSORRT:
         latent_encoder, attributor = (

@@ -145,7 +145,7 @@ class ExpectedShapes:
 
     def check_outputs(self, shapes: Mapping[str, tuple[int, ...]], batch: int) -> None:
         """Raises BundleError naming the attributor's output for so many faces that has another shape."""
-        generators, size = len(self.manifest.generators), self.manifest.embedding_size
+        generators, size = self.manifest.generators_in_graph, self.manifest.embedding_size
         expected = {
             "embedding": (batch, size),
             "gate": (batch, size),

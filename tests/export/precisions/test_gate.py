@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from protoleak.bundle.enrolment import Record
 from protoleak.bundle.report import BundleReport, GateLimits, GateResult
 from protoleak.calibration.conformal_fit import calibrate
 from protoleak.errors import DatasetError
@@ -37,7 +38,9 @@ def evaluation(shift: float = 0.0, noise: float = 0.0, *, unknown: bool = True) 
     faces = outputs(labels, -1.0)
     calibration = calibrate(held_out.log_density, held_out.class_score, GENERATORS, None, labels, None)
     report = BundleReport(variant="fp32", alpha=0.05)
-    return Evaluation(calibration, Measured(test, labels, sets, faces), report, {}, ())
+    nothing = np.zeros((IMAGES, 1))
+    record = Record.of(nothing, nothing, held_out.class_score, held_out.log_density, labels)
+    return Evaluation(calibration, record, Measured(test, labels, sets, faces), report, {}, ())
 
 
 def gate(candidate: Evaluation, limits: GateLimits | None = None) -> GateResult:

@@ -1,0 +1,257 @@
+"""What a bundle holds so that a generator can be added to it without PyTorch, and what is added then.
+
+    enrolment.npz                         τ of the class score and the floor of the density; written by `export`
+    variants/<variant>/record.npz         the network's own outputs on the calibration images; written by `export`
+    variants/<variant>/site.npz           the same of a user's own pictures, which take their place; by `recalibrate`
+    variants/<variant>/enrolled_<i>.npz   the same of the pictures of the i-th enrolled generator; by `enrol`
+    base/…                                manifest, signature and what else was replaced of the bundle as exported
+
+The graphs stay what they are. The scores of enrolled generators are computed beside them, from embedding and gate
+(`runtime.additions`); docs/decisions/0028-enrolment.md says why.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from protoleak.arrays import Array, Float32Array, Float64Array
+from protoleak.bundle.manifest import MANIFEST, Manifest, parse_manifest
+from protoleak.bundle.npy import read_npz
+from protoleak.bundle.signature import SIGNATURE, Signer, check_signature
+from protoleak.errors import BundleError
+
+ENROLMENT = "enrolment.npz"
+BASE = "base/"
+LARGEST_RECORD = 2 * 2**20  # bytes of a variant's record; of more calibration images an even share is kept
+REMEDY = (
+    "export the bundle again with this protoleak, with the head prototype and --density-space posterior; "
+    "`protoleak recalibrate` needs none of it"
+)
+
+
+def record_file(variant: str) -> str:
+    """The record of the calibration images."""
+    return f"variants/{variant}/record.npz"
+
+
+def site_file(variant: str) -> str:
+    """The record of a user's own pictures."""
+    return f"variants/{variant}/site.npz"
+
+
+def enrolled_file(variant: str, index: int) -> str:
+    """The record of the pictures of an enrolled generator.
+
+    Args:
+        index: among the enrolled generators.
+    """
+    return f"variants/{variant}/enrolled_{index}.npz"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a variant's graphs gave for n pictures; nothing of it is of an enrolled generator but `own_score`.
+
+    Attributes:
+        embedding, gate: float16 [n, D].
+        class_score: float32 [n, K], of the K classes in the graph.
+        log_density: float32 [n], of the graph.
+        labels: int32 [n], indices into the manifest's generators.
+        own_score: float32 [n], the class score of the pictures' own enrolled generator by prototypes that were fitted
+            without them; empty in a record of other pictures.
+    """
+
+    embedding: npt.NDArray[np.float16]
+    gate: npt.NDArray[np.float16]
+    class_score: Float32Array
+    log_density: Float32Array
+    labels: npt.NDArray[np.int32]
+    own_score: Float32Array
+
+    @classmethod
+    def of(
+        cls,
+        embedding: npt.NDArray[np.floating],
+        gate: npt.NDArray[np.floating],
+        class_score: npt.NDArray[np.floating],
+        log_density: npt.NDArray[np.floating],
+        labels: npt.NDArray[np.integer],
+        own_score: npt.NDArray[np.floating] | None = None,
+    ) -> Record:
+        """From the outputs of a variant, in any precision."""
+        return cls(
+            embedding.astype(np.float16),
+            gate.astype(np.float16),
+            class_score.astype(np.float32),
+            log_density.astype(np.float32),
+            labels.astype(np.int32),
+            np.zeros(0, np.float32) if own_score is None else own_score.astype(np.float32),
+        )
+
+    def within(self, maximum: int) -> Record:
+        """An even share of the pictures, so that the file has at most about so many bytes."""
+        row = 2 * 2 * self.embedding.shape[1] + 4 * (self.class_score.shape[1] + 2)
+        step = max(1, -(-len(self.labels) * row // maximum))
+        return self if step == 1 else self.rows(np.arange(0, len(self.labels), step))
+
+    def rows(self, chosen: npt.NDArray[Any]) -> Record:
+        """Some of the pictures."""
+        return Record(
+            self.embedding[chosen],
+            self.gate[chosen],
+            self.class_score[chosen],
+            self.log_density[chosen],
+            self.labels[chosen],
+            self.own_score[chosen] if len(self.own_score) else self.own_score,
+        )
+
+    def to_bytes(self) -> bytes:
+        """The .npz form (no pickle)."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **vars(self))
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str, classes: int, features: int) -> Record:
+        """Reads the .npz form.
+
+        Args:
+            classes: K, those in the graph.
+            features: D.
+
+        Raises:
+            BundleError: it is not such a file, or its arrays do not fit one another.
+        """
+        arrays = read_npz(data, where)
+        rows = len(arrays["labels"]) if arrays.get("labels", np.zeros(())).ndim == 1 else -1
+        shapes: dict[str, tuple[type, tuple[int, ...]]] = {
+            "embedding": (np.float16, (rows, features)),
+            "gate": (np.float16, (rows, features)),
+            "class_score": (np.float32, (rows, classes)),
+            "log_density": (np.float32, (rows,)),
+            "labels": (np.int32, (rows,)),
+        }
+        for name, (kind, shape) in shapes.items():
+            _check(arrays.get(name), name, kind, shape, where)
+        own = arrays.get("own_score")
+        _check(own, "own_score", np.float32, (0,) if own is not None and not own.size else (rows,), where)
+        return cls(**{name: arrays[name] for name in (*shapes, "own_score")})
+
+
+def _check(found: Array | None, name: str, kind: type, shape: tuple[int, ...], where: str) -> None:
+    if found is None or found.dtype != kind or found.shape != shape or not np.isfinite(found).all():
+        raise BundleError(f"{where}: {name!r} is not the finite {np.dtype(kind)} {list(shape)} that is needed")
+
+
+@dataclass(frozen=True)
+class ScoreConstants:
+    """What the graph computes class score and log density with, beside prototypes.
+
+    Attributes:
+        temperature: τ of the class score.
+        floor: best class score below which a picture lies too far from everything, in nats.
+    """
+
+    temperature: float
+    floor: float
+
+    def to_bytes(self) -> bytes:
+        """The .npz form (no pickle)."""
+        buffer = io.BytesIO()
+        np.savez(buffer, temperature=np.float64(self.temperature), floor=np.float64(self.floor))
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> ScoreConstants:
+        """Reads the .npz form.
+
+        Raises:
+            BundleError: it is not such a file.
+        """
+        arrays = read_npz(data, where, {"temperature", "floor"})
+        for name in ("temperature", "floor"):
+            _check(arrays.get(name), name, np.float64, (), where)
+        if not arrays["temperature"] > 0:
+            raise BundleError(f"{where}: the temperature {arrays['temperature']} is not a positive number")
+        return cls(float(arrays["temperature"]), float(arrays["floor"]))
+
+
+@dataclass(frozen=True)
+class Additions:
+    """The enrolled generators of a bundle, as the runtime needs them.
+
+    Attributes:
+        prototypes: float64 [E, M, D].
+        offsets: float64 [E], added to each generator's class score.
+        constants: of the graph.
+    """
+
+    prototypes: Float64Array
+    offsets: Float64Array
+    constants: ScoreConstants
+
+
+@dataclass(frozen=True)
+class Base:
+    """The bundle as it was exported, before anything was enrolled or recalibrated.
+
+    Attributes:
+        manifest: its own.
+        signer: whose key it is signed with, or None.
+        files: every file of it by its name there, manifest and signature included, byte by byte.
+    """
+
+    manifest: Manifest
+    signer: Signer | None
+    files: Mapping[str, bytes]
+
+
+def read_base(files: Mapping[str, bytes], manifest: Manifest, location: Path) -> Base | None:
+    """The base of a changed bundle, with its hashes and its signature checked; None for a bundle as exported.
+
+    Args:
+        files: of the bundle, whose hashes were checked.
+        manifest: of the bundle.
+
+    Raises:
+        BundleError: a file of the base is missing or another one, or the bundle differs from it in more than enrolment
+            and recalibration change.
+    """
+    if not manifest.enrolled and manifest.recalibrated is None:
+        return None
+    where = location / BASE
+    raw = files.get(f"{BASE}{MANIFEST}")
+    if raw is None:
+        raise BundleError(f"{where}/{MANIFEST} is missing: what the bundle was made from cannot be checked")
+    base = parse_manifest(raw, where)
+    unchanged = (
+        *("real_class", "preprocessing", "schedule", "timesteps", "noise_seed", "low_frequency", "latent_shape"),
+        *("embedding_size", "prototypes_per_generator", "head", "density", "variants", "amplitudes", "face_detector"),
+    )
+    differing = [name for name in unchanged if getattr(base, name) != getattr(manifest, name)]
+    if base.enrolled or base.recalibrated is not None:
+        differing.append("enrolled")
+    if base.generators != manifest.generators[: manifest.generators_in_graph]:
+        differing.append("generators")
+    if differing:
+        raise BundleError(f"{location}: its manifest is not that of its base with additions: {', '.join(differing)}")
+    own: dict[str, bytes] = {MANIFEST: raw}
+    for name, record in base.files.items():
+        for candidate in (f"{BASE}{name}", name):
+            listed = manifest.files.get(candidate)
+            if listed is not None and listed.sha256 == record.sha256:
+                own[name] = files[candidate]
+                break
+        else:
+            raise BundleError(f"{location}: {name} of its base is missing or was changed: nothing was executed")
+    signature = files.get(f"{BASE}{SIGNATURE}")
+    if signature is not None:
+        own[SIGNATURE] = signature
+    return Base(base, check_signature(raw, signature, where, None), own)

@@ -1,0 +1,112 @@
+"""`protoleak recalibrate`: takes a bundle's conformal lists from a user's own pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from protoleak.cli.console import say
+from protoleak.cli.enrol import SHOWN_SKIPPED, JsonOption, KeyOption, OutOption, sign_with
+from protoleak.cli.exit_status import ExitStatus
+from protoleak.cli.options import (
+    INPUT,
+    BundleArgument,
+    EngineOption,
+    ThreadsOption,
+    TrustedKeyOption,
+    interruptible,
+)
+
+if TYPE_CHECKING:
+    from protoleak.enrolment.recalibrate import ListCheck, Recalibration
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+DOUBTFUL = 0.01  # a p-value of the exchangeability test below which the lists are said not to hold
+
+
+@interruptible("nothing was written")
+def recalibrate(
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", rich_help_panel=INPUT, help="Your own pictures: a folder per class, with the bundle's names."
+        ),
+    ],
+    out: OutOption,
+    bundle: BundleArgument = None,
+    photographs: Annotated[
+        Path | None,
+        typer.Option("--photographs", rich_help_panel=INPUT, help="Photographs of people by your own cameras."),
+    ] = None,
+    key: KeyOption = None,
+    trusted_key: TrustedKeyOption = None,
+    engine: EngineOption = "auto",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> ExitStatus:
+    """Take a bundle's conformal lists from your own pictures, as they come to you; the network stays as it is.
+
+    Says how far the promises of the lists before were from holding for them. Too few pictures are refused.
+    """
+    from protoleak.bundle.bundle import Bundle
+    from protoleak.dataset import generator_folders, list_images
+    from protoleak.enrolment.recalibrate import recalibrate as recalibrate_bundle
+    from protoleak.progress import shown_progress
+
+    opened = Bundle.load(bundle, trusted_key=trusted_key)
+    files = {folder.name: list_images(folder) for folder in generator_folders(data, "--data")}
+    with shown_progress() as progress:
+        found = recalibrate_bundle(
+            opened,
+            files,
+            () if photographs is None else list_images(photographs),
+            out,
+            engine=engine,
+            threads=threads,
+            progress=progress,
+        )
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(found.reports), indent=2))
+    else:
+        for line in found.skipped[:SHOWN_SKIPPED]:
+            say(f"skipped: {line}")
+        if len(found.skipped) > SHOWN_SKIPPED:
+            say(f"skipped: {len(found.skipped) - SHOWN_SKIPPED} more")
+        for variant, report in found.reports.items():
+            if len(found.reports) > 1:
+                say(f"variant {variant}")
+            for line in report_lines(report):
+                say(line)
+    sign_with(key, out)
+    say(f"{out}: recalibrated on {sum(found.pictures.values())} pictures, SHA-256 {found.sha256}", to_errors=as_json)
+    return ExitStatus.ALL_WELL
+
+
+def report_lines(report: Recalibration) -> list[str]:
+    """A report in words, camera originals first."""
+    lines = ["how the lists before hold for your pictures:", *map(_check_line, report.checks)]
+    if report.accusation_before is not None and report.accusation_after is not None:
+        lines.append(
+            f"a generator is named for at most {report.accusation_after:.1%} of camera originals like yours "
+            f"({report.accusation_before:.1%} of such as the bundle came with)"
+        )
+    lines.append(
+        f"false rejections: with 95 % confidence at most {report.bound_after:.1%} of pictures like yours "
+        f"({report.bound_before:.1%} of such as the bundle came with)"
+    )
+    return lines
+
+
+def _check_line(check: ListCheck) -> str:
+    most = max(check.histogram)
+    bars = "".join(BLOCKS[round(8 * count / most)] for count in check.histogram) if most else ""
+    verb = "accused" if check.what == "camera originals" else "rejected"
+    judgement = "not like the list's" if check.exchangeable <= DOUBTFUL else "no sign against the list"
+    return (
+        f"  {check.what}: {check.beyond} of {check.pictures} {verb}, {check.level:.1%} promised; p-values 0 {bars} 1; "
+        f"{judgement} (exchangeability p = {check.exchangeable:.3f}, {check.listed} in the list)"
+    )

@@ -1,0 +1,74 @@
+"""The page of a discovery: a contact sheet of each cluster, in one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from pathlib import Path
+
+from protoleak.discovery.records import Discovery, FoundCluster
+from protoleak.errors import MediaError
+from protoleak.images.decode import open_image
+from protoleak.reports.page import bullets, facts_table, page
+
+SHOWN, SIDE, QUALITY = 24, 120, 75
+STYLE = """
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(110px, 1fr)); gap: .4rem; margin: .6rem 0; }
+.sheet img { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 3px; background: var(--raised); }
+.warning { color: var(--bad); font-weight: 600; }
+"""
+
+
+def clusters_page(discovery: Discovery, bundle: str) -> str:
+    """The whole file.
+
+    Args:
+        bundle: its name.
+    """
+    facts = [
+        ("bundle", f"{bundle}, SHA-256 {discovery.bundle}"),
+        ("pictures", f"{discovery.pictures}, of which {discovery.unknown} are called unknown"),
+        ("clusters", f"{len(discovery.clusters)}; {discovery.lone} unknown pictures belong to none"),
+    ]
+    sections = ["<h1>What nobody knows yet</h1>", facts_table(facts)]
+    sections += [_section(cluster) for cluster in discovery.clusters]
+    if discovery.skipped:
+        sections += ["<h2>Skipped</h2>", bullets(discovery.skipped)]
+    return page("What nobody knows yet", sections, STYLE)
+
+
+def _section(cluster: FoundCluster) -> str:
+    nearest = ", ".join(f"{name} {share:.0%}" for name, share in cluster.nearest.items())
+    facts = [
+        ("pictures", str(len(cluster.pictures))),
+        ("stability", f"{cluster.stability:.2f} (of 1; below 0.6 it should not be trusted)"),
+        ("nearest classes", nearest),
+        ("files written", f"{cluster.first} to {cluster.last}"),
+    ]
+    if cluster.like_cameras is not None:
+        facts.append(("like camera originals", f"{cluster.like_cameras:.0%} of the pictures, by their margin"))
+    if cluster.neighbours_cameras is not None:
+        facts.append(("next to camera originals", f"{cluster.neighbours_cameras:.0%} of the recorded neighbours"))
+    warning = ""
+    if cluster.near_cameras:
+        warning = (
+            '<p class="warning">Near camera originals: these may be photographs. Enrolling them needs --force.</p>'
+        )
+    pictures = "".join(_picture(Path(file)) for file in cluster.pictures[:SHOWN])
+    more = len(cluster.pictures) - SHOWN
+    rest = f'<p class="weak">and {more} more</p>' if more > 0 else ""
+    return f'<h2>Cluster {cluster.number}</h2>{warning}{facts_table(facts)}<div class="sheet">{pictures}</div>{rest}'
+
+
+def _picture(file: Path) -> str:
+    """A thumbnail; nothing for a file that can't be read any more."""
+    try:
+        image = open_image(file, upright=True).image.copy()
+    except MediaError:
+        return ""
+    image.thumbnail((2 * SIDE, 2 * SIDE))
+    encoded = io.BytesIO()
+    image.save(encoded, "JPEG", quality=QUALITY)
+    data = base64.b64encode(encoded.getvalue()).decode()
+    return f'<img alt="{escape(file.name)}" title="{escape(file.name)}" src="data:image/jpeg;base64,{data}">'

@@ -1,0 +1,51 @@
+"""clusters.json: what `discover` writes, and `enrol --cluster` reads."""
+
+from __future__ import annotations
+
+import msgspec
+
+SCHEMA = 1
+
+
+class FoundCluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A cluster, as it is written.
+
+    Attributes:
+        number: that `enrol --cluster` takes, from 1 on.
+        working_name: that it is enrolled under where no other name is given.
+        pictures: the files, the most central first.
+        stability: see `clusters`.
+        nearest: class → share of the pictures that score highest for it.
+        like_cameras, neighbours_cameras, near_cameras: see `clusters.Cluster`.
+        first, last: when the earliest and the latest of the files were written, ISO 8601, UTC.
+    """
+
+    number: int
+    working_name: str
+    pictures: list[str]
+    stability: float
+    nearest: dict[str, float]
+    like_cameras: float | None
+    neighbours_cameras: float | None
+    near_cameras: bool
+    first: str
+    last: str
+
+
+class Discovery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """clusters.json.
+
+    Attributes:
+        bundle: SHA-256 of the bundle that the pictures were looked at with.
+        unknown: pictures that were called unknown.
+        lone: those of them that belong to no cluster.
+        pictures: that were looked at.
+    """
+
+    schema: int
+    bundle: str
+    pictures: int
+    unknown: int
+    lone: int
+    clusters: list[FoundCluster]
+    skipped: list[str]

@@ -1,0 +1,71 @@
+"""Writes a bundle with additions: everything that it was exported with stays checkable in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from protoleak.arrays import Float64Array
+from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, check_place, write_bundle, write_files
+from protoleak.bundle.enrolment import BASE, Record, enrolled_file, site_file
+from protoleak.bundle.manifest import MANIFEST, Enrolled, Recalibrated
+from protoleak.bundle.reader import PROTOTYPES
+from protoleak.bundle.signature import SIGNATURE
+
+
+def base_files(bundle: Bundle) -> Mapping[str, bytes]:
+    """Every file of the bundle as it was exported, manifest and signature included."""
+    return bundle.contents() if bundle.base is None else bundle.base.files
+
+
+def write_changed(
+    out: Path,
+    bundle: Bundle,
+    *,
+    prototypes: Float64Array,
+    enrolled: list[Enrolled],
+    enrolled_records: Mapping[str, list[Record]],
+    calibrations: Mapping[str, Calibration],
+    recalibrated: Recalibrated | None,
+    site_records: Mapping[str, Record],
+) -> str:
+    """Writes a bundle that differs from its base in these, and returns its SHA-256.
+
+    With nothing enrolled and nothing recalibrated it is the base again, byte by byte, with its signature.
+
+    Args:
+        bundle: that it is made from.
+        prototypes: [E, M, D], of the enrolled generators.
+        enrolled_records: variant → a record per enrolled generator.
+        calibrations: variant → its conformal lists.
+        site_records: variant → the user's own pictures; empty without a recalibration.
+
+    Raises:
+        BundleError: something that is not a bundle is at `out`, or the disk refused.
+    """
+    base = base_files(bundle)
+    if not enrolled and recalibrated is None:
+        return write_files(out, base)
+    check_place(out)
+    original = bundle.manifest if bundle.base is None else bundle.base.manifest
+    shared = {name: base[name] for name in original.files}
+    own = bundle.prototypes[: len(original.generators)]
+    replaced = {
+        PROTOTYPES: array_bytes(np.concatenate([own, prototypes.astype(np.float32).reshape(-1, *own.shape[1:])])),
+        **{f"variants/{name}/calibration.npz": found.to_bytes() for name, found in calibrations.items()},
+    }
+    files = shared | replaced
+    files |= {f"{BASE}{name}": base[name] for name in (MANIFEST, SIGNATURE, *replaced) if name in base}
+    for variant, records in enrolled_records.items():
+        files |= {enrolled_file(variant, index): record.to_bytes() for index, record in enumerate(records)}
+    files |= {site_file(variant): record.to_bytes() for variant, record in site_records.items()}
+    manifest = msgspec.structs.replace(
+        original,
+        generators=[*original.generators, *(one.name for one in enrolled)],
+        enrolled=enrolled,
+        recalibrated=recalibrated,
+    )
+    return write_bundle(out, manifest, files)

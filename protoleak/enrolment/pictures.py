@@ -1,0 +1,158 @@
+"""Image files to what the graphs of a bundle give for them, in every variant, without enrolled generators."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from protoleak.arrays import Array, UInt8Array
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.enrolment import Record
+from protoleak.errors import DatasetError, MediaError
+from protoleak.faces.crops import frame_face
+from protoleak.faces.open import open_detector
+from protoleak.faces.settings import FaceSettings
+from protoleak.images.content import lacking
+from protoleak.images.decode import open_image
+from protoleak.progress import Progress, no_progress
+from protoleak.runtime.engines import choose
+from protoleak.runtime.executors import Executor, Graphs, open_executor
+from protoleak.runtime.pipeline import FramedFace
+
+BATCH_SIZE = 8
+OUTPUTS = ("embedding", "gate", "class_score", "log_density")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was found in some image files.
+
+    Attributes:
+        records: variant → what it gave; rows in the order of `kept`. Labels are 0.
+        kept: position of each picture among the files; no two of the same file content.
+        sha256: of each kept file.
+        skipped: one line per file that gave no picture: its name, and why.
+    """
+
+    records: dict[str, Record]
+    kept: tuple[int, ...]
+    sha256: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    @property
+    def data_sha256(self) -> str:
+        """Over the sorted SHA-256 of the files, so that it doesn't depend on names and order."""
+        return hashlib.sha256("\n".join(sorted(self.sha256)).encode()).hexdigest()
+
+
+class PictureRunner:
+    """The graphs of all variants of a bundle, over image files: each is decoded and framed once, as `screen` does it.
+
+    Used as a context: `with PictureRunner(bundle) as runner`.
+    """
+
+    def __init__(self, bundle: Bundle, engine: str = "auto", threads: int | None = None) -> None:
+        """Opens them.
+
+        Raises:
+            EngineUnavailable, EngineError: see `open_engine`.
+            ProtoleakError: the bundle looks at faces, and there is no face detector here.
+        """
+        manifest = bundle.manifest
+        self._framing = manifest.preprocessing.framing
+        self._settings = FaceSettings()
+        self._detector = open_detector(self._settings, bundle) if self._framing.needs_face else None
+        name, _ = choose(engine, 0)
+        self._executors: dict[str, Executor] = {}
+        for variant in manifest.variants:
+            graphs = Graphs.of_variant(bundle.variant(variant))
+            self._executors[variant] = open_executor(
+                name, graphs, manifest, bundle.noise_bank, location=bundle.path, threads=threads
+            )
+
+    def __enter__(self) -> PictureRunner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the engines' memory back."""
+        for executor in self._executors.values():
+            executor.close()
+
+    def run(self, files: Sequence[Path], what: str, progress: Progress = no_progress) -> Pictures:
+        """The outputs for those files that are pictures which can be judged.
+
+        Args:
+            what: the set of pictures, for messages.
+
+        Raises:
+            DatasetError: none of them is.
+            EngineError: an output is not finite.
+        """
+        outputs: dict[str, list[dict[str, Array]]] = {variant: [] for variant in self._executors}
+        kept: list[int] = []
+        hashes: list[str] = []
+        skipped: list[str] = []
+        waiting: list[UInt8Array] = []
+        for index, file in enumerate(files):
+            try:
+                face, sha256 = self._framed(file)
+            except MediaError as error:
+                skipped.append(str(error))
+                continue
+            if face.lacking is not None:
+                skipped.append(f"{file}: {face.lacking}")
+            elif sha256 in hashes:
+                skipped.append(f"{file}: the same file as {files[kept[hashes.index(sha256)]]}")
+            else:
+                kept.append(index)
+                hashes.append(sha256)
+                waiting.append(face.pixels)
+            if len(waiting) == BATCH_SIZE:
+                self._flush(waiting, outputs)
+            progress(f"run on {what}", index + 1, len(files))
+        self._flush(waiting, outputs)
+        if not kept:
+            why = f", the first because: {skipped[0]}" if skipped else ""
+            raise DatasetError(f"{what}: none of {len(files)} files can be judged{why}")
+        labels: npt.NDArray[np.int64] = np.zeros(len(kept), np.int64)
+        records: dict[str, Record] = {}
+        for variant, batches in outputs.items():
+            embedding, gate, class_score, log_density = (
+                np.concatenate([batch[name] for batch in batches]) for name in OUTPUTS
+            )
+            records[variant] = Record.of(embedding, gate, class_score, log_density, labels)
+        return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped))
+
+    def _flush(self, waiting: list[UInt8Array], outputs: dict[str, list[dict[str, Array]]]) -> None:
+        if not waiting:
+            return
+        pixels = np.concatenate(waiting)
+        for variant, executor in self._executors.items():
+            found = executor.run(pixels).outputs
+            outputs[variant].append({name: found[name].copy() for name in OUTPUTS})
+        waiting.clear()
+
+    def _framed(self, file: Path) -> tuple[FramedFace, str]:
+        """A picture as `Screener.frame` frames it, and the SHA-256 of its file."""
+        opened = open_image(file, upright=self._framing.upright)
+        if self._detector is None:
+            pixels = self._framing.frame(opened.image, None)
+            face = FramedFace(pixels, lacking(pixels, self._framing.judged_side(*opened.image.size, None)))
+            return face, opened.sha256
+        image = np.asarray(opened.image)
+        faces = self._detector(image)
+        if not faces:
+            raise MediaError(f"{opened.name}: no face of {self._settings.minimum_face} pixels or more was found")
+        largest = max(faces, key=lambda face: face.box.area)
+        return frame_face(self._framing, image, largest.box, self._settings.margin), opened.sha256

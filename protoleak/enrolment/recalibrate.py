@@ -1,0 +1,268 @@
+"""Conformal lists from a user's own pictures: their cameras, their compression, their crops. The network stays.
+
+Says first how far the lists before were from holding there: how many of the pictures they would have rejected or
+accused, the histogram of their p-values, and a test of exchangeability with the pictures of the list. Conformal
+p-values of many pictures share one list and are dependent, so that it is the two samples that are compared, by a
+permutation test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from protoleak.arrays import Float64Array
+from protoleak.bundle.bundle import Bundle, Calibration, check_place
+from protoleak.bundle.enrolment import LARGEST_RECORD, Record
+from protoleak.bundle.manifest import Recalibrated
+from protoleak.enrolment.changed_bundle import write_changed
+from protoleak.enrolment.enrol import now
+from protoleak.enrolment.judging import Classes, p_values, recalibrated
+from protoleak.enrolment.pictures import PictureRunner, Pictures
+from protoleak.enrolment.rows import Rows, rows_of, rows_together
+from protoleak.errors import CalibrationError, DatasetError, ProtoleakError
+from protoleak.progress import Progress, no_progress
+from protoleak.runtime import conformal
+from protoleak.version import __version__
+
+BINS = 10
+PERMUTATIONS = 999
+FEWEST_TO_COMPARE = 5
+CAMERAS = "camera originals"
+
+
+class ListCheck(msgspec.Struct, frozen=True):
+    """How a list before holds for the user's pictures.
+
+    Attributes:
+        what: the class whose images are compared with it, or "camera originals" for the margins.
+        listed: images in it.
+        pictures: of the user, that are compared with it.
+        level: what was promised: at most this share is rejected (or, of camera originals, accused), on average.
+        beyond: how many of the pictures are.
+        histogram: of their p-values, in ten equal bins from 0 to 1.
+        exchangeable: p-value of the permutation test with the Kolmogorov-Smirnov statistic: small where the pictures
+            are not like those of the list.
+    """
+
+    what: str
+    listed: int
+    pictures: int
+    level: float
+    beyond: int
+    histogram: list[int]
+    exchangeable: float
+
+
+class Recalibration(msgspec.Struct, frozen=True):
+    """What a recalibration changes in one variant.
+
+    Attributes:
+        checks: of the lists before.
+        bound_before, bound_after: what the rate of false rejections exceeds only with 5 % probability.
+        accusation_before, accusation_after: the accusation level; None without camera originals.
+    """
+
+    checks: list[ListCheck]
+    bound_before: float
+    bound_after: float
+    accusation_before: float | None
+    accusation_after: float | None
+
+
+@dataclass(frozen=True)
+class Recalibrating:
+    """A bundle that was written.
+
+    Attributes:
+        pictures: class → how many of the user's were used.
+        skipped: one line per file that gave no picture.
+    """
+
+    sha256: str
+    reports: dict[str, Recalibration]
+    pictures: dict[str, int]
+    skipped: tuple[str, ...]
+
+
+def photographs_needed(calibration: Calibration, alpha: float) -> int:
+    """With fewer camera originals the accusation level would lie above what the bundle promises."""
+    return math.ceil(round(1 / (alpha * calibration.accusation_share), 9)) - 1
+
+
+def recalibrate(
+    bundle: Bundle,
+    files: Mapping[str, Sequence[Path]],
+    photographs: Sequence[Path],
+    out: Path,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    progress: Progress = no_progress,
+) -> Recalibrating:
+    """Writes the bundle with the conformal lists of these pictures.
+
+    The list of generated images' margins stays: it is of generators that the network never saw, and pictures of those
+    that it knows would promise too much.
+
+    Args:
+        files: class → pictures of it.
+        photographs: camera originals; needed where the bundle has a class of them.
+
+    Raises:
+        DatasetError: a class that the bundle doesn't know, or no file that can be judged.
+        CalibrationError: too few pictures; the message names the number needed.
+        BundleError: `out` can't be written.
+    """
+    check_place(out)
+    manifest = bundle.manifest
+    classes = Classes.of(manifest.generators, manifest.real_class)
+    labelled = _labelled(bundle, classes, files, photographs)
+    calibration = bundle.variant(manifest.variants[0]).calibration
+    _check_numbers(calibration, classes, labelled, manifest.alpha)
+    paths, labels = [file for file, _ in labelled], np.array([label for _, label in labelled])
+    with PictureRunner(bundle, engine, threads) as runner:
+        pictures = runner.run(paths, "pictures", progress)
+    kept = labels[list(pictures.kept)]
+    _check_numbers(calibration, classes, [(paths[0], int(label)) for label in kept], manifest.alpha, pictures.skipped)
+    reports: dict[str, Recalibration] = {}
+    calibrations: dict[str, Calibration] = {}
+    site: dict[str, Record] = {}
+    enrolled: dict[str, list[Record]] = {}
+    for variant in manifest.variants:
+        record = _with_labels(pictures, variant, kept)
+        enrolled[variant] = [bundle.enrolled_record(variant, index) for index in range(len(manifest.enrolled))]
+        before = bundle.variant(variant).calibration
+        rows = rows_together(record, enrolled[variant], bundle.additions)
+        calibrations[variant] = recalibrated(rows, classes, before, own_margins=True)
+        reports[variant] = _report(
+            rows_of(record, bundle.additions), classes, before, calibrations[variant], manifest.alpha
+        )
+        site[variant] = record.within(LARGEST_RECORD)
+    counts = {name: int((kept == index).sum()) for index, name in enumerate(classes.names) if (kept == index).any()}
+    about = Recalibrated(
+        created=now(),
+        pictures=counts,
+        data_sha256=pictures.data_sha256,
+        skipped=[Path(line.split(": ")[0]).name + line[len(line.split(": ")[0]) :] for line in pictures.skipped],
+        protoleak=__version__,
+        measured={variant: msgspec.to_builtins(report) for variant, report in reports.items()},
+    )
+    sha256 = write_changed(
+        out,
+        bundle,
+        prototypes=bundle.prototypes[manifest.generators_in_graph :].astype(np.float64),
+        enrolled=list(manifest.enrolled),
+        enrolled_records=enrolled,
+        calibrations=calibrations,
+        recalibrated=about,
+        site_records=site,
+    )
+    return Recalibrating(sha256, reports, counts, pictures.skipped)
+
+
+def exchangeability(listed: Float64Array, found: Float64Array, seed: int = 0) -> float:
+    """p-value of the hypothesis that two samples are exchangeable: the share of permutations of both together, the
+    one at hand included, whose Kolmogorov-Smirnov distance is at least as large."""
+    together = np.concatenate([listed, found])
+    order = np.argsort(together, kind="stable")
+    ends = np.append(np.diff(together[order]) > 0, True)  # equal values are one step
+    first = np.zeros(len(together), np.bool_)
+    first[: len(listed)] = True
+    random = np.random.default_rng(seed)
+
+    def distance(of_first: npt.NDArray[np.bool_]) -> float:
+        steps = np.cumsum(of_first[order]) / len(listed) - np.cumsum(~of_first[order]) / len(found)
+        return float(np.abs(steps[ends]).max())
+
+    least = distance(first) - 1e-12
+    reached = sum(distance(random.permutation(first)) >= least for _ in range(PERMUTATIONS))
+    return (1 + reached) / (PERMUTATIONS + 1)
+
+
+def _labelled(
+    bundle: Bundle, classes: Classes, files: Mapping[str, Sequence[Path]], photographs: Sequence[Path]
+) -> list[tuple[Path, int]]:
+    strange = [name for name in files if name not in classes.names]
+    if strange:
+        raise DatasetError(
+            f"--data holds {', '.join(strange)}, and the bundle knows {', '.join(classes.names)}: folders must have "
+            "the names of its classes"
+        )
+    found = [(file, classes.names.index(name)) for name, of in files.items() for file in of]
+    if classes.real is None:
+        if photographs:
+            raise ProtoleakError(f"{bundle.path} has no class of camera originals: leave --photographs out")
+        return found
+    return found + [(file, classes.real) for file in photographs]
+
+
+def _check_numbers(
+    calibration: Calibration,
+    classes: Classes,
+    labelled: Sequence[tuple[Path, int]],
+    alpha: float,
+    skipped: Sequence[str] = (),
+) -> None:
+    """Raises CalibrationError where so many pictures don't allow what the bundle promises."""
+    without = f" ({len(skipped)} were skipped, the first because: {skipped[0]})" if skipped else ""
+    originals = sum(label == classes.real for _, label in labelled)
+    generated = len(labelled) - originals
+    needed = math.ceil(round(1 / alpha, 9)) - 1
+    if generated < needed:
+        raise CalibrationError(
+            f"{generated} pictures of generators{without}: alpha {alpha:g} needs {needed} that can be judged; nothing "
+            "was written"
+        )
+    if calibration.real_margins is None:
+        return
+    needed = photographs_needed(calibration, alpha)
+    if originals < needed:
+        raise CalibrationError(
+            f"{originals} photographs{without}: the accusation level {alpha * calibration.accusation_share:g} needs "
+            f"{needed} that can be judged; nothing was written"
+        )
+
+
+def _with_labels(pictures: Pictures, variant: str, labels: npt.NDArray[np.int64]) -> Record:
+    record = pictures.records[variant]
+    return Record.of(record.embedding, record.gate, record.class_score, record.log_density, labels)
+
+
+def _report(rows: Rows, classes: Classes, before: Calibration, after: Calibration, alpha: float) -> Recalibration:
+    checks = []
+    best = rows.scores.argmax(axis=1)
+    for index in np.unique(best):
+        group, _ = conformal.group(before, int(index), alpha)
+        checks.append(_check(classes.names[int(index)], group, rows.log_density[best == index], alpha))
+    accusation: list[float | None] = [None, None]
+    if classes.real is not None and before.real_margins is not None:
+        accusation = [
+            conformal.accusation_level(len(of.real_margins), alpha, of.accusation_share)
+            for of in (before, after)
+            if of.real_margins is not None
+        ]
+        margins = conformal.real_margin(rows.scores[rows.labels == classes.real], classes.real)
+        checks.insert(0, _check(CAMERAS, before.real_margins, margins, accusation[0] or alpha))
+    bounds = [conformal.promise(of, alpha).bound_95 for of in (before, after)]
+    return Recalibration(checks, *bounds, *accusation)
+
+
+def _check(what: str, listed: Float64Array, found: Float64Array, level: float) -> ListCheck:
+    ranks = p_values(listed, found)
+    comparable = min(len(listed), len(found)) >= FEWEST_TO_COMPARE
+    return ListCheck(
+        what=what,
+        listed=len(listed),
+        pictures=len(found),
+        level=level,
+        beyond=int((ranks <= level).sum()),
+        histogram=np.histogram(ranks, BINS, (0.0, 1.0))[0].tolist(),
+        exchangeable=exchangeability(listed, found) if comparable else 1.0,
+    )
