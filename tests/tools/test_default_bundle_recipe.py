@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tools.default_bundle.build import chosen_level
-from tools.default_bundle.left_out import LEVELS, MOST_ACCUSED, TURNS, left_out, levels
+from tools.default_bundle.left_out import LEVELS, MOST_ACCUSED, left_out, levels, turns_over
 from tools.default_bundle.reconstructions import SIDE, through
 from tools.default_bundle.shortcuts import accuracy
-from tools.default_bundle.sources import CAMERAS, ENDS, KNOWN, REAL, Collection, link_known, parts_of
+from tools.default_bundle.sources import CAMERAS, ENDS, REAL, Collection, auxiliary_to, known_to, link_known, parts_of
 
 
 def _folder(data: Path, name: str, count: int) -> None:
@@ -34,10 +35,18 @@ def test_images_are_dealt_in_the_shares_asked_for_and_a_person_stays_in_one_part
     assert sorted(name for part in split.values() for name in part["g"]) == [f"people/{file.name}" for file in files]
 
 
-def test_every_camera_source_and_every_generator_is_left_out_once_and_never_together() -> None:
-    names = [one.name for turn in TURNS for one in left_out(turn)]
-    assert sorted(names) == sorted(one.name for one in (*KNOWN, *CAMERAS))
-    assert all(len({one.label == REAL for one in left_out(turn)}) == 1 for turn in TURNS)
+@pytest.mark.parametrize("research", [False, True])
+def test_every_camera_source_and_every_generator_is_left_out_once_and_never_together(research: bool) -> None:
+    known = known_to(research)
+    turns = turns_over(known)
+    names = [one.name for turn in turns for one in left_out(turn, known)]
+    assert sorted(names) == sorted(one.name for one in (*known, *CAMERAS))
+    assert all(len({one.label == REAL for one in left_out(turn, known)}) == 1 for turn in turns)
+
+
+@pytest.mark.parametrize("research", [False, True])
+def test_what_is_named_is_never_learnt_as_something_else(research: bool) -> None:
+    assert not {one.folder for one in known_to(research)} & {one.folder for one in auxiliary_to(research)}
 
 
 def test_the_level_is_the_greatest_that_keeps_to_the_target_with_its_standard_error() -> None:

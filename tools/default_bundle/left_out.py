@@ -118,7 +118,7 @@ def parse_arguments() -> argparse.Namespace:
 def turns_over(known: Sequence[Collection]) -> list[Turn]:
     """Camera sources are left out beside all generators: with a rival less, photographs would look more camera-like."""
     turns = [Turn((), cameras) for cameras in CAMERAS_TOGETHER]
-    return turns + [Turn((collection.label,), ()) for collection in known]
+    return turns + [Turn((label,), ()) for label in dict.fromkeys(one.label for one in known)]
 
 
 def left_out(turn: Turn, known: Sequence[Collection]) -> Iterator[Collection]:
