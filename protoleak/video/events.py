@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from protoleak.faces.base import BoxRecord
+from protoleak.runtime.drift import DriftEvent
 from protoleak.runtime.verdict import Verdict
 
 TrackLabel: TypeAlias = Literal["known", "real", "unknown", "undecided"]
@@ -113,4 +114,4 @@ class FailureEvent(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
     timestamp: float | None = None
 
 
-Event: TypeAlias = FaceEvent | TrackEvent | GapEvent | FailureEvent
+Event: TypeAlias = FaceEvent | TrackEvent | GapEvent | FailureEvent | DriftEvent

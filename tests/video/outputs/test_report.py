@@ -9,6 +9,7 @@ from typing import Literal
 from xml.etree import ElementTree
 
 import numpy as np
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,6 +83,15 @@ def test_an_undecided_track_shows_no_reasons() -> None:
     text = page(source)
     assert "There is no verdict yet: 1 attributed face, and 3 are the least" in text
     assert "Why: the face" not in text
+
+
+def test_a_track_that_began_with_a_face_without_enough_to_judge_has_its_plots() -> None:
+    source = SourceCollector()
+    nothing_yet = msgspec.structs.replace(track_verdict("undecided", 0), scores={}, nearest=None)
+    source.add(face(0.0, of_track=nothing_yet), crop(0))
+    source.add(face(0.4, of_track=track_verdict("known", 3)), crop(1))
+    source.add(ended(), None)
+    assert "Mean class scores over time" in page(source)
 
 
 def test_the_appendix_has_the_hashes_and_versions() -> None:
