@@ -3,8 +3,8 @@
     python benchmarks/corpus.py --json benchmarks/results/corpus.json
     python benchmarks/corpus.py --images 400 --kills 4 --paths 100000
 
-Everything is made by script, and the bundle is the small one of the tests: what is measured is the corpus' machinery and
-not a network. `rows`: the images and six broken ones, each a row. `worker`, `driver`: the same with SIGKILL to a worker
+Everything is made by script, and the bundle is the small one of the tests: what is measured is the machinery and not a
+network. `rows`: the images and six broken ones, each a row. `worker`, `driver`: the same with SIGKILL to a worker
 every few seconds, or to the whole run, which is then continued; the rows have to be those of the run that nobody
 killed, and parts that were there before a kill have to be untouched. `memory`: a list of paths at which nothing is, as
 far as it gets in --seconds; the largest memory of the command itself, and of all its processes together, in which pages
@@ -31,14 +31,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from protoleak.bundle.bundle import write_bundle
 from protoleak.environment.processors import processors
 from protoleak.version import __version__
 from tests.tiny_bundle import make_image, tiny_bundle_files
 
+ROOT = Path(__file__).resolve().parents[1]
 BROKEN = {
     "cut.jpg": lambda data: data[: len(data) // 2],
     "empty.jpg": lambda _: b"",
@@ -170,7 +170,15 @@ def plain_run(typed: list[str], out: Path, log: Path) -> tuple[Run, Rows]:
     rows = rows_of(out)
     seconds = time.monotonic() - begun
     run = Run(
-        kind="rows", starts=1, kills=0, rows=len(rows), distinct=len(set(rows)), missing=0, extra=0, redone=0, seconds=seconds
+        kind="rows",
+        starts=1,
+        kills=0,
+        rows=len(rows),
+        distinct=len(set(rows)),
+        missing=0,
+        extra=0,
+        redone=0,
+        seconds=seconds,
     )
     return run, rows
 
@@ -297,8 +305,8 @@ def proportional(process: int) -> float:
 def lines(runs: list[Run], found: Memory | None) -> Iterator[str]:
     for run in runs:
         yield (
-            f"{run.kind}: {run.starts} starts, {run.kills} kills, {run.rows} rows, {run.distinct} distinct, {run.missing} "
-            f"missing, {run.extra} extra, {run.redone} finished parts done again, {run.seconds:.0f} s"
+            f"{run.kind}: {run.starts} starts, {run.kills} kills, {run.rows} rows, {run.distinct} distinct, "
+            f"{run.missing} missing, {run.extra} extra, {run.redone} finished parts done again, {run.seconds:.0f} s"
         )
     if found is not None:
         yield (
@@ -319,6 +327,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     chance, runs, found = random.Random(options.seed), list[Run](), None
+
+    def save() -> None:
+        """After every part: all of them together take long."""
+        print(*lines(runs[-1:] if found is None else [], found), sep="\n", flush=True)
+        if options.json:
+            result = {"protoleak": __version__, "processors": processors(), "workers": options.workers}
+            result |= {"runs": msgspec.to_builtins(runs), "memory": msgspec.to_builtins(found)}
+            options.json.write_text(json.dumps(result, indent=1) + "\n")
+
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         bundle, images, log = folder / "bundle", folder / "images", folder / "log"
@@ -333,17 +350,13 @@ def main() -> None:
         runs.append(first)
         if first.rows != options.images + len(BROKEN) or first.distinct != first.rows:
             sys.exit(f"{first.rows} rows, {first.distinct} distinct, of {options.images + len(BROKEN)} images")
-        print(*lines(runs[-1:], None), sep="\n", flush=True)
+        save()
         for kind in (kill_workers, kill_drivers) if options.kills else ():
             runs.append(kind(*typed(kind.__name__), log, options.kills, chance, expected))
-            print(*lines(runs[-1:], None), sep="\n", flush=True)
+            save()
         if options.paths:
             found = memory(folder, bundle, options.paths, options.workers, options.patience, options.seconds)
-            print(*lines([], found), sep="\n", flush=True)
-    if options.json:
-        result = {"protoleak": __version__, "processors": processors(), "workers": options.workers}
-        result |= {"runs": msgspec.to_builtins(runs), "memory": msgspec.to_builtins(found)}
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+            save()
     sys.exit(any(run.missing or run.extra or run.redone for run in runs))
 
 

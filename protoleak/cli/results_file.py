@@ -15,9 +15,9 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
-from protoleak.image_records import SCHEMA, Identity, Outcome, Record, Settings, sha256_of_file, source_name
 from protoleak.errors import ProtoleakError
 from protoleak.files import locked
+from protoleak.image_records import SCHEMA, Identity, Outcome, Record, Settings, sha256_of_file, source_name
 from protoleak.runtime.verdict import BundleRecord
 
 JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")

@@ -20,7 +20,6 @@ from rich.table import Table
 
 from protoleak.cli.console import error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.image_records import Identity, Outcome, Record, Settings, recorded_settings, records_of
 from protoleak.cli.image_report import ImageReport, open_image_report, reports_in
 from protoleak.cli.live_panel import coloured
 from protoleak.cli.output_guard import refuse_inputs
@@ -29,6 +28,7 @@ from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import BoxRecord
 from protoleak.faces.still_images import FaceVerdict
+from protoleak.image_records import Identity, Outcome, Record, Settings, recorded_settings, records_of
 from protoleak.images.decode import open_image
 from protoleak.images.discover import expand_sources
 from protoleak.progress import shown_progress

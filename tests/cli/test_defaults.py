@@ -18,7 +18,11 @@ from protoleak.cli.screen_options import ScreenOptions, VideoOptions
 from protoleak.distillation.settings import DistillationSettings
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.export.settings import ExportSettings
+from protoleak.faces.settings import FaceSettings
 from protoleak.runtime.engine_options import EngineOptions
+from protoleak.serving.corpus.cluster import Place
+from protoleak.serving.corpus.run import CorpusOptions
+from protoleak.serving.corpus.settings import JudgeSettings
 from protoleak.training.settings import TrainingSettings
 from protoleak.video.settings import StreamSettings
 from tests.cli.conftest import Run
@@ -32,6 +36,11 @@ SETTINGS: dict[str, tuple[tuple[type, ...], dict[str, str], dict[str, object]]] 
         (ScreenOptions, VideoOptions, StreamSettings, EngineOptions),
         {},
         {"batch_size": None, "faces": None},  # left out, they are others for images than for videos
+    ),
+    "corpus": (
+        (CorpusOptions, JudgeSettings, Place, FaceSettings, EngineOptions),
+        {},
+        {"faces": None},  # left out, as the bundle was trained
     ),
     "train": (
         (TrainingSettings,),

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 import protoleak
-from protoleak.image_records import Identity, Record, records_of
 from protoleak.cli.results_file import open_results
 from protoleak.errors import MediaError, NoFaceError, ProtoleakError
+from protoleak.image_records import Identity, Record, records_of
 from protoleak.images.sources import printable
 from protoleak.runtime.verdict import BundleRecord, SignerRecord
 from tests.tiny_bundle import make_image

@@ -12,11 +12,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from protoleak.image_records import sha256_of_file
 from protoleak.cli.image_report.entry import Entry, boxes
 from protoleak.cli.image_report.thumbnail import OpenImage, thumbnail
 from protoleak.errors import ProtoleakError
 from protoleak.files import locked, refused, write_whole
+from protoleak.image_records import sha256_of_file
 from protoleak.reports.page import facts_table, page, table
 from protoleak.video.outputs.report.page import STYLE as VIDEO_STYLE
 from protoleak.video.outputs.report.wording import accusations

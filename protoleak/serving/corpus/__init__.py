@@ -1,4 +1,4 @@
-"""Corpora: verdicts on millions of images, in parallel on one machine or a cluster, to Parquet; needs the extra `corpus`.
+"""Corpora: verdicts on millions of images, in parallel on one machine or a cluster, to Parquet (extra `corpus`).
 
 settings     what to judge with, and what is to be judged            filesystems  local paths and addresses alike
 listing      sources → inputs: files, members of tars, rows          reading      an input → encoded bytes

@@ -51,19 +51,16 @@ def opened(address: str) -> tuple[AbstractFileSystem, str]:
     """
     from fsspec.core import url_to_fs
 
-    if not is_address(address):
-        found: tuple[AbstractFileSystem, str] = url_to_fs(address)
-        return found
     scheme, _, rest = address.partition("://")
     try:
-        if scheme not in PYARROW_PROTOCOLS:
-            found = url_to_fs(address)
-            return found
-        rest, mark, query = rest.partition("?")
-        host, slash, inside = rest.partition("/")
-        return _of_pyarrow(f"{scheme}://{host}{mark}{query}"), f"{host.rpartition('@')[2]}{slash}{inside}"
+        if scheme in PYARROW_PROTOCOLS:
+            rest, mark, query = rest.partition("?")
+            host, slash, inside = rest.partition("/")
+            return _of_pyarrow(f"{scheme}://{host}{mark}{query}"), f"{host.rpartition('@')[2]}{slash}{inside}"
+        files, path = url_to_fs(address)
     except (ImportError, ValueError, OSError) as error:
         raise MediaError(f"{shortened(shown(address))}: cannot be opened: {_line(error)}") from error
+    return files, path
 
 
 @cache

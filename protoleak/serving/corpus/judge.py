@@ -35,7 +35,7 @@ class Reports(Protocol):
 
     def judged(self, block: int, images: int, doing: str) -> None: ...
 
-    def finished(self, block: int) -> None: ...
+    def finished(self, block: int, inputs: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Judge:
                 replace_file(part, [parquet_bytes(records, self._identity)])
             except OSError as error:
                 raise refused(part, error) from error
-        self._reports.finished(block)
+        self._reports.finished(block, len(inputs))
         return len(inputs)
 
     def _together(self, block: int, inputs: Sequence[Input]) -> Iterator[Record]:

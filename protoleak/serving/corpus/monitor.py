@@ -19,12 +19,14 @@ class Signs:
 
     Attributes:
         count: grows with every sign of life.
+        finished: block → its inputs, of blocks whose part is written.
         partly: block → images of it that are judged, of blocks that are not finished.
         doing: worker → what it does, in words.
         failure: why the run cannot go on; None while it can.
     """
 
     count: int = 0
+    finished: dict[int, int] = field(default_factory=dict)
     partly: dict[int, int] = field(default_factory=dict)
     doing: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
@@ -45,7 +47,7 @@ class Monitor:
         self._signs.doing[worker] = doing
 
     def begin(self, worker: str, block: int) -> bool:
-        """A worker begins a block; whether it is to judge one image at a time, because workers have died of the block."""
+        """A worker begins a block; whether it is to judge one image at a time, since workers have died of the block."""
         self.sign(worker, f"block {block}")
         self._attempts[block] += 1
         return self._attempts[block] > ATTEMPTS_TOGETHER
@@ -65,9 +67,10 @@ class Monitor:
         self.sign(worker, doing)
         self._signs.partly[block] = images
 
-    def finished(self, block: int) -> None:
+    def finished(self, block: int, inputs: int) -> None:
         """The part of a block is written."""
         self._signs.count += 1
+        self._signs.finished[block] = inputs
         self._signs.partly.pop(block, None)
         self._attempts.pop(block, None)
 

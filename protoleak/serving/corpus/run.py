@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -45,7 +45,7 @@ class CorpusOptions:
     column: str | None = None
     resume: bool = False
     overwrite: bool = False
-    place: Place = Place()
+    place: Place = field(default_factory=Place)
     false_discovery_rate: float | None = None
     patience: float = PATIENCE
 
@@ -55,8 +55,8 @@ def run_corpus(options: CorpusOptions, settings: JudgeSettings, progress: Progre
 
     Raises:
         MissingExtra: Ray is not installed.
-        ProtoleakError: nothing can be started, the run to be continued is another one, the disk refused, or there was no
-            progress. What is written is valid, and `resume` continues it.
+        ProtoleakError: nothing can be started, the run to be continued is another one, the disk refused, or there
+            was no progress. What is written is valid, and `resume` continues it.
     """
     if options.false_discovery_rate is not None:
         check_level(options.false_discovery_rate)
@@ -96,7 +96,7 @@ def _judge(
         workers = max(1, int(ray.cluster_resources().get("CPU", 0)) - 1)
     check_processors(options.place, workers, ray.cluster_resources())
     supervisor = Supervisor(start_monitor(), options.patience)
-    first = supervisor.first_worker(settings, options.out, options.place.gpus)
+    first = supervisor.first_worker(settings, options.out.resolve(), options.place.gpus)
     _check_worker(options, first)
     if begun is not None:
         check_identity(options.out, begun.identity, first.identity)

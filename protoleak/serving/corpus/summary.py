@@ -1,4 +1,4 @@
-"""What a corpus comes to: counts, verdicts per generator with intervals, and findings with false discoveries controlled.
+"""What a corpus comes to: counts, verdicts per generator with intervals, findings with false discoveries controlled.
 
 Everything is computed from the parts, so that whoever has them can repeat it.
 """

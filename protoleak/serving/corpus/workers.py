@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,8 @@ class RemoteReports:
     def judged(self, block: int, images: int, doing: str) -> None:
         self._monitor.judged.remote(self._worker, block, images, doing)
 
-    def finished(self, block: int) -> None:
-        self._monitor.finished.remote(block)
+    def finished(self, block: int, inputs: int) -> None:
+        self._monitor.finished.remote(block, inputs)
 
     def failed(self, reason: str) -> None:
         """Waits until it is known: the process may end with the error that it is about."""
@@ -130,16 +130,14 @@ class Supervisor:
                 self.look(0)
             found: Description | str = ray.get(asked)
         except ray.exceptions.RayError as error:
-            raise ProtoleakError(f"the first worker ended: {' '.join(str(error).split())[:300]}") from error
+            raise ProtoleakError(f"the first worker ended: {_last_line(error)}") from error
         finally:
             token.unlink(missing_ok=True)
         if isinstance(found, str):
             raise ProtoleakError(found)
         return found
 
-    def run(
-        self, work: Work, blocks: list[int], workers: int, place: Place, show: Callable[[int], None]
-    ) -> None:
+    def run(self, work: Work, blocks: list[int], workers: int, place: Place, show: Callable[[int], None]) -> None:
         """Lets workers judge blocks until all are done.
 
         Args:
@@ -154,8 +152,8 @@ class Supervisor:
 
         def follow() -> None:
             try:
-                for row in _rows(work, self._monitor, blocks, workers, place):
-                    finished[int(row["block"])] = int(row["inputs"])
+                for block, inputs in _followed(work, self._monitor, blocks, workers, place):
+                    finished[block] = inputs
                 ended.append(None)
             except BaseException as error:  # handed to the thread that waits
                 ended.append(error)
@@ -165,8 +163,8 @@ class Supervisor:
         while not ended:
             thread.join(SECONDS_BETWEEN_LOOKS)
             signs = self.look(len(finished))
+            done = (signs.finished if signs is not None else {}) | dict(finished)
             partly = signs.partly if signs is not None else {}
-            done = dict(finished)
             show(sum(done.values()) + sum(count for block, count in partly.items() if block not in done))
         if ended[0] is not None:
             self.look(len(finished))  # a worker may have said why
@@ -185,7 +183,19 @@ def _describe(settings: JudgeSettings, monitor: Any, token: str) -> Description 
     return describe(judge, folder_is_shared=Path(token).exists())
 
 
-def _rows(work: Work, monitor: Any, blocks: list[int], workers: int, place: Place) -> Iterator[dict[str, Any]]:
+def _followed(work: Work, monitor: Any, blocks: list[int], workers: int, place: Place) -> Iterable[tuple[int, int]]:
+    """Finished blocks and their inputs, as they come; from a client of a cluster all at the end, since Ray Data has to
+    be driven from within the cluster."""
+    import ray
+
+    if not ray.util.client.ray.is_connected():
+        return _finished(work, monitor, blocks, workers, place)
+    driver = ray.remote(num_cpus=0, max_retries=0)(lambda *given: list(_finished(*given)))
+    found: list[tuple[int, int]] = ray.get(driver.remote(work, monitor, blocks, workers, place))
+    return found
+
+
+def _finished(work: Work, monitor: Any, blocks: list[int], workers: int, place: Place) -> Iterator[tuple[int, int]]:
     import ray.data
 
     rows = ray.data.from_items([{"block": block} for block in blocks], override_num_blocks=len(blocks))
@@ -196,10 +206,10 @@ def _rows(work: Work, monitor: Any, blocks: list[int], workers: int, place: Plac
         num_cpus=1,
         num_gpus=place.gpus or None,
     )
-    yield from judged.iter_rows()
+    for row in judged.iter_rows():
+        yield int(row["block"]), int(row["inputs"])
 
 
 def _last_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__
-

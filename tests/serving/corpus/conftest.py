@@ -46,8 +46,8 @@ class NearReports:
     def judged(self, block: int, images: int, doing: str) -> None:
         self.monitor.judged("here", block, images, doing)
 
-    def finished(self, block: int) -> None:
-        self.monitor.finished(block)
+    def finished(self, block: int, inputs: int) -> None:
+        self.monitor.finished(block, inputs)
 
 
 def write_images(folder: Path, count: int) -> list[Path]:
@@ -110,4 +110,3 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(tiny_bundle: Path) -> JudgeSettings:
     return JudgeSettings(bundle=str(tiny_bundle), engine="onnxruntime")
-

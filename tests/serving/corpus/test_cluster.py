@@ -17,9 +17,7 @@ from protoleak.serving.corpus.cluster import Place, check_processors
         (Place("auto", gpus=1), 2, {"CPU": 8.0, "GPU": 1.0}, "need 2 GPUs, and the cluster has 1"),
     ],
 )
-def test_too_few_processors_are_an_error(
-    place: Place, workers: int, resources: dict[str, float], message: str
-) -> None:
+def test_too_few_processors_are_an_error(place: Place, workers: int, resources: dict[str, float], message: str) -> None:
     with pytest.raises(ProtoleakError, match=message):
         check_processors(place, workers, resources)
 

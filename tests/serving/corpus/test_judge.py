@@ -71,7 +71,7 @@ def test_another_setting_is_not_continued(
     change: dict[str, Any], images: Path, settings: JudgeSettings, tmp_path: Path
 ) -> None:
     work = begin(tmp_path / "out", [images], settings)
-    with pytest.raises(ProtoleakError, match="was begun with bundle .*; this run has .*: give another --out"):
+    with pytest.raises(ProtoleakError, match=r"was begun with bundle .*; this run has .*: give another --out"):
         Judge(replace(work, settings=replace(settings, **change)), NearReports())
 
 
@@ -118,7 +118,7 @@ def test_blocks_cover_the_inputs(images: Path, settings: JudgeSettings, tmp_path
     inputs = Inputs(Folder(work.folder), work.corpus)
     sources = [[one.source for one in inputs[block]] for block in range(work.corpus.blocks)]
     assert [len(block) for block in sources] == [3, 3, 3, 1]
-    assert sum(sources, []) == [str(path) for path in sorted(images.iterdir())]
+    assert [one for block in sources for one in block] == [str(path) for path in sorted(images.iterdir())]
 
 
 @pytest.mark.parametrize(("inputs", "size"), [(1, 64), (2006, 64), (300_000, 74), (1_000_000, 245), (10**8, 1024)])

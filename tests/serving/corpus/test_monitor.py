@@ -66,5 +66,5 @@ def test_why_a_worker_gave_up_is_passed_on(clock: Clock) -> None:
     monitor = Monitor()
     monitor.failed("cannot write part-000001.parquet: No space left on device")
     monitor.failed("another one")
-    with pytest.raises(ProtoleakError, match="^cannot write part-000001"):
+    with pytest.raises(ProtoleakError, match=r"^cannot write part-000001"):
         Watchdog(60, clock).look(monitor.signs(), 0, resources)

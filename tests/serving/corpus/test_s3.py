@@ -43,9 +43,7 @@ def query(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     server.stop()
 
 
-def test_a_folder_and_a_shard_in_a_bucket(
-    query: str, images: Path, settings: JudgeSettings, tmp_path: Path
-) -> None:
+def test_a_folder_and_a_shard_in_a_bucket(query: str, images: Path, settings: JudgeSettings, tmp_path: Path) -> None:
     judge(begin(tmp_path / "out", [f"s3://faces/images{query}", f"s3://faces/shards/shard.tar{query}"], settings))
     judge(begin(tmp_path / "local", [images], settings))
     rows, local = rows_of(tmp_path / "out"), rows_of(tmp_path / "local")
