@@ -67,6 +67,15 @@ def screen(
             "theirs in --out.",
         ),
     ] = ScreenOptions.report,
+    fdr: Annotated[
+        float | None,
+        typer.Option(
+            "--fdr",
+            rich_help_panel=OUTPUT,
+            help="Of images: also say which of all of them are not real, and not known, with at most this share of false "
+            "findings (Benjamini–Hochberg), as 0.05.",
+        ),
+    ] = ScreenOptions.fdr,
     engine: EngineOption = ScreenOptions.engine,
     variant: Annotated[
         str,
@@ -197,6 +206,7 @@ def screen(
         resume=resume,
         overwrite=overwrite,
         report=report,
+        fdr=fdr,
         batch_size=batch_size or ScreenOptions.batch_size,
         engine=engine,
         variant=variant,
@@ -233,6 +243,8 @@ def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
         raise ProtoleakError(f"--to {end:g} is not after --from {start:g}: give a later second")
     if options.report is not None:
         raise ProtoleakError("--report is for images: videos have their report in the folder of --out DIR")
+    if options.fdr is not None:
+        raise ProtoleakError("--fdr is for images: the faces of a video are no tests of their own; leave it out")
     if options.resume:
         raise ProtoleakError(
             "--resume is for images: a video is screened from its beginning, with --overwrite if need be"

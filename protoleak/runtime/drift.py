@@ -73,10 +73,12 @@ class DriftMonitor:
     Attributes:
         source: as given.
         faces: compared so far.
+        event: as `take` returned it; None as long as the evidence has not sufficed.
     """
 
     def __init__(self, source: str, generators: Sequence[str], calibration: Calibration, alpha: float) -> None:
         self.source, self.faces = source, 0
+        self.event: DriftEvent | None = None
         self._thresholds: dict[str, int] = {}
         self._ranks: dict[str, SmoothedRanks] = {}
         self._references: dict[str, Float64Array] = {}
@@ -89,7 +91,6 @@ class DriftMonitor:
         self._random = random.Random(SEED)
         self._largest = 0.0
         self._p_values = 0.0
-        self._said = False
 
     @property
     def evidence(self) -> float:
@@ -123,13 +124,24 @@ class DriftMonitor:
         self.faces += 1
         self._p_values += p_value
         self._largest = max(self._largest, self._jumper.log_wealth)
-        if self._said or self._jumper.log_wealth < math.log(EVIDENCE):
+        if self.event is not None or self._jumper.log_wealth < math.log(EVIDENCE):
             return None
-        self._said = True
-        return DriftEvent(
+        self.event = DriftEvent(
             source=self.source,
             timestamp=timestamp,
             faces=self.faces,
             evidence=self.evidence,
             mean_p_value=self._p_values / self.faces,
         )
+        return self.event
+
+
+def evidence_text(faces: int, evidence: float) -> str:
+    """What a report says of a source, be there drift or not.
+
+    Args:
+        faces: compared.
+        evidence: the most that there ever was, to 1.
+    """
+    compared = f"{faces:,} {'face' if faces == 1 else 'faces'}"
+    return f"evidence against it at most {evidence:.3g}:1, over {compared}; from {EVIDENCE:.0f}:1 on it is called drift"

@@ -8,7 +8,7 @@ from html import escape
 from protoleak.reports.line_plot import Band
 from protoleak.reports.page import Cell, bullets, facts_table, page, table
 from protoleak.reports.timeline_plot import Span, spans
-from protoleak.runtime.drift import EVIDENCE
+from protoleak.runtime.drift import evidence_text
 from protoleak.video.events import TrackEvent
 from protoleak.video.frames import SourceInfo
 from protoleak.video.outputs.report.collector import INCIDENTS_KEPT, CollectedTrack, SourceCollector
@@ -132,14 +132,8 @@ def _source_facts(info: SourceInfo, statistics: Statistics, annotated: str | Non
         ),
     ]
     if statistics.drift_faces:
-        compared = counted(statistics.drift_faces, "face")
-        facts.append(
-            (
-                "like the calibration's",
-                f"evidence against it at most {statistics.drift_evidence:.3g}:1, over {compared}, one per track; from "
-                f"{EVIDENCE:.0f}:1 on it is called drift",
-            )
-        )
+        evidence = evidence_text(statistics.drift_faces, statistics.drift_evidence)
+        facts.append(("like the calibration's", f"{evidence}. Of a track one face is compared"))
     if statistics.latency is not None and info.live:
         late = statistics.latency
         facts.append(("capture to verdict", f"p50 {late.p50:.3f} s, p95 {late.p95:.3f} s, p99 {late.p99:.3f} s"))
