@@ -37,7 +37,9 @@ TRACKS = {
 Rules = dict[str, np.ndarray]
 
 
-def p_values(random: np.random.Generator, kind: str, correlation: float, shift: float, silent: float, n: int) -> np.ndarray:
+def p_values(
+    random: np.random.Generator, kind: str, correlation: float, shift: float, silent: float, n: int
+) -> np.ndarray:
     """float64 [n, FACES]."""
     own = random.standard_normal((n, FACES))
     if kind == "common":

@@ -66,7 +66,9 @@ class TrackEvidence:
         nearest = max(scores, key=lambda name: scores[name]) if scores else None
         real, generated = (self._real, self._generated) if self._faces else (None, None)
         merged = Evidence(
-            self._known.p_value, None if real is None else real.p_value, None if generated is None else generated.p_value
+            self._known.p_value,
+            None if real is None else real.p_value,
+            None if generated is None else generated.p_value,
         )
         label: TrackLabel = "undecided"
         if nearest is not None and self._faces >= self._minimum:
