@@ -2,9 +2,9 @@
 
     python benchmarks/drift.py --json benchmarks/results/drift.json
 
-Log densities are simulated: normal, of two classes that lie far apart and come in shares that are not the calibration's.
-Those of a source that has drifted lie some standard deviations lower, from its beginning or from a later face on.
-"Fixed" is what `protoleak.metrics.martingale` does not do: p-values among the calibration images alone.
+Log densities are simulated: normal, of two classes that lie far apart and come in shares that are not the
+calibration's. Those of a source that has drifted lie some standard deviations lower, from its beginning or from a
+later face on. "Fixed" is what `protoleak.metrics.martingale` does not do: p-values among the calibration images alone.
 """
 
 from __future__ import annotations
@@ -84,9 +84,8 @@ def main() -> None:
                 quartiles = [float(one) for one in np.percentile(told, (25, 50, 75))] if shift and told else None
                 row = {"images": images, "begins": begins, "shift": shift, "sources": sources}
                 rows.append(row | {"alarms": len(told) / sources, "faces": quartiles})
-                print(
-                    f"  {images:4} images, drift of {shift:4} from face {begins:3}: {len(told) / sources:.4f} {quartiles}"
-                )
+                share = len(told) / sources
+                print(f"  {images:4} images, drift of {shift:4} from face {begins:3}: {share:.4f} {quartiles}")
     random = np.random.default_rng(SEED)
     fixed = sum(fixed_alarm(random, 90, options.faces) for _ in range(options.sources)) / options.sources
     print(f"  fixed reference of 90, no drift: {fixed:.4f}")

@@ -4,8 +4,8 @@
 
 Folders are simulated: photographs like those of the calibration, and a share of images whose scores lie three standard
 deviations lower; their p-values are ranks among the same n photographs. "Each alone" calls everything a finding whose
-p-value is at most the level. Photographs of one camera are alike: in the last rows, they come in tens that share half of
-their variance.
+p-value is at most the level. Photographs of one camera are alike: in the last rows, they come in tens that share half
+of their variance.
 """
 
 from __future__ import annotations

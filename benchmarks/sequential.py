@@ -1,12 +1,13 @@
-"""Rules that merge the p-values of a track's faces: how often each accuses a track of camera originals and names one of a
-generator, at the same bound, and after how many faces.
+"""Rules that merge the p-values of a track's faces: how often each accuses a track of camera originals and names one
+of a generator, at the same bound, and after how many faces.
 
     python benchmarks/sequential.py --json benchmarks/results/sequential.json
     python benchmarks/sequential.py --films OUT/verdicts.jsonl
 
 Faces are simulated: a normal score whose p-value is its rank among n camera originals. Those of a track share what is
-common to it, or follow one another; a generator's lie some standard deviations lower, and a share of its faces (blurred,
-turned away) say nothing. `--films` reads what `protoleak screen FILM --out OUT` wrote of real people instead.
+common to it, or follow one another; a generator's lie some standard deviations lower, and a share of its faces
+(blurred, turned away) say nothing. `--films` reads what `protoleak screen FILM --out OUT` wrote of real people
+instead.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def rejects(p: np.ndarray, level: float) -> Rules:
 
 
 def figures(rejected: np.ndarray) -> dict[str, float | None]:
-    """Of one rule: at the last face, at any from the minimum on, and faces until then, of tracks that it ever rejects."""
+    """Of one rule: at the last face, at any from the minimum on, and faces until then, of tracks that it ever
+    rejects."""
     read = rejected[:, MINIMUM - 1 :]
     ever = read.any(axis=1)
     return {

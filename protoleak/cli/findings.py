@@ -12,9 +12,9 @@ from protoleak.metrics.false_discovery import Discoveries, FalseDiscoveryControl
 
 NAMES_SHOWN = 20  # of each kind; the threshold selects all of them in the results file
 MEANING = (
-    "Over many images some p-values are small by chance alone. Among these findings at most the stated share is expected "
-    "to be wrong, as far as the photographs, or the known images, of this run are like those of the calibration "
-    "(Benjamini–Hochberg). A finding is no verdict: the verdicts of single images stay as they are."
+    "Over many images some p-values are small by chance alone. Among these findings at most the stated share is "
+    "expected to be wrong, as far as the photographs, or the known images, of this run are like those of the "
+    "calibration (Benjamini–Hochberg). A finding is no verdict: the verdicts of single images stay as they are."
 )
 
 

@@ -72,8 +72,8 @@ def screen(
         typer.Option(
             "--fdr",
             rich_help_panel=OUTPUT,
-            help="Of images: also say which of all of them are not real, and not known, with at most this share of false "
-            "findings (Benjamini–Hochberg), as 0.05.",
+            help="Of images: also say which of all of them are not real, and not known, with at most this share of "
+            "false findings (Benjamini–Hochberg), as 0.05.",
         ),
     ] = ScreenOptions.fdr,
     engine: EngineOption = ScreenOptions.engine,

@@ -1,14 +1,14 @@
 """A conformal test martingale: evidence, readable at any time, that scores no longer come as those before them did.
 
 Each score gets a smoothed conformal p-value among those before it and the reference, (b + θ·t)/n: of the n scores that
-there are with it, b lie below it and t are equal to it, itself among them; θ is drawn from (0, 1). As long as reference and
-stream are exchangeable, these p-values are independent and uniform, whatever the distribution and however many ties
-there are (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005, Theorem 8.2). Ranks among the
-reference alone would not do: they depend on each other through it, and a long stream would convict any reference of
-being a sample.
+there are with it, b lie below it and t are equal to it, itself among them; θ is drawn from (0, 1). As long as
+reference and stream are exchangeable, these p-values are independent and uniform, whatever the distribution and
+however many ties there are (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005, Theorem 8.2).
+Ranks among the reference alone would not do: they depend on each other through it, and a long stream would convict any
+reference of being a sample.
 
-Wealth that is bet on them and can't fall below nothing is a martingale then, and by Ville's inequality it ever grows by a
-factor of c with probability at most 1/c: evidence of c:1 against exchangeability.
+Wealth that is bet on them and can't fall below nothing is a martingale then, and by Ville's inequality it ever grows
+by a factor of c with probability at most 1/c: evidence of c:1 against exchangeability.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class SmoothedRanks:
 
 
 class SimpleJumper:
-    """The Simple Jumper of Vovk, Petej, Nouretdinov, Ahlberg, Carlsson and Gammerman, "Retrain or not retrain: conformal
-    test martingales for change-point detection" (COPA 2021): wealth is spread over linear bets 1 + ε(p − 1/2), and a
-    share of it jumps between them, so that a change is met at any time.
+    """The Simple Jumper of Vovk, Petej, Nouretdinov, Ahlberg, Carlsson and Gammerman, "Retrain or not retrain:
+    conformal test martingales for change-point detection" (COPA 2021): wealth is spread over linear bets 1 + ε(p −
+    1/2), and a share of it jumps between them, so that a change is met at any time.
 
     Attributes:
         log_wealth: natural logarithm of the present wealth; it began with 1.

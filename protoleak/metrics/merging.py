@@ -7,16 +7,16 @@ reaches 1/a with probability at most a. The least a at which it does is a p-valu
 the mean (Vovk, Wang and Wang, "Admissible ways of merging p-values under arbitrary dependence", Annals of Statistics
 50, 2022), never above it, and unlike it not undone by a few large p-values.
 
-**When it may be read.** At a number of p-values that is set beforehand, whatever their dependence. At any time, such as
-the first at which it is small enough, where the p-values are stationary: where a stretch of them is distributed alike
-wherever it lies. Then the running mean of e_a reaches 1/a at any time with probability at most a (Hopf's maximal ergodic
-inequality; for exchangeable ones Ramdas and Manole, "Randomized and exchangeable improvements of Markov's, Chebyshev's
-and Chernoff's inequalities", Statistical Science 2025). Under any dependence at all a running mean promises nothing of
-the kind: tests/metrics/test_merging.py has a sequence that reaches 1/a with probability 4.2a.
+**When it may be read.** At a number of p-values that is set beforehand, whatever their dependence. At any time, such
+as the first at which it is small enough, where the p-values are stationary: where a stretch of them is distributed
+alike wherever it lies. Then the running mean of e_a reaches 1/a at any time with probability at most a (Hopf's maximal
+ergodic inequality; for exchangeable ones Ramdas and Manole, "Randomized and exchangeable improvements of Markov's,
+Chebyshev's and Chernoff's inequalities", Statistical Science 2025). Under any dependence at all a running mean
+promises nothing of the kind: tests/metrics/test_merging.py has a sequence that reaches 1/a with probability 4.2a.
 
-**E-value for any time.** A sum of e-values with weights that are set beforehand and sum to at most 1 only grows, and its
-limit has an expectation of at most 1. So it reaches 1/a, at any time and under any dependence, with probability at most
-a. Its price is that late faces weigh little.
+**E-value for any time.** A sum of e-values with weights that are set beforehand and sum to at most 1 only grows, and
+its limit has an expectation of at most 1. So it reaches 1/a, at any time and under any dependence, with probability at
+most a. Its price is that late faces weigh little.
 """
 
 from __future__ import annotations

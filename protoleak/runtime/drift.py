@@ -1,14 +1,15 @@
 """Are the pictures of a source still like those of the calibration? Evidence that may be read at any time.
 
-Every promise of a verdict is for pictures like those of the calibration. So the log densities of what a source shows are
-ranked among those of the calibration images that were attributed to the same class, and a conformal test martingale bets
-that the ranks are not even (`metrics.martingale`). When it has grown a hundredfold, the evidence against "these are like
-the calibration's" is 100:1; of a source that is like it, that is ever said with probability at most 1 %.
+Every promise of a verdict is for pictures like those of the calibration. So the log densities of what a source shows
+are ranked among those of the calibration images that were attributed to the same class, and a conformal test
+martingale bets that the ranks are not even (`metrics.martingale`). When it has grown a hundredfold, the evidence
+against "these are like the calibration's" is 100:1; of a source that is like it, that is ever said with probability at
+most 1 %.
 
-What counts is what is not unknown by its density, so that a new generator, which is what *unknown* is for, is no drift.
-The same threshold is applied to both sides: the calibration images above the k-th smallest log density are to what lies
-above it of the source as all are to all. Whether a picture is *named* or *withheld* by its margin doesn't matter: to leave
-out the withheld would be a choice that the calibration's log densities had not gone through.
+What counts is what is not unknown by its density, so that a new generator, which is what *unknown* is for, is no
+drift. The same threshold is applied to both sides: the calibration images above the k-th smallest log density are to
+what lies above it of the source as all are to all. Whether a picture is *named* or *withheld* by its margin doesn't
+matter: to leave out the withheld would be a choice that the calibration's log densities had not gone through.
 
 Neighbouring frames are nearly the same picture, and would be evidence of nothing else: of a track only the first face
 counts.
@@ -34,8 +35,8 @@ SEED = 27  # of the ties' drawn shares: the same pictures in the same order give
 
 
 class DriftEvent(msgspec.Struct, frozen=True, kw_only=True, tag="drift"):
-    """The pictures of a source are no longer like those of the calibration: what verdicts promise does not hold for them.
-    Said once of a source.
+    """The pictures of a source are not, or no longer, like those of the calibration: what verdicts promise may not hold
+    for them. Said once of a source.
 
     Attributes:
         source: as given.
@@ -55,9 +56,9 @@ class DriftEvent(msgspec.Struct, frozen=True, kw_only=True, tag="drift"):
     def __str__(self) -> str:
         kind = "more unusual than" if self.mean_p_value < 0.5 else "not as varied as"
         return (
-            f"after {self.faces} faces the evidence is {self.evidence:.0f}:1 that these pictures are not like those that "
-            f"the bundle was calibrated with: on average they are {kind} those (mean p-value {self.mean_p_value:.2f}), "
-            "so that its promises may not hold here: have it calibrated with pictures of this source"
+            f"after {self.faces} faces the evidence is {self.evidence:.0f}:1 that these pictures are not like those "
+            f"that the bundle was calibrated with: on average they are {kind} those (mean p-value "
+            f"{self.mean_p_value:.2f}), so that its promises may not hold here: have it calibrated with pictures of this source"
         )
 
 

@@ -73,8 +73,8 @@ def test_ever_growing_a_hundredfold_by_chance_is_rarer_than_one_in_a_hundred() -
 
 
 def test_ranks_among_a_fixed_reference_would_break_the_promise() -> None:
-    """Which is why the reference grows: after 2,000 scores of the same kind, most references of 60 are convicted of being
-    a sample."""
+    """Which is why the reference grows: after 2,000 scores of the same kind, most references of 60 are convicted of
+    being a sample."""
     alarms = 0
     for seed in range(20):
         random = np.random.default_rng(seed)

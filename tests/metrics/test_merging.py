@@ -1,8 +1,8 @@
 """Merged p-values and e-values, against their definitions and their promises.
 
 An exact p-value with N outcomes that are equally likely is a permutation of 1/N … N/N, one value per outcome. Several
-permutations are p-values with a joint distribution of any kind, and a promise about probabilities is one about counts of
-outcomes: no sampling, no tolerance.
+permutations are p-values with a joint distribution of any kind, and a promise about probabilities is one about counts
+of outcomes: no sampling, no tolerance.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ def test_of_stationary_faces_the_merged_p_value_may_be_read_at_any_time(
 
 
 def test_under_any_dependence_a_running_mean_may_not_be_read_at_any_time() -> None:
-    """Six blocks of faces, each seven times as long as all before it. In each, another stretch of 0.7 % of the outcomes
-    takes turns at the smallest ranks, so that all of it is rejected at the end of the block: at a level of 1 %, 4.2 %."""
+    """Six blocks of faces, each seven times as long as all before it. In each, another stretch of 0.7 % of the
+    outcomes takes turns at the smallest ranks, so that all of it is rejected at the end of the block: at a level of 1
+    %, 4.2 %."""
     outcomes, level, stretch = 10_000, 0.01, 70
     rejected, totals, faces = set[int](), np.zeros(outcomes), 0
     for block in range(6):

@@ -2,9 +2,9 @@
 
 Frames of one person are anything but independent: neighbours are nearly the same image. So the p-values are merged by
 a rule that is valid under any dependence (`metrics.merging`). With it, a track of a known generator is called unknown
-with probability at most alpha, if each of its faces would be alone; and a track of camera originals, whose p-values among
-such originals are merged alike, is accused with at most the accusation level of one face (but where there are too few
-originals for so small a merged p-value: `conformal.track_accusation_level`).
+with probability at most alpha, if each of its faces would be alone; and a track of camera originals, whose p-values
+among such originals are merged alike, is accused with at most the accusation level of one face (but where there are
+too few originals for so small a merged p-value: `conformal.track_accusation_level`).
 
 The promise is for the verdict at one count of faces, such as the track's last; and for the track at every moment of it
 where its faces are stationary, as those of one shot are. The e-values beside it hold for every moment whatever the

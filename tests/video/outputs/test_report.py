@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
-import numpy as np
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
