@@ -33,7 +33,7 @@ SHIFTS = (0.0, 0.25, 0.5, 1.0, 1.5)
 def densities(random: np.random.Generator, second: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """float64 [n] log densities; of the second class where `second` says so."""
     score = random.standard_normal(len(second)) - shift
-    return np.where(second, 40 + 3 * score, score)
+    return np.asarray(np.where(second, 40 + 3 * score, score))
 
 
 def alarm(random: np.random.Generator, images: int, faces: int, shift: float, begins: int) -> int | None:

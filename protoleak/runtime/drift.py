@@ -58,7 +58,8 @@ class DriftEvent(msgspec.Struct, frozen=True, kw_only=True, tag="drift"):
         return (
             f"after {self.faces} faces the evidence is {self.evidence:.0f}:1 that these pictures are not like those "
             f"that the bundle was calibrated with: on average they are {kind} those (mean p-value "
-            f"{self.mean_p_value:.2f}), so that its promises may not hold here: have it calibrated with pictures of this source"
+            f"{self.mean_p_value:.2f}), so that its promises may not hold here: have it calibrated with pictures of "
+            "this source"
         )
 
 
