@@ -37,7 +37,7 @@ class Findings:
             if line["outcome"] != "verdict" or line["lacking"] is not None:
                 continue
             name = line["source"] or "image"
-            self._names.append(name if line["face"] is None else f"{name}, face {line['face']}")
+            self._names.append(f"{name}, face {line['face']}" if (line["faces"] or 1) > 1 else name)
             self._p_values.append(line["p_value"])
             self._real_p_values.append(math.nan if line["real_p_value"] is None else line["real_p_value"])
 
