@@ -1,7 +1,9 @@
 """Corpora on Ray: every image a row, the same rows whatever is killed, and memory with a million listed paths.
 
     python benchmarks/corpus.py --json benchmarks/results/corpus.json
-    python benchmarks/corpus.py --images 400 --kills 4 --paths 100000
+    python benchmarks/corpus.py --kinds driver --images 400 --kills 4 --json benchmarks/results/corpus.json
+
+The second one replaces in the file what it measures, and leaves the rest.
 
 Everything is made by script, and the bundle is the small one of the tests: what is measured is the machinery and not a
 network. `rows`: the images and six broken ones, each a row. `worker`, `driver`: the same with SIGKILL to a worker
@@ -14,7 +16,6 @@ that several share are counted once. It exits with status 1 where rows differ or
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -23,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -49,6 +49,7 @@ BROKEN = {
 }
 KEY = ("source", "sha256", "outcome", "reason", "face", "verdict", "p_value", "log_density")
 SECONDS_BETWEEN_SAMPLES = 1.0
+SECONDS_TO_END = 300.0
 Rows = list[tuple[object, ...]]
 
 
@@ -56,6 +57,7 @@ class Run(msgspec.Struct, kw_only=True):
     """One kind of run.
 
     Attributes:
+        images: whole ones; six broken ones come to them.
         starts: of the command.
         kills: that hit.
         rows, distinct: at the end.
@@ -65,6 +67,7 @@ class Run(msgspec.Struct, kw_only=True):
     """
 
     kind: str
+    images: int
     starts: int
     kills: int
     rows: int
@@ -73,6 +76,13 @@ class Run(msgspec.Struct, kw_only=True):
     extra: int
     redone: int
     seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind}: {self.images} images, {self.starts} starts, {self.kills} kills, {self.rows} rows, "
+            f"{self.distinct} distinct, {self.missing} missing, {self.extra} extra, {self.redone} finished parts done "
+            f"again, {self.seconds:.0f} s"
+        )
 
 
 class Memory(msgspec.Struct, kw_only=True):
@@ -89,6 +99,22 @@ class Memory(msgspec.Struct, kw_only=True):
     command_mb: float
     together_mb: float
     seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"memory: {self.listed} paths listed, {self.judged} judged in {self.seconds:.0f} s; command "
+            f"{self.command_mb:.0f} MB, with all of Ray's processes {self.together_mb:.0f} MB"
+        )
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """All of it, as it is written."""
+
+    protoleak: str
+    processors: int
+    workers: int
+    runs: dict[str, Run]
+    memory: Memory | None = None
 
 
 def write_images(folder: Path, count: int) -> None:
@@ -171,6 +197,7 @@ def plain_run(typed: list[str], out: Path, log: Path) -> tuple[Run, Rows]:
     seconds = time.monotonic() - begun
     run = Run(
         kind="rows",
+        images=len(rows) - len(BROKEN),
         starts=1,
         kills=0,
         rows=len(rows),
@@ -248,10 +275,10 @@ def wait_for_work(process: subprocess.Popen[bytes], out: Path, parts: int, chanc
 def until_gone(family: list[int]) -> None:
     """The processes of a killed run end by themselves; a run that is continued meanwhile is no worse for it, but the
     machine has memory for one."""
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + SECONDS_TO_END
     while any(_text(one, "cmdline") for one in family):
         if time.monotonic() > limit:
-            sys.exit(f"120 s after the run was killed, these of its processes are left: {family}")
+            sys.exit(f"{SECONDS_TO_END:g} s after the run was killed, these of its processes are left: {family}")
         time.sleep(0.2)
 
 
@@ -259,6 +286,7 @@ def compared(kind: str, starts: int, kills: int, redone: int, rows: Rows, expect
     found, wanted = set(rows), set(expected)
     return Run(
         kind=kind,
+        images=len(expected) - len(BROKEN),
         starts=starts,
         kills=kills,
         rows=len(rows),
@@ -302,62 +330,56 @@ def proportional(process: int) -> float:
     return 0.0
 
 
-def lines(runs: list[Run], found: Memory | None) -> Iterator[str]:
-    for run in runs:
-        yield (
-            f"{run.kind}: {run.starts} starts, {run.kills} kills, {run.rows} rows, {run.distinct} distinct, "
-            f"{run.missing} missing, {run.extra} extra, {run.redone} finished parts done again, {run.seconds:.0f} s"
-        )
-    if found is not None:
-        yield (
-            f"memory: {found.listed} paths listed, {found.judged} judged in {found.seconds:.0f} s; command "
-            f"{found.command_mb:.0f} MB, with all of Ray's processes {found.together_mb:.0f} MB"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--kinds", default="rows,worker,driver,memory", help="rows always come first, but alone for memory"
+    )
     parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--kills", type=int, default=10, help="of workers, and as many of the whole run; 0 for none")
-    parser.add_argument("--paths", type=int, default=1_000_000, help="for the memory; 0 for none")
+    parser.add_argument("--kills", type=int, default=10, help="of workers, and as many of the whole run")
+    parser.add_argument("--paths", type=int, default=1_000_000, help="for the memory")
     parser.add_argument("--seconds", type=float, default=600, help="for the memory, at most")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--patience", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    chance, runs, found = random.Random(options.seed), list[Run](), None
+    chance, kinds = random.Random(options.seed), options.kinds.split(",")
+    result = Result(protoleak=__version__, processors=processors(), workers=options.workers, runs={})
+    if options.json and options.json.exists():
+        result = msgspec.json.decode(options.json.read_bytes(), type=Result)
 
-    def save() -> None:
-        """After every part: all of them together take long."""
-        print(*lines(runs[-1:] if found is None else [], found), sep="\n", flush=True)
+    def save(line: str) -> None:
+        """After every kind: all of them together take long."""
+        print(line, flush=True)
         if options.json:
-            result = {"protoleak": __version__, "processors": processors(), "workers": options.workers}
-            result |= {"runs": msgspec.to_builtins(runs), "memory": msgspec.to_builtins(found)}
-            options.json.write_text(json.dumps(result, indent=1) + "\n")
+            options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         bundle, images, log = folder / "bundle", folder / "images", folder / "log"
         write_bundle(bundle, *tiny_bundle_files())
-        write_images(images, options.images)
 
         def typed(name: str) -> tuple[list[str], Path]:
             out = folder / name
             return command(images, out, bundle, options.workers, options.patience), out
 
-        first, expected = plain_run(*typed("rows"), log)
-        runs.append(first)
-        if first.rows != options.images + len(BROKEN) or first.distinct != first.rows:
-            sys.exit(f"{first.rows} rows, {first.distinct} distinct, of {options.images + len(BROKEN)} images")
-        save()
-        for kind in (kill_workers, kill_drivers) if options.kills else ():
-            runs.append(kind(*typed(kind.__name__), log, options.kills, chance, expected))
-            save()
-        if options.paths:
-            found = memory(folder, bundle, options.paths, options.workers, options.patience, options.seconds)
-            save()
-    sys.exit(any(run.missing or run.extra or run.redone for run in runs))
+        if set(kinds) & {"rows", "worker", "driver"}:
+            write_images(images, options.images)
+            first, expected = plain_run(*typed("rows"), log)
+            if first.rows != options.images + len(BROKEN) or first.distinct != first.rows:
+                sys.exit(f"{first.rows} rows, {first.distinct} distinct, of {options.images + len(BROKEN)} images")
+            if "rows" in kinds:
+                result.runs["rows"] = first
+                save(str(first))
+            for name, kill in (("worker", kill_workers), ("driver", kill_drivers)):
+                if name in kinds:
+                    result.runs[name] = kill(*typed(name), log, options.kills, chance, expected)
+                    save(str(result.runs[name]))
+        if "memory" in kinds:
+            result.memory = memory(folder, bundle, options.paths, options.workers, options.patience, options.seconds)
+            save(str(result.memory))
+    sys.exit(any(run.missing or run.extra or run.redone for run in result.runs.values()))
 
 
 if __name__ == "__main__":

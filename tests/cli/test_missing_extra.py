@@ -49,6 +49,13 @@ def test_a_package_that_is_needed_late_is_named_all_the_same(model: Path, data: 
     assert not (tmp_path / "bundle").exists()
 
 
+def test_corpora_name_their_extra_before_anything_is_made(tmp_path: Path) -> None:
+    done = run_without("pyarrow", "corpus", tmp_path, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr == 'error: pyarrow is not installed: pip install "protoleak[corpus]"\n'
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_bundle_is_inspected_without_torch(tiny_bundle: Path) -> None:
     done = run_without("torch", "inspect", tiny_bundle)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protoleak.errors import ProtoleakError
@@ -12,6 +12,8 @@ from protoleak.metrics.false_discovery import PROCEDURE, benjamini_hochberg
 
 P_VALUES = st.lists(st.floats(0, 1), max_size=60)
 LEVELS = st.floats(0.001, 0.999)
+# On a busy machine drawing sixty numbers may take seconds, which says nothing about the procedure.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def found(p_values: list[float], level: float) -> int:
@@ -27,6 +29,7 @@ def test_the_example_of_the_paper() -> None:
     assert (result.procedure, result.hypothesis, result.level) == (PROCEDURE, "no difference", 0.05)
 
 
+@PATIENT
 @given(P_VALUES, LEVELS)
 def test_the_definition(p_values: list[float], level: float) -> None:
     """The largest k of which k p-values are at most k·q/m, looked for in the plainest way."""
@@ -41,6 +44,7 @@ def test_the_definition(p_values: list[float], level: float) -> None:
         assert sum(p <= result.threshold for p in p_values) == largest  # whoever has the threshold has the findings
 
 
+@PATIENT
 @given(P_VALUES, LEVELS, st.randoms())
 def test_the_order_does_not_matter(p_values: list[float], level: float, random: object) -> None:
     shuffled = list(p_values)
@@ -48,11 +52,13 @@ def test_the_order_does_not_matter(p_values: list[float], level: float, random: 
     assert benjamini_hochberg(shuffled, level, "x") == benjamini_hochberg(p_values, level, "x")
 
 
+@PATIENT
 @given(P_VALUES, LEVELS, LEVELS)
 def test_a_higher_level_finds_no_less(p_values: list[float], one: float, other: float) -> None:
     assert found(p_values, min(one, other)) <= found(p_values, max(one, other))
 
 
+@PATIENT
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), LEVELS, st.data())
 def test_a_smaller_p_value_takes_nothing_away(p_values: list[float], level: float, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(p_values) - 1))
@@ -60,6 +66,7 @@ def test_a_smaller_p_value_takes_nothing_away(p_values: list[float], level: floa
     assert found(smaller, level) >= found(p_values, level)
 
 
+@PATIENT
 @given(P_VALUES, LEVELS)
 def test_it_finds_at_least_as_much_as_bonferroni_and_at_most_what_each_test_would(
     p_values: list[float], level: float

@@ -6,8 +6,10 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # else a thread that is late starts a new cluster after the end
 }
 
 
@@ -109,7 +112,7 @@ def _join(address: str) -> None:
     import ray
 
     try:
-        with _without_errors():
+        with _undisturbed():
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises whatever it meets: ConnectionError, RuntimeError, Exception itself
         raise ProtoleakError(f"--address {address}: Ray cannot be joined there: {_line(error)}") from error
@@ -122,8 +125,9 @@ def _start(processors: int, folder: str) -> None:
 
     for attempt in range(1, STARTS + 1):
         try:
-            with _without_errors():
+            with _undisturbed():
                 ray.init(
+                    address="local",  # whatever RAY_ADDRESS says
                     num_cpus=processors,
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
@@ -141,8 +145,12 @@ def _start(processors: int, folder: str) -> None:
 
 
 @contextmanager
-def _without_errors() -> Iterator[None]:
-    """Nothing on standard error, where Ray's C++ part writes notes of its own; what fails is raised in any case."""
+def _undisturbed() -> Iterator[None]:
+    """What Ray does to the process while it starts is undone: it takes SIGTERM for itself, and its C++ part writes
+    notes to standard error. What fails is raised in any case."""
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -152,6 +160,8 @@ def _without_errors() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _line(error: Exception) -> str:

@@ -191,7 +191,7 @@ def _of_tar(path: str) -> Iterator[Input]:
     """The images of a WebDataset shard; what else its samples hold, such as labels, is no input."""
     found = False
     with open_binary(path, BUFFER) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-        for member in tar:
+        while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # it keeps every member, for a million of them a gigabyte
             if member.isreg() and suffix(member.name) in IMAGE_SUFFIXES:
                 found = True
