@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from protoleak.faces.settings import FaceSettings
     from protoleak.faces.still_images import FaceVerdict
     from protoleak.images.claims.claim import Claim
+    from protoleak.runtime.drift import DriftEvent, DriftMonitor
     from protoleak.runtime.engine_options import EngineOptions
     from protoleak.runtime.verdict import Verdict
     from protoleak.screener import Screener
@@ -66,6 +67,8 @@ _HOME_OF = {
     "BoxRecord": "protoleak.faces.base",
     "Bundle": "protoleak.bundle.bundle",
     "Claim": "protoleak.images.claims.claim",
+    "DriftEvent": "protoleak.runtime.drift",
+    "DriftMonitor": "protoleak.runtime.drift",
     "EngineOptions": "protoleak.runtime.engine_options",
     "Event": "protoleak.video.events",
     "Face": "protoleak.faces.base",
@@ -106,6 +109,8 @@ __all__ = [
     "Claim",
     "DatasetError",
     "DiskFull",
+    "DriftEvent",
+    "DriftMonitor",
     "EngineError",
     "EngineOptions",
     "EngineOutOfMemory",

@@ -23,7 +23,6 @@ from protoleak.faces.settings import FaceFinder, FaceSettings
 from protoleak.runtime.engine_options import EngineOptions
 
 if TYPE_CHECKING:
-    from protoleak.metrics.false_discovery import Discoveries
     from protoleak.metrics.report import Share
     from protoleak.serving.corpus.summary import Summary
 
@@ -221,11 +220,6 @@ def _print(summary: Summary, out: Path) -> None:
     control = summary.false_discovery_control
     for name, found in (("not real", control.not_real), ("not known", control.not_known)):
         if found is not None:
-            say(f"{name}: {_found(found)}")
+            say(f"{name}: {found}")
     outcomes = ", ".join(f"{count} {name}" for name, count in summary.outcomes.items() if count)
     say(f"{summary.inputs} inputs, {summary.rows} rows ({outcomes}) in {out}")
-
-
-def _found(found: Discoveries) -> str:
-    where = "" if found.threshold is None else f", where p ≤ {found.threshold:.4g}"
-    return f"{found.found} of {found.tests} at a false discovery rate of {found.level:g} ({found.procedure}){where}"

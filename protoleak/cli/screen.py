@@ -68,6 +68,15 @@ def screen(
             "theirs in --out.",
         ),
     ] = ScreenOptions.report,
+    fdr: Annotated[
+        float | None,
+        typer.Option(
+            "--fdr",
+            rich_help_panel=OUTPUT,
+            help="Of images: also say which of all of them are not real, and not known, with at most this share of "
+            "false findings (Benjamini–Hochberg), as 0.05.",
+        ),
+    ] = ScreenOptions.fdr,
     engine: EngineOption = ScreenOptions.engine,
     variant: Annotated[
         str,
@@ -229,6 +238,7 @@ def screen(
         resume=resume,
         overwrite=overwrite,
         report=report,
+        fdr=fdr,
         batch_size=batch_size or ScreenOptions.batch_size,
         engine=engine,
         variant=variant,
@@ -275,6 +285,8 @@ def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
         raise ProtoleakError("--live-events-token-file is for --live-events URL: give that too, or leave it out")
     if options.report is not None:
         raise ProtoleakError("--report is for images: videos have their report in the folder of --out DIR")
+    if options.fdr is not None:
+        raise ProtoleakError("--fdr is for images: the faces of a video are no tests of their own; leave it out")
     if options.resume:
         raise ProtoleakError(
             "--resume is for images: a video is screened from its beginning, with --overwrite if need be"

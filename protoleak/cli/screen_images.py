@@ -20,6 +20,7 @@ from rich.table import Table
 
 from protoleak.cli.console import error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
+from protoleak.cli.findings import Findings, print_findings
 from protoleak.cli.image_report import ImageReport, open_image_report, reports_in
 from protoleak.cli.live_panel import coloured
 from protoleak.cli.output_guard import refuse_inputs
@@ -31,7 +32,9 @@ from protoleak.faces.still_images import FaceVerdict
 from protoleak.image_records import Identity, Outcome, Record, Settings, records_of, settings_by_face, settings_whole
 from protoleak.images.decode import open_image
 from protoleak.images.discover import expand_sources
+from protoleak.metrics.false_discovery import check_level
 from protoleak.progress import shown_progress
+from protoleak.runtime.drift import DriftMonitor
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
@@ -94,7 +97,14 @@ def run(options: ScreenOptions) -> ExitStatus:
     """
     if options.resume and options.out is None:
         raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
+    if options.fdr is not None:
+        check_level(options.fdr)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
+    for option, value in (("--report", options.report), ("--fdr", options.fdr)):
+        if value is not None and options.resume and not str(options.out).lower().endswith(JSON_LINES_SUFFIXES):
+            raise ProtoleakError(
+                f"{option} with --resume takes what was judged before from JSON Lines: give --out FILE.jsonl"
+            )
     errors = error_console()
     listed = expand_sources(options.sources, _standard_input(options), null=options.null)
     _guard_inputs(options, listed)
@@ -102,14 +112,23 @@ def run(options: ScreenOptions) -> ExitStatus:
     judge = _judge(options, screener, errors)
     tally = _Tally([], Counter())
     identity = _identity(screener, judge)
-    with _writer(options, screener, judge, identity) as writer, _report(options, screener, judge) as report:
-        todo = [item for item in listed if not _done_before(item, writer, report, tally)]
+    sources = options.sources
+    drift = screener.drift_monitor(sources[0] if len(sources) == 1 else f"{len(sources)} sources")
+    findings = None if options.fdr is None else Findings(options.fdr)
+    with (
+        _writer(options, screener, judge, identity) as writer,
+        _report(options, screener, judge, drift, findings) as report,
+    ):
+        todo = [item for item in listed if not _done_before(item, writer, report, findings, tally)]
         with shown_progress(errors, stage_lines=False) as progress:
             try:
                 for item, outcomes in zip(todo, judge.outcomes(todo), strict=True):
                     records = records_of(item, outcomes, by_face=judge.by_face)
                     for record in records:
                         _record(record, tally, writer, errors)
+                    _watch(records, drift, errors)
+                    if findings is not None:
+                        findings.add([record.to_dict(identity) for record in records])
                     if report is not None:
                         path = item if isinstance(item, str) else None
                         report.add(path, [record.to_dict(identity) for record in records])
@@ -123,7 +142,10 @@ def run(options: ScreenOptions) -> ExitStatus:
     to_standard_output = options.out == STANDARD_OUTPUT
     if tally.rows and not to_standard_output:
         _print_table(tally)
-    _print_summary(tally, len(todo), errors if to_standard_output else output_console())
+    console = errors if to_standard_output else output_console()
+    _print_summary(tally, len(todo), console)
+    if findings is not None:
+        print_findings(findings, console)
     if tally.interrupted:
         return ExitStatus.INTERRUPTED
     judged = tally.verdicts.total() + tally.done_before
@@ -155,7 +177,11 @@ def _guard_inputs(options: ScreenOptions, listed: Sequence[str | MediaError]) ->
 
 
 def _done_before(
-    item: str | MediaError, writer: ResultsWriter | None, report: ImageReport | None, tally: _Tally
+    item: str | MediaError,
+    writer: ResultsWriter | None,
+    report: ImageReport | None,
+    findings: Findings | None,
+    tally: _Tally,
 ) -> bool:
     """Whether nothing is left to do for an input; it is counted then, and reported."""
     if writer is None or not isinstance(item, str) or (lines := writer.earlier.done(item)) is None:
@@ -165,6 +191,8 @@ def _done_before(
         tally.count(line.outcome)
     if report is not None:
         report.add(item, writer.earlier.done_in_full(item))
+    if findings is not None:
+        findings.add(writer.earlier.done_in_full(item))
     return True
 
 
@@ -193,14 +221,12 @@ def _identity(screener: ImagePipeline, judge: _Judge) -> Identity:
 
 
 @contextlib.contextmanager
-def _report(options: ScreenOptions, screener: ImagePipeline, judge: _Judge) -> Iterator[ImageReport | None]:
+def _report(
+    options: ScreenOptions, screener: ImagePipeline, judge: _Judge, drift: DriftMonitor, findings: Findings | None
+) -> Iterator[ImageReport | None]:
     if options.report is None:
         yield None
         return
-    if options.resume and not str(options.out).lower().endswith(JSON_LINES_SUFFIXES):
-        raise ProtoleakError(
-            "--report with --resume takes what was judged before from JSON Lines: give --out FILE.jsonl"
-        )
     run = replace_fields(run_record(screener, StreamSettings()), settings=judge.settings)
     replaced = options.overwrite or options.resume
     with open_image_report(
@@ -209,6 +235,8 @@ def _report(options: ScreenOptions, screener: ImagePipeline, judge: _Judge) -> I
         open_image=lambda path: open_image(path, upright=screener.framing.upright, decode=screener.decode),
         results=options.out,
         replace=replaced,
+        drift=drift,
+        findings=findings,
     ) as report:
         yield report
 
@@ -225,7 +253,7 @@ def _writer(
         identity,
         resume=options.resume,
         overwrite=options.overwrite,
-        in_full=options.report is not None,
+        in_full=options.report is not None or options.fdr is not None,
         example=lambda: _example(screener, judge),
     ) as writer:
         yield writer
@@ -242,6 +270,16 @@ def _example(screener: ImagePipeline, judge: _Judge) -> Record:
         fields = {name: getattr(verdict, name) for name in verdict.__struct_fields__}
         verdict = FaceVerdict(**fields, image=verdict.input, box=BoxRecord(0, 0, 1, 1), face_score=0.0)
     return Record("verdict", None, None, verdict=verdict)
+
+
+def _watch(records: Sequence[Record], drift: DriftMonitor, errors: Console) -> None:
+    """Compares an image with the calibration's, by the first face that holds enough to judge: its others have the same
+    camera and compression."""
+    for record in records:
+        if record.verdict is not None and record.verdict.lacking is None:
+            if (event := drift.take(record.verdict)) is not None:
+                print_note(errors, f"drift: {event}")
+            return
 
 
 def _record(record: Record, tally: _Tally, writer: ResultsWriter | None, errors: Console) -> None:

@@ -32,6 +32,7 @@ from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
 from protoleak.files import write_whole
 from protoleak.progress import Progress, no_progress, shown_progress
+from protoleak.runtime.drift import DriftEvent
 from protoleak.screener import Screener
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, FrameSource, SourceInfo
@@ -110,6 +111,8 @@ class VideoTally:
         elif isinstance(event, GapEvent):
             lasted = "" if event.seconds is None else f" for {event.seconds:.1f} s"
             print_note(self._errors, f"{event.source}, at {event.timestamp:.1f} s: no images{lasted}: {event.reason}")
+        elif isinstance(event, DriftEvent):
+            print_note(self._errors, f"{event.source}: drift: {event}")
         else:
             self.fail(event)
 

@@ -4,4 +4,5 @@ predictions     what a variant predicted for some images, beside what is known o
 ranking         ranking metrics of weighted images      scores      the same of images that all weigh one
 intervals       Wilson's, and over resampled sources    measures    from predictions to a report
 report          the numbers as plain values      false_discovery  findings among many p-values
+merging         many dependent p-values of one hypothesis, and e-values
 """

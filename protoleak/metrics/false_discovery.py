@@ -17,6 +17,8 @@ import numpy.typing as npt
 from protoleak.errors import ProtoleakError
 
 PROCEDURE = "Benjamini–Hochberg"
+NOT_REAL = "a camera took this"
+NOT_KNOWN = "made by something that the bundle knows"
 
 
 class Discoveries(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +40,46 @@ class Discoveries(msgspec.Struct, frozen=True, kw_only=True):
     tests: int
     found: int
     threshold: float | None
+
+    def __str__(self) -> str:
+        where = "" if self.threshold is None else f", where p ≤ {self.threshold:.4g}"
+        return f"{self.found} of {self.tests} at a false discovery rate of {self.level:g} ({self.procedure}){where}"
+
+
+class FalseDiscoveryControl(msgspec.Struct, frozen=True, kw_only=True):
+    """Findings among the p-values of all faces that can be judged at all.
+
+    A single verdict's α bounds how often one image is judged wrongly; among a million images that is a lot of images.
+    Here the expected share of wrong ones among the findings is bounded.
+
+    Attributes:
+        not_real: of `real_p_value`: unlike the camera originals of the calibration. None for bundles without them.
+        not_known: of `p_value`: unlike everything that the bundle knows.
+    """
+
+    not_real: Discoveries | None
+    not_known: Discoveries
+
+
+def false_discovery_control(
+    p_values: npt.ArrayLike, real_p_values: npt.ArrayLike, level: float
+) -> FalseDiscoveryControl:
+    """The procedure over both p-values of all faces that can be judged at all.
+
+    Args:
+        p_values, real_p_values: [m], of the same faces; NaN where a bundle has no camera originals.
+        level: q, in (0, 1), of each.
+
+    Raises:
+        ProtoleakError: the level is outside its limits.
+    """
+    of_all, of_real = (np.asarray(values, dtype=np.float64).ravel() for values in (p_values, real_p_values))
+    real = of_real[~np.isnan(of_real)]
+    has_real = not len(of_all) or len(real) > 0
+    return FalseDiscoveryControl(
+        not_real=benjamini_hochberg(real, level, NOT_REAL) if has_real else None,
+        not_known=benjamini_hochberg(of_all, level, NOT_KNOWN),
+    )
 
 
 def benjamini_hochberg(p_values: npt.ArrayLike, level: float, hypothesis: str) -> Discoveries:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from protoleak.arrays import UInt8Array
 from protoleak.faces.base import BoxRecord
+from protoleak.runtime.drift import DriftEvent
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, Gap, SourceInfo
@@ -34,6 +35,7 @@ class _Record:
     first: Frame
     last: Frame
     frames: int = 0
+    compared: bool = False  # whether one of its faces was compared with the calibration's
 
     def see(self, frame: Frame) -> None:
         if self.frames == 0 or frame.index > self.last.index:
@@ -63,6 +65,7 @@ class TrackAggregator:
             pipeline.track_accusation_level,
         )
         self._info, self._counters = info, counters
+        self._drift = pipeline.drift_monitor(info.name)
         self._sinks = list(sinks)
         self._started: list[Sink] = []
         self._records: dict[int, _Record] = {}
@@ -80,7 +83,10 @@ class TrackAggregator:
         if isinstance(message, RenderedFrame):
             self._frame(message)
         elif isinstance(message, AttributedFace):
-            yield self._report(self._face(message), message.crop)
+            face = self._face(message)
+            yield self._report(face, message.crop)
+            if isinstance(face, FaceEvent) and (drift := self._compared(face)) is not None:
+                yield self._report(drift)
         elif isinstance(message, TracksEnded):
             yield from self.end_tracks(message.tracks)
         elif isinstance(message, Gap):
@@ -171,6 +177,17 @@ class TrackAggregator:
             track_verdict=record.evidence.verdict(),
             latency=latency,
         )
+
+    def _compared(self, face: FaceEvent) -> DriftEvent | None:
+        """The first face of a track that holds enough to judge, with the calibration's: what comes of it."""
+        record = self._records[face.track]
+        if record.compared or face.verdict.lacking is not None:
+            return None
+        record.compared = True
+        event = self._drift.take(face.verdict, face.timestamp)
+        self._counters.drift_faces = self._drift.faces
+        self._counters.drift_evidence = self._drift.largest_evidence
+        return event
 
     def _failure(self, message: str, timestamp: float | None) -> FailureEvent:
         self._counters.failures += 1

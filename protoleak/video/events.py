@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from protoleak.faces.base import BoxRecord
+from protoleak.runtime.drift import DriftEvent
 from protoleak.runtime.verdict import Verdict
 
 TrackLabel: TypeAlias = Literal["known", "real", "unknown", "undecided"]
@@ -19,13 +20,19 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
         label: "undecided" until `evidence` reaches the minimum that was asked for; then as for one image.
         generator: named only when known.
         nearest: the class with the highest mean score; None before the first attributed face.
-        p_value: min(1, 2 · mean of the faces' p-values): valid whatever the dependence between frames (Rüschendorf
-            1982; Vovk & Wang 2020, "Combining p-values via averaging"). 1 before the first attributed face.
+        p_value: the faces' p-values, merged by the admissible improvement of twice their mean: valid whatever the
+            dependence between frames (`metrics.merging`). 1 before the first attributed face.
         real_p_value: the faces' p-values among camera originals, merged alike; a generator is named only where it is at
             most the accusation level of tracks (`runtime.conformal.track_accusation_level`). None before the first
             attributed face, and for a bundle without camera originals.
         generated_p_value: the faces' p-values among images by generators, merged alike; `real` is said only where it is
             at most twice the faces' acquittal level. None as for the one before.
+        e_value: evidence that no generator or camera that the bundle knows made the images. It never falls, and reaches
+            1/α, at any moment of a track and whatever the dependence between frames, with probability at most α if one
+            did. 0 before the first attributed face.
+        real_e_value: evidence that no camera like those of the calibration took them; at 1 over the accusation level of
+            tracks it may be accused at any moment. None as for `real_p_value`.
+        generated_e_value: evidence that no generator made them; 1 over twice the acquittal level is enough. None alike.
         evidence: number of attributed faces that held enough to judge.
         scores: class → mean of the head's scores.
     """
@@ -36,6 +43,9 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
     p_value: float
     real_p_value: float | None
     generated_p_value: float | None
+    e_value: float
+    real_e_value: float | None
+    generated_e_value: float | None
     evidence: int
     scores: dict[str, float]
 
@@ -104,4 +114,4 @@ class FailureEvent(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
     timestamp: float | None = None
 
 
-Event: TypeAlias = FaceEvent | TrackEvent | GapEvent | FailureEvent
+Event: TypeAlias = FaceEvent | TrackEvent | GapEvent | FailureEvent | DriftEvent

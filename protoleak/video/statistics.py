@@ -53,6 +53,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         resident_mib: memory of the process.
         interrupted: whether somebody stopped it.
         faces_given_up: sampled faces of a live source that were queued too long for busy engines; 0 for files.
+        drift_faces: tracks whose first face was compared with the calibration's; see `runtime.drift`.
+        drift_evidence: to 1, the most that there ever was that they are unlike those; at least 1.
     """
 
     source: str
@@ -75,6 +77,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     resident_mib: float
     interrupted: bool
     faces_given_up: int = 0
+    drift_faces: int = 0
+    drift_evidence: float = 1.0
 
 
 class Counters:
@@ -92,6 +96,7 @@ class Counters:
         self.frames_in = self.frames_processed = self.frames_dropped = 0
         self.faces = self.attributed = self.tracks = self.gaps = self.failures = self.faces_given_up = 0
         self.media_seconds = 0.0
+        self.drift_faces, self.drift_evidence = 0, 1.0
         self.interrupted = False
 
     def spent(self, stage: str) -> None:
@@ -138,6 +143,8 @@ class Counters:
             resident_mib=resident_mib(),
             interrupted=self.interrupted,
             faces_given_up=self.faces_given_up,
+            drift_faces=self.drift_faces,
+            drift_evidence=self.drift_evidence,
         )
 
     def _percentiles(self) -> Percentiles | None:

@@ -37,7 +37,8 @@ def stream(
 
     Yields:
         A FaceEvent per attributed face, a TrackEvent per track when it has ended, a GapEvent per stretch without
-        images, a FailureEvent for a face that could not be judged or a source that could not be read further.
+        images, a FailureEvent for a face that could not be judged or a source that could not be read further, and one
+        DriftEvent when the faces turn out to be unlike those of the calibration.
 
     Raises:
         MediaError: the source cannot be opened.

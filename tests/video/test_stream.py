@@ -8,12 +8,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import protoleak
+from protoleak.bundle.bundle import Calibration
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import Face
 from protoleak.images.framing import Box
+from protoleak.runtime import drift
+from protoleak.runtime.drift import DriftEvent, DriftMonitor
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Gap
 from protoleak.video.settings import StreamSettings
@@ -264,3 +268,23 @@ def test_two_thousand_frames_leave_no_thread_no_file_and_no_memory_of_their_trac
         assert len(pipeline_threads()) <= 3 + 2  # the stages, and the screener's decoders while it runs
     assert (tracks, faces) == (20, 40)
     assert handles() <= before
+
+
+def test_drift_is_an_event_after_the_face_that_tells_it_and_counted(
+    screener: SlowScreener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift, "EVIDENCE", 1e-9)  # which the first face reaches
+    generators = screener.bundle.manifest.generators
+    low = np.linspace(-9e3, -8e3, 60)  # log densities below which none of the faces lies
+    calibration = Calibration(low, (low,) * len(generators), None)
+    monkeypatch.setattr(screener, "drift_monitor", lambda name: DriftMonitor(name, generators, calibration, 0.05))
+    sink = RecordingSink()
+    events = run(screener, ScriptedSource(range(3 * RATE)), sink)
+    first, told, *rest = events
+    assert isinstance(first, FaceEvent)
+    assert isinstance(told, DriftEvent)
+    assert (told.source, told.timestamp, told.faces) == (first.source, first.timestamp, 1)
+    assert [type(event) for event in rest] == [FaceEvent, FaceEvent, TrackEvent]  # of a track one face is compared
+    assert sink.events == events
+    assert sink.statistics is not None
+    assert (sink.statistics.drift_faces, sink.statistics.drift_evidence >= 1.0) == (1, True)

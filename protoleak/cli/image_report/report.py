@@ -12,12 +12,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from protoleak.cli.findings import MEANING, Findings
 from protoleak.cli.image_report.entry import Entry, boxes
 from protoleak.cli.image_report.thumbnail import OpenImage, thumbnail
 from protoleak.errors import ProtoleakError
 from protoleak.files import locked, refused, write_whole
 from protoleak.image_records import sha256_of_file
-from protoleak.reports.page import facts_table, page, table
+from protoleak.reports.page import bullets, facts_table, page, table
+from protoleak.runtime.drift import DriftMonitor, evidence_text
 from protoleak.video.outputs.report.page import STYLE as VIDEO_STYLE
 from protoleak.video.outputs.report.wording import accusations
 from protoleak.video.outputs.run_record import RunRecord
@@ -58,9 +60,21 @@ class ImageReport:
         folder: of the pages.
         open_image: opens an image as it was opened to be judged.
         results: the results file beside which it stands; None where there is none.
+        drift: watches the images of the run.
+        findings: the p-values of the run; None where none are asked for.
     """
 
-    def __init__(self, folder: Path, run: RunRecord, *, open_image: OpenImage, results: str | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run: RunRecord,
+        *,
+        open_image: OpenImage,
+        results: str | None,
+        drift: DriftMonitor,
+        findings: Findings | None,
+    ) -> None:
+        self._drift, self._findings = drift, findings
         self._folder, self._run, self._open_image, self._results = folder, run, open_image, results
         self._first: list[str] = []
         self._current: list[str] = self._first
@@ -129,7 +143,9 @@ class ImageReport:
             f"<h1>{title}</h1>",
             f"<p>This report is {escape(state)}.</p>",
             self._totals(),
+            "" if self._drift.event is None else f"<p><strong>Drift: {escape(str(self._drift.event))}.</strong></p>",
             f'<div class="plain">{plain}</div>',
+            self._found(),
             "<h2>What judged it</h2>",
             facts_table(self._facts()),
             "<h2>Images</h2>",
@@ -154,6 +170,15 @@ class ImageReport:
             rows.append(["files that say something else than the verdict", f"{self._disagreements:,}"])
         return f'<ul class="verdicts">{"".join(items)}</ul>' + table(("besides", "number"), rows)
 
+    def _found(self) -> str:
+        """What is found over all images, once they all are judged."""
+        if self._findings is None or self._ended is None:
+            return ""
+        parts = ["<h2>Findings over all images</h2>", f"<p>{escape(MEANING)}</p>"]
+        for line, names in self._findings.named():
+            parts += [f"<p><strong>{escape(line)}</strong></p>", bullets(names) if names else ""]
+        return "".join(parts)
+
     def _facts(self) -> list[tuple[str, str]]:
         run = self._run
         engine = run.engine
@@ -164,6 +189,7 @@ class ImageReport:
             ("engine", f"{engine.name} on {engine.device}; {_listed(engine.versions)}; {_listed(engine.settings)}"),
             ("significance level", f"α = {run.alpha:g}"),
             ("faces", _listed(run.settings)),
+            ("like the calibration's", evidence_text(self._drift.faces, self._drift.largest_evidence)),
             ("libraries", _listed(run.libraries)),
             ("run begun", run.created),
             ("last written", datetime.now(timezone.utc).isoformat(timespec="seconds")),
@@ -188,12 +214,20 @@ def page_name(number: int) -> str:
 
 @contextlib.contextmanager
 def open_image_report(
-    folder: Path, run: RunRecord, *, open_image: OpenImage, results: str | None, replace: bool
+    folder: Path,
+    run: RunRecord,
+    *,
+    open_image: OpenImage,
+    results: str | None,
+    replace: bool,
+    drift: DriftMonitor,
+    findings: Findings | None,
 ) -> Iterator[ImageReport]:
     """Makes the folder and an empty report, so that one that cannot be written is known before anything is screened.
 
     Args:
         replace: the pages of an earlier run.
+        drift, findings: as in `ImageReport`.
 
     Raises:
         ProtoleakError: it cannot be written, another process writes it, or it holds an earlier report.
@@ -212,7 +246,7 @@ def open_image_report(
         for path in earlier:
             if path.name != REPORT:
                 path.unlink(missing_ok=True)
-        yield ImageReport(folder, run, open_image=open_image, results=results)
+        yield ImageReport(folder, run, open_image=open_image, results=results, drift=drift, findings=findings)
 
 
 def reports_in(folder: Path) -> Iterator[Path]:

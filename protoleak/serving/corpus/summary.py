@@ -14,7 +14,7 @@ import numpy as np
 
 from protoleak.arrays import Float64Array
 from protoleak.image_records import Identity
-from protoleak.metrics.false_discovery import Discoveries, benjamini_hochberg
+from protoleak.metrics.false_discovery import FalseDiscoveryControl, false_discovery_control
 from protoleak.metrics.intervals import wilson_interval
 from protoleak.metrics.report import Share
 from protoleak.serving.corpus.plan import Corpus, Folder
@@ -22,24 +22,7 @@ from protoleak.serving.corpus.plan import Corpus, Folder
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NOT_REAL = "a camera took this"
-NOT_KNOWN = "made by something that the bundle knows"
 COLUMNS = ("outcome", "source", "verdict", "generator", "p_value", "real_p_value", "lacking")
-
-
-class FalseDiscoveryControl(msgspec.Struct, frozen=True, kw_only=True):
-    """Findings among the p-values of all faces that can be judged at all.
-
-    A single verdict's α bounds how often one image is judged wrongly; among a million images that is a lot of images.
-    Here the expected share of wrong ones among the findings is bounded.
-
-    Attributes:
-        not_real: of `real_p_value`: unlike the camera originals of the calibration. None for bundles without them.
-        not_known: of `p_value`: unlike everything that the bundle knows.
-    """
-
-    not_real: Discoveries | None
-    not_known: Discoveries
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,22 +82,13 @@ def summarise(folder: Folder, corpus: Corpus, level: float) -> Summary:
         verdicts={name: share(labels[name], verdicts) for name in ("known", "real", "unknown")},
         generators={name: share(generators[name], verdicts) for name in corpus.generators},
         lacking=lacking,
-        false_discovery_control=_control(_joined(p_values), _joined(real_p_values), level),
+        false_discovery_control=false_discovery_control(_joined(p_values), _joined(real_p_values), level),
     )
 
 
 def share(count: int, of: int) -> Share:
     """With Wilson's interval."""
     return Share(count, of, count / of if of else None, wilson_interval(count, of))
-
-
-def _control(p_values: Float64Array, real_p_values: Float64Array, level: float) -> FalseDiscoveryControl:
-    real = real_p_values[~np.isnan(real_p_values)]
-    has_real = not len(p_values) or len(real) > 0
-    return FalseDiscoveryControl(
-        not_real=benjamini_hochberg(real, level, NOT_REAL) if has_real else None,
-        not_known=benjamini_hochberg(p_values, level, NOT_KNOWN),
-    )
 
 
 def _tables(folder: Folder) -> Iterator[pa.Table]:

@@ -12,6 +12,7 @@ import msgspec
 
 from protoleak.arrays import UInt8Array
 from protoleak.files import LinesFile, refused, write_whole
+from protoleak.runtime.drift import DriftEvent
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.run_record import RunRecord
@@ -61,6 +62,7 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         tracks: in the order in which they ended.
         statistics: None where screening never began.
+        drift: at most one: that the pictures are not like those of the calibration.
         ended: false in a file that was left while the source was being screened: `tracks` then holds the open ones as
             they stood.
     """
@@ -71,6 +73,7 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
     failures: list[FailureEvent]
     statistics: Statistics | None
     ended: bool = True
+    drift: list[DriftEvent] = []
 
 
 class TracksFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,6 +247,7 @@ class SourceRecords:
             (b"tracks", TrackEvent, self._open_tracks),
             (b"gaps", GapEvent, ()),
             (b"failures", FailureEvent, ()),
+            (b"drift", DriftEvent, ()),
         )
         yield b'{"source":' + msgspec.json.encode(self.facts)
         for name, kind, more in kinds:

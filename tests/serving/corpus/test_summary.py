@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from protoleak.metrics.false_discovery import benjamini_hochberg
+from protoleak.metrics.false_discovery import NOT_KNOWN, NOT_REAL, benjamini_hochberg
 from protoleak.metrics.intervals import wilson_interval
 from protoleak.serving.corpus.plan import Folder
 from protoleak.serving.corpus.run import duration
 from protoleak.serving.corpus.settings import JudgeSettings
-from protoleak.serving.corpus.summary import NOT_KNOWN, NOT_REAL, summarise
+from protoleak.serving.corpus.summary import summarise
 from tests.serving.corpus.conftest import begin, judge, rows_of, write_images
 
 

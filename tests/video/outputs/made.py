@@ -63,6 +63,9 @@ def track_verdict(
         p_value=p_value,
         real_p_value=real_p_value,
         generated_p_value=None,
+        e_value=0.5,
+        real_e_value=30.0,
+        generated_e_value=None,
         evidence=evidence,
         scores={"dawn": -1.0 - evidence / 10, "moss": -4.0, "camera": -6.5},
     )

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from protoleak.errors import ProtoleakError
+from protoleak.runtime.drift import DriftEvent
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent
 from protoleak.video.outputs.records import TRACKS, VERDICTS, RecordFiles, TracksFile
 from tests.paths import ROOT
@@ -82,7 +83,8 @@ def test_tracks_gaps_failures_and_counts_of_all_sources_are_in_one_file(tmp_path
     gap = GapEvent(source="a.mp4", timestamp=1.0, seconds=None, reason="damaged")
     failure = FailureEvent(source="a.mp4", message="truncated", timestamp=1.0)
     records.start(info("a.mp4"))
-    for event in (ended(1), gap, ended(2), failure):
+    drift = DriftEvent(source="a.mp4", timestamp=1.0, faces=30, evidence=120.0, mean_p_value=0.3)
+    for event in (ended(1), gap, ended(2), failure, drift):
         records.event(event, None)
     records.finish(statistics("a.mp4"))
     assert len(tracks(tmp_path).sources) == 1
@@ -96,6 +98,7 @@ def test_tracks_gaps_failures_and_counts_of_all_sources_are_in_one_file(tmp_path
     first, gone, last = found.sources
     assert first.tracks == [ended(1), ended(2)]
     assert (first.gaps, first.failures, first.statistics) == ([gap], [failure], statistics("a.mp4"))
+    assert (first.drift, last.drift) == ([drift], [])
     assert (first.source.rate, first.source.sha256) == ("25", "a" * 64)
     assert (gone.statistics, gone.failures[0].message) == (None, "no such file")
     assert last.tracks == []

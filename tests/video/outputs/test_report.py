@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protoleak.runtime.drift import DriftEvent
 from protoleak.video.events import FailureEvent, GapEvent, TrackEvent
 from protoleak.video.outputs.report.collector import FACES_KEPT, POINTS_KEPT, TRACKS_KEPT, SourceCollector, Thinned
 from protoleak.video.outputs.report.page import report_page
@@ -84,10 +86,29 @@ def test_an_undecided_track_shows_no_reasons() -> None:
     assert "Why: the face" not in text
 
 
+def test_a_track_that_began_with_a_face_without_enough_to_judge_has_its_plots() -> None:
+    source = SourceCollector()
+    nothing_yet = msgspec.structs.replace(track_verdict("undecided", 0), scores={}, nearest=None)
+    source.add(face(0.0, of_track=nothing_yet), crop(0))
+    source.add(face(0.4, of_track=track_verdict("known", 3)), crop(1))
+    source.add(ended(), None)
+    assert "Mean class scores over time" in page(source)
+
+
 def test_the_appendix_has_the_hashes_and_versions() -> None:
     text = page(collected())
     for value in ("a" * 64, "b" * 64, "c" * 64, "fp32", "onnxruntime 1.2", "numpy 2.0", "every 1.0"):
         assert value in text
+
+
+def test_drift_is_said_at_the_top_and_the_evidence_in_any_case() -> None:
+    source, counts = collected(), msgspec.structs.replace(statistics(), drift_faces=30, drift_evidence=120.0)
+    assert "evidence against it at most 120:1, over 30 faces" in report_page(info(), RUN, source, counts)
+    assert "Drift:" not in report_page(info(), RUN, source, counts)
+    source.add(DriftEvent(source="x", timestamp=1.0, faces=30, evidence=120.0, mean_p_value=0.3), None)
+    text = report_page(info(), RUN, source, counts)
+    assert "Drift: after 30 faces the evidence is 120:1" in text
+    assert text.index("Drift:") < text.index("<h2>Tracks</h2>")
 
 
 def test_what_was_not_seen_is_said() -> None:

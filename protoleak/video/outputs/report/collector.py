@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import cv2
 
 from protoleak.arrays import UInt8Array
+from protoleak.runtime.drift import DriftEvent
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent, TrackLabel, TrackVerdict
 from protoleak.video.outputs.verdict_style import STYLES
 
@@ -122,6 +123,7 @@ class SourceCollector:
         left_out: tracks that are not shown in full.
         gaps, failures: the first INCIDENTS_KEPT.
         gap_count, failure_count, faces: of all.
+        drift: that the pictures are not like those of the calibration, as soon as that is known.
     """
 
     def __init__(self) -> None:
@@ -132,6 +134,7 @@ class SourceCollector:
         self.gaps: list[GapEvent] = []
         self.failures: list[FailureEvent] = []
         self.gap_count = self.failure_count = self.faces = 0
+        self.drift: DriftEvent | None = None
 
     def add(self, event: Event, crop: UInt8Array | None) -> None:
         """Takes in an event of the stream."""
@@ -147,6 +150,8 @@ class SourceCollector:
             self.gap_count += 1
             if len(self.gaps) < INCIDENTS_KEPT:
                 self.gaps.append(event)
+        elif isinstance(event, DriftEvent):
+            self.drift = event
         else:
             self.failure_count += 1
             if len(self.failures) < INCIDENTS_KEPT:

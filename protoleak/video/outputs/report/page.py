@@ -8,6 +8,7 @@ from html import escape
 from protoleak.reports.line_plot import Band
 from protoleak.reports.page import Cell, bullets, facts_table, page, table
 from protoleak.reports.timeline_plot import Span, spans
+from protoleak.runtime.drift import evidence_text
 from protoleak.video.events import TrackEvent
 from protoleak.video.frames import SourceInfo
 from protoleak.video.outputs.report.collector import INCIDENTS_KEPT, CollectedTrack, SourceCollector
@@ -130,6 +131,9 @@ def _source_facts(info: SourceInfo, statistics: Statistics, annotated: str | Non
             f"{counted(statistics.attributed, 'face')} attributed in {counted(statistics.tracks, 'track')}",
         ),
     ]
+    if statistics.drift_faces:
+        evidence = evidence_text(statistics.drift_faces, statistics.drift_evidence)
+        facts.append(("like the calibration's", f"{evidence}. Of a track one face is compared"))
     if statistics.latency is not None and info.live:
         late = statistics.latency
         facts.append(("capture to verdict", f"p50 {late.p50:.3f} s, p95 {late.p95:.3f} s, p99 {late.p99:.3f} s"))
@@ -149,6 +153,8 @@ def _broken_off(statistics: Statistics, collected: SourceCollector, *, ended: bo
     if statistics.interrupted:
         at = precise_timecode(statistics.media_seconds)
         lines.append(f"Screening was stopped by somebody at {at}: what comes after was not screened.")
+    if collected.drift is not None:
+        lines.append(f"Drift: {collected.drift}.")
     if collected.failure_count:
         lines.append("Something could not be read or judged: see below, What was not seen.")
     return "".join(f"<p><strong>{escape(line)}</strong></p>" for line in lines)

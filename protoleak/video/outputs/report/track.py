@@ -177,13 +177,14 @@ def _classes(verdict: TrackVerdict) -> list[str]:
 def _score_series(points: Sequence[Point], verdict: TrackVerdict) -> list[Series]:
     series = []
     for name in _classes(verdict):
-        places = [(point.timestamp, point.track_scores[name]) for point in points]
+        # A point without scores stands before the first face that held enough to judge.
+        places = [(point.timestamp, point.track_scores[name]) for point in points if name in point.track_scores]
         series.append(Series(name, places, shape="circle" if len(places) == 1 else "none"))
     return series
 
 
 def _scores(points: Sequence[Point], verdict: TrackVerdict) -> list[float]:
-    return [point.track_scores[name] for point in points for name in _classes(verdict)]
+    return [score for point in points for name, score in point.track_scores.items() if name in _classes(verdict)]
 
 
 def _floor(points: Sequence[Point], verdict: TrackVerdict) -> float:
