@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from protoleak.metrics.merging import DELAY, Merging, e_value, merged_p_value, weight
 
-LEVELS = st.floats(0.005, 1.0)
+LEVELS = st.floats(0.005, 0.999)
 P_VALUES = st.lists(st.integers(1, 200).map(lambda rank: rank / 200), min_size=1, max_size=40)
 ROUNDING = 1 + 1e-9  # of sums in float64
 
