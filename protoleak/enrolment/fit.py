@@ -22,7 +22,7 @@ from protoleak.runtime import conformal
 
 FOLDS = 5
 PICTURES_PER_PROTOTYPE = 4
-OFFSETS = np.linspace(1.0, -3.0, 17)  # in median distances between the best and the second class score
+OFFSETS = np.linspace(1.0, -3.0, 41)  # in median distances between the best and the second class score
 LOW_QUANTILE = 0.05
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,12 +106,11 @@ class PictureRunner:
         hashes: list[str] = []
         skipped: list[str] = []
         waiting: list[UInt8Array] = []
-        for index, file in enumerate(files):
-            try:
-                face, sha256 = self._framed(file)
-            except MediaError as error:
-                skipped.append(str(error))
+        for index, (file, framed) in enumerate(self._framed_ahead(files)):
+            if isinstance(framed, MediaError):
+                skipped.append(str(framed))
                 continue
+            face, sha256 = framed
             if face.lacking is not None:
                 skipped.append(f"{file}: {face.lacking}")
             elif sha256 in hashes:
@@ -133,6 +134,25 @@ class PictureRunner:
             )
             records[variant] = Record.of(embedding, gate, class_score, log_density, labels)
         return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped))
+
+    def _framed_ahead(self, files: Sequence[Path]) -> Iterator[tuple[Path, tuple[FramedFace, str] | MediaError]]:
+        """Each file and its face, or why there is none; decoded in a thread while engines run, one batch ahead."""
+
+        def framed(file: Path) -> tuple[FramedFace, str] | MediaError:
+            try:
+                return self._framed(file)
+            except MediaError as error:
+                return error
+
+        waiting: deque[tuple[Path, Future[tuple[FramedFace, str] | MediaError]]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="protoleak-decode") as pool:  # a detector is for one thread
+            for file in files:
+                waiting.append((file, pool.submit(framed, file)))
+                if len(waiting) > BATCH_SIZE:
+                    first, outcome = waiting.popleft()
+                    yield first, outcome.result()
+            for first, outcome in waiting:
+                yield first, outcome.result()
 
     def _flush(self, waiting: list[UInt8Array], outputs: dict[str, list[dict[str, Array]]]) -> None:
         if not waiting:
