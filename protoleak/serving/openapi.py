@@ -12,7 +12,7 @@ from protoleak.runtime.verdict import Verdict
 from protoleak.serving.settings import RequestLimits
 from protoleak.serving.streams import StreamRecord, StreamRequest
 from protoleak.version import __version__
-from protoleak.video.events import FaceEvent, FailureEvent, GapEvent, TrackEvent
+from protoleak.video.events import DriftEvent, FaceEvent, FailureEvent, GapEvent, TrackEvent
 
 TYPES = (
     Verdict,
@@ -21,6 +21,7 @@ TYPES = (
     TrackEvent,
     GapEvent,
     FailureEvent,
+    DriftEvent,
     StreamRequest,
     StreamRecord,
     RequestLimits,

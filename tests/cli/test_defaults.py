@@ -16,6 +16,8 @@ from protoleak.cli.app import app
 from protoleak.cli.options import joined
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions
 from protoleak.distillation.settings import DistillationSettings
+from protoleak.discovery.clusters import SMALLEST_CLUSTER
+from protoleak.enrolment.report import Limits
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.export.settings import ExportSettings
 from protoleak.faces.settings import FaceSettings
@@ -104,6 +106,20 @@ SETTINGS: dict[str, tuple[tuple[type, ...], dict[str, str], dict[str, object]]] 
         # One of them is refused in either form.
         {"bundle": None, "trusted_key": None, "backend": None, "engine": None, "python_path": None},
     ),
+    "enrol": (
+        (Limits, ScreenOptions),
+        {},
+        {
+            **{"bundle": None, "trusted_key": None, "key": None, "as_json": False, "photographs": None},
+            **{"generator": None, "data": None, "cluster": None, "force": False, "remove": None},
+        },
+    ),
+    "recalibrate": (
+        (ScreenOptions,),
+        {},
+        {"bundle": None, "trusted_key": None, "key": None, "as_json": False, "photographs": None},
+    ),
+    "discover": ((ScreenOptions,), {}, {"bundle": None, "trusted_key": None, "smallest": SMALLEST_CLUSTER}),
     "engines": ((EngineOptions,), {}, {"bundle": None, "as_json": False}),
     "inspect": ((ScreenOptions,), {}, {"bundle": None, "as_json": False}),
 }

@@ -27,6 +27,9 @@ VERDICT = TrackVerdict(
     p_value=1.0,
     real_p_value=None,
     generated_p_value=None,
+    e_value=1.0,
+    real_e_value=None,
+    generated_e_value=None,
     evidence=0,
     scores={},
 )
