@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from protoleak.faces.still_images import FaceVerdict
+from protoleak.runtime.drift import DriftEvent
 from protoleak.runtime.verdict import Verdict
 from protoleak.serving.settings import RequestLimits
 from protoleak.serving.streams import StreamRecord, StreamRequest
 from protoleak.version import __version__
-from protoleak.video.events import DriftEvent, FaceEvent, FailureEvent, GapEvent, TrackEvent
+from protoleak.video.events import FaceEvent, FailureEvent, GapEvent, TrackEvent
 
 TYPES = (
     Verdict,

@@ -15,8 +15,8 @@ from protoleak.bench.settings import BenchmarkSettings
 from protoleak.cli.app import app
 from protoleak.cli.options import joined
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions
-from protoleak.distillation.settings import DistillationSettings
 from protoleak.discovery.clusters import SMALLEST_CLUSTER
+from protoleak.distillation.settings import DistillationSettings
 from protoleak.enrolment.report import Limits
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.export.settings import ExportSettings
