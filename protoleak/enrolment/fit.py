@@ -2,7 +2,8 @@
 
 The number of prototypes and the offset are chosen so that as many as possible of the new generator's pictures are
 named, each by prototypes that were fitted without it, and within limits for the others: no camera original of the
-record more is accused than before, and of the other generators' pictures hardly fewer are named.
+record more is accused than before, and of the other generators' pictures hardly fewer are named. Where several offsets
+do equally well, the middle one is taken: it leaves room on both sides.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def fit(pictures: Rows, setting: Setting, name: str, like: Fitted | None = None)
     pictures = pictures.labelled(new)
     folds = fold_of(len(pictures), min(FOLDS, len(pictures)))
     guard = _Guard.of(setting, classes)
-    best: tuple[tuple[float, ...], Fitted] | None = None
+    candidates: list[tuple[tuple[bool, float, int], Fitted]] = []
     counts = divisors(setting.slots) if like is None else [len(np.unique(like.prototypes, axis=0))]
     offsets = OFFSETS * _unit(setting.rows) if like is None else np.array([like.offset])
     for count in counts:
@@ -116,11 +117,11 @@ def fit(pictures: Rows, setting: Setting, name: str, like: Fitted | None = None)
             harm = guard.harm(rows, photographs, calibration)
             recall = float((judged(newcomers, classes, calibration, setting.alpha) == new).mean())
             within = harm == 0
-            rank = (float(within), recall if within else -harm, -offset, -count)
-            if best is None or rank > best[0]:
-                best = rank, Fitted(prototypes, float(offset), own + offset, calibration, within)
-    assert best is not None
-    return best[1]
+            key = (within, recall if within else -harm, -count)
+            candidates.append((key, Fitted(prototypes, float(offset), own + offset, calibration, within)))
+    best = max(key for key, _ in candidates)
+    tied = [fitted for key, fitted in candidates if key == best]  # by falling offset
+    return tied[len(tied) // 2] if tied[0].within_limits else tied[-1]
 
 
 def _unit(rows: Rows) -> float:
