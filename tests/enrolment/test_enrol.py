@@ -198,3 +198,14 @@ def test_changed_prototypes_of_the_base_are_refused(with_lemon: Path, tmp_path: 
     write_bundle(tmp_path / "broken", bundle.manifest, files | {"prototypes.npy": array_bytes(changed)})
     with pytest.raises(BundleError, match="prototypes of its base were changed"):
         Bundle.load(tmp_path / "broken")
+
+
+def test_an_ensemble_for_triton_refuses_what_its_graphs_do_not_know(
+    with_lemon: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from protoleak.cli.app import main
+
+    assert main(["triton", str(with_lemon), "--out", str(tmp_path / "ensemble")]) != 0
+    assert "lemon was enrolled" in capsys.readouterr().err
+    assert not (tmp_path / "ensemble").exists()
+    assert main(["triton", str(with_lemon), "--single", "--out", str(tmp_path / "single")]) == 0
