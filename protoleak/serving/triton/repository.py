@@ -62,7 +62,8 @@ def write_repository(bundle: Bundle, out: Path, settings: RepositorySettings) ->
 
     Raises:
         ProtoleakError: something else is at `out`, the disk refused, the bundle has no such variant, alpha cannot be
-            honoured, the ensemble is to serve enrolled generators, which its graphs don't know, or there is no face detector for a bundle that looks at faces.
+            honoured, the ensemble is to serve enrolled generators, which its graphs don't know, or there is no face
+            detector for a bundle that looks at faces.
         ParityError: the served graphs compute something else than the runtime.
         ModuleNotFoundError: onnx is not installed, which the ensemble's graphs are made with.
     """
@@ -70,7 +71,8 @@ def write_repository(bundle: Bundle, out: Path, settings: RepositorySettings) ->
     enrolled = ", ".join(one.name for one in bundle.manifest.enrolled)
     if enrolled and not settings.single:
         raise ProtoleakError(
-            f"{bundle.path}: {enrolled} was enrolled beside the graphs, which an ensemble serves as they are: give --single"
+            f"{bundle.path}: {enrolled} was enrolled beside the graphs, which an ensemble serves as they are: "
+            "give --single"
         )
     name, why = choose_variant(bundle.manifest, settings.variant, None if settings.single else settings.backend)
     variant = bundle.variant(name)
