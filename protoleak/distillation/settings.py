@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from protoleak.choices import COMPUTES, FACE_MARGIN, LOOKS, Compute, Look, check_choice
 from protoleak.errors import ProtoleakError
-from protoleak.images.framing import Framing
+
+if TYPE_CHECKING:  # the command line imports this file, and is not to wait for NumPy and Pillow
+    from protoleak.images.framing import Framing
 
 CELL = 8  # pixels of the image per position of the latent, each way
 # widths and blocks of the students that have names. The names are floating-point operations of an image of 256×256
@@ -45,6 +49,8 @@ class ViewSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def framing(self) -> Framing:
         """How views become what teacher and students get."""
+        from protoleak.images.framing import Framing
+
         return Framing(self.looks, self.image_size, FACE_MARGIN)
 
 
