@@ -140,7 +140,7 @@ class Batcher:
         with self._arrived:
             self._waiting.extend([None] * len(self._threads))  # one each: a thread takes no second one
             self._arrived.notify_all()
-        for thread in self._threads:
+        for thread in (*self._threads, *self._decoders):
             thread.join(max(0.0, until - time.monotonic()))
 
     @property

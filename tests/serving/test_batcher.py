@@ -161,6 +161,7 @@ def test_when_all_threads_have_ended_every_open_request_fails_and_new_ones_too()
     batcher.submit(late.job)
     late.failure()
     assert all(job.released == 1 for job in (*jobs, late))
+    batcher.stop(2)
 
 
 def test_outcomes_that_are_not_finite_are_followed_by_a_probe_that_says_whether_it_was_the_image() -> None:
