@@ -234,7 +234,7 @@ def test_everything_can_be_done_with_the_keyboard(browser: Browser, server: str)
 
 
 def chosen_with_the_keyboard(page: Page, files: list[Path]) -> None:
-    """Opens the chooser of files by Enter. Chromium without a screen swallows the key now and then: it is pressed again."""
+    """Opens the chooser of files by Enter, again where Chromium without a screen swallowed the key."""
     from playwright.sync_api import TimeoutError as NothingOpened
 
     for _ in range(5):
