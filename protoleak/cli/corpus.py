@@ -7,26 +7,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protoleak.choices import Compute, Upright
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import (
     ENGINE,
     INPUT,
     OUTPUT,
     AlphaOption,
+    ComputeOption,
     DeviceOption,
     EngineOption,
+    FaceModelOption,
+    FaceScoreOption,
+    FacesOption,
+    IsolateOption,
+    MarginOption,
+    MinimumFaceOption,
     TrustedKeyOption,
+    UprightOption,
+    VariantOption,
     interruptible,
 )
-from protoleak.faces.settings import FaceFinder, FaceSettings
+from protoleak.faces.settings import FaceSettings
 from protoleak.runtime.engine_options import EngineOptions
 
 if TYPE_CHECKING:
     from protoleak.metrics.report import Share
     from protoleak.serving.corpus.summary import Summary
 
-FACES, WORKERS = "Faces", "Workers"
+WORKERS = "Workers"
 
 
 @interruptible("what is written is valid, and --resume continues")
@@ -93,56 +101,20 @@ def corpus(
     trusted_key: TrustedKeyOption = None,
     alpha: AlphaOption = None,
     engine: EngineOption = "auto",
-    variant: Annotated[
-        str,
-        typer.Option("--variant", rich_help_panel=ENGINE, help="A precision of the bundle, or auto for the fastest."),
-    ] = "auto",
-    compute: Annotated[
-        Compute, typer.Option("--compute", rich_help_panel=ENGINE, help="As of `protoleak screen`.")
-    ] = EngineOptions.compute,
+    variant: VariantOption = "auto",
+    compute: ComputeOption = EngineOptions.compute,
     batch_size: Annotated[
         int,
         typer.Option("--batch-size", min=1, rich_help_panel=ENGINE, help="Images or faces that go through together."),
     ] = 8,
     device: DeviceOption = EngineOptions.device,
-    isolate: Annotated[
-        bool,
-        typer.Option(
-            "--isolate",
-            help="Decode in processes of their own, with limits on time and memory: for files from strangers.",
-        ),
-    ] = False,
-    upright: Annotated[
-        Upright | None,
-        typer.Option(
-            "--upright",
-            rich_help_panel=FACES,
-            help="Turn images as their EXIF orientation says (auto), or never; left out, as the bundle was trained.",
-        ),
-    ] = None,
-    faces: Annotated[
-        FaceFinder | None,
-        typer.Option(
-            "--faces",
-            rich_help_panel=FACES,
-            help="Who finds the faces; none judges whole images. Left out, auto for bundles that look at faces, else "
-            "none.",
-        ),
-    ] = None,
-    face_model: Annotated[
-        Path | None,
-        typer.Option("--face-model", rich_help_panel=FACES, help="YuNet ONNX file; left out, the bundle's own."),
-    ] = FaceSettings.face_model,
-    face_score: Annotated[
-        float, typer.Option("--face-score", rich_help_panel=FACES, help="Least confidence of a face.")
-    ] = FaceSettings.face_score,
-    minimum_face: Annotated[
-        int, typer.Option("--minimum-face", rich_help_panel=FACES, help="Least side of a face, in pixels.")
-    ] = FaceSettings.minimum_face,
-    margin: Annotated[
-        float,
-        typer.Option("--margin", rich_help_panel=FACES, help="Shown on each side of a face, as a share of its size."),
-    ] = FaceSettings.margin,
+    isolate: IsolateOption = False,
+    upright: UprightOption = None,
+    faces: FacesOption = None,
+    face_model: FaceModelOption = FaceSettings.face_model,
+    face_score: FaceScoreOption = FaceSettings.face_score,
+    minimum_face: MinimumFaceOption = FaceSettings.minimum_face,
+    margin: MarginOption = FaceSettings.margin,
 ) -> None:
     """Screen millions of images in parallel, on this machine or a Ray cluster, to Parquet; it can be continued after
     any interruption."""

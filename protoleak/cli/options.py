@@ -12,14 +12,15 @@ from typing import Annotated
 import msgspec
 import typer
 
-from protoleak.choices import Compute, EngineName
+from protoleak.choices import Compute, EngineName, Upright
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.settings_file import settings_text
 from protoleak.errors import ProtoleakError
+from protoleak.faces.settings import FaceFinder
 
 # Panels of --help that several commands have.
-INPUT, OUTPUT, MEASURED_ON, ENGINE, SETTINGS = "Input", "Output", "Measured on", "Engine", "Settings"
-TRAINING = "Training"
+INPUT, OUTPUT, MEASURED_ON, ENGINE, FACES = "Input", "Output", "Measured on", "Engine", "Faces"
+SETTINGS, TRAINING = "Settings", "Training"
 
 BundleArgument = Annotated[
     str | None, typer.Argument(help="Bundle directory or .zip; left out, the one that comes with protoleak.")
@@ -80,6 +81,14 @@ EngineOption = Annotated[
     EngineName,
     typer.Option("--engine", rich_help_panel=ENGINE, help="See `protoleak engines`; auto is the best that runs here."),
 ]
+VariantOption = Annotated[
+    str,
+    typer.Option(
+        "--variant",
+        rich_help_panel=ENGINE,
+        help="A precision of the bundle, as fp32, or auto for the fastest, as measured.",
+    ),
+]
 VariantsOption = Annotated[
     str | None,
     typer.Option("--variants", help="Precisions of the bundle, as fp32,fp16; left out, all that it has."),
@@ -94,6 +103,54 @@ ThreadsOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[int, typer.Option("--device", min=0, rich_help_panel=ENGINE, help="CUDA device ordinal.")]
+ComputeOption = Annotated[
+    Compute,
+    typer.Option(
+        "--compute",
+        rich_help_panel=ENGINE,
+        help="What the engine may do with the variant's types: exact keeps them, bf16 lets OpenVINO compute "
+        "float32 layers in bfloat16, auto is exact until a bundle carries a calibration for bfloat16.",
+    ),
+]
+IsolateOption = Annotated[
+    bool,
+    typer.Option(
+        "--isolate",
+        help="Decode in processes of their own, with limits on time and memory: for files from strangers.",
+    ),
+]
+UprightOption = Annotated[
+    Upright | None,
+    typer.Option(
+        "--upright",
+        rich_help_panel=FACES,
+        help="Turn images as their EXIF orientation says (auto) or leave them as they lie (never); left out, as "
+        "the bundle was trained: auto, but for published checkpoints.",
+    ),
+]
+FacesOption = Annotated[
+    FaceFinder | None,
+    typer.Option(
+        "--faces",
+        rich_help_panel=FACES,
+        help="Who finds the faces; none judges whole images. Left out, auto for videos and for bundles that look "
+        "at faces, else none.",
+    ),
+]
+FaceModelOption = Annotated[
+    Path | None,
+    typer.Option("--face-model", rich_help_panel=FACES, help="YuNet ONNX file; left out, the bundle's own."),
+]
+FaceScoreOption = Annotated[
+    float, typer.Option("--face-score", rich_help_panel=FACES, help="Least confidence of a face.")
+]
+MinimumFaceOption = Annotated[
+    int, typer.Option("--minimum-face", rich_help_panel=FACES, help="Least side of a face, in pixels.")
+]
+MarginOption = Annotated[
+    float,
+    typer.Option("--margin", rich_help_panel=FACES, help="Shown on each side of a face, as a share of its size."),
+]
 TrainingComputeOption = Annotated[
     Compute,
     typer.Option(

@@ -7,26 +7,33 @@ from typing import Annotated
 
 import typer
 
-from protoleak.choices import Compute, Upright
 from protoleak.cli.exit_status import ExitStatus, status_of_all
 from protoleak.cli.options import (
     ENGINE,
     OUTPUT,
     AlphaOption,
+    ComputeOption,
     DeviceOption,
     EngineOption,
+    FaceModelOption,
+    FaceScoreOption,
+    FacesOption,
+    IsolateOption,
+    MarginOption,
+    MinimumFaceOption,
     ThreadsOption,
     TrustedKeyOption,
+    UprightOption,
+    VariantOption,
 )
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions
 from protoleak.errors import ProtoleakError
-from protoleak.faces.settings import FaceFinder
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network_settings import GB, NetworkSettings
 
 RESULTS_SUFFIXES = (".jsonl", ".ndjson", ".csv")  # as in cli.results_file, which imports too much for a help text
-FACES, VIDEOS = "Faces of images too", "Videos"
+VIDEOS = "Videos"
 
 
 def screen(
@@ -78,23 +85,8 @@ def screen(
         ),
     ] = ScreenOptions.fdr,
     engine: EngineOption = ScreenOptions.engine,
-    variant: Annotated[
-        str,
-        typer.Option(
-            "--variant",
-            rich_help_panel=ENGINE,
-            help="A precision of the bundle, as fp32, or auto for the fastest, as measured.",
-        ),
-    ] = ScreenOptions.variant,
-    compute: Annotated[
-        Compute,
-        typer.Option(
-            "--compute",
-            rich_help_panel=ENGINE,
-            help="What the engine may do with the variant's types: exact keeps them, bf16 lets OpenVINO compute "
-            "float32 layers in bfloat16, auto is exact until a bundle carries a calibration for bfloat16.",
-        ),
-    ] = EngineOptions.compute,
+    variant: VariantOption = ScreenOptions.variant,
+    compute: ComputeOption = EngineOptions.compute,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -110,45 +102,13 @@ def screen(
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Paths on standard input end with NUL, as of find -print0.")
     ] = ScreenOptions.null,
-    isolate: Annotated[
-        bool,
-        typer.Option(
-            "--isolate",
-            help="Decode in processes of their own, with limits on time and memory: for files from strangers.",
-        ),
-    ] = ScreenOptions.isolate,
-    upright: Annotated[
-        Upright | None,
-        typer.Option(
-            "--upright",
-            rich_help_panel=FACES,
-            help="Turn images as their EXIF orientation says (auto) or leave them as they lie (never); left out, as "
-            "the bundle was trained: auto, but for published checkpoints.",
-        ),
-    ] = ScreenOptions.upright,
-    faces: Annotated[
-        FaceFinder | None,
-        typer.Option(
-            "--faces",
-            rich_help_panel=FACES,
-            help="Who finds the faces; none judges whole images. Left out, auto for videos and for bundles that look "
-            "at faces, else none.",
-        ),
-    ] = None,
-    face_model: Annotated[
-        Path | None,
-        typer.Option("--face-model", rich_help_panel=FACES, help="YuNet ONNX file; left out, the bundle's own."),
-    ] = StreamSettings.face_model,
-    face_score: Annotated[
-        float, typer.Option("--face-score", rich_help_panel=FACES, help="Least confidence of a face.")
-    ] = StreamSettings.face_score,
-    minimum_face: Annotated[
-        int, typer.Option("--minimum-face", rich_help_panel=FACES, help="Least side of a face, in pixels.")
-    ] = StreamSettings.minimum_face,
-    margin: Annotated[
-        float,
-        typer.Option("--margin", rich_help_panel=FACES, help="Shown on each side of a face, as a share of its size."),
-    ] = StreamSettings.margin,
+    isolate: IsolateOption = ScreenOptions.isolate,
+    upright: UprightOption = ScreenOptions.upright,
+    faces: FacesOption = None,
+    face_model: FaceModelOption = StreamSettings.face_model,
+    face_score: FaceScoreOption = StreamSettings.face_score,
+    minimum_face: MinimumFaceOption = StreamSettings.minimum_face,
+    margin: MarginOption = StreamSettings.margin,
     every: Annotated[
         float, typer.Option("--every", rich_help_panel=VIDEOS, help="Seconds between two verdicts on one person.")
     ] = StreamSettings.every,

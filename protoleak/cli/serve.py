@@ -9,22 +9,29 @@ from typing import Annotated
 
 import typer
 
-from protoleak.choices import FACE_SCORE, MINIMUM_FACE, Compute, Upright
+from protoleak.choices import FACE_SCORE, MINIMUM_FACE
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import (
     ENGINE,
     INPUT,
     AlphaOption,
     BundleArgument,
+    ComputeOption,
     DeviceOption,
     EngineOption,
+    FaceModelOption,
+    FaceScoreOption,
+    FacesOption,
+    MarginOption,
+    MinimumFaceOption,
     ThreadsOption,
     TrustedKeyOption,
+    UprightOption,
+    VariantOption,
     needs_extra,
 )
-from protoleak.faces.settings import FaceFinder
 
-NETWORK, LIMITS, FACES, STREAMS = "Network", "Limits", "Faces", "Live sources"
+NETWORK, LIMITS, STREAMS = "Network", "Limits", "Live sources"
 
 
 @needs_extra("serve")
@@ -83,18 +90,8 @@ def serve(
         ),
     ] = 10.0,
     engine: EngineOption = "auto",
-    variant: Annotated[
-        str,
-        typer.Option(
-            "--variant",
-            rich_help_panel=ENGINE,
-            help="A precision of the bundle, as fp32, or auto for the fastest, as measured.",
-        ),
-    ] = "auto",
-    compute: Annotated[
-        Compute,
-        typer.Option("--compute", rich_help_panel=ENGINE, help="As of `protoleak screen`: auto, exact or bf16."),
-    ] = "auto",
+    variant: VariantOption = "auto",
+    compute: ComputeOption = "auto",
     device: DeviceOption = 0,
     threads: ThreadsOption = None,
     batch_maximum: Annotated[
@@ -132,38 +129,12 @@ def serve(
             help="Decode in processes of their own, with limits on time and memory, or in the server itself.",
         ),
     ] = True,
-    upright: Annotated[
-        Upright | None,
-        typer.Option(
-            "--upright",
-            rich_help_panel=FACES,
-            help="Turn images as their EXIF orientation says (auto) or leave them as they lie (never); left out, as "
-            "the bundle was trained.",
-        ),
-    ] = None,
-    faces: Annotated[
-        FaceFinder | None,
-        typer.Option(
-            "--faces",
-            rich_help_panel=FACES,
-            help="Who finds the faces; none judges whole images. Left out, auto for bundles that look at faces, else "
-            "none.",
-        ),
-    ] = None,
-    face_model: Annotated[
-        Path | None,
-        typer.Option("--face-model", rich_help_panel=FACES, help="YuNet ONNX file; left out, the bundle's own."),
-    ] = None,
-    face_score: Annotated[
-        float, typer.Option("--face-score", rich_help_panel=FACES, help="Least confidence of a face.")
-    ] = FACE_SCORE,
-    minimum_face: Annotated[
-        int, typer.Option("--minimum-face", rich_help_panel=FACES, help="Least side of a face, in pixels.")
-    ] = MINIMUM_FACE,
-    margin: Annotated[
-        float,
-        typer.Option("--margin", rich_help_panel=FACES, help="Shown on each side of a face, as a share of its size."),
-    ] = 0.25,
+    upright: UprightOption = None,
+    faces: FacesOption = None,
+    face_model: FaceModelOption = None,
+    face_score: FaceScoreOption = FACE_SCORE,
+    minimum_face: MinimumFaceOption = MINIMUM_FACE,
+    margin: MarginOption = 0.25,
     body_limit: Annotated[
         float,
         typer.Option("--body-limit", rich_help_panel=LIMITS, help="MiB of a request's body; more is 413."),

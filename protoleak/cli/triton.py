@@ -9,7 +9,15 @@ import typer
 
 from protoleak.choices import EngineName
 from protoleak.cli.console import say
-from protoleak.cli.options import ENGINE, OUTPUT, AlphaOption, BundleArgument, TrustedKeyOption, needs_extra
+from protoleak.cli.options import (
+    ENGINE,
+    OUTPUT,
+    AlphaOption,
+    BundleArgument,
+    TrustedKeyOption,
+    VariantOption,
+    needs_extra,
+)
 from protoleak.errors import ProtoleakError
 from protoleak.serving.triton.settings import Backend, RepositorySettings
 
@@ -37,14 +45,7 @@ def triton(
             "--backend", rich_help_panel=ENGINE, help="Of the server, that runs the graphs; left out, onnxruntime."
         ),
     ] = None,
-    variant: Annotated[
-        str,
-        typer.Option(
-            "--variant",
-            rich_help_panel=ENGINE,
-            help="A precision of the bundle, as fp32, or auto for the fastest, as measured.",
-        ),
-    ] = DEFAULT.variant,
+    variant: VariantOption = DEFAULT.variant,
     engine: Annotated[
         EngineName | None,
         typer.Option("--engine", rich_help_panel=ENGINE, help="Of protoleak, with --single; left out, auto."),
