@@ -26,7 +26,7 @@ from protoleak.images.decode import Decode, OpenedImage, decode, open_image
 from protoleak.images.isolated import IsolatedDecoder
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
-from protoleak.runtime.drift import DriftMonitor
+from protoleak.runtime.drift import EVIDENCE, DriftMonitor
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
 from protoleak.runtime.engines.trial import try_opening
 from protoleak.runtime.executors import Graphs, ImageOnGpu, open_executor
@@ -179,14 +179,15 @@ class ImagePipeline:
         """What the merged `real_p_value` of a track must not exceed for a generator to be named."""
         return self._judgement.rule.track_accusation_level
 
-    def drift_monitor(self, source: str) -> DriftMonitor:
+    def drift_monitor(self, source: str, told_at: float = EVIDENCE) -> DriftMonitor:
         """What watches whether the pictures of one source are like those of the calibration, at this pipeline's α.
 
         Args:
             source: its name, for the event.
+            told_at: evidence, to 1, that suffices for the event; it comes by chance with probability 1/told_at at most.
         """
         calibration = self.bundle.variant(self.variant).calibration
-        return DriftMonitor(source, self.bundle.manifest.generators, calibration, self.alpha)
+        return DriftMonitor(source, self.bundle.manifest.generators, calibration, self.alpha, told_at)
 
     @property
     def engine(self) -> EngineDescription:

@@ -117,3 +117,10 @@ def test_nothing_that_was_given_is_sent_but_the_image(tmp_path: pytest.TempPathF
     ((target, headers, body),) = server.asked
     assert body == IMAGE
     assert "telling" not in target + str(headers)
+
+
+def test_a_source_is_named_in_the_path() -> None:
+    address = Address("http://127.0.0.1:8000", source="desk & co")
+    assert address.screening(every_face=False) == "/v1/screen?source=desk+%26+co"
+    assert address.screening(every_face=True) == "/v1/screen?faces=1&source=desk+%26+co"
+    assert Address("http://127.0.0.1:8000").screening(every_face=False) == "/v1/screen"
