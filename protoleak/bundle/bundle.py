@@ -68,6 +68,7 @@ from protoleak.bundle.signature import (
     raw_public_key,
     sign_manifest,
 )
+from protoleak.bundle.traces import TRACES, TraceSpace, statistics_count
 from protoleak.errors import BundleError
 from protoleak.files import replacing
 
@@ -315,6 +316,17 @@ class Bundle:
                 f"{self.path} holds nothing that a generator could be enrolled with ({ENROLMENT}): {REMEDY}"
             )
         return ScoreConstants.from_bytes(self._files[ENROLMENT], f"{self.path}/{ENROLMENT}")
+
+    def traces(self) -> TraceSpace | None:
+        """What tells generators apart that the bundle doesn't know; None for one that was exported without it.
+
+        Raises:
+            BundleError: it is not what `export` writes.
+        """
+        if TRACES not in self._files:
+            return None
+        looks, channels = len(self.manifest.preprocessing.looks), self.manifest.latent_shape[0]
+        return TraceSpace.from_bytes(self._files[TRACES], f"{self.path}/{TRACES}", looks, statistics_count(channels))
 
     def record(self, variant: str) -> Record:
         """What a variant gave for its calibration images: the exporter's, or those that it was recalibrated with.

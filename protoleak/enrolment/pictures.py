@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Array, UInt8Array
+from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.enrolment import Record
+from protoleak.bundle.traces import TraceSpace
 from protoleak.errors import DatasetError, MediaError
 from protoleak.faces.crops import frame_face
 from protoleak.faces.open import open_detector
@@ -25,6 +26,7 @@ from protoleak.progress import Progress, no_progress
 from protoleak.runtime.engines import choose
 from protoleak.runtime.executors import Executor, Graphs, open_executor
 from protoleak.runtime.pipeline import FramedFace
+from protoleak.runtime.traces import statistics_of
 
 BATCH_SIZE = 8
 OUTPUTS = ("embedding", "gate", "class_score", "log_density")
@@ -39,12 +41,14 @@ class Pictures:
         kept: position of each picture among the files; no two of the same file content.
         sha256: of each kept file.
         skipped: one line per file that gave no picture: its name, and why.
+        traces: float32 [n, L·F] of the first variant, in the order of `kept`; None where they were not asked for.
     """
 
     records: dict[str, Record]
     kept: tuple[int, ...]
     sha256: tuple[str, ...]
     skipped: tuple[str, ...]
+    traces: Float32Array | None = None
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -56,12 +60,23 @@ class Pictures:
 
 
 class PictureRunner:
-    """The graphs of all variants of a bundle, over image files: each is decoded and framed once, as `screen` does it.
+    """The graphs of variants of a bundle, over image files: each is decoded and framed once, as `screen` does it.
 
     Used as a context: `with PictureRunner(bundle) as runner`.
+
+    Args:
+        variants: which of them; None for all.
+        traces: what the pictures' traces are computed by, where they are wanted.
     """
 
-    def __init__(self, bundle: Bundle, engine: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: str = "auto",
+        threads: int | None = None,
+        variants: Sequence[str] | None = None,
+        traces: TraceSpace | None = None,
+    ) -> None:
         """Opens them.
 
         Raises:
@@ -74,7 +89,8 @@ class PictureRunner:
         self._detector = open_detector(self._settings, bundle) if self._framing.needs_face else None
         name, _ = choose(engine, 0)
         self._executors: dict[str, Executor] = {}
-        for variant in manifest.variants:
+        self._traces = traces
+        for variant in manifest.variants if variants is None else variants:
             graphs = Graphs.of_variant(bundle.variant(variant))
             self._executors[variant] = open_executor(
                 name, graphs, manifest, bundle.noise_bank, location=bundle.path, threads=threads
@@ -106,6 +122,7 @@ class PictureRunner:
         hashes: list[str] = []
         skipped: list[str] = []
         waiting: list[UInt8Array] = []
+        traces: list[Float32Array] = []
         for index, (file, framed) in enumerate(self._framed_ahead(files)):
             if isinstance(framed, MediaError):
                 skipped.append(str(framed))
@@ -120,9 +137,9 @@ class PictureRunner:
                 hashes.append(sha256)
                 waiting.append(face.pixels)
             if len(waiting) == BATCH_SIZE:
-                self._flush(waiting, outputs)
+                self._flush(waiting, outputs, traces)
             progress(f"run on {what}", index + 1, len(files))
-        self._flush(waiting, outputs)
+        self._flush(waiting, outputs, traces)
         if not kept:
             why = f", the first because: {skipped[0]}" if skipped else ""
             raise DatasetError(f"{what}: none of {len(files)} files can be judged{why}")
@@ -133,7 +150,8 @@ class PictureRunner:
                 np.concatenate([batch[name] for batch in batches]) for name in OUTPUTS
             )
             records[variant] = Record.of(embedding, gate, class_score, log_density, labels)
-        return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped))
+        found = None if self._traces is None else np.concatenate(traces)
+        return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped), found)
 
     def _framed_ahead(self, files: Sequence[Path]) -> Iterator[tuple[Path, tuple[FramedFace, str] | MediaError]]:
         """Each file and its face, or why there is none; decoded in a thread while engines run, one batch ahead."""
@@ -154,13 +172,18 @@ class PictureRunner:
             for first, outcome in waiting:
                 yield first, outcome.result()
 
-    def _flush(self, waiting: list[UInt8Array], outputs: dict[str, list[dict[str, Array]]]) -> None:
+    def _flush(
+        self, waiting: list[UInt8Array], outputs: dict[str, list[dict[str, Array]]], traces: list[Float32Array]
+    ) -> None:
         if not waiting:
             return
         pixels = np.concatenate(waiting)
-        for variant, executor in self._executors.items():
-            found = executor.run(pixels).outputs
-            outputs[variant].append({name: found[name].copy() for name in OUTPUTS})
+        for number, (variant, executor) in enumerate(self._executors.items()):
+            space = self._traces if number == 0 else None
+            found = executor.run(pixels, stages=space is not None)
+            outputs[variant].append({name: found.outputs[name].copy() for name in OUTPUTS})
+            if space is not None and found.z0 is not None:
+                traces.append(space(statistics_of(found.z0).reshape(len(waiting), len(self._framing.looks), -1)))
         waiting.clear()
 
     def _framed(self, file: Path) -> tuple[FramedFace, str]:

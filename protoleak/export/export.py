@@ -16,10 +16,12 @@ from protoleak.bundle.enrolment import ENROLMENT, ScoreConstants
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
+from protoleak.bundle.traces import TRACES, TraceSpace
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, PrototypeHead, fit_head
 from protoleak.calibration.posterior import PosteriorDensity
+from protoleak.calibration.traces import fit_trace_space
 from protoleak.dataset import Dataset
 from protoleak.errors import DatasetError, EngineError, MediaError, ParityError, ProtoleakError
 from protoleak.export.calibrate import EvaluationImages, evaluate
@@ -110,15 +112,17 @@ class _Inputs:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """Head and density, and how many images they were fitted to.
+    """What is fitted to the training images, and how many there were.
 
     Attributes:
+        traces: what tells generators apart that the bundle doesn't know.
         used: readable images per set.
         skipped: a line per file that is no readable image.
     """
 
     head: Head
     density: DensityModel | PosteriorDensity
+    traces: TraceSpace
     used: dict[str, int]
     skipped: tuple[str, ...]
 
@@ -175,7 +179,7 @@ def export_bundle(
     manifest = with_images(manifest, fitted.used | evaluation.used, skipped)
     speeds = _speeds(model, inputs.framer, manifest, variants, inputs.evaluation.calibration)
     manifest = with_variants(manifest, list(variants.written), variants.refused, speeds)
-    sha256 = write_bundle(out, manifest, _files(model, inputs, variants, _score_constants(fitted)))
+    sha256 = write_bundle(out, manifest, _files(model, inputs, variants, fitted))
     reports = {name: variant.evaluation.report for name, variant in variants.written.items()}
     return ExportResult(sha256, reports["fp32"], parity, skipped, reports, variants.refused)
 
@@ -244,7 +248,10 @@ def _fit(
     if inputs.auxiliary is not None and auxiliary is not None:
         used["auxiliary"] = len(auxiliary.labels)
         skipped += inputs.auxiliary.lines(auxiliary.skipped)
-    return _Fitted(head, density, used, tuple(skipped))
+    traces = fit_trace_space(
+        np.concatenate([train.statistics, validation.statistics]), np.concatenate([train.labels, validation.labels])
+    )
+    return _Fitted(head, density, traces, used, tuple(skipped))
 
 
 def _features(
@@ -376,11 +383,11 @@ def _score_constants(fitted: _Fitted) -> ScoreConstants | None:
     return ScoreConstants(fitted.density.temperature, fitted.density.floor)
 
 
-def _files(
-    model: TrainedModel, inputs: _Inputs, variants: _Variants, constants: ScoreConstants | None
-) -> Mapping[str, bytes]:
+def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants, fitted: _Fitted) -> Mapping[str, bytes]:
     """Every file of the bundle but its manifest, by path."""
+    constants = _score_constants(fitted)
     files = {
+        TRACES: fitted.traces.to_bytes(),
         NOISE_BANK: array_bytes(model.config.noise_bank()),
         PROTOTYPES: array_bytes(model.attributor.prototypes.detach().numpy()),
     }
