@@ -1,7 +1,7 @@
 """What the network gave of every face that was screened, in a Parquet file: `discover` need not see the pictures again.
 
-One row per verdict. Its columns `sha256` and `face` name the line of the results file that it belongs to; `time` is when
-it was judged. Embedding, gate and traces are lists of float16, in all 5 kB a face for the default bundle. The file's
+One row per verdict. Its columns `sha256` and `face` name the line of the results file that it belongs to; `time` is
+when it was judged. Embedding, gate and traces are lists of float16, in all 5 kB a face for the default bundle. The file's
 metadata names the bundle and variant. docs/screen.md documents the columns; `SCHEMA` counts their changes.
 """
 
@@ -64,9 +64,9 @@ class EmbeddingsWriter:
         """Takes the record of a face, in the order of the pipeline's verdicts."""
         if record.verdict is None:
             return
-        row = self._judged.popleft()
         verdict = record.verdict
-        assert row.verdict.input == verdict.input
+        while (row := self._judged.popleft()).verdict.input != verdict.input:
+            pass  # of an image that nobody asked about, such as the one that a CSV file gets its columns from
         self._rows.append(
             {
                 "source": record.source,

@@ -67,6 +67,9 @@ class PictureRunner:
     Args:
         variants: which of them; None for all.
         traces: what the pictures' traces are computed by, where they are wanted.
+
+    Attributes:
+        bundle: as given.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class PictureRunner:
             EngineUnavailable, EngineError: see `open_engine`.
             ProtoleakError: the bundle looks at faces, and there is no face detector here.
         """
-        manifest = bundle.manifest
+        self.bundle, manifest = bundle, bundle.manifest
         self._framing = manifest.preprocessing.framing
         self._settings = FaceSettings()
         self._detector = open_detector(self._settings, bundle) if self._framing.needs_face else None
