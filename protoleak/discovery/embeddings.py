@@ -1,8 +1,8 @@
 """What the network gave of every face that was screened, in a Parquet file: `discover` need not see the pictures again.
 
 One row per verdict. Its columns `sha256` and `face` name the line of the results file that it belongs to; `time` is
-when it was judged. Embedding, gate and traces are lists of float16, in all 5 kB a face for the default bundle. The file's
-metadata names the bundle and variant. docs/screen.md documents the columns; `SCHEMA` counts their changes.
+when it was judged. Embedding, gate and traces are lists of float16, in all 5 kB a face for the default bundle. The
+file's metadata names the bundle and variant. docs/screen.md documents the columns; `SCHEMA` counts their changes.
 """
 
 from __future__ import annotations
@@ -130,12 +130,12 @@ def open_embeddings(
     earlier = None
     if resume and path.exists():
         earlier = _read(path)
-        if not earlier.schema.equals(schema, check_metadata=True):
+        if _about(earlier, path) != json.loads(schema.metadata[METADATA]):
             raise ProtoleakError(f"{path} is of another bundle or variant than this run: give another --embeddings")
     try:
         with replacing(path) as staged, pq.ParquetWriter(staged, schema, compression="zstd") as writer:
             if earlier is not None:
-                writer.write_table(earlier)
+                writer.write_table(earlier.cast(schema))
             embeddings = EmbeddingsWriter(pipeline, writer, schema)
             yield embeddings
             embeddings.flush()
