@@ -29,6 +29,9 @@ SUBSETS, SUBSET_SHARE = 20, 0.8
 NEIGHBOURS = 5
 # A picture whose margin of the camera class is no lower than that of a tenth of the camera originals is like them.
 CAMERA_P_VALUE = 0.1
+# Shares of a cluster above which it may be one of photographs. Nine camera originals in ten have such a p-value, of
+# cameras that training never saw some fewer: a cluster that is half of photographs is above the first one.
+LIKE_CAMERAS, BESIDE_CAMERAS = 1 / 3, 1 / 2
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def _describe(
         like = float((p_values(calibration.real_margins, margins) > CAMERA_P_VALUE).mean())
     if real is not None and record is not None:
         neighbours = _cameras_beside(rows, record, real)
-    near = max(like or 0.0, neighbours or 0.0) > 0.5
+    near = (like or 0.0) > LIKE_CAMERAS or (neighbours or 0.0) > BESIDE_CAMERAS
     return Cluster(members, stability, nearest, like, neighbours, near)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,7 +108,7 @@ def _clusterings(
 def _hdbscan(points: Float64Array, neighbours: int, smallest: int) -> npt.NDArray[np.int64]:
     from sklearn.cluster import HDBSCAN
 
-    chosen = {"min_cluster_size": smallest, "min_samples": min(MINIMUM_SAMPLES, smallest)}
+    chosen: dict[str, Any] = {"min_cluster_size": smallest, "min_samples": min(MINIMUM_SAMPLES, smallest)}
     chosen |= {"cluster_selection_method": "leaf"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of parameters that newer versions default otherwise

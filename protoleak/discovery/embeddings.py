@@ -37,7 +37,8 @@ SCHEMA = 1
 SUFFIX = ".parquet"
 METADATA = b"protoleak"
 ROWS_AT_ONCE = 256
-LISTS = ("embedding", "gate", "traces", "scores")
+LISTS = ("embedding", "gate", "scores")
+TRACES = "traces"  # a list too, of bundles that have them
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def read_embeddings(path: Path, bundle: Bundle) -> Embeddings:
     )
     if rows.scores.shape[1:] != (len(bundle.manifest.generators),):
         raise ProtoleakError(f"{path}: its scores are not those of the bundle's classes")
-    traces = lists["traces"].astype(np.float32) if lists["traces"].shape[1] else None
+    traces = _matrix(table, TRACES, path).astype(np.float32) if TRACES in table.column_names else None
     names = zip(columns["sha256"], columns["face"], strict=True)
     places = {name: place for place, name in enumerate(names)}
     return Embeddings(rows, traces, [one.timestamp() for one in columns["time"]], places)
@@ -208,9 +209,10 @@ def _schema(pipeline: ImagePipeline) -> pa.Schema:
 
     manifest = pipeline.bundle.manifest
     space = pipeline.bundle.traces()
-    features, traced = manifest.embedding_size, 0 if space is None else space.mean.size
+    features, half = manifest.embedding_size, pa.float16()
+    # A list of no width is none to pyarrow, which divides by it.
+    traces = [] if space is None else [pa.field(TRACES, pa.list_(half, space.mean.size))]
     about = {"schema": SCHEMA, "bundle": pipeline.bundle.sha256, "variant": pipeline.variant}
-    half = pa.float16()
     return pa.schema(
         [
             pa.field("source", pa.string()),
@@ -225,7 +227,7 @@ def _schema(pipeline: ImagePipeline) -> pa.Schema:
             pa.field("scores", pa.list_(pa.float32(), len(manifest.generators))),
             pa.field("embedding", pa.list_(half, features)),
             pa.field("gate", pa.list_(half, features)),
-            pa.field("traces", pa.list_(half, traced)),
+            *traces,
         ],
         metadata={METADATA: json.dumps(about).encode()},
     )
@@ -237,7 +239,7 @@ def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         values = [row[field.name] for row in rows]
-        if field.name in LISTS:
+        if field.name in (*LISTS, TRACES):
             flat = pa.array(np.concatenate(values), field.type.value_type)
             columns.append(pa.FixedSizeListArray.from_arrays(flat, type=field.type))
         else:
@@ -250,6 +252,11 @@ def _read(path: Path) -> pa.Table:
     import pyarrow as pa
 
     try:
+        for field in pq.read_schema(path):
+            if getattr(field.type, "list_size", 1) < 1:  # pyarrow would divide by it
+                raise ProtoleakError(
+                    f"{path} is not what screen --embeddings writes: its lists {field.name!r} are empty"
+                )
         return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

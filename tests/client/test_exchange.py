@@ -10,6 +10,7 @@ pytest.importorskip("httpx2", reason="it speaks HTTP: pip install 'protoleak[cli
 
 import protoleak
 from protoleak.client import Client
+from protoleak.client.exchange import Address
 from tests.client.conftest import PlayedServer
 
 IMAGE = b"any bytes"

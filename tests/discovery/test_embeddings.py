@@ -151,6 +151,16 @@ def test_a_table_of_verdicts_may_stand_beside_it(traced: Path, stream: Path, tmp
     assert len(pq.read_table(embeddings)) == 25
 
 
+def test_a_bundle_without_traces_has_embeddings_too(enrollable: Path, stream: Path, tmp_path: Path) -> None:
+    verdicts, embeddings, out = tmp_path / "verdicts.jsonl", tmp_path / "embeddings.parquet", tmp_path / "found"
+    assert screen(enrollable, stream, verdicts, embeddings) == 1
+    found = read_embeddings(embeddings, Bundle.load(enrollable))
+    assert (found.traces, len(found.rows)) == (None, 25)
+    given = ["--embeddings", str(embeddings), "--bundle", str(enrollable), "--out", str(out)]
+    assert main(["discover", str(verdicts), *given, *ENGINE]) == 0
+    assert len(msgspec.json.decode((out / CLUSTERS).read_bytes(), type=Discovery).clusters) == 1
+
+
 def test_embeddings_of_another_bundle_are_refused(
     enrollable: Path, screened: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
