@@ -33,25 +33,28 @@ def load_table(measured: dict[str, Any]) -> Iterator[str]:
     """Lines of Markdown: what, on which processor, and a row per engine, batch and number of clients."""
     machine = measured["machine"]
     yield (
-        f"Measured on {machine['cores']} cores of an {machine['processor']} with the default bundle, commit "
-        f"{measured['commit'][:7]}. The ceiling is `Screener.each` on the same images in the same process, in turns with the load:"
+        f"Measured on {machine['cores']} cores of an {machine['processor']} with the default bundle, "
+        f"commit {measured['commit'][:7]}. The ceiling is `Screener.each` on the same images in the same process, "
+        "in turns with the load:"
     )
     yield ""
-    yield "| engine | batch at most | clients | requests/s | p50 ms | p95 ms | p99 ms | ceiling, images/s | share of it |"
+    yield "| engine | batch at most | clients | requests/s | p50 ms | p95 ms | p99 ms | ceiling, images/s | share |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in measured["table"]:
-        yield (
-            f"| {row['engine']} | {row['batch_maximum']} | {row['clients']} | {row['requests_per_second']:.1f} | "
-            f"{row['p50']:.0f} | {row['p95']:.0f} | {row['p99']:.0f} | {row['ceiling']:.1f} | {row['share_of_ceiling']:.2f} |"
-        )
+        which = f"{row['engine']} | {row['batch_maximum']} | {row['clients']}"
+        times = " | ".join(f"{row[name]:.0f}" for name in ("p50", "p95", "p99"))
+        share = f"{row['ceiling']:.1f} | {row['share_of_ceiling']:.2f}"
+        yield f"| {which} | {row['requests_per_second']:.1f} | {times} | {share} |"
     yield ""
     noop, lone, overload = measured["noop"], measured["lone"], measured["overload"]
+    codes = overload["codes"]
     yield (
         f"A request that no engine is asked for takes {noop['processor_microseconds_per_request']} µs of processor "
-        f"time: {noop['requests_per_second']:.0f} a second in one process. A lone client waits {lone['served_p50']:.1f} ms "
-        f"at the median where a direct call takes {lone['direct_p50']:.1f}. With {overload['clients']} clients at once and a "
-        f"queue of {overload['queue']}, {overload['codes'].get('200', 0)} requests were answered and "
-        f"{overload['codes'].get('503', 0)} refused, the last refusal after {1000 * overload['longest_503_seconds']:.0f} ms."
+        f"time: {noop['requests_per_second']:.0f} a second in one process. A lone client waits "
+        f"{lone['served_p50']:.1f} ms at the median where a direct call takes {lone['direct_p50']:.1f}. "
+        f"With {overload['clients']} clients at once and a queue of {overload['queue']}, {codes.get('200', 0)} "
+        f"requests were answered and {codes.get('503', 0)} refused, the last refusal after "
+        f"{1000 * overload['longest_503_seconds']:.0f} ms."
     )
 
 
