@@ -6,6 +6,8 @@ graph keeps them, and is run by a launch. Copies, waits and allocations in a cap
 
 from __future__ import annotations
 
+import ctypes
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -23,12 +25,20 @@ from protoleak.runtime.executors import Graphs
 from protoleak.runtime.executors.base import ExpectedShapes
 from protoleak.runtime.executors.gpu import GpuExecutor, for_looks, open_noising
 from protoleak.runtime.noising import Noising
+from tests.runtime.cuda.host_library import host_library
 from tests.runtime.engines import played_tensorrt
 from tests.runtime.engines.played_tensorrt import PlayedModule, PlayedWorker, view_of
 from tests.tiny_bundle import IMAGE_SIZE, make_image
 
 ENGINE = "tensorrt-rtx"
 GPU = Gpu("NVIDIA GeForce RTX 4070", "8.9", 12 * 2**30, integrated=False)
+
+
+class Owner:
+    """Of memory that was allocated."""
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.memory = memory
 
 
 class ExecutorWorker(PlayedWorker):
@@ -67,13 +77,23 @@ class ExecutorWorker(PlayedWorker):
         view_of(array)[...] = values
         return array
 
+    def allocate(self, shape: Any, dtype: Any) -> DeviceArray:
+        """Memory of its own, which is 0xdd again when nobody looks at it any more: a late reader would see that."""
+        self._host_only(f"allocate {shape[0]}")
+        memory = aligned(np.zeros(shape, dtype))
+        weakref.finalize(owner := Owner(memory), memory.fill, 0xDD)
+        return DeviceArray(memory.ctypes.data, tuple(shape), memory.dtype, memory.strides, 0, owner=owner)
+
     def kernel(self, source: str, name: str) -> str:
         return f"{source}.{name}"
 
     def launch(self, kernel: str, grid: tuple[int, ...], threads: int, *given: Any, shared_bytes: int = 0) -> None:
         assert threads == 256
         assert shared_bytes <= 48 * 1024
-        if kernel.startswith("finite."):
+        if kernel.startswith("crops."):
+            self._host_only(kernel.removeprefix("crops."))
+            self._crop(kernel, *given)
+        elif kernel.startswith("finite."):
             values, counts = given[:2]
             assert grid == (values.shape[0],)
             self.enqueue("check", lambda: self._count(values, counts))
@@ -124,6 +144,15 @@ class ExecutorWorker(PlayedWorker):
     def _host_only(self, what: str) -> None:
         assert self.recording is None, f"{what} in a capture"
         self.log.append(what)
+
+    def _crop(self, kernel: str, *given: Any) -> None:
+        values = [ctypes.c_void_p(one.pointer) if isinstance(one, DeviceArray) else one.item() for one in given]
+        library = host_library("host_crops")
+        if kernel == "crops.crop_weights":
+            library.crop_weights(*values, given[0].shape[0])
+        else:
+            values[1] = ctypes.c_longlong(values[1])
+            library.crop_rgb(*values, given[-1].shape[0])
 
     def _noise(self, z0: DeviceArray, z_t: DeviceArray) -> None:
         view_of(z_t)[...] = self.noising(view_of(z0).astype(np.float32))
