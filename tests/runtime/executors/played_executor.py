@@ -7,6 +7,7 @@ graph keeps them, and is run by a launch. Copies, waits and allocations in a cap
 from __future__ import annotations
 
 import ctypes
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -135,6 +136,19 @@ class ExecutorWorker(PlayedWorker):
     def milliseconds_between(self, start: float, end: float) -> float:
         return end - start
 
+    def timed(self, work: Callable[[], None], repeats: int) -> float:
+        """Milliseconds by the processor's clock, of as many calls as were asked for but at most three."""
+        started = time.perf_counter()
+        for _ in range(count := min(repeats, 3)):
+            work()
+        return 1000 * (time.perf_counter() - started) / count
+
+    def __enter__(self) -> ExecutorWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self.log.append("close")
 
@@ -191,24 +205,33 @@ class PlayedBuilder:
 
 
 def open_played_executor(
-    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, options: EngineOptions, encoder: bytes | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    bundle: Bundle,
+    options: EngineOptions,
+    encoder: bytes | None = None,
+    graphs: Graphs | None = None,
 ) -> tuple[GpuExecutor, ExecutorWorker]:
-    """The bundle's fp32 variant on a played GPU.
+    """A bundle on a played GPU.
 
     Args:
         encoder: another latent encoder.
+        graphs: both graphs; None for those of the variant fp32.
     """
     noising = Noising.of(bundle.manifest, bundle.noise_bank)
-    worker, *plans = open_played_engines(monkeypatch, bundle, options, encoder)
+    worker, *plans = open_played_engines(monkeypatch, bundle, options, encoder, graphs)
     shapes = ExpectedShapes(bundle.path, bundle.manifest)
     return GpuExecutor(worker, *plans, open_noising(worker, noising), shapes, options), worker
 
 
 def open_played_engines(
-    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, options: EngineOptions, encoder: bytes | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    bundle: Bundle,
+    options: EngineOptions,
+    encoder: bytes | None = None,
+    graphs: Graphs | None = None,
 ) -> tuple[Any, tensorrt_runtime.TensorRtEngine, tensorrt_runtime.TensorRtEngine]:
     """What `open_worker_and_engines` opens, on a played GPU."""
-    graphs = Graphs.of_variant(bundle.variant("fp32"))
+    graphs = graphs or Graphs.of_variant(bundle.variant("fp32"))
     latent_encoder, attributor = graphs.latent_encoder, graphs.attributor
     if encoder is not None:
         latent_encoder = replace(latent_encoder, model=encoder)
@@ -216,12 +239,12 @@ def open_played_engines(
     worker: Any = ExecutorWorker(Noising.of(bundle.manifest, bundle.noise_bank))
     return (
         worker,
-        _open_plan(monkeypatch, worker, "z0", latent_encoder, for_looks(options, looks)),
-        _open_plan(monkeypatch, worker, "outputs", attributor, options),
+        open_played_plan(monkeypatch, worker, "z0", latent_encoder, for_looks(options, looks)),
+        open_played_plan(monkeypatch, worker, "outputs", attributor, options),
     )
 
 
-def _open_plan(
+def open_played_plan(
     monkeypatch: pytest.MonkeyPatch, worker: Any, name: str, graph: Graph, options: EngineOptions
 ) -> tensorrt_runtime.TensorRtEngine:
     """A plan whose runs are enqueued on the played worker under a name."""
