@@ -13,6 +13,7 @@ from protoleak.runtime.cuda.crops import CudaCrops
 from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.cuda.graph import GraphPerBatchSize, Stage
 from protoleak.runtime.cuda.noising import CudaNoising
+from tests.gpu.agreement import agree
 from tests.runtime.cuda.crop_reference import cropped
 from tests.runtime.cuda.test_noising_on_host import make_noising
 
@@ -49,7 +50,8 @@ def test_noising_agrees_with_numpy(
     # Without fused multiply-add the plain half is NumPy's to the last bit.
     np.testing.assert_array_equal(got[:, :, :channels], exact[:, :, :channels].astype(written))
     # 128 products per value, the largest factor is 34 (timestep 0)
-    np.testing.assert_allclose(got, exact, rtol=np.finfo(written).eps, atol=34 * 2e-5)
+    what = f"noising, {np.dtype(read).name} to {np.dtype(written).name}"
+    agree(what, got, exact, rtol=float(np.finfo(written).eps), atol=34 * 2e-5)
 
 
 def test_an_array_of_torch_comes_in_and_gives_the_same_result(worker: CudaWorker) -> None:

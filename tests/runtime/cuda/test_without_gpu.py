@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from protoleak.runtime.cuda.arrays import DeviceArray, DeviceArrayError, packed_
 from protoleak.runtime.cuda.crops import CudaCrops, checked_rectangles, taps_for
 from protoleak.runtime.cuda.device import CudaWorker, _host_view
 from protoleak.runtime.cuda.noising import CudaNoising, vector_width
+from tests.paths import ROOT
 from tests.runtime.cuda.test_noising_on_host import make_noising
 
 MODULES = ("arrays", "compile", "crops", "device", "finite", "graph", "library", "noising")
@@ -40,6 +42,15 @@ def test_without_a_driver_a_worker_is_unavailable_with_the_reason() -> None:
             CudaWorker()
     else:
         pytest.skip("there is a GPU here")
+
+
+def test_the_tests_on_a_gpu_alone_end_with_status_1_and_a_remedy_where_none_could_run() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu/test_kernels.py", "-k", "crops"]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    assert "1 not run, because CUDA device 0 cannot be used here" in done.stdout
+    assert "nothing of tests/gpu ran: it needs an NVIDIA GPU" in done.stdout
 
 
 def test_a_missing_nvrtc_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
