@@ -177,7 +177,9 @@ def main(arguments: Sequence[str] | None = None, open_setup: Callable[..., Setup
         print(REMEDY, file=sys.stderr)
         return 1
     machine = describe_machine(options.device)
-    console.print(f"{gpu.name}, compute capability {gpu.compute_capability}, {gpu.memory / 2**30:.0f} GiB; {bundle.manifest.name}")
+    console.print(
+        f"{gpu.name}, compute capability {gpu.compute_capability}, {gpu.memory / 2**30:.0f} GiB; {bundle.manifest.name}"
+    )
     for name, value in (machine.jetson or {}).items():
         console.print(f"  {name}: {value}", markup=False)
     rows = run(setup, options.sections.split(","), console)
@@ -196,7 +198,9 @@ def write(file: Path, machine: object, bundle: Bundle, settings: Settings, rows:
     result = {
         "what": "a first run on a GPU",
         "bundle": {"name": bundle.manifest.name, "sha256": bundle.sha256},
-        "settings": {name: _plain(getattr(settings, name)) for name in (field.name for field in dataclasses.fields(Settings))},
+        "settings": {
+            name: _plain(getattr(settings, name)) for name in (field.name for field in dataclasses.fields(Settings))
+        },
         "rows": msgspec.to_builtins(list(rows)),
         "machine": msgspec.to_builtins(machine),
     }

@@ -96,7 +96,9 @@ def show(rows: Sequence[Row], base: Checkout, head: Checkout, limit: float, *, s
         name = row.measure if row.held else f"    {row.part}"
         if row.change is None:
             verdict = "BROKEN" if row.broken else ""
-            table.add_row(name, *(_number(value) for value in (row.base_ms, row.head_ms)), f"not measured: {row.why}", "", verdict)
+            table.add_row(
+                name, *(_number(value) for value in (row.base_ms, row.head_ms)), f"not measured: {row.why}", "", verdict
+            )
             continue
         change = row.change
         verdict = ("SLOWER" if row.slower_than(limit) else "within") if row.held else ""
@@ -162,11 +164,11 @@ def main(arguments: Sequence[str] | None = None, found: Sequence[Measure] | None
     machine = describe_machine()
     bundle = os.path.abspath(options.bundle) if options.bundle else None
     try:
-        chosen = chosen_of(found or measures(bundle), [word.strip() for word in options.only.split(",") if word.strip()])
+        chosen = chosen_of(
+            found or measures(bundle), [word.strip() for word in options.only.split(",") if word.strip()]
+        )
         with checkouts(options.repository, options.base, options.head) as (base, head), shown_progress() as progress:
-            rows = compare(
-                base, head, chosen, processes=options.processes, rounds=options.rounds, progress=progress
-            )
+            rows = compare(base, head, chosen, processes=options.processes, rounds=options.rounds, progress=progress)
     except ProtoleakError as error:
         print(f"nothing was compared: {error}", file=sys.stderr)
         return 2

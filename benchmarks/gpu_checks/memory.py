@@ -14,7 +14,9 @@ from protoleak.runtime.executors import Executor, FrameToCrop
 
 MEMORY = "memory over many runs"
 SAMPLES = 20
-LARGEST_GROWTH_MIB = 4.0  # over all runs: what a driver may take at any moment, and far below a leak of one buffer a run
+LARGEST_GROWTH_MIB = (
+    4.0  # over all runs: what a driver may take at any moment, and far below a leak of one buffer a run
+)
 FRAME = (360, 640, 3)
 
 

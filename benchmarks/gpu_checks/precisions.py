@@ -69,7 +69,11 @@ def _converted(bundle: Bundle, name: str, images: UInt8Array) -> tuple[bytes, by
 def _feeds(bundle: Bundle, stage: Stage, images: UInt8Array) -> Iterator[Mapping[str, Array]]:
     """What the runtime feeds a graph, face by face."""
     executor = open_executor(
-        "onnxruntime", Graphs.of_variant(bundle.variant("fp32")), bundle.manifest, bundle.noise_bank, location=bundle.path
+        "onnxruntime",
+        Graphs.of_variant(bundle.variant("fp32")),
+        bundle.manifest,
+        bundle.noise_bank,
+        location=bundle.path,
     )
     for face in images:
         if stage == "latent_encoder":

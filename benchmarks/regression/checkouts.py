@@ -63,7 +63,9 @@ def _git(repository: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False)
     except OSError as error:
-        raise ProtoleakError(f"git cannot be started ({error}): install it, two commits are checked out by it") from error
+        raise ProtoleakError(
+            f"git cannot be started ({error}): install it, two commits are checked out by it"
+        ) from error
     if done.returncode:
         raise ProtoleakError(f"git {arguments[0]} in {repository} failed: {' '.join(done.stderr.split()) or 'no word'}")
     return done.stdout.strip()

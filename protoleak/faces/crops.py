@@ -16,7 +16,6 @@ from protoleak.runtime.executors import FrameToCrop
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 
 
-
 def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
     """The square around a face at the frame's own resolution; `preprocess` resizes it like any other image.
 
@@ -57,9 +56,7 @@ def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) ->
     return FramedFace(looks, lacking(looks, framing.judged_side(*shown.size, box)))
 
 
-def frame_faces(
-    pipeline: ImagePipeline, faces: Sequence[tuple[UInt8Array, Box]], margin: float
-) -> list[FramedFace]:
+def frame_faces(pipeline: ImagePipeline, faces: Sequence[tuple[UInt8Array, Box]], margin: float) -> list[FramedFace]:
     """Faces of frames in all looks of a bundle: on the GPU where its engine is there, else as `frame_face` does it. The
     pixels are the same to the bit.
 

@@ -113,7 +113,11 @@ def test_faces_of_frames_are_framed_on_the_gpu_with_the_hosts_pixels_and_verdict
     from protoleak.images.framing import Box
 
     frames = [make_image(0, 1, 360, 640), make_image(1, 2, 720, 1280)]
-    faces = [(frames[0], Box(200.4, 90.2, 110, 131.5)), (frames[0], Box(-20, 250, 120, 140)), (frames[1], Box(9, 9, 60, 70))]
+    faces = [
+        (frames[0], Box(200.4, 90.2, 110, 131.5)),
+        (frames[0], Box(-20, 250, 120, 140)),
+        (frames[1], Box(9, 9, 60, 70)),
+    ]
     with protoleak.load(tiny_look_bundle, engine=engine) as screener:
         for _ in range(3):  # plain, captured, replayed
             on_gpu = frame_faces(screener, faces, 0.25)

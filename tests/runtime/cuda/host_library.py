@@ -59,9 +59,7 @@ def crop_on_host(
     out = np.full((len(given), size, size, 3), 77, np.uint8)
     height, width = frame.shape[:2]
     pitch = ctypes.c_longlong(frame.strides[0])
-    library.crop_rgb(
-        _pointer(frame), pitch, width, height, _pointer(plans), size, taps, _pointer(out), len(given)
-    )
+    library.crop_rgb(_pointer(frame), pitch, width, height, _pointer(plans), size, taps, _pointer(out), len(given))
     return out, plans
 
 

@@ -45,7 +45,17 @@ def test_without_a_driver_a_worker_is_unavailable_with_the_reason() -> None:
 
 
 def test_the_tests_on_a_gpu_alone_end_with_status_1_and_a_remedy_where_none_could_run() -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu/test_kernels.py", "-k", "crops"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/gpu/test_kernels.py",
+        "-k",
+        "crops",
+    ]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout
