@@ -1,8 +1,8 @@
 """Everything that a first run on a GPU has to show, in one command: an H100, an Orin, or whatever is here.
 
 Parity with the processor in fp32, TF32, fp16 and int8; a CUDA graph against none; latency of batches; the kernels'
-bandwidth beside a device copy; the share of what the GPU multiplies at all; memory over many runs; framing and video. What
-cannot be measured is a row that says why. Exit status 0 where all that was measured is as it has to be, 1 where
+bandwidth beside a device copy; the share of what the GPU multiplies at all; memory over many runs; framing and video.
+What cannot be measured is a row that says why. Exit status 0 where all that was measured is as it has to be, 1 where
 something isn't, or broke, or there is no GPU.
 
     python benchmarks/gpu.py --json benchmarks/results/gpu.json
@@ -24,8 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from benchmarks.gpu_checks.bandwidth import bandwidth
 from benchmarks.gpu_checks.framing import framing
@@ -43,6 +42,7 @@ from protoleak.errors import ProtoleakError
 from protoleak.images.framing import Framing
 from protoleak.runtime.engines.gpu import find_gpu
 
+ROOT = Path(__file__).resolve().parents[1]
 Section = Callable[[Setup], Iterator[Row]]
 SECTIONS: dict[str, Section] = {
     "parity": parity,
@@ -56,7 +56,6 @@ SECTIONS: dict[str, Section] = {
     "memory": memory,  # takes longest: what comes before is on the screen by then
 }
 IMAGES, CLIP = ROOT / "examples" / "images", ROOT / "examples" / "clip.mp4"
-QUICK = {"faces": 16, "repeats": 20, "memory_runs": 500, "batch_sizes": (1, 8)}
 REMEDY = (
     "run it where an NVIDIA GPU is, with its driver and an engine: pip install 'protoleak[tensorrt]' (data centre and "
     "desktop), 'protoleak[cuda]' beside JetPack's TensorRT (Jetson), or 'protoleak[tensorrt-rtx]' (RTX)"
@@ -86,7 +85,8 @@ def run(setup: Setup, sections: Sequence[str], console: Console) -> list[Row]:
     """All rows; each section's are shown as soon as they are there. What breaks a section is a row of it."""
     rows: list[Row] = []
     for name in sections:
-        started, found = time.perf_counter(), []
+        started = time.perf_counter()
+        found: list[Row] = []
         try:
             found.extend(SECTIONS[name](setup))
         except Exception as error:  # one question that cannot be asked must not silence the others on an expensive hour
@@ -155,7 +155,9 @@ def settings_of(options: argparse.Namespace) -> Settings:
         clip=options.clip if options.clip.is_file() else None,
         device=options.device,
     )
-    return dataclasses.replace(chosen, **QUICK) if options.quick else chosen
+    if not options.quick:
+        return chosen
+    return dataclasses.replace(chosen, faces=16, repeats=20, memory_runs=500, batch_sizes=(1, 8))
 
 
 def main(arguments: Sequence[str] | None = None, open_setup: Callable[..., Setup] = Setup) -> int:

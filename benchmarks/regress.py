@@ -2,8 +2,8 @@
 
 Both are checked out into a temporary folder and measured in turns (base, head, head, base), each in processes of its
 own with the same interpreter and libraries. A row is the median of the rounds' ratios, head's time by base's, with a
-95 % bootstrap interval: a busy machine widens the interval, and does not shift it. Exit status 1 where the interval of a
-whole lies beyond --limit, or where head cannot do what base could.
+95 % bootstrap interval: a busy machine widens the interval, and hardly shifts it. Exit status 1 where the interval of
+a whole lies beyond --limit, or where head cannot do what base could.
 
     python benchmarks/regress.py main HEAD --json regress.json
     python benchmarks/regress.py v0.1.0 HEAD --only image --rounds 10 --limit 1.1
@@ -24,8 +24,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from benchmarks.regression.checkouts import Checkout, checkouts
 from benchmarks.regression.ratios import Row, overall, rows_of
@@ -34,6 +33,7 @@ from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
 from protoleak.progress import Progress, no_progress, shown_progress
 
+ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 1.05  # what repeated comparisons of a commit with itself stay below by far, see docs/benchmarks.md
 PROBE = str(ROOT / "benchmarks" / "regression" / "probe.py")
 IMAGES = sorted(str(path) for path in (ROOT / "examples" / "images").iterdir() if path.suffix in (".jpg", ".png"))
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None, found: Sequence[Measure] | None
     if options.cpus:
         os.sched_setaffinity(0, {int(number) for number in options.cpus.split(",")})
     machine = describe_machine()
-    bundle = os.path.abspath(options.bundle) if options.bundle else None
+    bundle = str(Path(options.bundle).resolve()) if options.bundle else None
     try:
         chosen = chosen_of(
             found or measures(bundle), [word.strip() for word in options.only.split(",") if word.strip()]

@@ -6,6 +6,7 @@ Bytes counted are those that must move: each input read once and the result writ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def _rows(setup: Setup, worker: CudaWorker, batch: int) -> Iterator[Row]:
     for written in (np.float32, np.float16):
         z_t = on_gpu.output(images, written)
         name = f"noising to {np.dtype(written).name}, batch {batch}"
-        yield _row(worker, name, lambda z_t=z_t: on_gpu.enqueue(z0, z_t), z0.bytes + constants + z_t.bytes)
+        yield _row(worker, name, partial(on_gpu.enqueue, z0, z_t), z0.bytes + constants + z_t.bytes)
     finite = CudaFinite(worker)
     counts = finite.output(images)
     yield _row(worker, f"check of z0, batch {batch}", lambda: finite.enqueue(z0, counts), z0.bytes + counts.bytes)

@@ -14,6 +14,7 @@ from protoleak.runtime.executors import Executor
 
 LATENCY, STAGES = "latency of a batch, images in and outputs out", "stages on the GPU, ms per batch"
 WARM_UP = 5  # the first run of a size allocates, the second captures
+STAGE_RUNS = 20
 PERCENTILES = (50, 95, 99)
 
 
@@ -69,7 +70,8 @@ def stage_times(setup: Setup, engine: str, precision: str, batch: int) -> dict[s
     """Stage → the median in milliseconds, with a GPU's events between the stages."""
     executor = setup.open(engine, precision, stage_times=True)
     try:
-        runs = [executor.run(setup.faces(batch, run * batch)).milliseconds for run in range(WARM_UP + 20)][WARM_UP:]
+        count = WARM_UP + min(STAGE_RUNS, setup.settings.repeats)
+        runs = [executor.run(setup.faces(batch, run * batch)).milliseconds for run in range(count)][WARM_UP:]
     finally:
         executor.close()
     return {stage: float(np.median([run[stage] for run in runs])) for stage in runs[0]}

@@ -68,7 +68,8 @@ def operations(bundle: Bundle) -> dict[str, float]:
     encoder, attributor = read_model(variant.latent_encoder), read_model(variant.attributor)
     encoded = follow(encoder, [Sized(UINT8, (looks, side, side, 3))], looks)
     (z_t,) = attributor.inputs
-    shape = tuple(1 if length is None else length for length in z_t.shape)
+    assert z_t.shape is not None  # the bundle was checked
+    shape = tuple(length if isinstance(length, int) else 1 for length in z_t.shape)
     return {"latent_encoder": 2.0 * encoded.work, "attributor": 2.0 * follow(attributor, [Sized(FLOAT, shape)]).work}
 
 
@@ -125,8 +126,9 @@ def peak(setup: Setup, engine: str, precision: str) -> tuple[Peak | None, str]:
 
 def _by_engine(setup: Setup, engine: str, precision: str, side: int) -> float:
     graph = Graph("product of matrices", products(precision, side), ("y",))
+    options = EngineOptions(device=setup.settings.device, batch_optimum=side, batch_maximum=side)
     with tf32(precision == "tf32"):
-        opened = setup.open_plan(engine, graph, EngineOptions(setup.settings.device, side, side))
+        opened = setup.open_plan(engine, graph, options)
     try:
         x = opened.buffers(side)["x"]
         opened.worker.write(x, np.random.default_rng(2).standard_normal(x.shape).astype(np.float32))
@@ -147,7 +149,7 @@ def _by_torch(precision: str, side: int) -> float:
     one = torch.randn(side, side, device="cuda", dtype=getattr(torch, TORCH_DTYPES[precision]))
     spent = []
     for _ in range(RUNS + 1):  # the first warms up
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record()
         for _ in range(REPEATS):
             one @ one

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from benchmarks.gpu_checks.rows import Row, measured, not_measured
+from benchmarks.gpu_checks.rows import Number, Row, measured, not_measured
 from benchmarks.gpu_checks.setup import GPU_ENGINES, TENSORRT, Setup
 from protoleak.arrays import Array
 from protoleak.errors import ProtoleakError
@@ -40,7 +40,7 @@ def parity(setup: Setup) -> Iterator[Row]:
         deviations = {name: deviation(found, setup.reference, name) for name in OUTPUTS}
         same = float(np.mean(best(found) == best(setup.reference)))
         holds = max(deviations.values()) <= LARGEST_FP32_DEVIATION if precision == "fp32" else same >= LEAST_AGREEMENT
-        values = {f"{name}: largest deviation": value for name, value in deviations.items()}
+        values: dict[str, Number] = {f"{name}: largest deviation": value for name, value in deviations.items()}
         yield measured(PARITY, what, {**values, "same best class": same, "layers": layers}, holds)
 
 

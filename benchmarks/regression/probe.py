@@ -100,7 +100,8 @@ KINDS: dict[str, Callable[[argparse.Namespace], Work]] = {"images": images, "vid
 
 def repeated(work: Work) -> dict[str, float]:
     """The medians over as many calls as fit into a turn."""
-    until, found = time.perf_counter() + TURN_SECONDS, []
+    until = time.perf_counter() + TURN_SECONDS
+    found: list[dict[str, float]] = []
     while len(found) < LEAST_REPEATS or time.perf_counter() < until:
         found.append(work())
     return {part: statistics.median(turn[part] for turn in found) for part in found[0]}

@@ -83,7 +83,7 @@ class Probe:
 
     def __init__(self, checkout: Checkout, measure: Measure, cache: Path) -> None:
         self._checkout = checkout
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in __exit__
         environment = os.environ | {
             "PYTHONPATH": str(checkout.folder),
             "PROTOLEAK_CACHE": str(cache),

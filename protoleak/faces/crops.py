@@ -61,8 +61,8 @@ def frame_faces(pipeline: ImagePipeline, faces: Sequence[tuple[UInt8Array, Box]]
     pixels are the same to the bit.
 
     Args:
-        faces: each one's frame, uint8 [H, W, 3] RGB, upright, and its box without margin. A frame that several faces are
-            in goes to the GPU once where they stand behind one another.
+        faces: each one's frame, uint8 [H, W, 3] RGB, upright, and its box without margin. A frame that several faces
+            are in goes to the GPU once where they stand behind one another.
         margin: as in `frame_face`.
     """
     framing = pipeline.framing

@@ -31,8 +31,8 @@ class AttributionStage:
     def attribute(self, batch: Sequence[SampledFace | Attributed]) -> Iterator[Attributed]:
         """The batch in its order, each face with its verdict or the error that names it; messages pass through."""
         sampled = [message for message in batch if isinstance(message, SampledFace)]
-        faces = [(face.frame.image, face.face.box) for face in sampled]
-        framed = frame_faces(self._pipeline, faces, self._margin)
+        found = [(face.frame.image, face.face.box) for face in sampled]
+        framed = frame_faces(self._pipeline, found, self._margin)
         outcomes = self._pipeline.each(framed, self.batch_size) if framed else ()
         attributed = [
             AttributedFace(face, self._shown(looks), _named(outcome, face, index))

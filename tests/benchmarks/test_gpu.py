@@ -1,11 +1,10 @@
-"""The benchmark for a first run on a GPU, from its first row to its exit status: on a played GPU, whose plans are really
-built, whose kernels are the real source, and whose arithmetic is the processor's."""
+"""The benchmark for a first run on a GPU, from its first row to its exit status: on a played GPU, whose plans are
+really built, whose kernels are the real source, and whose arithmetic is the processor's."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +96,13 @@ def test_every_question_has_rows_and_what_cannot_be_measured_says_why(
     shown = capsys.readouterr().out
     rows = found["rows"]
     assert [row for row in rows if row["failed"] or row["holds"] is False] == []
+    assert {row["why"] for row in rows} == {None, OTHERS}  # the others' reason, and none of the engine that is here
     assert status == 0
     sections = list(dict.fromkeys(row["section"] for row in rows))
     assert len(sections) == len(gpu.SECTIONS)
     by_what = {(row["section"], row["what"]): row for row in rows}
-    for section in sections:  # each has numbers of the one engine that is here …
+    for section in sections:  # each has numbers of the one engine that is here
         assert any(row["section"] == section and row["values"] for row in rows), section
-    missing = [row for row in rows if row["why"] is not None]
-    assert {row["why"] for row in missing} == {OTHERS}  # … and the others' reason
     assert f"tensorrt: not measured, because {OTHERS}" in shown
     for precision in ("fp32", "tf32", "fp16", "int8"):
         parity = by_what["parity with the processor's fp32", f"{PLAYED}, {precision}"]
@@ -151,7 +149,7 @@ def test_memory_that_grows_outputs_that_move_and_what_breaks_end_with_status_1(
     assert status == 1
     assert [row["holds"] for row in found["rows"] if row["values"]] == [False, False]
 
-    def broken(executor: Any) -> Any:
+    def broken(_: Any) -> Any:
         raise EngineError("out of memory")
 
     played.changed = broken
@@ -200,9 +198,9 @@ def test_where_the_engine_cannot_multiply_the_limit_comes_from_elsewhere_or_is_a
     bundle = Bundle.load(tiny_look_bundle)
     setup = played.setup(bundle, Settings(), gpu.make_faces(bundle, 8))
     setup.open_plan = refused
-    monkeypatch.setattr(matrix_limit, "_by_torch", lambda precision, side: 2.0)
+    monkeypatch.setattr(matrix_limit, "_by_torch", lambda *_: 2.0)
     assert matrix_limit.peak(setup, PLAYED, "fp16")[0] == matrix_limit.Peak(2.0, "torch")
-    monkeypatch.setattr(matrix_limit, "_by_torch", partial(refused))
+    monkeypatch.setattr(matrix_limit, "_by_torch", refused)
     assert matrix_limit.peak(setup, PLAYED, "int8")[0] is None
 
 

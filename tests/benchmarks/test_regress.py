@@ -111,11 +111,18 @@ def test_a_commit_that_is_none_and_a_measure_that_is_none_are_named(
 
 
 def test_checkouts_are_taken_away_when_measuring_fails(repository: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), checkouts(repository, "fast", "slow") as (base, head):
-        assert "= 100" in (base.folder / "measured.py").read_text()
-        assert "= 120" in (head.folder / "measured.py").read_text()
-        raise KeyboardInterrupt
-    assert not base.folder.exists()
+    seen: list[str] = []
+
+    def measured() -> None:
+        with checkouts(repository, "fast", "slow") as both:
+            seen.extend((checkout.folder / "measured.py").read_text() for checkout in both)
+            seen.extend(str(checkout.folder) for checkout in both)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measured()
+    assert ["= 100" in seen[0], "= 120" in seen[1]] == [True, True]
+    assert not any(Path(folder).exists() for folder in seen[2:])
     assert git(repository, "worktree", "list").count("\n") == 0
 
 

@@ -2,8 +2,8 @@
 
     pytest tests/gpu
 
-prints what a first run on a GPU has to show of it: how far results are from the processor's, what did not run and why. Where
-nothing could run it ends with status 1: an hour on a machine without a working engine must not look like success.
+prints what a first run on a GPU has to show of it: how far results are from the processor's, what did not run and why.
+Where nothing could run it ends with status 1: an hour on a machine without a working engine must not look like success.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tests.gpu.agreement import DEVIATIONS
 
 HERE = Path(__file__).parent
 REMEDY = (
-    "nothing of tests/gpu ran: it needs an NVIDIA GPU with its driver, and pip install 'protoleak[tensorrt]' (or [cuda] "
-    "beside JetPack's TensorRT, or [tensorrt-rtx])"
+    "nothing of tests/gpu ran: it needs an NVIDIA GPU with its driver, and pip install 'protoleak[tensorrt]' (or "
+    "[cuda] beside JetPack's TensorRT, or [tensorrt-rtx])"
 )
 
 

@@ -37,8 +37,8 @@ def checked_rectangles(rectangles: Sequence[Rectangle]) -> npt.NDArray[np.int32]
         corners = (left, top, left + width, top + height)
         if width < 1 or height < 1 or max(map(abs, corners)) >= LARGEST_COORDINATE:
             raise MediaError(
-                f"rectangle {index} of {width}×{height} pixels at {left},{top} is empty or lies too far out: give sides "
-                f"of 1 pixel or more, within {LARGEST_COORDINATE} pixels of the frame"
+                f"rectangle {index} of {width}×{height} pixels at {left},{top} is empty or lies too far out: give "
+                f"sides of 1 pixel or more, within {LARGEST_COORDINATE} pixels of the frame"
             )
     return np.array(rectangles, np.int32).reshape(-1, 4)
 

@@ -174,8 +174,8 @@ class GpuExecutor:
                 expect(name, taken, (None, *self._image_shape), (np.uint8,), device=self.worker.ordinal)
             except DeviceArrayError as error:
                 raise MediaError(
-                    f"{error}. Images on the GPU must be uint8 [{side}, {side}, 3] in RGB order: make them so, or give a "
-                    "NumPy array of any size"
+                    f"{error}. Images on the GPU must be uint8 [{side}, {side}, 3] in RGB order: make them so, or give "
+                    "a NumPy array of any size"
                 ) from error
             try:
                 faces = self._shapes.faces_in(taken.shape[0])

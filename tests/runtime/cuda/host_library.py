@@ -21,7 +21,10 @@ FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-ffp-contract=off", "-fno-str
 
 @cache
 def host_library(name: str) -> ctypes.CDLL:
-    """The library of `NAME.cpp` beside this file, built once per run of the tests. Skips the test without a compiler."""
+    """The library of `NAME.cpp` beside this file, built once per run of the tests.
+
+    Skips the test where there is no compiler.
+    """
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("g++ builds the kernels for the host, and it is not installed")

@@ -192,7 +192,7 @@ def test_a_frame_that_does_not_fit_is_refused(frame: DeviceArray, message: str) 
 
 @pytest.mark.parametrize("rectangle", [(5, 5, 0, 9), (5, 5, 9, -1), (2**24, 0, 9, 9), (0, -(2**24), 9, 9)])
 def test_a_rectangle_that_cannot_be_cropped_is_refused_by_its_index(rectangle: tuple[int, int, int, int]) -> None:
-    with pytest.raises(MediaError, match="rectangle 1 of .* is empty or lies too far out"):
+    with pytest.raises(MediaError, match=r"rectangle 1 of .* is empty or lies too far out"):
         checked_rectangles([(0, 0, 10, 10), rectangle])
 
 
