@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -136,6 +137,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clip", type=Path, default=CLIP, help="video that is screened")
     parser.add_argument("--quick", action="store_true", help="fewer faces, repeats, batch sizes and runs: minutes")
     parser.add_argument("--device", type=int, default=0, help="CUDA device ordinal")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the plans for the next run; left out, none")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     options = parser.parse_args(arguments)
     for name, known in (("sections", SECTIONS), ("engines", GPU_ENGINES), ("precisions", Settings.precisions)):
@@ -165,7 +167,7 @@ def main(arguments: Sequence[str] | None = None, open_setup: Callable[..., Setup
 
     Args:
         arguments: of the command line; None for the process's own.
-        open_setup: makes the setup of bundle, settings and faces.
+        open_setup: makes the setup of bundle, settings, faces and a folder for plans.
     """
     options = parsed(arguments)
     console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
@@ -173,7 +175,7 @@ def main(arguments: Sequence[str] | None = None, open_setup: Callable[..., Setup
         gpu = find_gpu(options.device)
         settings = settings_of(options)
         bundle = Bundle.load(options.bundle)
-        setup = open_setup(bundle, settings, make_faces(bundle, settings.faces))
+        faces = make_faces(bundle, settings.faces)
     except ProtoleakError as error:
         print(f"nothing was measured: {error}", file=sys.stderr)
         print(REMEDY, file=sys.stderr)
@@ -184,7 +186,9 @@ def main(arguments: Sequence[str] | None = None, open_setup: Callable[..., Setup
     )
     for name, value in (machine.jetson or {}).items():
         console.print(f"  {name}: {value}", markup=False)
-    rows = run(setup, options.sections.split(","), console)
+    with tempfile.TemporaryDirectory(prefix="protoleak-gpu-") as temporary:
+        setup = open_setup(bundle, settings, faces, options.cache or Path(temporary))
+        rows = run(setup, options.sections.split(","), console)
     wrong = [row for row in rows if row.wrong]
     missing = sum(row.why is not None for row in rows)
     console.print(f"{len(rows) - missing} rows measured, {missing} not, {len(wrong)} not as they have to be")

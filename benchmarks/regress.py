@@ -80,7 +80,7 @@ def compare(
 
 
 def not_measured(measure: Measure, error: ProbeFailed, base: Checkout) -> Row:
-    """A measure that failed. Base is opened too before head's failure counts: what neither can do is no regression."""
+    """A measure that failed. Base is opened first, so what neither can do is base's failure, and no regression."""
     side = "base" if error.checkout == base else "head"
     return Row(measure=measure.name, part=TOTAL, why=f"{side}: {error}", held=True, broken=side == "head")
 
@@ -148,6 +148,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("an interval needs two rounds: give --processes and --rounds of 1 or more, and 2 in all")
     if options.limit < 1:
         parser.error(f"--limit {options.limit:g}: give 1 or more, such as 1.05 for five per cent slower")
+    if options.cpus and not hasattr(os, "sched_setaffinity"):
+        parser.error("--cpus needs Linux: leave it out here")
     return options
 
 

@@ -19,22 +19,23 @@ PERCENTILES = (50, 95, 99)
 
 
 def latency(setup: Setup) -> Iterator[Row]:
-    """A row for each engine, precision, batch size, and for plans with and without a CUDA graph."""
+    """A row for each engine, precision and batch size, with plans tuned for it, with and without a CUDA graph."""
     for engine, precision, why in setup.combinations(GPU_ENGINES):
         for graph in (True, False) if engine in TENSORRT else (False,):
             name = f"{engine}, {precision}" + (", CUDA graph" if graph else ", no graph" if engine in TENSORRT else "")
             if why is not None:
                 yield not_measured(LATENCY, name, why)
                 continue
-            try:
-                executor = setup.open(engine, precision, cuda_graph=graph)
+            for batch in setup.settings.batch_sizes:
+                what = f"{name}, batch {batch}"
                 try:
-                    for batch in setup.settings.batch_sizes:
-                        yield measured(LATENCY, f"{name}, batch {batch}", timed(setup, executor, batch))
-                finally:
-                    executor.close()
-            except ProtoleakError as error:
-                yield not_measured(LATENCY, name, error, failed=True)
+                    executor = setup.open(engine, precision, batch, cuda_graph=graph)
+                    try:
+                        yield measured(LATENCY, what, timed(setup, executor, batch))
+                    finally:
+                        executor.close()
+                except ProtoleakError as error:
+                    yield not_measured(LATENCY, what, error, failed=True)
 
 
 def stages(setup: Setup) -> Iterator[Row]:
@@ -68,7 +69,7 @@ def timed(setup: Setup, executor: Executor, batch: int) -> dict[str, Number]:
 
 def stage_times(setup: Setup, engine: str, precision: str, batch: int) -> dict[str, float]:
     """Stage → the median in milliseconds, with a GPU's events between the stages."""
-    executor = setup.open(engine, precision, stage_times=True)
+    executor = setup.open(engine, precision, batch, stage_times=True)
     try:
         count = WARM_UP + min(STAGE_RUNS, setup.settings.repeats)
         runs = [executor.run(setup.faces(batch, run * batch)).milliseconds for run in range(count)][WARM_UP:]

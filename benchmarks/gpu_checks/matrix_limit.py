@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.gpu_checks.latency import stage_times
 from benchmarks.gpu_checks.rows import Number, Row, measured, not_measured
-from benchmarks.gpu_checks.setup import TENSORRT, Setup, tf32
+from benchmarks.gpu_checks.setup import TENSORRT, Setup, own_cache, tf32
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.graph_sizes import follow
 from protoleak.bundle.onnx_model import FLOAT, UINT8, read_model
@@ -127,7 +127,7 @@ def peak(setup: Setup, engine: str, precision: str) -> tuple[Peak | None, str]:
 def _by_engine(setup: Setup, engine: str, precision: str, side: int) -> float:
     graph = Graph("product of matrices", products(precision, side), ("y",))
     options = EngineOptions(device=setup.settings.device, batch_optimum=side, batch_maximum=side)
-    with tf32(precision == "tf32"):
+    with own_cache(setup.cache / "products"), tf32(precision == "tf32"):
         opened = setup.open_plan(engine, graph, options)
     try:
         x = opened.buffers(side)["x"]

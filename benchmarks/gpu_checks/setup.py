@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Setup:
 
     Attributes:
         images: uint8 [N, L, S, S, 3]: faces in all looks of the bundle; N is as large as the settings ask for.
+        cache: a folder for plans and kernels.
         problem: engine → why it cannot run here, or None; see `availability`.
         open_executor, open_worker, open_plan, free_memory: what touches the GPU.
     """
@@ -91,6 +93,7 @@ class Setup:
     bundle: Bundle
     settings: Settings
     images: UInt8Array
+    cache: Path
     open_executor: Callable[..., Executor] = open_executor
     open_worker: Callable[[int], CudaWorker] = open_worker
     open_plan: Callable[[str, Graph, EngineOptions], TensorRtEngine] = open_plan
@@ -117,10 +120,11 @@ class Setup:
         finally:
             executor.close()
 
-    def open(self, engine: str, precision: str, **options: object) -> Executor:
+    def open(self, engine: str, precision: str, batch: int | None = None, **options: object) -> Executor:
         """An executor.
 
         Args:
+            batch: faces that its plans are tuned for, and at most; None for the largest batch size.
             options: of `EngineOptions`, besides the device and the batches.
 
         Raises:
@@ -129,13 +133,11 @@ class Setup:
             ProtoleakError: as `open_executor`.
         """
         graphs = Graphs.of(*graphs_of(self.bundle, precision, self.images))
+        size = batch or max(self.settings.batch_sizes)
         chosen = EngineOptions(
-            device=self.settings.device,
-            batch_optimum=max(self.settings.batch_sizes),
-            batch_maximum=max(self.settings.batch_sizes),
-            notify=lambda _: None,
+            device=self.settings.device, batch_optimum=size, batch_maximum=size, notify=lambda _: None
         )
-        with tf32(precision == "tf32"):
+        with own_cache(self.cache / f"batch {size}"), tf32(precision == "tf32"):
             executor = self.open_executor(
                 engine,
                 graphs,
@@ -168,6 +170,21 @@ class Setup:
                 yield engine, precision, why
                 if problem is not None:
                     break
+
+
+@contextmanager
+def own_cache(folder: Path) -> Iterator[None]:
+    """Plans and kernels are kept in that folder meanwhile: of another one a plan for other batches would be taken,
+    which computes the same and is tuned for something else."""
+    kept = os.environ.get("PROTOLEAK_CACHE")
+    os.environ["PROTOLEAK_CACHE"] = str(folder)
+    try:
+        yield
+    finally:
+        if kept is None:
+            del os.environ["PROTOLEAK_CACHE"]
+        else:
+            os.environ["PROTOLEAK_CACHE"] = kept
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.gpu_checks.rows import Row, measured, not_measured
-from benchmarks.gpu_checks.setup import GPU_ENGINES, Setup
+from benchmarks.gpu_checks.setup import GPU_ENGINES, Setup, own_cache
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.video.events import FaceEvent
@@ -54,7 +54,7 @@ def _screened(setup: Setup, clip: Path, engine: str) -> tuple[list[tuple[float, 
     from protoleak.video.stream import stream
 
     settings = StreamSettings(faces="auto" if setup.bundle.face_detector is not None else "none", every=0.2)
-    with ImagePipeline(setup.bundle, engine=engine, variant="fp32") as pipeline:
+    with own_cache(setup.cache / "video"), ImagePipeline(setup.bundle, engine=engine, variant="fp32") as pipeline:
         source = FileSource(str(clip))
         frames = float((source.info.duration or 0) * (source.info.rate or 0))
         started = time.perf_counter()

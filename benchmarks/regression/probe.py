@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != Path(__file__).resolve().parent]
 
-TURN_SECONDS = 0.5  # an image takes 5 to 100 ms: five of them at least
-LEAST_REPEATS = 5
+TURN_SECONDS = 0.5  # an image takes 5 to 125 ms
+LEAST_REPEATS = 3
 
 Work = Callable[[], dict[str, float]]
 

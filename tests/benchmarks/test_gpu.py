@@ -35,8 +35,8 @@ SIZES = (1, 3)
 class Played:
     """What `Setup` opens, played; `run` is the command."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, bundle: Path, folder: Path) -> None:
-        self.monkeypatch, self.bundle, self.folder = monkeypatch, bundle, folder
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, bundle: Path, folder: Path, cache: Path) -> None:
+        self.monkeypatch, self.bundle, self.folder, self.cache = monkeypatch, bundle, folder, cache
         self.free: Callable[[], int] = lambda: 8 * 2**30
         self.changed: Callable[[Any], Any] = lambda executor: executor
         monkeypatch.setattr(gpu, "find_gpu", lambda _: GPU)
@@ -61,12 +61,13 @@ class Played:
         worker: Any = self.worker(0)
         return open_played_plan(self.monkeypatch, worker, "products", graph, options)
 
-    def setup(self, bundle: Bundle, settings: Settings, images: np.ndarray) -> Setup:
+    def setup(self, bundle: Bundle, settings: Settings, images: np.ndarray, _: Path) -> Setup:
         small = Settings(settings.engines, settings.precisions, SIZES, 8, 3, 40, 32, settings.clip)
         return Setup(
             bundle,
             small,
             images[:8],
+            self.cache,
             open_executor=self.open,
             open_worker=self.worker,
             open_plan=self.plan,
@@ -85,8 +86,8 @@ class Played:
 def played(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, tiny_look_bundle: Path, tmp_path: Path
 ) -> Played:
-    monkeypatch.setenv("PROTOLEAK_CACHE", str(tmp_path_factory.getbasetemp() / "plans of benchmarks"))
-    return Played(monkeypatch, tiny_look_bundle, tmp_path)
+    cache = tmp_path_factory.getbasetemp() / "plans of benchmarks"  # what one test built, the others needn't
+    return Played(monkeypatch, tiny_look_bundle, tmp_path, cache)
 
 
 def test_every_question_has_rows_and_what_cannot_be_measured_says_why(
@@ -196,7 +197,7 @@ def test_where_the_engine_cannot_multiply_the_limit_comes_from_elsewhere_or_is_a
         raise EngineError("no space for matrices")
 
     bundle = Bundle.load(tiny_look_bundle)
-    setup = played.setup(bundle, Settings(), gpu.make_faces(bundle, 8))
+    setup = played.setup(bundle, Settings(), gpu.make_faces(bundle, 8), Path())
     setup.open_plan = refused
     monkeypatch.setattr(matrix_limit, "_by_torch", lambda *_: 2.0)
     assert matrix_limit.peak(setup, PLAYED, "fp16")[0] == matrix_limit.Peak(2.0, "torch")
