@@ -69,7 +69,7 @@ def _bits(setup: Setup, engine: str, precision: str) -> Row:
                 one, other = captured.run(faces).outputs, plain.run(faces).outputs
                 differing += not _same_bits(one, other)
         state = captured.describe().settings.get("cuda_graph", "")
-        values = {"runs": 4 * len(sizes), "runs that differ": differing, "graph": state}
+        values: dict[str, Number] = {"runs": 4 * len(sizes), "runs that differ": differing, "graph": state}
         return measured(GRAPH, f"{engine}, {precision}", values, differing == 0 and not state.startswith("no"))
     finally:
         for executor in opened:

@@ -104,7 +104,7 @@ class Setup:
 
     @property
     def looks(self) -> int:
-        return self.images.shape[1]
+        return int(self.images.shape[1])
 
     def faces(self, count: int, first: int = 0) -> UInt8Array:
         """uint8 [count·L, S, S, 3]: some of the faces, from the beginning again after the last."""
