@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from protoleak.choices import BackboneKind
+from protoleak.choices import BackboneKind, Stem
+from protoleak.errors import ProtoleakError
 from protoleak.model.attributor import Attributor
 from protoleak.model.second_order import LAGS, autocorrelated, statistics_of_covariance
 from protoleak.runtime.noising import Noising
@@ -41,9 +42,24 @@ FIRST_CONVOLUTIONS: dict[BackboneKind, FirstConvolution] = {
 }
 
 
-def has_stem(kind: BackboneKind) -> bool:
-    """Whether `split_stem` knows the first operation of this backbone."""
-    return kind == "second_order" or kind in FIRST_CONVOLUTIONS
+# Measured, see docs/decisions/0030-onnxruntime-and-the-stem.md. With `conv` the sums of T planes that the engines no
+# longer fuse with the convolution cost as much as the convolutions that they replace.
+FASTER_ABOVE: frozenset[BackboneKind] = frozenset(
+    {"second_order", "resnet18", "resnet50", "resnet101", "efficientnet_b4"}
+)
+
+
+def stem_is_above(kind: BackboneKind, stem: Stem) -> bool:
+    """Whether a graph of this backbone takes its first operation above the noise, as `ExportSettings.stem` says.
+
+    Raises:
+        ProtoleakError: it shall, and `split_stem` knows no first operation of this backbone.
+    """
+    if stem == "above_noise" and kind != "second_order" and kind not in FIRST_CONVOLUTIONS:
+        raise ProtoleakError(
+            f"stem is 'above_noise', and that of {kind} cannot be taken above the noise: leave stem at 'auto'"
+        )
+    return stem == "above_noise" or (stem == "auto" and kind in FASTER_ABOVE)
 
 
 def split_stem(attributor: Attributor, noising: Noising) -> tuple[nn.Module, Attributor]:
@@ -55,7 +71,7 @@ def split_stem(attributor: Attributor, noising: Noising) -> tuple[nn.Module, Att
         noising: of the bundle.
 
     Raises:
-        ValueError: not `has_stem` of its backbone.
+        ValueError: its backbone's first operation is not known.
     """
     kind, rest = attributor.config.backbone, copy.deepcopy(attributor)
     positions = attributor.config.timesteps  # looks × timesteps

@@ -27,7 +27,7 @@ def feature_count(channels: int) -> int:
 def second_order_features(z: torch.Tensor) -> torch.Tensor:
     """Of latents float32 [B, C, h, w]: float32 [B, F], the correlations of each pair of channels, the log standard
     deviation of each channel, and its autocorrelation at each of LAGS."""
-    channels, height, width = z.shape[1:]
+    height, width = z.shape[2:]
     centred = z - z.mean(dim=(2, 3), keepdim=True)
     flat = centred.flatten(2)
     covariance = flat @ flat.transpose(1, 2) / (height * width)
