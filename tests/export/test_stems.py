@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -93,16 +92,17 @@ def test_a_stem_above_the_noise_gives_what_the_network_gives_for_the_noised_late
 
 
 @pytest.mark.parametrize("backbone", ["conv", "second_order"])
-def test_the_exported_graph_takes_z0_and_gives_what_the_one_of_noised_latents_gives(backbone: BackboneKind) -> None:
+def test_the_exported_graph_takes_z0_and_gives_what_the_network_gives_for_the_noised_latents(backbone: BackboneKind) -> None:
     size = 24
     density = DensityModel("whitened", np.zeros(size), np.eye(size), np.eye(size)[:5], 1.0, 1.0)
     below = DeployedAttributor(network(backbone, 3), HeadModule(PrototypeHead()), DensityModule(density)).eval()
     by, z0 = noising(3), latents()
-    z_t = noised(z0, by)
-    expected = _run(export_attributor(below, z_t), {"z_t": z_t.numpy()})
+    with torch.inference_mode():
+        outputs = below(noised(z0, by))
     found = _run(export_attributor(above_noise(below, by), z0), {"z0": z0.numpy()})
-    for name in ATTRIBUTOR_OUTPUTS:
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=TOLERANCE * np.abs(expected[name]).max())
+    for name, values in zip(ATTRIBUTOR_OUTPUTS, outputs, strict=True):
+        expected = values.numpy()
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
 
 
 def test_auto_takes_the_first_operation_above_the_noise_where_that_is_faster() -> None:
@@ -134,9 +134,9 @@ def test_both_bundles_give_the_same_verdicts_and_the_manifest_says_which_is_whic
     with protoleak.load(below) as one, protoleak.load(above, variant="fp32") as other:
         for expected, found in zip(one(images), other(images), strict=True):
             assert found.nearest == expected.nearest
-            assert found.kind == expected.kind
+            assert found.label == expected.label
             assert found.log_density == pytest.approx(expected.log_density, rel=1e-4, abs=1e-4)
-            assert found.p_value == expected.p_value
+            assert found.p_value == pytest.approx(expected.p_value, abs=0.03)  # one rank of 36
 
 
 def test_a_server_for_triton_runs_the_graph_with_no_noising_in_front(pair: tuple[Path, Path]) -> None:
