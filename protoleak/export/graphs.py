@@ -20,6 +20,7 @@ from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.choices import AttributorInput
 from protoleak.errors import CheckpointError, ParityError, ProtoleakError
 from protoleak.export.head_modules import HeadModule
+from protoleak.export.patches import join_patches
 from protoleak.export.settings import DEFAULT_OPSET
 from protoleak.export.stems import split_stem
 from protoleak.model.attributor import Attributor
@@ -86,9 +87,9 @@ def export_latent_encoder(encoder: LatentEncoder, image_size: int, opset: int = 
     """
     if isinstance(encoder, TorchLatentEncoder):
         example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
-        return _export(encoder.module, example, "image", ("z0",), opset)
+        return _with_joined_patches(_export(encoder.module, example, "image", ("z0",), opset))
     if isinstance(encoder, OnnxLatentEncoder):
-        model = _checked(_with_preprocessing(encoder, image_size))
+        model = _checked(_with_joined_patches(_with_preprocessing(encoder, image_size)))
         _check_batch(model, image_size)
         return model
     raise CheckpointError(f"latent encoders of kind {encoder.kind!r} cannot be exported")
@@ -243,6 +244,13 @@ def _with_preprocessing(encoder: OnnxLatentEncoder, image_size: int) -> bytes:
     merged = compose.merge_models(first, model, io_map=[("encoder_input", source_name)], outputs=[result_name])
     merged = compose.merge_models(merged, last, io_map=[(result_name, "latent")], outputs=["z0"])
     return bytes(merged.SerializeToString())
+
+
+def _with_joined_patches(model_bytes: bytes) -> bytes:
+    import onnx
+
+    model = onnx.load_from_string(model_bytes)
+    return bytes(model.SerializeToString()) if join_patches(model.graph) else model_bytes
 
 
 def _leave_whole_numbers_as_floats(graph: Any) -> None:
