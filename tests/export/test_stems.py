@@ -26,11 +26,12 @@ from protoleak.export.head_modules import HeadModule
 from protoleak.export.stems import FASTER_ABOVE, split_stem, stem_is_above
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.checkpoint import TrainedModel
-from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
+from protoleak.runtime.engines import EngineOptions
+from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS, Graphs, open_executor
 from protoleak.runtime.noising import Noising
 from protoleak.serving.triton.graphs import served_graphs
 from protoleak.serving.triton.parity import check_parity
-from tests.training.images import make_image
+from tests.training.images import IMAGE_SIZE, make_image
 
 TIMESTEPS, LOOKS, LATENT = (0, 100, 700), 2, (4, 12, 10)  # planes that are not square: axes that are mixed up would show
 # Sums of some hundred float32 products in another order, behind a network that adds little.
@@ -147,6 +148,27 @@ def test_a_server_for_triton_runs_the_graph_with_no_noising_in_front(pair: tuple
     name, difference = check_parity(bundle, variant, served).largest
     assert difference <= 1e-5, name
     assert b"noise_term" not in served.attributor
+
+
+def test_on_a_gpu_the_attributor_reads_z0_where_the_latent_encoder_wrote_it(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is an extra")
+    from tests.runtime.executors.played_executor import open_played_executor
+
+    bundle = Bundle.load(pair[1])
+    images = np.random.default_rng(2).integers(0, 256, (3, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+    graphs = Graphs.of_variant(bundle.variant("fp32"))
+    host = open_executor("onnxruntime", graphs, bundle.manifest, bundle.noise_bank, threads=1).run(images, stages=True)
+    assert set(host.stages) == {"z0", *ATTRIBUTOR_OUTPUTS}
+    executor, worker = open_played_executor(monkeypatch, bundle, EngineOptions())
+    for _ in range(3):  # plain, captured, launched
+        found = executor.run(images, stages=True)
+        assert found.z_t is None
+        for name, values in host.stages.items():
+            np.testing.assert_allclose(found.stages[name], values, rtol=1e-4, atol=1e-4, err_msg=name)
+    assert "noising" not in " ".join(worker.log)
+    assert executor.describe().settings["noising"] == "in the attributor"
 
 
 def _run(model: bytes, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
