@@ -1,8 +1,8 @@
 """What each option of ONNX Runtime is worth on a bundle's graphs, beside OpenVINO, in alternating runs.
 
-A face goes through both graphs as in the runtime: some work in Python, the latent encoder once per look, the attributor.
-Every lever has sessions of its own, opened for a few faces and closed again, since threads that spin would take time
-from the next; the levers take turns, and each is compared with OpenVINO in the same turn.
+A face goes through both graphs as in the runtime: some work in Python, the latent encoder for every look, the
+attributor. Every lever has sessions of its own, opened for a few faces and closed again, since threads that spin would
+take time from the next; the levers take turns, and each is compared with OpenVINO in the same turn.
 
     python benchmarks/onnxruntime_levers.py --json benchmarks/results/onnxruntime_levers.json
 
@@ -166,11 +166,9 @@ def measured(bundle: Bundle, variant: str, rounds: int, levers: Sequence[Lever])
     manifest, chosen = bundle.manifest, bundle.variant(variant)
     random = np.random.default_rng(0)
     side = manifest.preprocessing.image_size
-    looks = [
-        random.integers(0, 256, (1, side, side, 3), dtype=np.uint8) for _ in manifest.preprocessing.looks
-    ]
+    looks = [random.integers(0, 256, (1, side, side, 3), dtype=np.uint8) for _ in manifest.preprocessing.looks]
     given = random.standard_normal((1, *manifest.attributor_input_shape)).astype(np.float32)
-    feed = {manifest.attributor_input: given}
+    feed: dict[str, Array] = {manifest.attributor_input: given}
     opened: dict[str, Callable[[], Engines]] = {OPENVINO: lambda: OpenVino(chosen)}
     opened |= {lever.name: lambda lever=lever: OnnxRuntime(lever, chosen) for lever in levers}  # type: ignore[misc]
     times: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in opened}
@@ -197,11 +195,9 @@ def _face(engines: Engines, looks: Sequence[Array], feed: Mapping[str, Array]) -
 
 def _row(name: str, mine: list[list[tuple[float, float]]], base: list[list[tuple[float, float]]]) -> Row:
     flat = [one for turn in mine for one in turn]
-    ratios = [
-        median(map(sum, ours)) / median(map(sum, theirs)) for ours, theirs in zip(mine, base, strict=True)
-    ]
-    least = [round(min(part), 2) for part in zip(*flat, strict=True)]
-    return Row(name, *least, round(median(map(sum, flat)), 2), round(median(ratios), 3))
+    ratios = [median(map(sum, ours)) / median(map(sum, theirs)) for ours, theirs in zip(mine, base, strict=True)]
+    encoder, attributor = (round(min(part), 2) for part in zip(*flat, strict=True))
+    return Row(name, encoder, attributor, round(median(map(sum, flat)), 2), round(median(ratios), 3))
 
 
 def main() -> None:

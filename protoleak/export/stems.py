@@ -84,6 +84,7 @@ def split_stem(attributor: Attributor, noising: Noising) -> tuple[nn.Module, Att
     place = FIRST_CONVOLUTIONS[kind]
     convolution, normalisation = (encoder.get_submodule(name) for name in place)
     assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(normalisation, nn.BatchNorm2d)
     fused = fuse_conv_bn_eval(convolution, normalisation)
     for name in place:
         encoder.set_submodule(name, nn.Identity())
@@ -131,7 +132,7 @@ class ConvolutionStem(_Stem):
         self.convolution.bias = None
 
     def forward(self, z0: torch.Tensor) -> torch.Tensor:
-        once = self.convolution(self.planes(z0))
+        once: torch.Tensor = self.convolution(self.planes(z0))
         noised = once[:, None] * self.factor[:, None, None, None] + self.constant
         return noised.reshape(-1, self.positions, *noised.shape[2:])
 

@@ -13,7 +13,9 @@ from protoleak.export.patches import join_patches
 SIDE = 24
 
 
-def _graph(size: int, kernel: int, stride: int, pads: list[int], *, shared: bool = False, group: int = 1) -> onnx.ModelProto:
+def _graph(
+    size: int, kernel: int, stride: int, pads: list[int], *, shared: bool = False, group: int = 1
+) -> onnx.ModelProto:
     channels, patches = 3, SIDE // size
     random = np.random.default_rng(7)
     weight = random.normal(size=(6, channels * size**2 // group, kernel, kernel)).astype(np.float32)
@@ -30,7 +32,10 @@ def _graph(size: int, kernel: int, stride: int, pads: list[int], *, shared: bool
         helper.make_node("Reshape", ["turned", "merged"], ["patches"]),
         helper.make_node("Conv", ["patches", "weight", "bias"], ["y"], **convolution),
     ]
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", "c", "h", "w"]) for name in ("y", "patches")[: 1 + shared]]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", "c", "h", "w"])
+        for name in ("y", "patches")[: 1 + shared]
+    ]
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", channels, SIDE, SIDE])]
     tensors = [numpy_helper.from_array(values, name) for name, values in constants.items()]
     graph = helper.make_graph(nodes, "patches", inputs, outputs, tensors)
