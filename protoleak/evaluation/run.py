@@ -123,7 +123,7 @@ def _measured(
     if settings.operators:
         robustness = measure_robustness(screener, classes, images.all, settings, resamples, show_operators)
     progress(f"{name}: intervals", 0, 1)
-    promised = promise(bundle.variant(name).calibration, screener.alpha)
+    promised = promise(screener.calibration, screener.alpha)
     measures = measure(name, predictions, images.unknown_generators, promised, resamples)
     if settings.photographs is not None:  # even where no photograph can be read: 0 of 0 says so
         measures = msgspec.structs.replace(measures, real_faces=real_faces(real, resamples))
