@@ -272,7 +272,7 @@ class Bundle:
         """The serialised ONNX model that finds faces, of the kind that the manifest says; None where there is none."""
         return None if self.manifest.face_detector is None else self._files[FACE_DETECTOR]
 
-    def variant(self, name: str, engine: str | None = None, compute: Arithmetic = "exact") -> Variant:
+    def variant(self, name: str, engine: str | None = None, compute: str = "exact") -> Variant:
         """One variant's graphs and calibration.
 
         Args:

@@ -51,7 +51,9 @@ def bfloat16(found: frozenset[str]) -> str | None:
 
 def _says_yes(setting: str) -> bool:
     try:
-        said = subprocess.run(["/usr/sbin/sysctl", "-n", setting], capture_output=True, text=True, timeout=5, check=False)
+        said = subprocess.run(
+            ["/usr/sbin/sysctl", "-n", setting], capture_output=True, text=True, timeout=5, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return said.stdout.strip() == "1"

@@ -80,7 +80,10 @@ def _variant(
 ) -> VariantReport:
     try:
         options = EngineOptions(
-            device=settings.device, batch_maximum=max(8, settings.batch_size), notify=lambda _: None
+            compute=settings.compute,
+            device=settings.device,
+            batch_maximum=max(8, settings.batch_size),
+            notify=lambda _: None,
         )
         screener = Screener(
             bundle,
@@ -131,6 +134,7 @@ def _measured(
         **msgspec.structs.asdict(measures),
         engine=screener.engine.name,
         device=screener.engine.device,
+        compute=screener.compute,
         robustness=robustness,
         roc=plot_data.roc_curves(known, unknown, real),
         confusion=plot_data.confusion(known, unknown, real),

@@ -28,7 +28,6 @@ from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines.availability import CPU_ENGINES, availability, compute_problem
 
 
-
 @dataclass(frozen=True)
 class TriedComputes:
     """What passed, and what didn't.
@@ -109,8 +108,8 @@ class ComputeTrial:
             options=EngineOptions(compute=compute),
         )
 
-        def show(what: str, done: int, of: int) -> None:
-            self.progress(f"{name}: {what}", done, of)
+        def show(what: str, done: int, of: int, unit: str = "") -> None:
+            self.progress(f"{name}: {what}", done, of, unit)
 
         return evaluate(
             variant, runner, self.manifest, self.images, self.alpha, show, self.left_out, self.accusation_share

@@ -8,8 +8,8 @@ from statistics import median
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.bundle.manifest import CalibratedCompute, Manifest
 from protoleak.bundle.report import Stage
-from protoleak.runtime.engines.availability import CPU_ENGINES, availability
 from protoleak.runtime.engine_options import EngineOptions
+from protoleak.runtime.engines.availability import CPU_ENGINES, availability
 from protoleak.runtime.executors import Executor, Graphs, open_executor
 
 WARM_UP, RUNS = 2, 9

@@ -182,9 +182,7 @@ def _taken(candidates: Sequence[Candidate], milliseconds: Mapping[str, float], w
         if milliseconds[fastest.name] > WORTH * milliseconds[other.name]:
             reason = f"{fastest.name} is not worth it {where} ({listed})"
             return Configuration(other.variant, other.compute, reason, dict(milliseconds))
-    return Configuration(
-        fastest.variant, fastest.compute, f"it was the fastest {where} ({listed})", dict(milliseconds)
-    )
+    return Configuration(fastest.variant, fastest.compute, f"it was the fastest {where} ({listed})", dict(milliseconds))
 
 
 def _times_here(
