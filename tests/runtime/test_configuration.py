@@ -19,7 +19,7 @@ from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines.availability import compute_problem
 from protoleak.runtime.timings import TimedOn, keep_timings, read_timings, timings_file
 from tests.calibrated_bundle import INSTRUCTIONS, SHIFT, calibrated_files
-from tests.training.images import make_image
+from tests.tiny_bundle import IMAGE_SIZE, make_image
 
 Files = tuple[Manifest, dict[str, bytes]]
 TIMED_ON = TimedOn("0" * 64, "openvino", "1.0", "a processor", ["avx2"], 2, None)
@@ -182,7 +182,7 @@ def test_verdicts_name_their_compute_and_rest_on_its_thresholds(
     calibrated: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(configuration, "instructions", lambda: frozenset(INSTRUCTIONS))  # no timing
-    image = make_image("rows", 5)
+    image = make_image(0, 5, IMAGE_SIZE, IMAGE_SIZE)
     with protoleak.Screener(calibrated, engine="openvino", threads=1) as screener:
         (found,) = screener(image)
     with protoleak.Screener(
@@ -203,7 +203,7 @@ def test_bf16_that_is_asked_for_without_thresholds_says_whose_judge(tiny_bundle:
     said: list[str] = []
     options = EngineOptions(compute="bf16", notify=said.append)
     with protoleak.load(tiny_bundle, engine="openvino", threads=1, engine_options=options) as screener:
-        (found,) = screener(make_image("rows", 5))
+        (found,) = screener(make_image(0, 5, IMAGE_SIZE, IMAGE_SIZE))
     assert said == ["the bundle has no thresholds for bf16, so those of exact judge"]
     assert found.engine.compute == "bf16"
     assert found.engine.settings["thresholds"] == "of exact, not of bf16"
