@@ -119,7 +119,7 @@ class Calibration:
         if self.accusation_share != ACCUSATION_SHARE:
             arrays["accusation_share"] = np.float64(self.accusation_share)
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of the arrays
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of them
         return buffer.getvalue()
 
     @classmethod
