@@ -16,8 +16,8 @@ class BenchmarkSettings:
     Attributes:
         engines: names; None for all that can run here.
         variants: names; None for all of the bundle.
-        computes: "exact", "bf16" for OpenVINO in bfloat16, and "auto" for what is taken of each variant where nothing is
-            asked for; each is measured once.
+        computes: "exact", "bf16" for OpenVINO in bfloat16, and "auto" for what is taken of each variant where nothing
+            is asked for; each is measured once.
         batch_sizes: faces that go through the engines together.
         runs, warm_up: timed batches per row, and batches before them.
         data: a folder with one folder of images per generator, to judge the verdicts by.

@@ -158,4 +158,6 @@ def _print_computes(found: dict[str, Any], variant: str, console: Console) -> No
     console.print(f"instructions here that bear on it: {', '.join(found['instructions']) or 'not told by the system'}")
     if found["exporter"] is not None:
         where = found["exporter"]
-        console.print(f"exported on {escape(where['processor'])} with {', '.join(where['instructions']) or 'none known'}")
+        console.print(
+            f"exported on {escape(where['processor'])} with {', '.join(where['instructions']) or 'none known'}"
+        )

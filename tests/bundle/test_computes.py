@@ -22,7 +22,12 @@ def test_a_compute_has_lists_of_its_own_in_its_engine_alone(
     bundle = Bundle.load(tmp_path / "b")
     exact, bf16 = bundle.variant("fp32"), bundle.variant("fp32", "openvino", "bf16")
     np.testing.assert_allclose(bf16.calibration.overall, exact.calibration.overall + SHIFT)
-    assert (bf16.compute, bf16.report.compute, exact.compute, exact.report.compute) == ("bf16", "bf16", "exact", "exact")
+    assert (bf16.compute, bf16.report.compute, exact.compute, exact.report.compute) == (
+        "bf16",
+        "bf16",
+        "exact",
+        "exact",
+    )
     for engine, compute in (("onnxruntime", "bf16"), ("openvino", "exact"), (None, "bf16")):
         other = bundle.variant("fp32", engine, compute)
         assert other.compute == "exact"

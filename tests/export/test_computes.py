@@ -1,4 +1,4 @@
-"""What `export` makes of other arithmetic than exact computing: gated, calibrated, timed, or refused with the reason."""
+"""What `export` makes of other arithmetic than exact computing: gated, calibrated and timed, or refused."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ def test_a_compute_that_fails_the_gate_is_refused_with_the_reason_and_nobody_get
     assert (bundle.variant("fp32", "openvino", "exact").report.engine) == "onnxruntime"
 
 
-def test_nothing_is_tried_where_no_compute_is_asked_for(
-    model: TrainedModel, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_nothing_is_tried_where_no_compute_is_asked_for(model: TrainedModel, dataset: Dataset, tmp_path: Path) -> None:
     export_bundle(model, dataset, tmp_path / "b", ExportSettings(name="small", computes=()))
     assert Bundle.load(tmp_path / "b").manifest.computes == []
 

@@ -29,7 +29,9 @@ def hardware(monkeypatch: pytest.MonkeyPatch, *found: str) -> None:
     """The processor has these instructions, and OpenVINO computes bf16 where it has some for that."""
     monkeypatch.setattr(configuration, "instructions", lambda: frozenset(found))
     problem = None if "avx512_bf16" in found or "amx_bf16" in found else "no bfloat16 here"
-    monkeypatch.setattr(configuration, "compute_problem", lambda engine, _: problem if engine == "openvino" else "never")
+    monkeypatch.setattr(
+        configuration, "compute_problem", lambda engine, _: problem if engine == "openvino" else "never"
+    )
 
 
 def timed(monkeypatch: pytest.MonkeyPatch, times: Mapping[str, float]) -> list[int]:
@@ -73,9 +75,7 @@ def test_the_exporters_times_decide_on_a_processor_with_the_same_instructions(
     assert runs == []
 
 
-def test_another_processor_is_timed_once(
-    calibrated: Bundle, monkeypatch: pytest.MonkeyPatch, own_cache: Path
-) -> None:
+def test_another_processor_is_timed_once(calibrated: Bundle, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
     hardware(monkeypatch, *INSTRUCTIONS, "amx_bf16")
     runs = timed(monkeypatch, {"fp32 exact": 8.0, "fp32 bf16": 2.0})
     first, second = configure(calibrated, "openvino"), configure(calibrated, "openvino")
