@@ -33,13 +33,13 @@ def instructions(information: Path = CPU_INFORMATION) -> frozenset[str] | None:
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return frozenset({"asimd", *(name for setting, name in APPLE.items() if _says_yes(setting))})
     try:
-        text = information.read_text(errors="replace")
+        with information.open(errors="replace") as lines:  # it is long where there are many cores: all have the same
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name.strip().lower() in ("flags", "features"):
+                    return frozenset(value.split()) & OF_INTEREST
     except OSError:
-        return None
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip().lower() in ("flags", "features"):
-            return frozenset(value.split()) & OF_INTEREST
+        pass  # not Linux
     return None
 
 
