@@ -97,9 +97,7 @@ def measured(case: Case, turns: int) -> list[Row]:
         module.input_name: export_attributor(module, torch.from_numpy(given[module.input_name]))
         for module in (below, above)
     }
-    flops = tuple(
-        round(_flops(module, given[module.input_name][:1]) / 1e6, 1) for module in (below, above)
-    )
+    flops = tuple(round(_flops(module, given[module.input_name][:1]) / 1e6, 1) for module in (below, above))
     spent_noising = min(_milliseconds(lambda: noised(z0[: case.looks])) for _ in range(20))
     rows = []
     for name, (engine, options) in ENGINES.items():
@@ -128,9 +126,7 @@ def _network(case: Case) -> DeployedAttributor:
         timesteps=case.looks * len(case.timesteps),
     )
     density = DensityModel("whitened", np.zeros(EMBEDDING), np.eye(EMBEDDING), np.eye(EMBEDDING), 1.0, 1.0)
-    return DeployedAttributor(
-        Attributor(config).eval(), HeadModule(PrototypeHead()), DensityModule(density)
-    ).eval()
+    return DeployedAttributor(Attributor(config).eval(), HeadModule(PrototypeHead()), DensityModule(density)).eval()
 
 
 def _flops(module: DeployedAttributor, given: Float32Array) -> int:

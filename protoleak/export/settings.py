@@ -8,11 +8,13 @@ import msgspec
 
 from protoleak.bundle.report import GateLimits
 from protoleak.choices import (
+    ARITHMETICS,
     DENSITY_SPACES,
     HEAD_KINDS,
     PRECISIONS,
     RANGE_METHODS,
     STEMS,
+    Arithmetic,
     DensitySpace,
     HeadKind,
     Precision,
@@ -76,6 +78,8 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             the calibration images of the real class alone.
         accusation_share: of α, in (0, 1]: the level among camera originals at which a generator may be named.
         variants: precisions to try besides fp32, which is always written.
+        computes: arithmetic to try beside exact computing, in the engines for the processor that can run it here; it is
+            calibrated where it passes the gate. Without a test split nothing can be tried.
         variant_settings: how they are made.
     """
 
@@ -94,6 +98,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     left_out: Path | None = None
     accusation_share: float = 0.2
     variants: tuple[Precision, ...] = ()
+    computes: tuple[Arithmetic, ...] = ("bf16",)
     variant_settings: VariantSettings = VariantSettings()
 
     def __post_init__(self) -> None:
@@ -102,6 +107,8 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         check_choice("stem", self.stem, STEMS)
         for variant in self.variants:
             check_choice("variant", variant, PRECISIONS)
+        for compute in self.computes:
+            check_choice("compute", compute, ARITHMETICS)
         if self.bandwidth is not None and not self.bandwidth > 0:
             raise ProtoleakError(
                 f"bandwidth is {self.bandwidth:g}: give a number above 0, in distances to the nearest neighbour"

@@ -21,8 +21,9 @@ class EngineOptions:
 
     Attributes:
         compute: "exact" computes in the types that the variant's graph is written in; "bf16" lets OpenVINO compute
-            float32 layers in bfloat16, which its record says, and no other engine takes it; "auto" is "exact" until a
-            bundle carries a calibration for bfloat16.
+            float32 layers in bfloat16, which its record says, and no other engine takes it; "auto" is the fastest here
+            of those that the bundle is calibrated for (`runtime.configuration`). An engine by itself, without a bundle,
+            takes it for "exact".
         device: CUDA device ordinal.
         batch_optimum, batch_maximum: images in the batch that a TensorRT plan is tuned for, and at most; larger batches
             are run in parts.
