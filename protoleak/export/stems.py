@@ -42,8 +42,8 @@ FIRST_CONVOLUTIONS: dict[BackboneKind, FirstConvolution] = {
 }
 
 
-# Measured, see docs/decisions/0030-onnxruntime-and-the-stem.md. With `conv` the sums of T planes, which engines no longer
-# fuse with the convolution, cost more than the convolutions that they replace; of the others the stem is next to
+# Measured, see docs/decisions/0030-onnxruntime-and-the-stem.md. With `conv` the sums of T planes, which engines no
+# longer fuse with the convolution, cost more than the convolutions that they replace; of the others the stem is next to
 # nothing.
 FASTER_ABOVE: frozenset[BackboneKind] = frozenset({"second_order", "resnet18"})
 
