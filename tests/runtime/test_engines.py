@@ -75,16 +75,16 @@ def test_threads_that_sleep_between_runs_compute_the_same_bits() -> None:
 
 
 def test_threads_take_no_processor_time_once_a_run_is_over() -> None:
-    """They would spin for tens of milliseconds and more, on the cores that the next graph's threads need."""
+    """They would spin for some 40 ms, on the cores that the next graph's threads need."""
     engine = open_engine("onnxruntime", CONVOLUTION, threads=2)
     x = np.random.default_rng(1).standard_normal((1, 30, 16, 16)).astype(np.float32)
     spent = []
-    for _ in range(5):
+    for _ in range(8):
         engine.run({"x": x})
         before = time.process_time()
-        time.sleep(0.02)
+        time.sleep(0.04)
         spent.append(time.process_time() - before)
-    assert min(spent) < 0.005
+    assert sorted(spent)[-2] < 0.01  # the others are below as well; one may have met a collection of garbage
 
 
 def quantised_products() -> Graph:
