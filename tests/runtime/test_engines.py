@@ -84,7 +84,7 @@ def test_threads_take_no_processor_time_once_a_run_is_over() -> None:
         before = time.process_time()
         time.sleep(0.04)
         spent.append(time.process_time() - before)
-    assert sorted(spent)[-2] < 0.01  # the others are below as well; one may have met a collection of garbage
+    assert sorted(spent)[-2] < 0.002  # one may have met a collection of garbage
 
 
 def quantised_products() -> Graph:
