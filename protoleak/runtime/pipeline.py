@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
+import msgspec
 import numpy as np
 from PIL import Image
 
 from protoleak.arrays import Array, UInt8Array
 from protoleak.bundle.bundle import Bundle
-from protoleak.bundle.variants import choose_variant
 from protoleak.choices import Upright
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
 from protoleak.images.claims.claim import Claim
@@ -25,6 +25,7 @@ from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, OpenedImage, decode, open_image
 from protoleak.images.isolated import IsolatedDecoder
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
+from protoleak.runtime.configuration import configure
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.drift import DriftMonitor
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
@@ -87,6 +88,9 @@ class ImagePipeline:
     Attributes:
         bundle: the checked bundle.
         variant: the name of the variant in use.
+        compute: the arithmetic that it is computed in.
+        calibration: the conformal lists that judge.
+        report: what the bundle was measured to do in this variant and arithmetic.
         alpha: significance level.
         framing: how the bundle looks at a face.
         bundle_record: the bundle, as verdicts name it.
@@ -121,8 +125,14 @@ class ImagePipeline:
         manifest = self.bundle.manifest
         options = engine_options or EngineOptions()
         name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
-        chosen = self.bundle.variant(choose_variant(manifest, variant, name)[0])
-        self.variant = chosen.name
+        configuration = configure(self.bundle, name, variant, options, threads)
+        options = replace(options, compute=configuration.compute)
+        chosen = self.bundle.variant(configuration.variant, name, configuration.compute)
+        self.variant, self.compute, self.calibration = chosen.name, configuration.compute, chosen.calibration
+        self.report = chosen.report
+        self._foreign = None if configuration.calibrated else f"of {chosen.compute}, not of {configuration.compute}"
+        if self._foreign is not None:
+            options.notify(f"the bundle has no thresholds for {self.compute}, so those of {chosen.compute} judge")
         self._judgement = Judge(self.bundle, chosen, alpha=alpha, upright=upright)
         self.alpha, self.bundle_record = self._judgement.alpha, self._judgement.bundle_record
         graphs = Graphs.of_variant(chosen)
@@ -170,7 +180,7 @@ class ImagePipeline:
             "variant": self.variant,
             "engine": self._engine_name,
             "threads": self._threads,
-            "engine_options": self._engine_options,
+            "engine_options": replace(self._engine_options or EngineOptions(), compute=self.compute),
             "isolate": self.isolate,
             "upright": self.upright,
         }
@@ -187,13 +197,15 @@ class ImagePipeline:
         Args:
             source: its name, for the event.
         """
-        calibration = self.bundle.variant(self.variant).calibration
-        return DriftMonitor(source, self.bundle.manifest.generators, calibration, self.alpha)
+        return DriftMonitor(source, self.bundle.manifest.generators, self.calibration, self.alpha)
 
     @property
     def engine(self) -> EngineDescription:
-        """What executes the graphs."""
-        return self._executor.describe()
+        """What executes the graphs, and how."""
+        found = self._executor.describe()
+        if self._foreign is None:
+            return found
+        return msgspec.structs.replace(found, settings=found.settings | {"thresholds": self._foreign})
 
     def __call__(self, images: AnyImage | Sequence[AnyImage]) -> list[Verdict]:
         """The verdicts of one image or of many, in order.

@@ -50,7 +50,7 @@ class AttributorOutputs:
         outputs: of the attributor, by the names of ATTRIBUTOR_OUTPUTS, all finite; the first axis is the batch.
         milliseconds: stage → time that the whole batch took in it.
         z0: float32 [N·L, C, h, w], and z_t: float32 [N, L·T, C', h, w]: what passes between the stages; None unless
-            `stages` was asked for.
+            `stages` was asked for. There is no z_t where the attributor takes z0.
     """
 
     outputs: dict[str, Array]

@@ -2,6 +2,8 @@
 
     image ─► latent encoder ─ z0 ─► check ─► noising ─ z_t ─► attributor ─► outputs
 
+An attributor that takes z0, its first operation above the noise, reads it where the latent encoder wrote it.
+
 All on one stream, in one CUDA graph per batch size.
 """
 
@@ -61,7 +63,7 @@ class _Memory:
     image: DeviceArray
     z0: DeviceArray
     broken: DeviceArray
-    z_t: DeviceArray
+    z_t: DeviceArray | None  # None where the attributor takes z0
     outputs: dict[str, DeviceArray]
 
 
@@ -97,6 +99,7 @@ class GpuExecutor:
     TensorRT isn't known to take.
 
     Args:
+        noising: None where the attributor takes z0.
         options: `cuda_graph`, `stage_times` and `notify` are used.
     """
 
@@ -105,7 +108,7 @@ class GpuExecutor:
         worker: CudaWorker,
         latent_encoder: TensorRtEngine,
         attributor: TensorRtEngine,
-        noising: CudaNoising,
+        noising: CudaNoising | None,
         shapes: ExpectedShapes,
         options: EngineOptions,
     ) -> None:
@@ -128,11 +131,12 @@ class GpuExecutor:
         )
         self._graph = GraphPerBatchSize(worker, self._stages, enabled=options.cuda_graph and not self._timed)
         state = CAPTURED if self._graph.enabled else "no: " + ("stages are timed" if self._timed else "switched off")
+        where = "in the attributor" if noising is None else "on the GPU"
         described = describe_both(latent_encoder.describe(), attributor.describe())
         self._description = msgspec.structs.replace(
             described,
             settings=described.settings
-            | {"noising": "on the GPU", "framing": "of videos on the GPU", "cuda_graph": state},
+            | {"noising": where, "framing": "of videos on the GPU", "cuda_graph": state},
         )
 
     @property
@@ -156,10 +160,10 @@ class GpuExecutor:
                 for first in range(0, faces, self.batch_maximum)
             ]
         outputs = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
-        between = [outputs.pop(name).astype(np.float32, copy=False) for name in (Z0, Z_T)] if stages else []
+        between = {name: outputs.pop(name).astype(np.float32, copy=False) for name in (Z0, Z_T) if name in outputs}
         check_finite("attributor", outputs)
         spent = {stage: sum(times[stage] for _, times in parts) for stage in parts[0][1]}
-        return AttributorOutputs(outputs, spent, *between)
+        return AttributorOutputs(outputs, spent, between.get(Z0), between.get(Z_T))
 
     def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
         """See `Executor.take`. Waits for the images, since their pixels are downloaded for the verdict's SHA-256."""
@@ -248,7 +252,8 @@ class GpuExecutor:
                     marks.append(self.worker.mark())
             else:
                 self._enqueue(batch, self._image.pointer)
-            wanted = {**memory.outputs, BROKEN: memory.broken} | ({Z0: memory.z0, Z_T: memory.z_t} if stages else {})
+            between = {Z0: memory.z0} | ({} if memory.z_t is None else {Z_T: memory.z_t})
+            wanted = {**memory.outputs, BROKEN: memory.broken} | (between if stages else {})
             outputs = self.worker.read_together(wanted)
         except ProtoleakError:
             raise
@@ -297,10 +302,10 @@ class GpuExecutor:
             images = batch * self._looks
             encoder, attributor = self._latent_encoder.buffers(images), self._attributor.buffers(batch)
             self._shapes.check_z0(encoder[Z0].shape, images)
-            outputs = {name: array for name, array in attributor.items() if name != Z_T}
+            outputs = {name: array for name, array in attributor.items() if name not in (Z0, Z_T)}
             self._shapes.check_outputs({name: array.shape for name, array in outputs.items()}, batch)
             self._memory[batch] = _Memory(
-                encoder[IMAGE], encoder[Z0], self._finite.output(images), attributor[Z_T], outputs
+                encoder[IMAGE], encoder[Z0], self._finite.output(images), attributor.get(Z_T), outputs
             )
         return self._memory[batch]
 
@@ -311,10 +316,13 @@ class GpuExecutor:
     def _enqueue_noising(self, batch: int) -> None:
         memory = self._memory[batch]
         self._finite.enqueue(memory.z0, memory.broken)
-        self._noising.enqueue(memory.z0, _by_look(memory.z_t, self._looks))
+        if self._noising is not None and memory.z_t is not None:
+            self._noising.enqueue(memory.z0, _by_look(memory.z_t, self._looks))
 
     def _enqueue_attributor(self, batch: int) -> None:
-        self._attributor.enqueue(batch)
+        # [N·L, C, h, w] is [N, L, C, h, w] in memory.
+        bound = {Z0: self._memory[batch].z0} if self._noising is None else None
+        self._attributor.enqueue(batch, bound)
 
 
 def _part(images: UInt8Array | DeviceArray, first: int, last: int) -> UInt8Array | DeviceArray:

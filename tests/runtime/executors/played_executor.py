@@ -220,7 +220,8 @@ def open_played_executor(
     noising = Noising.of(bundle.manifest, bundle.noise_bank)
     worker, *plans = open_played_engines(monkeypatch, bundle, options, encoder, graphs)
     shapes = ExpectedShapes(bundle.path, bundle.manifest)
-    return GpuExecutor(worker, *plans, open_noising(worker, noising), shapes, options), worker
+    between = None if bundle.manifest.attributor_input == "z0" else open_noising(worker, noising)
+    return GpuExecutor(worker, *plans, between, shapes, options), worker
 
 
 def open_played_engines(
