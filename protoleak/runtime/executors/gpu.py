@@ -135,8 +135,7 @@ class GpuExecutor:
         described = describe_both(latent_encoder.describe(), attributor.describe())
         self._description = msgspec.structs.replace(
             described,
-            settings=described.settings
-            | {"noising": where, "framing": "of videos on the GPU", "cuda_graph": state},
+            settings=described.settings | {"noising": where, "framing": "of videos on the GPU", "cuda_graph": state},
         )
 
     @property
