@@ -2,9 +2,9 @@
 
     python tools/discover_page_picture.py
 
-Pictures by two stand-ins for unknown generators, crops of examples/images in two colours, go through the first commands of
-the guide docs/unknown_generator.md on the small bundle of the tests, which knows neither colour; what the page then shows is
-photographed by Chromium, driven by Playwright.
+Pictures by two stand-ins for unknown generators, crops of examples/images in two colours, go through the first commands
+of the guide docs/unknown_generator.md, on the small bundle of the tests, which knows neither colour. Chromium, driven
+by Playwright, takes the picture of the page.
 """
 
 from __future__ import annotations
