@@ -69,7 +69,6 @@ def main() -> None:
             rows.append(row | {"stability": [round(one.stability, 2) for one in found]})
             print(json.dumps(rows[-1]), flush=True)
     result = {
-        "what": "generators that a bundle doesn't know, found among photographs that it doesn't know",
         "unseen": {name: int((pictures.names == name).sum()) for name in (*generators, PHOTOGRAPH)},
         "called_unknown": {
             name: int(((pictures.names == name) & pictures.unknown).sum()) for name in (*generators, PHOTOGRAPH)
@@ -79,7 +78,15 @@ def main() -> None:
         "commit": describe_machine().commit,
     }
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        write(arguments.json, result)
+
+
+def write(file: Path, result: dict[str, Any]) -> None:
+    """Adds a run to those of other generators that a file holds."""
+    runs = json.loads(file.read_text())["runs"] if file.exists() else []
+    runs = [run for run in runs if run["unseen"] != result["unseen"]]
+    what = "generators that a bundle doesn't know, found among photographs that it doesn't know"
+    file.write_text(json.dumps({"what": what, "runs": [*runs, result]}, indent=1) + "\n")
 
 
 def parse_arguments() -> argparse.Namespace:
