@@ -29,9 +29,9 @@ SUBSETS, SUBSET_SHARE = 20, 0.8
 NEIGHBOURS = 5
 # A picture whose margin of the camera class is no lower than that of a tenth of the camera originals is like them.
 CAMERA_P_VALUE = 0.1
-# Shares of a cluster above which it may be one of photographs. Nine camera originals in ten have such a p-value, of those
-# that are called unknown six to nine, and of generators one to six: a cluster that is half of photographs is above the
-# first one.
+# Shares of a cluster above which it may be one of photographs. Nine camera originals in ten have such a p-value, of
+# unknown photographs six to nine, of generators' pictures one to six: a cluster that is half of photographs is above
+# the first one.
 LIKE_CAMERAS, BESIDE_CAMERAS = 1 / 4, 1 / 2
 
 
