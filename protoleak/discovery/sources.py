@@ -108,7 +108,8 @@ def _of_embeddings(
     held = np.array([place for place in places if place is not None], np.int64)
     files = [Path(line["source"]) for line, place in zip(lines, places, strict=True) if place is not None]
     times = [found.times[place] for place in held]
-    rows, traces, skipped = found.rows.chosen(held), found.traces, ()
+    rows, traces = found.rows.chosen(held), found.traces
+    skipped: tuple[str, ...] = ()
     if traces is not None:
         traces = traces[held]
     missing = [line for line, place in zip(lines, places, strict=True) if place is None]

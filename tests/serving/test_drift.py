@@ -92,7 +92,8 @@ def test_a_picture_that_is_sent_again_is_no_new_evidence(judge: BundleJudge, mon
 
 
 def test_sources_that_were_not_heard_of_for_longest_are_forgotten(judge: BundleJudge) -> None:
-    watch, forgotten = DriftWatch(judge, 1), []
+    watch = DriftWatch(judge, 1)
+    forgotten: list[str] = []
     for number in range(MOST_SOURCES + 2):
         watch.take(f"camera {number}", records(judge, number, 0.0), forgotten.append)
         watch.take("camera 0", records(judge, number, 0.0), forgotten.append)
