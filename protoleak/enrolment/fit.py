@@ -1,13 +1,14 @@
 """A new generator's discriminant and offset, from its pictures and from what the bundle recorded of the others.
 
-The offset is chosen so that as many as possible of the new generator's pictures are named, each by a discriminant that
-was fitted without it, and within limits for the others: no camera original of the record more is accused than before,
-and of the other generators' pictures hardly fewer are named. Where several offsets do equally well, the middle one is
-taken: it leaves room on both sides.
+The offset is chosen so that many of the new generator's pictures are named, each by a discriminant that was fitted
+without it, and within limits for the others: no camera original of the record more is accused than before, and of the
+other generators' pictures hardly fewer are named. Of the offsets that name nearly as many as the best, the strictest is
+taken: photographs of other cameras than the record's lie further out, and to accuse one is the worse error.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from protoleak.runtime import conformal
 
 FOLDS = 5
 SHIFTS = np.linspace(0.5, -0.5, 41)  # of even odds, in log odds between the newcomer's pictures and the nearest class
-LOW_QUANTILE = 0.05
+SPARED = 0.1  # of the newcomer's pictures: so many may stay unnamed for a stricter offset
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,20 @@ class Fitted:
         return rows.extended(self.discriminant.log_odds(rows.features) + self.offset, constants)
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """One offset.
+
+    Attributes:
+        recall: share of the newcomer's pictures that are named, each by a discriminant that was fitted without it.
+        harm: 0 within the limits, else how many pictures lie beyond them.
+    """
+
+    fitted: Fitted
+    recall: float
+    harm: float
+
+
 def fold_of(count: int, folds: int = FOLDS, seed: int = 0) -> npt.NDArray[np.int64]:
     """The fold of each of so many pictures, int64 [n]: as equal as can be, in random order."""
     return np.random.default_rng(seed).permutation(np.arange(count) % folds)
@@ -114,7 +129,7 @@ def fit(pictures: Rows, setting: Setting, name: str, like: Fitted | None = None)
         offsets = np.array([like.offset])
     own, guard = scale * own, _Guard.of(setting, classes)
     of_rows, of_photographs = (discriminant.log_odds(some.features) for some in (setting.rows, setting.photographs))
-    candidates: list[tuple[tuple[bool, float], Fitted]] = []
+    candidates: list[Candidate] = []
     for offset in offsets:
         rows = setting.rows.extended(of_rows + offset, setting.constants)
         newcomers = pictures.extended(own + offset, setting.constants)
@@ -122,13 +137,23 @@ def fit(pictures: Rows, setting: Setting, name: str, like: Fitted | None = None)
         photographs = setting.photographs.extended(of_photographs + offset, setting.constants)
         harm = guard.harm(rows, photographs, calibration)
         recall = float((judged(newcomers, classes, calibration, setting.alpha) == new).mean())
-        within = harm == 0
-        key = (within, recall if within else -harm)
-        fitted = Fitted(prototypes, discriminant, float(offset), own + offset, calibration, within)
-        candidates.append((key, fitted))
-    best = max(key for key, _ in candidates)
-    tied = [fitted for key, fitted in candidates if key == best]  # by falling offset
-    return tied[len(tied) // 2] if tied[0].within_limits else tied[-1]
+        fitted = Fitted(prototypes, discriminant, float(offset), own + offset, calibration, harm == 0)
+        candidates.append(Candidate(fitted, recall, harm))
+    return _chosen(candidates)
+
+
+def _chosen(candidates: Sequence[Candidate]) -> Fitted:
+    """The strictest offset within the limits that names nearly as many as the best; else the one of least harm.
+
+    Args:
+        candidates: by falling offset.
+    """
+    within = [one for one in candidates if not one.harm]
+    if not within:
+        least = min(one.harm for one in candidates)
+        return [one.fitted for one in candidates if one.harm == least][-1]
+    enough = max(one.recall for one in within) - SPARED
+    return [one.fitted for one in within if one.recall >= enough][-1]
 
 
 def _prototypes(pictures: Rows, slots: int) -> Float64Array:
@@ -155,7 +180,6 @@ class _Guard:
     named_before: int
     allowed_losses: int
     accused_before: tuple[int, int]
-    allowance: float
 
     @classmethod
     def of(cls, setting: Setting, classes: Classes) -> _Guard:
@@ -168,7 +192,7 @@ class _Guard:
             found = judged(setting.photographs, setting.classes, setting.calibration, setting.alpha)
             others = int(accused(found, setting.classes).sum())
         losses = int(setting.harm * int(generated.sum()))
-        return cls(setting, classes, named, losses, (cameras, others), camera_allowance(setting))
+        return cls(setting, classes, named, losses, (cameras, others))
 
     def harm(self, rows: Rows, photographs: Rows, calibration: Calibration) -> float:
         """0 within the limits, else how many pictures lie beyond them."""
@@ -186,25 +210,12 @@ class _Guard:
         return float(beyond)
 
     def _too_near(self, cameras: Rows, real: int, calibration: Calibration) -> int:
-        """Camera originals that would be accused of the new generator if their margin were lower by the allowance."""
+        """Camera originals that would be accused of the new generator if no other were named."""
         assert calibration.real_margins is not None
         margins = calibration.real_margins
         level = conformal.accusation_level(len(margins), self.setting.alpha, calibration.accusation_share)
         ranks = conformal.rejecting_ranks(len(margins), level)
         if ranks == 0:
             return 0
-        against_new = cameras.scores[:, real] - cameras.scores[:, -1] - self.allowance
+        against_new = cameras.scores[:, real] - cameras.scores[:, -1]
         return int((against_new <= margins[ranks - 1]).sum())
-
-
-def camera_allowance(setting: Setting) -> float:
-    """By how much the margins of camera originals in the record are more favourable than those of the shipped list, at
-    a low quantile: that list is of sources which the network never saw, and so are the user's cameras."""
-    real = setting.classes.real
-    if real is None or setting.calibration.real_margins is None or setting.own_margins:
-        return 0.0
-    cameras = setting.rows.scores[setting.rows.labels == real]
-    if not len(cameras):
-        return 0.0
-    own = np.quantile(conformal.real_margin(cameras, real), LOW_QUANTILE)
-    return max(0.0, float(own - np.quantile(setting.calibration.real_margins, LOW_QUANTILE)))
