@@ -7,9 +7,10 @@ After build.py, with its WORK (whose `turns` left_out.py trained, each without o
 
 Each generator is enrolled, by what `protoleak enrol` calls, from 20, 40 and 80 of its pictures of the parts train, val
 and calibration, in DRAWS random choices; everything is measured on the part test, on photographs of sources that no
-network saw and on generators that stay unknown. Nothing helps to choose the offset but the bundle's own record. The
-last row of a generator is the network that was trained with it. Networks run in PyTorch, so that no bundle is exported
-for each.
+network saw and on generators that stay unknown. Rows "with photographs" are those of `--photographs`: half of the
+photographs, drawn each time, help to choose the offset, and those accused are of the other half; else nothing helps but
+the bundle's own record. The last row of a generator is the network that was trained with it. Networks run in PyTorch,
+so that no bundle is exported for each.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +116,15 @@ class Network:
         constants = ScoreConstants(density.temperature, density.floor)
         return cls(images, rows, Classes.of(names, REAL), calibration, constants, statistics)
 
-    def setting(self) -> Setting:
-        nothing = self.rows.chosen(np.zeros(0, np.int64))
+    def setting(self, helping: npt.NDArray[np.int64]) -> Setting:
+        """What a generator is added to.
+
+        Args:
+            helping: photographs that the offset is chosen with.
+        """
         return Setting(
             rows=self.rows.chosen((self.images.parts == "calibration") & (self.rows.labels >= 0)),
-            photographs=nothing,
+            photographs=self.rows.chosen(helping),
             classes=self.classes,
             constants=self.constants,
             statistics=self.statistics,
@@ -147,10 +153,10 @@ def main() -> None:
         without = Network.of(model, images, left_out, share)
         rows += enrolled_from(without, name)
         said = judged(full.rows, full.classes, full.calibration, ALPHA)
-        rows.append(
-            {"generator": name, "pictures": "full training"} | figures(full, full.rows, full.classes, said, name)
-        )
-        for row in rows[-len(COUNTS) - 2 :]:
+        every = full.images.parts == "photographs"
+        of_full = figures(full, full.rows, full.classes, said, name, every)
+        rows.append({"generator": name, "pictures": "full training"} | of_full)
+        for row in (row for row in rows if row["generator"] == name):
             print(json.dumps(row), flush=True)
     result = {
         "what": "a generator enrolled by a network that was trained without it, beside full training; means over draws",
@@ -171,35 +177,47 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def enrolled_from(network: Network, name: str) -> list[dict[str, Any]]:
-    """A row before, and one for each number of pictures that the generator has."""
-    images, setting = network.images, network.setting()
-    said = judged(network.rows, network.classes, network.calibration, ALPHA)
-    found = [{"generator": name, "pictures": 0} | figures(network, network.rows, network.classes, said, name)]
+    """A row before, and two for each number of pictures that the generator has."""
+    images, photographs = network.images, network.images.parts == "photographs"
+    before = judged(network.rows, network.classes, network.calibration, ALPHA)
+    accused_before = accused(before, network.classes)
+    nothing = {"generator": name, "pictures": 0}
+    found = [nothing | figures(network, network.rows, network.classes, before, name, photographs)]
     own = np.flatnonzero((images.names == name) & np.isin(images.parts, ("train", "val", "calibration")))
-    for count in COUNTS:
+    for count, helped in product(COUNTS, (False, True)):
         if count > len(own):
             continue
-        drawn: list[dict[str, Any]] = []
+        drawn: list[dict[str, float]] = []
         for draw in range(DRAWS):
-            chosen = np.random.default_rng(draw).permutation(own)[:count]
-            fitted = fit(network.rows.chosen(chosen), setting, name)
+            random = np.random.default_rng(draw)
+            chosen, shuffled = random.permutation(own)[:count], random.permutation(np.flatnonzero(photographs))
+            helping = shuffled[: len(shuffled) // 2 if helped else 0]
+            measured = photographs.copy()
+            measured[helping] = False
+            fitted = fit(network.rows.chosen(chosen), network.setting(helping), name)
             rows, classes = fitted.extended(network.rows, network.constants), network.classes.with_one_more(name)
             said = judged(rows, classes, fitted.calibration, ALPHA)
-            drawn.append(figures(network, rows, classes, said, name))
+            of_draw = figures(network, rows, classes, said, name, measured)
+            drawn.append(of_draw | {"photographs_accused_before": float(accused_before[measured].sum())})
         means = {key: round(float(np.mean([one[key] for one in drawn])), 4) for key in drawn[0]}
-        found.append({"generator": name, "pictures": count} | means)
+        found.append({"generator": name, "pictures": count, "with_photographs": helped} | means)
     return found
 
 
 def figures(
-    network: Network, rows: Rows, classes: Classes, said: npt.NDArray[np.int64], generator: str
+    network: Network,
+    rows: Rows,
+    classes: Classes,
+    said: npt.NDArray[np.int64],
+    generator: str,
+    photographs: npt.NDArray[np.bool_],
 ) -> dict[str, float]:
     """Numbers of images: of the generator that are named, of the others that are named rightly, of photographs and
     camera originals that are accused, of unknown generators that are called it; and how well its margin tells its test
     images from those of all others and photographs."""
     images = network.images
     called = np.array([*classes.names, "unknown"])[said]
-    test, photographs, own = images.parts == "test", images.parts == "photographs", images.names == generator
+    test, own = images.parts == "test", images.names == generator
     others = test & ~own & (images.names != REAL)
     given = accused(said, classes)
     found = {
@@ -224,7 +242,7 @@ def sizes(network: Network, generators: Sequence[str]) -> dict[str, Any]:
     return {
         "named": {name: int((test & (images.names == name)).sum()) for name in dict.fromkeys(generators)},
         "others_named": "the test images of the other generators",
-        "photographs_accused": int((images.parts == "photographs").sum()),
+        "photographs_accused": "of 100, or with photographs of the 50 others",
         "cameras_accused": int((test & (images.names == REAL)).sum()),
         "unknown_called_it": int((images.parts == "unknown").sum()),
     }
