@@ -12,10 +12,12 @@ import torch
 
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.bundle import array_bytes, check_place, write_bundle
+from protoleak.bundle.class_statistics import CLASS_STATISTICS, ClassStatistics
 from protoleak.bundle.enrolment import ENROLMENT, ScoreConstants
 from protoleak.bundle.manifest import CalibratedCompute, Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
+from protoleak.calibration.class_statistics import fit_class_statistics
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, PrototypeHead, fit_head
@@ -118,12 +120,14 @@ class _Fitted:
     """Head and density, and how many images they were fitted to.
 
     Attributes:
+        statistics: what a newcomer will be told by; None where head and density allow no enrolment.
         used: readable images per set.
         skipped: a line per file that is no readable image.
     """
 
     head: Head
     density: DensityModel | PosteriorDensity
+    statistics: ClassStatistics | None
     used: dict[str, int]
     skipped: tuple[str, ...]
 
@@ -172,8 +176,10 @@ def export_bundle(
         manifest, model.config.noise_bank(), graphs["latent_encoder"], graphs["attributor"], inputs.framer.find
     )
     parity = prove_parity(model, deployed, runner, inputs.framer, inputs.evaluation.calibration.paths)
-    fp32 = _fp32(runner, manifest, graphs, parity, inputs.evaluation, settings, progress)
-    variants = _with_lower_precisions(model, inputs.framer, manifest, fp32, inputs.evaluation, settings, progress)
+    fp32 = _fp32(runner, manifest, graphs, parity, inputs.evaluation, settings, progress, fitted.statistics)
+    variants = _with_lower_precisions(
+        model, inputs.framer, manifest, fp32, inputs.evaluation, settings, progress, fitted.statistics
+    )
 
     evaluation = fp32.evaluation
     skipped = (*fitted.skipped, *evaluation.skipped)
@@ -182,7 +188,7 @@ def export_bundle(
     speeds, computes = _speeds(model, inputs.framer, manifest, variants, tried, inputs.evaluation.calibration)
     manifest = with_variants(manifest, list(variants.written), variants.refused, speeds)
     manifest = with_computes(manifest, computes, tried.refused)
-    files = _files(model, inputs, variants, _score_constants(fitted)) | compute_files(tried.passed)
+    files = _files(model, inputs, variants, fitted) | compute_files(tried.passed)
     sha256 = write_bundle(out, manifest, files)
     reports = {name: variant.evaluation.report for name, variant in variants.written.items()}
     return ExportResult(sha256, reports["fp32"], parity, skipped, reports, variants.refused, tried)
@@ -252,7 +258,11 @@ def _fit(
     if inputs.auxiliary is not None and auxiliary is not None:
         used["auxiliary"] = len(auxiliary.labels)
         skipped += inputs.auxiliary.lines(auxiliary.skipped)
-    return _Fitted(head, density, used, tuple(skipped))
+    statistics = None
+    if isinstance(head, PrototypeHead) and isinstance(density, PosteriorDensity):
+        of_train = train.statistics, train.embedding, train.labels
+        statistics = fit_class_statistics(*of_train, len(model.config.generators))
+    return _Fitted(head, density, statistics, used, tuple(skipped))
 
 
 def _features(
@@ -322,11 +332,12 @@ def _fp32(
     images: EvaluationImages,
     settings: ExportSettings,
     progress: Progress,
+    statistics: ClassStatistics | None,
 ) -> BuiltVariant:
     """The fp32 variant with its own calibration and its report, complete."""
     left_out = None if settings.left_out is None else LeftOutMargins.read(settings.left_out)
     evaluation = evaluate(
-        "fp32", runner, manifest, images, settings.alpha, progress, left_out, settings.accusation_share
+        "fp32", runner, manifest, images, settings.alpha, progress, left_out, settings.accusation_share, statistics
     )
     rows = [OutputParity(row.output, row.maximum, row.mean, row.relative, row.passes) for row in parity]
     report = msgspec.structs.replace(evaluation.report, parity=rows, size=sizes(graphs))
@@ -341,6 +352,7 @@ def _with_lower_precisions(
     images: EvaluationImages,
     settings: ExportSettings,
     progress: Progress,
+    statistics: ClassStatistics | None,
 ) -> _Variants:
     """fp32, and every other precision asked for that passes the gate."""
     found = _Variants({"fp32": fp32}, {})
@@ -358,6 +370,7 @@ def _with_lower_precisions(
         settings.left_out,
         settings.accusation_share,
         progress,
+        statistics,
     )
     for precision in settings.variants:
         built = builder.build(precision)
@@ -411,16 +424,16 @@ def _speeds(
     return measure_speeds(graphs, list(tried.passed), manifest, model.config.noise_bank(), pixels)
 
 
-def _score_constants(fitted: _Fitted) -> ScoreConstants | None:
+def _enrolment_files(fitted: _Fitted) -> dict[str, bytes]:
     """What a generator can be enrolled with: for the prototypes' own class score and density. None for others."""
-    if not isinstance(fitted.head, PrototypeHead) or not isinstance(fitted.density, PosteriorDensity):
-        return None
-    return ScoreConstants(fitted.density.temperature, fitted.density.floor)
+    density = fitted.density
+    if fitted.statistics is None or not isinstance(density, PosteriorDensity):
+        return {}
+    constants = ScoreConstants(density.temperature, density.floor)
+    return {ENROLMENT: constants.to_bytes(), CLASS_STATISTICS: fitted.statistics.to_bytes()}
 
 
-def _files(
-    model: TrainedModel, inputs: _Inputs, variants: _Variants, constants: ScoreConstants | None
-) -> dict[str, bytes]:
+def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants, fitted: _Fitted) -> dict[str, bytes]:
     """Every file of the bundle but its manifest and those of computes, by path."""
     files = {
         NOISE_BANK: array_bytes(model.config.noise_bank()),
@@ -428,10 +441,10 @@ def _files(
     }
     if inputs.face_detector is not None:
         files[FACE_DETECTOR] = inputs.face_detector
-    if constants is not None:
-        files[ENROLMENT] = constants.to_bytes()
+    for_enrolment = _enrolment_files(fitted)
+    files |= for_enrolment
     for name, variant in variants.written.items():
-        files |= variant_files(name, variant, constants is not None)
+        files |= variant_files(name, variant, bool(for_enrolment))
     return files
 
 
