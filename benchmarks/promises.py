@@ -112,14 +112,15 @@ def on_site(world: World, setting: Setting) -> list[tuple[str, float, float]]:
         ("known pictures are rejected, recalibrated: on average", promise.on_average, rejections(fresh, after)),
         ("known pictures are rejected there, not recalibrated", promise.on_average, rejections(fresh, before)),
         ("camera originals are accused, recalibrated: on average", level, accused.mean()),
-        ("samples of one kind are called different at 5 %", 0.05, exchangeability(*margins) <= 0.05),
+        ("samples of one kind are called different at 5 %", 0.05, exchangeability(margins[0], margins[1]) <= 0.05),
         ("those of the other site are (power, no promise)", 0.05, exchangeability(margins[0], other) <= 0.05),
     ]
 
 
 def rows_like(network: World, pictures: World, counts: tuple[int, int, int, int], setting: Setting) -> Rows:
     """Pictures of one world, as the network of another sees them."""
-    return rows_in(network, *pictures.drawn(counts), setting)
+    rows: Rows = rows_in(network, *pictures.drawn(counts), setting)
+    return rows
 
 
 def rejections(rows: Rows, calibration: Calibration) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,9 +89,14 @@ class ClassStatistics:
         check_array(arrays.get("pictures"), "pictures", np.int64, (), where)
         if not (arrays["deviation"] > 0).all() or not arrays["remainder"] > 0 or not arrays["pictures"] > 0:
             raise BundleError(f"{where}: a deviation, the remainder or the number of pictures is not positive")
-        scalars = {"remainder": float(arrays["remainder"]), "pictures": int(arrays["pictures"])}
-        lists = {name: arrays[name] for name in ("mean", "deviation", "class_means", "factors")}
-        return cls(**lists, **scalars)
+        return cls(
+            mean=arrays["mean"],
+            deviation=arrays["deviation"],
+            class_means=arrays["class_means"],
+            factors=arrays["factors"],
+            remainder=float(arrays["remainder"]),
+            pictures=int(arrays["pictures"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,8 @@ class Discriminant:
         """Of this generator against its rivals, float64 [n], of features [n, J]; up to an offset."""
         points = features.astype(np.float64) / STEPS
         # Not a matrix product, whose sums depend on the number of pictures.
-        ratios = np.stack([(points * weights).sum(axis=1) for weights in self.weights], axis=1) - self.bias
-        return self.scale * softened_minimum(ratios)
+        sums = np.stack([(points * weights).sum(axis=1) for weights in self.weights], axis=1)
+        return self.scale * softened_minimum(sums - self.bias.astype(np.float64))
 
     def without(self, gone: int) -> Discriminant:
         """Once a class is gone: not among the rivals any more, and the classes behind it moved up."""
@@ -169,7 +175,7 @@ def _length(array: Array | None) -> int:
     return -1 if array is None or array.ndim == 0 else len(array)
 
 
-def _packed(arrays: dict[str, Array]) -> bytes:
+def _packed(arrays: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

@@ -63,7 +63,7 @@ def scale_and_offset(discriminant: Discriminant, means: Float64Array, held_out: 
         held_out: log odds of pictures that the discriminant, or others like it, did not see.
     """
     own = float(held_out.mean())
-    ratios = means @ discriminant.weights.astype(np.float64).T - discriminant.bias
+    ratios = means @ discriminant.weights.astype(np.float64).T - discriminant.bias.astype(np.float64)
     nearest = float(softened_minimum(ratios).max())
     apart = max(own - nearest, 1e-9)
     scale = apart / max(float(held_out.var()), apart**2 / FURTHEST)
@@ -74,4 +74,4 @@ def _solved(factors: Float64Array, ridge: float, differences: Float64Array) -> F
     """(Fᵀ F + ridge·1)⁻¹ d for each of the differences d [K, J], by Woodbury's identity: of F [R, J], R is small."""
     inner = factors @ factors.T + ridge * np.eye(len(factors))
     projected = np.linalg.solve(inner, factors @ differences.T)
-    return (differences - projected.T @ factors) / ridge
+    return np.asarray((differences - projected.T @ factors) / ridge)

@@ -109,5 +109,11 @@ class VariantRunner:
                 gates.append(outputs["gate"])
             progress(min(start + BATCH_SIZE, len(paths)))
         given = VariantOutputs(np.concatenate(scores), np.concatenate(densities))
-        together = [np.concatenate(parts) for parts in (embeddings, gates, statistics)]
-        return ImagesRun(given, *together, tuple(kept), tuple(skipped))
+        return ImagesRun(
+            given,
+            np.concatenate(embeddings),
+            np.concatenate(gates),
+            np.concatenate(statistics),
+            tuple(kept),
+            tuple(skipped),
+        )

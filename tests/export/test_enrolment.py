@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.class_statistics import CLASS_STATISTICS, SOFTNESS, STEPS
@@ -51,7 +52,6 @@ def test_class_in_the_graph_and_beside_it_have_the_same_numbers(
     posterior: Bundle, model: TrainedModel, dataset: Dataset
 ) -> None:
     """The graph that `export` would write if the class had been known from the start."""
-    torch = pytest.importorskip("torch")
     from protoleak.export.graphs import _quiet_exporter
     from protoleak.runtime.engines import Graph, open_engine
 
