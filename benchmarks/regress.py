@@ -48,7 +48,7 @@ def measures(bundle: str | None) -> list[Measure]:
     found = [Measure("cold start", (PROBE, "cold_start", IMAGES[0], *chosen))]
     for engine, compute in ENGINES:
         for batch in BATCHES:
-            name = f"image, {engine}, {compute}, batch {batch}"
+            name = f"image {engine} {compute} batch {batch}"
             options = ("--engine", engine, "--compute", compute, "--batch", str(batch))
             found.append(Measure(name, (PROBE, "images", *IMAGES, *options, *chosen)))
     found.append(Measure("video frame", (PROBE, "video", CLIP, *chosen)))

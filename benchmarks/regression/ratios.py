@@ -33,7 +33,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One part of one measure.
 
     Attributes:
-        measure, part: such as "image, OpenVINO, exact" and "latent_encoder".
+        measure, part: such as "image openvino exact batch 1" and "latent_encoder".
         base_ms, head_ms: the least time of a turn, in milliseconds.
         change: None where there is no ratio.
         why: why it was not measured; None where it was.
