@@ -118,7 +118,7 @@ def _number(value: float | None) -> str:
 
 
 def chosen_of(found: Sequence[Measure], only: Sequence[str]) -> list[Measure]:
-    """Those whose names contain one of the words, or all without a word.
+    """Those that one of the words names, else whose names contain it; all without a word.
 
     Raises:
         ProtoleakError: a word is in no name.
@@ -127,7 +127,12 @@ def chosen_of(found: Sequence[Measure], only: Sequence[str]) -> list[Measure]:
         if not any(word in measure.name for measure in found):
             names = "; ".join(measure.name for measure in found)
             raise ProtoleakError(f"--only {word!r} is in the name of no measure: choose among {names}")
-    return [measure for measure in found if not only or any(word in measure.name for word in only)]
+    names = {measure.name for measure in found}
+    return [
+        measure
+        for measure in found
+        if not only or any(word == measure.name or (word not in names and word in measure.name) for word in only)
+    ]
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

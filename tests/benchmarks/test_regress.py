@@ -108,6 +108,9 @@ def test_a_commit_that_is_none_and_a_measure_that_is_none_are_named(
     assert "'nosuch' is no commit of" in capsys.readouterr().err
     with pytest.raises(ProtoleakError, match="--only 'gpu' is in the name of no measure: choose among cold start"):
         chosen_of(measures(None), ["gpu"])
+    one = "image openvino bf16 batch 1"
+    assert [measure.name for measure in chosen_of(measures(None), [one, "cold"])] == ["cold start", one]
+    assert len(chosen_of(measures(None), ["openvino bf16"])) == 2
 
 
 def test_checkouts_are_taken_away_when_measuring_fails(repository: Path) -> None:
