@@ -27,7 +27,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from benchmarks.regression.checkouts import Checkout, checkouts
-from benchmarks.regression.ratios import Row, overall, rows_of
+from benchmarks.regression.ratios import LEAST_ROUNDS, Row, overall, rows_of
 from benchmarks.regression.turns import TOTAL, Measure, ProbeFailed, take_turns
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
@@ -149,8 +149,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repository", type=Path, default=ROOT, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     options = parser.parse_args(arguments)
-    if options.processes < 1 or options.rounds < 1 or options.processes * options.rounds < 2:
-        parser.error("an interval needs two rounds: give --processes and --rounds of 1 or more, and 2 in all")
+    if options.processes < 1 or options.rounds < 1 or options.processes * options.rounds < LEAST_ROUNDS:
+        parser.error(f"--processes {options.processes} times --rounds {options.rounds}: {LEAST_ROUNDS} or more in all")
     if options.limit < 1:
         parser.error(f"--limit {options.limit:g}: give 1 or more, such as 1.05 for five per cent slower")
     if options.cpus and not hasattr(os, "sched_setaffinity"):
