@@ -21,8 +21,8 @@ def measure_speeds(
     noise_bank: Float32Array,
     images: Sequence[UInt8Array],
 ) -> tuple[dict[str, dict[str, float]], list[CalibratedCompute]]:
-    """Milliseconds that both graphs take for one image: what is compared takes turns, and the shortest time counts, since
-    what a busy machine adds belongs to none of it.
+    """Milliseconds that both graphs take for one image: what is compared takes turns, and the shortest time counts,
+    since what a busy machine adds belongs to none of it.
 
     Args:
         variants: name → both graphs, serialised.
