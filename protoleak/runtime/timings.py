@@ -73,8 +73,12 @@ def read_timings(timed_on: TimedOn) -> dict[str, float]:
 
 
 def keep_timings(timed_on: TimedOn, milliseconds: Mapping[str, float]) -> dict[str, float]:
-    """Writes times for the next process, whole or not at all. Returns those to go by: of a process that was faster, such
-    as another worker of one server, where it timed the same, so that all of them choose alike."""
+    """Writes times for the next process, whole or not at all.
+
+    Returns:
+        Those to go by: of a process that was faster, such as another worker of one server, where it timed the same, so
+        that all of them choose alike.
+    """
     found = read_timings(timed_on)
     if milliseconds.keys() <= found.keys():
         return {name: found[name] for name in milliseconds}
