@@ -19,6 +19,9 @@ RangeMethod: TypeAlias = Literal["minmax", "entropy", "percentile"]
 # "bf16" may compute float32 layers in bfloat16; "auto" takes the fastest that was proven.
 Arithmetic: TypeAlias = Literal["exact", "bf16"]
 Compute: TypeAlias = Literal["auto", "exact", "bf16"]
+# What the attributor's graph takes: noised latents, or latents, of which it takes its first operation above the noise.
+AttributorInput: TypeAlias = Literal["z_t", "z0"]
+Stem: TypeAlias = Literal["auto", "above_noise", "below_noise"]
 EngineName: TypeAlias = Literal[
     "auto", "tensorrt", "tensorrt-rtx", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino", "onnxruntime"
 ]
@@ -46,6 +49,7 @@ RANGE_METHODS: tuple[RangeMethod, ...] = get_args(RangeMethod)
 KEEPS: tuple[Keep, ...] = get_args(Keep)
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
 COMPUTES: tuple[Compute, ...] = get_args(Compute)
+STEMS: tuple[Stem, ...] = get_args(Stem)
 DENSITY_SPACES: tuple[DensitySpace, ...] = get_args(DensitySpace)
 SPLITS: tuple[Split, ...] = get_args(Split)
 OPERATOR_NAMES: tuple[OperatorName, ...] = get_args(OperatorName)

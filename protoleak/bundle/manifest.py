@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from protoleak.arrays import Float32Array
-from protoleak.choices import FACE_MARGIN, Arithmetic, Look, Upright
+from protoleak.choices import FACE_MARGIN, Arithmetic, AttributorInput, Look, Upright
 from protoleak.diffusion import NoiseSchedule
 from protoleak.errors import BundleError, shortened
 from protoleak.images.framing import Framing
@@ -185,6 +185,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     face_detector: str | None = None  # kind of the model in face_detector.onnx; "yunet" is the only one
     enrolled: list[Enrolled] = []  # the last of the generators, which are not in the graph
     recalibrated: Recalibrated | None = None  # None for the lists of the exporter's calibration images
+    attributor_input: AttributorInput = "z_t"  # "z0" where the attributor takes its first operation above the noise
     computes: list[CalibratedCompute] = []  # beside what ONNX Runtime computes exactly, which `variants` are held to
     measured_on: MeasuredOn | None = None  # None in a bundle of before there were computes
 
@@ -201,6 +202,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def positions(self) -> list[tuple[Look, int]]:
         """Look and timestep of each of the L·T inputs that the network's attention runs over, in their order."""
         return [(look, timestep) for look in self.preprocessing.looks for timestep in self.timesteps]
+
+    @property
+    def attributor_input_shape(self) -> tuple[int, ...]:
+        """Of what the attributor takes, without the axis of the batch: [L·T, C', h, w] for z_t, [L, C, h, w] for z0."""
+        channels, height, width = self.latent_shape
+        if self.attributor_input == "z0":
+            return len(self.preprocessing.looks), channels, height, width
+        return len(self.positions), channels * (1 if self.low_frequency is None else 2), height, width
 
     def calibrated(self, variant: str, engine: str | None, compute: str) -> CalibratedCompute | None:
         """What a variant was calibrated in beside its own lists, or None."""

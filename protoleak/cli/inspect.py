@@ -95,6 +95,7 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
         "looks": list(manifest.preprocessing.looks),
         "timesteps": manifest.timesteps,
         "amplitudes": manifest.amplitudes,
+        "attributor_input": manifest.attributor_input,
         "low_frequency_components": None if manifest.low_frequency is None else manifest.low_frequency.components,
         "density": {
             "space": manifest.density.space,
@@ -227,7 +228,7 @@ def _print(summary: dict[str, Any], console: Console) -> None:
         _print_table(summary["computes"], console)
     console.print("\n[bold]What it is[/bold]")
     facts = ("created", "sha256", "hashes", "signature", "head", "density", "face_detector")
-    shown = (*facts, "looks", "timesteps", "amplitudes", "low_frequency_components")
+    shown = (*facts, "looks", "timesteps", "amplitudes", "attributor_input", "low_frequency_components")
     real = summary["real_class"]
     classes = [f"{name} (real)" if name == real else name for name in summary["generators"]]
     _print_values({"generators": ", ".join(classes)} | {key: summary[key] for key in shown}, console)

@@ -28,6 +28,7 @@ from protoleak.export.density_module import density_module
 from protoleak.export.features import Features, network_features
 from protoleak.export.graphs import (
     DeployedAttributor,
+    above_noise,
     export_attributor,
     export_latent_encoder,
     with_standardised_output,
@@ -62,6 +63,7 @@ from protoleak.model.checkpoint import TrainedModel
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime import conformal
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
+from protoleak.runtime.noising import Noising
 
 __all__ = ["ExportResult", "ExportSettings", "export_bundle", "prove_parity"]
 
@@ -277,10 +279,9 @@ def _export_graphs(
     if config.latent_mean is not None and config.latent_spread is not None:
         latent_encoder = with_standardised_output(latent_encoder, config.latent_mean, config.latent_spread)
     progress("export", 1, 2)
-    example = torch.zeros(
-        2, len(config.looks) * len(config.timesteps), model.attributor.config.in_channels, *config.latent_shape[1:]
-    )
-    attributor = export_attributor(deployed, example, settings.opset)
+    if manifest.attributor_input == "z0":
+        deployed = above_noise(deployed, Noising.of(manifest, config.noise_bank()))
+    attributor = export_attributor(deployed, torch.zeros(2, *manifest.attributor_input_shape), settings.opset)
     progress("export", 2, 2)
     return {
         "latent_encoder": with_metadata(latent_encoder, metadata),
@@ -291,7 +292,8 @@ def _export_graphs(
 def prove_parity(
     model: TrainedModel, deployed: DeployedAttributor, runner: VariantRunner, framer: Framer, paths: Sequence[Path]
 ) -> tuple[ParityRow, ...]:
-    """Compares both graphs with PyTorch on real images, each graph fed what the runtime feeds it.
+    """Compares both graphs with PyTorch on real images, each graph fed what the runtime feeds it; PyTorch noises z0
+    and takes every operation of z_t, whatever the graph does.
 
     Raises:
         ParityError: they differ by more than 1e-4 of an output's largest magnitude, or a graph fails or gives an output
@@ -303,9 +305,11 @@ def prove_parity(
         stages = runner.stages(images)
     except EngineError as error:
         raise ParityError(f"the exported graphs cannot be used: {error}; no bundle written") from error
+    z_t = model.config.noised(stages["z0"])
     with torch.inference_mode():
-        outputs = deployed(torch.from_numpy(stages["z_t"]))
-    expected = {"z0": model.encode(images.reshape(-1, *images.shape[2:])), "z_t": model.config.noised(stages["z0"])}
+        outputs = deployed(torch.from_numpy(stages.get("z_t", z_t)))
+    expected = {"z0": model.encode(images.reshape(-1, *images.shape[2:]))}
+    expected |= {"z_t": z_t} if "z_t" in stages else {}
     expected |= {name: value.numpy() for name, value in zip(ATTRIBUTOR_OUTPUTS, outputs, strict=True)}
     return compare_outputs(expected, stages)
 

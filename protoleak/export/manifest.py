@@ -23,6 +23,7 @@ from protoleak.environment.instructions import instructions
 from protoleak.environment.machine import processor
 from protoleak.environment.versions import library_versions
 from protoleak.export.settings import ExportSettings
+from protoleak.export.stems import stem_is_above
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.version import __version__
 
@@ -35,7 +36,11 @@ def describe(
     settings: ExportSettings,
     name: str,
 ) -> Manifest:
-    """The manifest of a bundle, its list of files still empty; which images served it is added by `with_images`."""
+    """The manifest of a bundle, its list of files still empty; which images served it is added by `with_images`.
+
+    Raises:
+        ProtoleakError: a stem above the noise is asked for, and the backbone has none.
+    """
     config = model.config
     components = config.low_frequency_components
     provenance = {
@@ -70,6 +75,7 @@ def describe(
         face_detector=None if settings.face_detector is None else "yunet",
         alpha=settings.alpha,
         amplitudes=config.amplitudes,
+        attributor_input="z0" if stem_is_above(config.attributor.backbone, settings.stem) else "z_t",
     )
 
 

@@ -13,11 +13,13 @@ from protoleak.choices import (
     HEAD_KINDS,
     PRECISIONS,
     RANGE_METHODS,
+    STEMS,
     Arithmetic,
     DensitySpace,
     HeadKind,
     Precision,
     RangeMethod,
+    Stem,
     check_choice,
 )
 from protoleak.errors import ProtoleakError
@@ -65,6 +67,8 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         alpha: significance level that the report is measured at and that the bundle is screened at, if no other one is
             asked for.
         opset: ONNX opset of the graphs.
+        stem: whether the network's first operation is taken of z0 once, above the noise, instead of each timestep's
+            z_t: "auto" does so where it was measured to be faster.
         unknown: folder of images of generators that the model does not know, one folder per generator, to measure on,
             or none.
         photographs: folder of photographs of people from sources that training never saw, to measure on, or none.
@@ -87,6 +91,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     contrast: float = DEFAULT_CONTRAST
     alpha: float = 0.05
     opset: int = DEFAULT_OPSET
+    stem: Stem = "auto"
     unknown: Path | None = None
     photographs: Path | None = None
     face_detector: Path | None = None
@@ -99,6 +104,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def __post_init__(self) -> None:
         check_choice("head", self.head, HEAD_KINDS)
         check_choice("density_space", self.density_space, DENSITY_SPACES)
+        check_choice("stem", self.stem, STEMS)
         for variant in self.variants:
             check_choice("variant", variant, PRECISIONS)
         for compute in self.computes:

@@ -31,8 +31,9 @@ class EngineOptions:
         rebuild: build plans again even where the cache has them.
         cuda_graph: capture encoding, noising and attribution on the GPU in one CUDA graph per batch size.
         stage_times: time each stage on the GPU, which is then run without a CUDA graph, stage by stage.
-        spinning: ONNX Runtime's threads wait for each other without sleeping. Without it one image takes a little
-            longer, and a busy machine, such as one that screens several cameras, has half the processor time to spare.
+        spinning: ONNX Runtime's threads wait for each other without sleeping while an image runs, and never between
+            two. Without it one image takes a little longer, and a busy machine, such as one that screens several
+            cameras, has half the processor time to spare.
         notify: called with one line that the user should know, such as a cache that cannot be written.
         progress: called while a plan is built.
     """

@@ -18,6 +18,7 @@ from protoleak.runtime.executors.base import (
     AttributorOutputs,
     Executor,
     ExpectedShapes,
+    FrameToCrop,
     Graphs,
     ImageOnGpu,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Executor",
     "ExpectedShapes",
     "ExtendedExecutor",
+    "FrameToCrop",
     "Graphs",
     "HostExecutor",
     "ImageOnGpu",
@@ -91,7 +93,7 @@ def _of_graphs(
 
     worker, encoder_plan, attributor_plan = open_worker_and_engines(engine, graphs, options, shapes.looks)
     try:
-        on_gpu = open_noising(worker, noising)
+        on_gpu = None if manifest.attributor_input == "z0" else open_noising(worker, noising)
     except EngineUnavailable as error:
         options.notify(f"noising runs on the CPU: {error}")
         return HostExecutor(encoder_plan, attributor_plan, noising, shapes, {"noising": f"on the CPU: {error}"})
