@@ -55,7 +55,7 @@ def assert_same(found: list[Any], expected: np.ndarray) -> None:
 
 
 def export(model: TrainedModel, dataset: Dataset, out: Path, **settings: Any) -> ExportResult:
-    return export_bundle(model, dataset, out, ExportSettings(name="small", **settings))
+    return export_bundle(model, dataset, out, ExportSettings(name="small", **{"computes": (), **settings}))
 
 
 @pytest.fixture(scope="module")

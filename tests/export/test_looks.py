@@ -107,7 +107,7 @@ def test_a_model_that_looks_at_faces_is_not_exported_without_a_face_detector(
     look_model: TrainedModel, face_data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ProtoleakError, match=r"looks at faces \(face, native, image\): give --face-detector"):
-        export_bundle(look_model, read_dataset(face_data, "camera"), tmp_path / "bundle", ExportSettings())
+        export_bundle(look_model, read_dataset(face_data, "camera"), tmp_path / "bundle", ExportSettings(computes=()))
     assert not (tmp_path / "bundle").exists()
 
 
