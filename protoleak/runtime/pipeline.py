@@ -30,7 +30,7 @@ from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_
 from protoleak.runtime.drift import DriftMonitor
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
 from protoleak.runtime.engines.trial import try_opening
-from protoleak.runtime.executors import Graphs, ImageOnGpu, open_executor
+from protoleak.runtime.executors import FrameToCrop, Graphs, ImageOnGpu, open_executor
 from protoleak.runtime.judge import Judge, JudgedInput
 from protoleak.runtime.verdict import InputRecord, Verdict
 
@@ -48,10 +48,12 @@ class FramedFace:
     Attributes:
         pixels: uint8 [L, S, S, 3] in RGB order: the looks of the bundle, in its order.
         lacking: why it holds too little to judge, see `images.content`; None where there is enough.
+        array: the same pixels on the GPU, where `ImagePipeline.frame_on_gpu` left them; None elsewhere.
     """
 
     pixels: UInt8Array
     lacking: str | None = None
+    array: DeviceArray | None = None
 
 
 @dataclass(frozen=True)
@@ -301,6 +303,10 @@ class ImagePipeline:
         pixels = self.framing.frame(image, None)
         return FramedFace(pixels, lacking(pixels, self.framing.judged_side(*image.size, None)))
 
+    def frame_on_gpu(self, frames: Sequence[FrameToCrop]) -> list[ImageOnGpu] | None:
+        """Faces of frames, framed where the engine is: see `Executor.frame`. None where that is not a GPU."""
+        return self._executor.frame(frames)
+
     def prepare(self, image: ImageSource | FramedFace, name: str = "image") -> Prepared:
         """Decodes and frames one image, for `judge`: what a service does as images arrive, while the engines work.
 
@@ -320,7 +326,8 @@ class ImagePipeline:
                 raise MediaError(f"{name}: {problem}")
             record = pixels_record(image.pixels)
             spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-            return Prepared(name, None, record, (), image.pixels, image.lacking, spent)
+            pixels = image.pixels if image.array is None else image.array
+            return Prepared(name, None, record, (), pixels, image.lacking, spent)
         opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
         decoded = time.perf_counter()
         try:

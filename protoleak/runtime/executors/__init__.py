@@ -18,6 +18,7 @@ from protoleak.runtime.executors.base import (
     AttributorOutputs,
     Executor,
     ExpectedShapes,
+    FrameToCrop,
     Graphs,
     ImageOnGpu,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Executor",
     "ExpectedShapes",
     "ExtendedExecutor",
+    "FrameToCrop",
     "Graphs",
     "HostExecutor",
     "ImageOnGpu",

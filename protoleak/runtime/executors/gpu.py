@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from itertools import pairwise
 from math import prod
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,6 +24,7 @@ import numpy as np
 from protoleak.arrays import Array, UInt8Array
 from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.runtime.cuda.arrays import DeviceArray, DeviceArrayError, GpuArray, expect, packed_strides
+from protoleak.runtime.cuda.crops import CudaCrops
 from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.cuda.finite import CudaFinite
 from protoleak.runtime.cuda.graph import CaptureRefused, GraphPerBatchSize, Stage
@@ -30,7 +33,14 @@ from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines.base import EngineDescription, check_finite, not_finite
 from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
-from protoleak.runtime.executors.base import AttributorOutputs, ExpectedShapes, Graphs, ImageOnGpu, describe_both
+from protoleak.runtime.executors.base import (
+    AttributorOutputs,
+    ExpectedShapes,
+    FrameToCrop,
+    Graphs,
+    ImageOnGpu,
+    describe_both,
+)
 from protoleak.runtime.executors.host import CLOSED
 from protoleak.runtime.noising import Noising
 
@@ -38,6 +48,12 @@ IMAGE, Z0, Z_T = "image", "z0", "z_t"
 BROKEN = "broken values of z0"
 ALIGNMENT = 256  # bytes; what cudaMalloc gives, so what every plan is tuned and tested with
 CAPTURED = "one per batch size, from its second run"
+
+
+class _Framed(NamedTuple):
+    """The owner of memory that `GpuExecutor.frame` filled."""
+
+    memory: object
 
 
 @dataclass(frozen=True)
@@ -104,6 +120,7 @@ class GpuExecutor:
         self._shapes, self._notify, self._timed = shapes, options.notify, options.stage_times
         side = shapes.manifest.preprocessing.image_size
         self._image_shape = side, side, 3
+        self._crops = CudaCrops(worker, side)
         self._lock, self._closed = threading.Lock(), False
         self._memory: dict[int, _Memory] = {}
         self._image: DeviceArray | None = None  # where the latent encoder reads, set before each run
@@ -117,7 +134,8 @@ class GpuExecutor:
         where = "in the attributor" if noising is None else "on the GPU"
         described = describe_both(latent_encoder.describe(), attributor.describe())
         self._description = msgspec.structs.replace(
-            described, settings=described.settings | {"noising": where, "cuda_graph": state}
+            described,
+            settings=described.settings | {"noising": where, "framing": "of videos on the GPU", "cuda_graph": state},
         )
 
     @property
@@ -159,8 +177,8 @@ class GpuExecutor:
                 expect(name, taken, (None, *self._image_shape), (np.uint8,), device=self.worker.ordinal)
             except DeviceArrayError as error:
                 raise MediaError(
-                    f"{error}. Images on the GPU must be uint8 [{side}, {side}, 3] in RGB order: make them so with "
-                    "protoleak.runtime.cuda.crops, or give a NumPy array of any size"
+                    f"{error}. Images on the GPU must be uint8 [{side}, {side}, 3] in RGB order: make them so, or give "
+                    "a NumPy array of any size"
                 ) from error
             try:
                 faces = self._shapes.faces_in(taken.shape[0])
@@ -168,6 +186,38 @@ class GpuExecutor:
                 raise MediaError(f"{name}: {error}") from error
             of_faces = [_rows(taken, looks * index, looks * (index + 1)) for index in range(faces)]
             return [ImageOnGpu(one, self.worker.read(one)) for one in of_faces]
+
+    def frame(self, frames: Sequence[FrameToCrop]) -> list[ImageOnGpu]:
+        """See `Executor.frame`. Waits for the crops, since their pixels are downloaded for the verdicts' SHA-256.
+
+        The memory that frames are uploaded through is kept for each size that occurs: a source has one.
+        """
+        with self._lock:
+            if self._closed:
+                raise EngineError(CLOSED)
+            self.worker.enter_thread()
+            looks = sum(len(frame.rectangles) for frame in frames)
+            faces = self._shapes.faces_in(looks)
+            try:
+                framed = self.worker.allocate((looks, *self._image_shape), np.uint8)
+                framed = replaced(framed, owner=_Framed(framed.owner))
+                first = 0
+                for frame in frames:
+                    pixels = self.worker.buffer("frame", frame.pixels.shape, np.uint8)
+                    self.worker.write(pixels, frame.pixels)
+                    given, taps = self._crops.upload(frame.rectangles)
+                    last = first + len(frame.rectangles)
+                    self._crops.enqueue(pixels, given, taps, _rows(framed, first, last))
+                    first = last
+                on_host = self.worker.read(framed)
+            except ProtoleakError:
+                raise
+            except Exception as error:  # cuda.core's own classes
+                raise explain(error, "framing on the GPU", self._description.name) from error
+        return [
+            ImageOnGpu(_rows(framed, first, first + self._looks), on_host[first : first + self._looks])
+            for first in range(0, faces * self._looks, self._looks)
+        ]
 
     def describe(self) -> EngineDescription:
         """See `Engine.describe`. `settings["cuda_graph"]` says whether graphs are captured; if not, why."""
@@ -233,7 +283,8 @@ class GpuExecutor:
     def _placed(self, images: UInt8Array | DeviceArray, memory: _Memory) -> DeviceArray:
         """The images where the latent encoder can read them."""
         if isinstance(images, DeviceArray):
-            if images.pointer % ALIGNMENT == 0:
+            # What was framed here lies at ever new addresses, each of which would need a graph of its own.
+            if images.pointer % ALIGNMENT == 0 and not isinstance(images.owner, _Framed):
                 return images
             self.worker.copy(images, memory.image)
         elif images.dtype != memory.image.dtype or images.shape != memory.image.shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -14,7 +14,7 @@ from protoleak.bundle.manifest import Manifest
 from protoleak.errors import EngineError, MediaError
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
 from protoleak.runtime.engines import Engine, EngineDescription
-from protoleak.runtime.executors.base import AttributorOutputs, ExpectedShapes, ImageOnGpu, describe_both
+from protoleak.runtime.executors.base import AttributorOutputs, ExpectedShapes, FrameToCrop, ImageOnGpu, describe_both
 from protoleak.runtime.noising import Noising
 
 CLOSED = "it is closed: open the bundle again to go on"
@@ -70,6 +70,9 @@ class HostExecutor:
             "come from the processor's memory: give it as a NumPy array, or load with engine='tensorrt' or "
             "'tensorrt-rtx'"
         )
+
+    def frame(self, frames: Sequence[FrameToCrop]) -> None:
+        """See `Executor.frame`: framing is the processor's here."""
 
     def describe(self) -> EngineDescription:
         """See `Engine.describe`."""
