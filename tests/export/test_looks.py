@@ -52,7 +52,7 @@ def test_the_bundle_scores_faces_as_the_network_does_framed_alike(
     framer = Framer(look_model.config.framing, LargestFace(YUNET))
     looks = np.concatenate([framer.frame(image, framer.find(image)) for image in unseen if framer.find])
     expected = attributor_outputs(look_model, look_model.config.noised(look_model.encode(looks)))
-    with protoleak.load(exported_looks, threads=1) as screener:
+    with protoleak.load(exported_looks, engine="onnxruntime", threads=1) as screener:
         verdicts = screener(unseen)
     scores = np.array([list(verdict.scores.values()) for verdict in verdicts])
     # What the parity gate allows between float32 graphs and PyTorch.
