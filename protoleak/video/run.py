@@ -22,6 +22,8 @@ from protoleak.video.schedulers import InOrder, Latest, Scheduler
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import Sink
 from protoleak.video.statistics import Counters
+from protoleak.video.tracking.foresight import ForesightTracking
+from protoleak.video.tracking.hindsight import HindsightTracking
 from protoleak.video.tracking.stage import TrackingStage
 
 if TYPE_CHECKING:
@@ -69,7 +71,9 @@ class SourceRun:
         detector = place.detector
         if source.info.live and isinstance(detector, ThriftyDetector):
             detector = detector.thrifty()
-        self._tracking = TrackingStage(detector, settings, image_size, self._scheduler.pending)
+        instant = source.info.live or settings.detect_every == 0
+        tracking = ForesightTracking if instant else HindsightTracking
+        self._tracking: TrackingStage = tracking(detector, settings, image_size, self._scheduler.pending)
         self._attribution = AttributionStage(pipeline, settings.batch_size, settings.margin)
         self._aggregator = TrackAggregator(pipeline, settings.minimum_evidence, source.info, self._counters, sinks)
         self._alone, self._closing = alone, False
