@@ -62,20 +62,6 @@ def test_boxes_are_in_pixels_of_the_frame_however_large_it_is(yunet_file: Path, 
     assert overlap(small, Box(*(value / 3 for value in (large.left, large.top, large.width, large.height)))) > 0.85
 
 
-def test_cameras_of_several_sizes_share_the_networks_that_were_opened_for_them(
-    yunet_file: Path, clip_frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = []
-    create = cv2.FaceDetectorYN.create
-    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *given: (opened.append(given[3]), create(*given))[1])
-    find = detector(yunet_file)
-    frames = [clip_frames[0], clip_frames[0][:, 20:500]]
-    expected = [find(frame) for frame in frames]
-    before = len(opened)
-    assert [find(frame) for frame in frames * 3] == expected * 3
-    assert len(opened) == before
-
-
 def test_for_live_sources_a_face_is_found_in_fewer_pixels(
     yunet_file: Path, clip_frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
