@@ -150,8 +150,9 @@ class DecodedPicture:
     def overview(self) -> UInt8Array:
         frame = self._frame
         luma, *others = frame.format.components
-        if not luma.is_luma or luma.bits != 8 or any(other.plane == luma.plane for other in others):
-            return self.rgb()  # packed, of more bits, or without luma
+        plain = luma.is_luma and luma.bits == 8 and not frame.format.has_palette
+        if not plain or any(other.plane == luma.plane for other in others):
+            return self.rgb()  # its luma stands nowhere by itself, 8 bits a pixel
         plane = frame.planes[luma.plane]
         rows = np.frombuffer(plane, np.uint8)[: plane.line_size * frame.height]
         return rows.reshape(frame.height, plane.line_size)[:, : frame.width]

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from protoleak.arrays import UInt8Array
 from protoleak.faces.base import Face
 from protoleak.images.framing import Box
 from protoleak.video.frames import Frame, Gap
 from protoleak.video.messages import EndOfStream, Tracked, TrackedFrame
 from protoleak.video.settings import StreamSettings
 from protoleak.video.tracking.stage import TrackingStage
-from tests.video.scripted import RATE, ScriptedDetector, marked_frame
+from tests.video.scripted import HEIGHT, RATE, WIDTH, ScriptedDetector
+
+# Equally sharp everywhere and in every frame, so that no face is judged for being sharper.
+NOISE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 
 
 @dataclass
@@ -43,10 +49,17 @@ def follow(
     stage = kind(detector, StreamSettings(**settings), 64, frozenset())  # type: ignore[arg-type]
     messages: list[Tracked] = []
     for item in items:
-        messages += stage.track(item if isinstance(item, Gap) else Frame(item, item / rate, marked_frame(item), 0.0))
+        messages += stage.track(item if isinstance(item, Gap) else Frame(item, item / rate, numbered(item), 0.0))
     messages += stage.track(EndOfStream())
     return Followed(messages, detector.looked_at)
 
 
 def at(left: float, top: float = 20.0, side: float = 40.0) -> Face:
     return Face(Box(left, top, side, side), 0.9)
+
+
+def numbered(index: int) -> UInt8Array:
+    """A frame that says its number to `ScriptedDetector`."""
+    image = NOISE.copy()
+    image[0, 0] = index % 256, index // 256, 0
+    return image

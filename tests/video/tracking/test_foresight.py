@@ -20,7 +20,8 @@ def steady(index: int) -> list[Face]:
 def test_a_steady_face_is_expected_where_it_is_and_looked_for_as_seldom_as_it_may_be() -> None:
     followed = follow(ForesightTracking, steady, range(FRAMES))
     later = [index for index in followed.detected if index >= 10]
-    assert {after - before for before, after in pairwise(later)} <= {4, 5, 6}  # 0.2 s are 6 frames; a verdict each 25
+    assert len(later) <= (FRAMES - 10) / 4  # every sixth, and those in which a verdict is due
+    assert max(after - before for before, after in pairwise(later)) == 6  # the last may have come 0.2 s before
     for index, frame in enumerate(followed.frames):
         [(track, box)] = frame.faces
         assert track == 1

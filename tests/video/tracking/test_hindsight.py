@@ -24,7 +24,7 @@ def boxes(followed: Followed) -> list[list[tuple[int, float]]]:
 
 def test_a_steady_face_is_looked_for_in_few_frames_and_is_in_all_of_them() -> None:
     followed = follow(HindsightTracking, slow, range(FRAMES))
-    assert len(followed.detected) <= FRAMES / 5
+    assert len(followed.detected) <= FRAMES / 4  # every sixth, the last, and those in which a verdict is due
     assert [frame.frame.index for frame in followed.frames] == list(range(FRAMES))
     for index, frame in enumerate(boxes(followed)):
         assert frame == [(1, pytest.approx(10 + 0.5 * index))]
