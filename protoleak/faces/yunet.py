@@ -14,7 +14,7 @@ from protoleak.arrays import UInt8Array
 from protoleak.bundle.graph_check import inspect_onnx, output_names
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import DETECTION_SIDE, FOUND_SIDE, Face, FaceDetector, reduced
-from protoleak.faces.yunet_network import SCORE_COLUMN, open_network
+from protoleak.faces.yunet_network import SCORE_COLUMN, YuNetNetwork, open_network
 from protoleak.images.framing import Box
 
 # What is read of the network; FaceDetectorYN crashes or fails obscurely where one is missing.
@@ -72,7 +72,14 @@ class YuNetDetector:
     """
 
     def __init__(
-        self, model: bytes, name: str, *, score: float, minimum_face: int, longest_side: int = DETECTION_SIDE
+        self,
+        model: bytes,
+        name: str,
+        *,
+        score: float,
+        minimum_face: int,
+        longest_side: int = DETECTION_SIDE,
+        opening: Callable[[bytes, str, float], YuNetNetwork] = open_network,
     ) -> None:
         """Opens the model and runs it once.
 
@@ -82,6 +89,7 @@ class YuNetDetector:
             score: confidence below which a face is left out, in [0, 1].
             minimum_face: shorter side of a box below which it is left out, in pixels of the frame.
             longest_side: larger frames are reduced to it for detection, in pixels.
+            opening: the network of a model, by its name and the score.
 
         Raises:
             ProtoleakError: it is no YuNet model, or cannot be run.
@@ -91,7 +99,7 @@ class YuNetDetector:
         self._longest_side = longest_side
         self.description = f"YuNet, {name}, SHA-256 {hashlib.sha256(model).hexdigest()[:12]}…"
         try:
-            self._network = open_network(model, name, score)
+            self._network = opening(model, name, score)
             self(np.zeros((longest_side, longest_side, 3), np.uint8))
         except MediaError as error:
             raise ProtoleakError(str(error)) from error
