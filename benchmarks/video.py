@@ -3,13 +3,13 @@
     python benchmarks/video.py CLIP [CLIP ...] --json benchmarks/results/video.json
     python benchmarks/video.py CLIP --soak 20000
 
-Every clip, and one that is made of pictures of faces in --pictures, is measured at 640×360 and 1280×720, scaled where it
-has another size. It is read as a file, of which no frame is left out: latency is then the time a frame spends in the
-queues and stages, not that of a camera.
+Every clip, and one that is made of the pictures of faces in --pictures, is measured at 640×360 and 1280×720, scaled
+where it has another size. It is read as a file, of which no frame is left out: latency is then the time a frame spends
+in the queues and stages, not that of a camera.
 
-Three ways take turns: every frame through the detector in OpenCV, as before protoleak 0.2; every frame through the
-detector; and as it is by default. Their tracks are compared by IDF1, their verdicts by number and by the SHA-256 of what
-was judged.
+Three ways take turns: every frame through the detector in OpenCV, as it once was (docs/decisions/0032); every frame
+through the detector; and as it is by default. Their tracks are compared by IDF1, their verdicts by number and by the
+SHA-256 of what was judged.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def scaled_clip(path: Path, size: tuple[int, int], folder: Path) -> Path:
         video = source.streams.video[0]
         if (video.width, video.height) == size:
             return path
-        scaled = folder / f"{size[0]}x{size[1]}.mp4"
+        scaled = folder / f"{path.stem} {size[0]}x{size[1]}.mp4"
         with av.open(str(scaled), "w") as target:
             made = target.add_stream("libx264", rate=video.average_rate)
             made.width, made.height, made.pix_fmt = *size, "yuv420p"
@@ -221,9 +221,10 @@ def targets(compared: Sequence[Compared]) -> list[tuple[str, float, str, bool]]:
 
 def show(one: Compared) -> None:
     speed = one.speed
+    spent = 1000 * speed.cpu / max(1, speed.frames)
     print(
-        f"  {one.way}: {speed.fps:.1f} fps ({one.fps_ratio:.2f} ×), {1000 * speed.cpu / max(1, speed.frames):.2f} ms of "
-        f"processor time a frame ({one.cpu_ratio:.2f} ×), {speed.frames_detected} of {speed.frames} frames detected"
+        f"  {one.way}: {speed.fps:.1f} fps ({one.fps_ratio:.2f} ×), {spent:.2f} ms of processor time a frame "
+        f"({one.cpu_ratio:.2f} ×), {speed.frames_detected} of {speed.frames} frames detected"
     )
     stages = {**speed.cpu_seconds, "codec, OpenCV, engine": speed.cpu_seconds_elsewhere}
     parts = [f"{name} {1000 * seconds / max(1, speed.frames):.2f}" for name, seconds in stages.items()]
@@ -233,8 +234,8 @@ def show(one: Compared) -> None:
         print(f"    latency p50 {p50:.0f}, p95 {p95:.0f}, p99 {p99:.0f} ms")
     before, now = one.verdicts
     print(
-        f"    {before} verdicts → {now}, {one.same_input} of the same pixels; {speed.face_seconds:.1f} s of faces; IDF1 "
-        f"{one.identity_f1:.4f}; tracks {dict(one.track_labels[0])} → {dict(one.track_labels[1])}"
+        f"    {before} verdicts → {now}, {one.same_input} of the same pixels; {speed.face_seconds:.1f} s of faces; "
+        f"IDF1 {one.identity_f1:.4f}; tracks {dict(one.track_labels[0])} → {dict(one.track_labels[1])}"
     )
 
 
