@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.graph_check import inspect_onnx, output_names
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.faces.base import DETECTION_SIDE, FOUND_SIDE, Face, FaceDetector, reduced
+from protoleak.faces.base import DETECTION_SIDE, Face, FaceDetector, reduced
 from protoleak.faces.yunet_network import SCORE_COLUMN, YuNetNetwork, open_network
 from protoleak.images.framing import Box
 
@@ -112,13 +113,13 @@ class YuNetDetector:
         """
         return self._find(image, self._longest_side)
 
-    def thrifty(self) -> FaceDetector:
+    def thrifty(self, side: int) -> FaceDetector:
         """See `ThriftyDetector`. It shares the network, so the two are for one thread at a time together."""
-        return _Thrifty(self.description, self._find_thriftily)
+        return _Thrifty(self.description, partial(self._find_thriftily, side=side))
 
-    def _find_thriftily(self, image: UInt8Array) -> list[Face]:
-        needed = math.ceil(max(image.shape[:2]) * FOUND_SIDE / max(1, self._minimum_face))
-        return self._find(image, min(self._longest_side, max(FOUND_SIDE, needed)))
+    def _find_thriftily(self, image: UInt8Array, side: int) -> list[Face]:
+        needed = math.ceil(max(image.shape[:2]) * side / max(1, self._minimum_face))
+        return self._find(image, min(self._longest_side, max(side, needed)))
 
     def _find(self, image: UInt8Array, longest_side: int) -> list[Face]:
         small, scale = reduced(image, longest_side)

@@ -74,15 +74,13 @@ class OnnxRuntimeNetwork:
         except Exception as error:  # its exception classes are private to the compiled module
             raise MediaError(f"{self._by} cannot load {name}: {first_line(error)}") from error
         self._input = self._session.get_inputs()[0].name
+        self._given: Float32Array = np.empty((1, 3, 0, 0), np.float32)
+        self._shape = 0, 0  # of the image that was given last; around it there are zeros
         self._outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
 
     def __call__(self, image: UInt8Array) -> Rows:
         height, width = image.shape[:2]
-        coarsest = STRIDES[-1]
-        padded = -(-height // coarsest) * coarsest, -(-width // coarsest) * coarsest
-        pixels = np.zeros((1, 3, *padded), np.float32)
-        for channel, plane in enumerate(cv2.split(image)):
-            pixels[0, 2 - channel, :height, :width] = plane  # it learnt from BGR
+        pixels = self._pixels(image)
         try:
             given = self._session.run(self._outputs, {self._input: pixels})
         except Exception as error:  # see __init__
@@ -90,7 +88,7 @@ class OnnxRuntimeNetwork:
                 f"{self._by} cannot run {self._name} on {width}×{height} pixels: {first_line(error)}"
             ) from error
         maps = dict(zip(self._outputs, given, strict=True))
-        rows = np.concatenate([self._decoded(maps, stride, padded[1] // stride) for stride in STRIDES])
+        rows = np.concatenate([self._decoded(maps, stride, pixels.shape[3] // stride) for stride in STRIDES])
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(rows) < 2:
             return rows
@@ -98,6 +96,17 @@ class OnnxRuntimeNetwork:
         kept = cv2.dnn.NMSBoxes(boxes.tolist(), rows[:, SCORE_COLUMN].tolist(), self._score, OVERLAP, top_k=CANDIDATES)
         chosen: Rows = rows[np.asarray(kept, np.intp).reshape(-1)]
         return chosen
+
+    def _pixels(self, image: UInt8Array) -> Float32Array:
+        """The image as the network takes it: float32 [1, 3, h, w] BGR, both sides whole multiples of 32."""
+        height, width = image.shape[:2]
+        if (height, width) != self._shape:
+            coarsest = STRIDES[-1]
+            padded = -(-height // coarsest) * coarsest, -(-width // coarsest) * coarsest
+            self._given, self._shape = np.zeros((1, 3, *padded), np.float32), (height, width)
+        for channel, plane in enumerate(cv2.split(image)):
+            self._given[0, 2 - channel, :height, :width] = plane
+        return self._given
 
     def _decoded(self, maps: dict[str, Float32Array], stride: int, columns: int) -> Rows:
         """The faces around the places of one stride, as `FaceDetectorYN` decodes them; `columns` places in a row."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.faces.base import FaceDetector, ThriftyDetector
+from protoleak.faces.base import FOUND_SIDE, SURE_SIDE, FaceDetector, ThriftyDetector
 from protoleak.video.aggregation import TrackAggregator
 from protoleak.video.attribution import AttributionStage
 from protoleak.video.events import Event
@@ -69,9 +69,9 @@ class SourceRun:
         self._counters = Counters(source.info, self._scheduler.queues)
         image_size = pipeline.bundle.manifest.preprocessing.image_size
         detector = place.detector
-        if source.info.live and isinstance(detector, ThriftyDetector):
-            detector = detector.thrifty()
         instant = source.info.live or settings.detect_every == 0
+        if isinstance(detector, ThriftyDetector) and (source.info.live or settings.detect_every > 0):
+            detector = detector.thrifty(FOUND_SIDE if source.info.live else SURE_SIDE)
         tracking = ForesightTracking if instant else HindsightTracking
         self._tracking: TrackingStage = tracking(detector, settings, image_size, self._scheduler.pending)
         self._attribution = AttributionStage(pipeline, settings.batch_size, settings.margin)

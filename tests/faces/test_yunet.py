@@ -10,7 +10,7 @@ import pytest
 
 from protoleak.errors import ProtoleakError
 from protoleak.faces import yunet
-from protoleak.faces.base import reduced
+from protoleak.faces.base import FOUND_SIDE, SURE_SIDE, reduced
 from protoleak.faces.yunet import YuNetDetector
 from protoleak.images.decode import open_image
 from protoleak.images.framing import Box
@@ -67,14 +67,18 @@ def test_for_live_sources_a_face_is_found_in_fewer_pixels(
 ) -> None:
     find = detector(yunet_file)
     for frame in clip_frames[:3]:
-        whole, thrifty = find(frame), find.thrifty()(frame)
+        whole, thrifty = find(frame), find.thrifty(FOUND_SIDE)(frame)
         assert len(thrifty) == len(whole)
         assert overlap(whole[0].box, thrifty[0].box) > 0.75
     seen = []
     monkeypatch.setattr(yunet, "reduced", lambda image, side: (seen.append(side), reduced(image, side))[1])
-    find.thrifty()(np.zeros((360, 640, 3), np.uint8))
-    find.thrifty()(np.zeros((1080, 1920, 3), np.uint8))
+    find.thrifty(FOUND_SIDE)(np.zeros((360, 640, 3), np.uint8))
+    find.thrifty(FOUND_SIDE)(np.zeros((1080, 1920, 3), np.uint8))
     assert seen == [320, 640]  # faces of 48 pixels are to have 24; and never more than for files
+    seen.clear()
+    detector(yunet_file, minimum_face=32).thrifty(SURE_SIDE)(np.zeros((360, 640, 3), np.uint8))
+    detector(yunet_file, minimum_face=64).thrifty(SURE_SIDE)(np.zeros((360, 640, 3), np.uint8))
+    assert seen[1::2] == [640, 320]  # by default nothing is spared; before each, the model is tried
 
 
 def test_faces_of_the_minimum_size_in_a_frame_of_1280_by_720_are_found_as_in_the_whole_frame(

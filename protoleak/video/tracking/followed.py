@@ -43,7 +43,7 @@ class FollowedFaces:
 
     def due(self, timestamp: float) -> bool:
         """Whether a face that is in view is to be attributed by now, wherever it is."""
-        return any(self._rule(track).due(timestamp) for track, _ in self._tracker.expected(timestamp))
+        return any(self._rule(track).due(timestamp) for track in self._tracker.in_view)
 
     def detected(self, frame: Frame, faces: Sequence[Face], ended: Sequence[int] = ()) -> TrackedFrame:
         """A frame with the faces that the detector found in it; those that are to be attributed are sampled.

@@ -95,6 +95,11 @@ class Tracker:
         self._open = kept
         return TrackedFaces([(numbers[index], face) for index, face in enumerate(faces)], ended)
 
+    @property
+    def in_view(self) -> list[int]:
+        """The numbers of the tracks that had a face in the newest frame."""
+        return [track.number for track in self._open if track.missed == 0]
+
     def expected(self, timestamp: float) -> list[tuple[int, Box]]:
         """(number of the track, box) of the newest frame's faces, where they should be at this time, in seconds."""
         return [(track.number, track.expected(timestamp)) for track in self._open if track.missed == 0]
