@@ -239,7 +239,7 @@ def show(one: Compared) -> None:
     )
 
 
-def _before(screener: Screener, settings: StreamSettings) -> FaceDetector:
+def detector_in_opencv(screener: Screener, settings: StreamSettings) -> FaceDetector:
     """YuNet as OpenCV runs it."""
     model = settings.face_model.read_bytes() if settings.face_model else screener.bundle.face_detector
     if model is None:
@@ -273,7 +273,7 @@ def main() -> None:
     settings = StreamSettings(faces="yunet", face_model=options.face_model)
     detector = open_detector(settings, screener.bundle)
     ways = {
-        BEFORE: (_before(screener, settings), replace(settings, detect_every=0.0)),
+        BEFORE: (detector_in_opencv(screener, settings), replace(settings, detect_every=0.0)),
         EVERY: (detector, replace(settings, detect_every=0.0)),
         NOW: (detector, settings),
     }
