@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
-from protoleak.choices import FACE_SCORE, MINIMUM_FACE, Upright
+from protoleak.choices import DETECT_EVERY, FACE_SCORE, MINIMUM_FACE, Upright
 from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
@@ -179,6 +179,7 @@ class Screener(ImagePipeline):
         face_score: float = FACE_SCORE,
         minimum_face: int = MINIMUM_FACE,
         margin: float = 0.25,
+        detect_every: float = DETECT_EVERY,
         every: float = 1.0,
         minimum_evidence: int = 3,
         max_seconds: float | None = None,
@@ -209,6 +210,7 @@ class Screener(ImagePipeline):
             face_score=face_score,
             minimum_face=minimum_face,
             margin=margin,
+            detect_every=detect_every,
             every=every,
             minimum_evidence=minimum_evidence,
             max_seconds=max_seconds,

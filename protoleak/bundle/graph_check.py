@@ -100,6 +100,17 @@ def output_names(model: bytes) -> list[str]:
     return names
 
 
+def input_shape(model: bytes) -> tuple[int | None, ...] | None:
+    """The shape that a serialised ONNX model declares of its input, axes of open length as None; None where it declares
+    none, or has other than one input.
+
+    Raises:
+        ValueError: as `inspect_onnx`.
+    """
+    inputs = _read(model).inputs
+    return inputs[0].shape if len(inputs) == 1 else None
+
+
 def latent_encoder_interface(manifest: Manifest) -> Interface:
     """What latent_encoder.onnx of a bundle takes and gives."""
     side = manifest.preprocessing.image_size
