@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.choices import FACE_SCORE, MINIMUM_FACE, Upright
 from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
+from protoleak.images.resize import Picture
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
@@ -76,11 +76,12 @@ class Screener(ImagePipeline):
         "none"."""
         return "auto" if self.framing.needs_face else "none"
 
-    def frame(self, image: Image.Image) -> FramedFace:
+    def frame(self, image: Picture) -> FramedFace:
         """The largest face of an image, where the bundle looks at faces; else the image as a whole.
 
         Args:
-            image: Pillow image of mode RGB, upright where a look depends on the face.
+            image: uint8 [H, W, 3] in RGB order, or a Pillow image of mode RGB; upright where a look depends on the
+                face.
 
         Raises:
             MediaError: the bundle looks at faces, and no face was found.

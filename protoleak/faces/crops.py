@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.images.content import lacking
-from protoleak.images.framing import Box, Framing, mirrored
+from protoleak.images.framing import Box, Framing, cut
 from protoleak.runtime.pipeline import FramedFace
 
 
@@ -26,13 +25,7 @@ def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
     Returns:
         uint8 [side, side, 3] with side = round((1 + 2·margin) · longer side), at least 1; a copy.
     """
-    height, width = image.shape[:2]
-    left, top, side = crop_square(box, margin)
-    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
-        crop: UInt8Array = image[top : top + side, left : left + side].copy()
-    else:
-        crop = image[mirrored(top, side, height)[:, None], mirrored(left, side, width)]
-    return crop
+    return cut(image, *crop_square(box, margin)).copy()
 
 
 def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) -> FramedFace:
@@ -44,12 +37,9 @@ def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) ->
         margin: of the crop that stands for the whole image where the bundle knows the look `image` alone, as
             `face_crop` takes it; a bundle that looks at faces has a margin of its own.
     """
-    if framing.needs_face:
-        shown, box = Image.fromarray(image), face
-    else:
-        shown, box = Image.fromarray(face_crop(image, face, margin)), None
+    shown, box = (image, face) if framing.needs_face else (cut(image, *crop_square(face, margin)), None)
     looks = framing.frame(shown, box)
-    return FramedFace(looks, lacking(looks, framing.judged_side(*shown.size, box)))
+    return FramedFace(looks, lacking(looks, framing.judged_side(shown.shape[1], shown.shape[0], box)))
 
 
 def crop_square(box: Box, margin: float) -> tuple[int, int, int]:

@@ -24,6 +24,7 @@ from protoleak.images.claims.claim import Claim
 from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, OpenedImage, decode, open_image
 from protoleak.images.isolated import IsolatedDecoder
+from protoleak.images.resize import Picture, size_of
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.drift import DriftMonitor
@@ -277,17 +278,19 @@ class ImagePipeline:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def frame(self, image: Image.Image) -> FramedFace:
+    def frame(self, image: Picture) -> FramedFace:
         """The face that an image is judged by: here the middle of the image, whatever it shows.
 
         Args:
-            image: Pillow image of mode RGB, upright where a look depends on the face.
+            image: uint8 [H, W, 3] in RGB order, or a Pillow image of mode RGB; upright where a look depends on the
+                face.
 
         Raises:
             MediaError: there is no face to judge, in a class that looks for one.
         """
+        height, width = size_of(image)
         pixels = self.framing.frame(image, None)
-        return FramedFace(pixels, lacking(pixels, self.framing.judged_side(*image.size, None)))
+        return FramedFace(pixels, lacking(pixels, self.framing.judged_side(width, height, None)))
 
     def prepare(self, image: ImageSource | FramedFace, name: str = "image") -> Prepared:
         """Decodes and frames one image, for `judge`: what a service does as images arrive, while the engines work.
@@ -312,7 +315,7 @@ class ImagePipeline:
         opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
         decoded = time.perf_counter()
         try:
-            framed = self.frame(opened.image)
+            framed = self.frame(opened.pixels)
         except MediaError as error:
             message = "; ".join([f"{opened.name}: {error}", *opened.notes])
             raise type(error)(message).about(opened.source, opened.sha256) from error
@@ -445,5 +448,4 @@ def pixels_record(pixels: UInt8Array) -> InputRecord:
 
 
 def _input_record(opened: OpenedImage) -> InputRecord:
-    width, height = opened.image.size
-    return InputRecord(opened.sha256, opened.hashed, opened.size, width, height)
+    return InputRecord(opened.sha256, opened.hashed, opened.size, opened.width, opened.height)
