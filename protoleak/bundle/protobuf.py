@@ -177,6 +177,8 @@ def _packed_integers(packed: memoryview, where: str) -> Array:
 
 def _number(message: memoryview, position: int, longest: int) -> tuple[int, int]:
     """One varint of at most so many bytes, in 64 bits, and the position behind it."""
+    if position < len(message) and (byte := message[position]) < 0x80:  # most are of one byte
+        return byte, position + 1
     value = 0
     for index in range(longest):
         if position >= len(message):

@@ -1,4 +1,5 @@
-"""The command line: one command per file of this folder. Every heavy import is inside the command that needs it."""
+"""The command line: one command per file of this folder, imported when it is asked for. Every heavy import is inside
+the command that needs it."""
 
 from __future__ import annotations
 
@@ -6,31 +7,16 @@ import errno
 import io
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from protoleak.cli.bench import bench
-from protoleak.cli.build_plans import build_plans
+from protoleak.cli.commands import COMMANDS, function_of
 from protoleak.cli.console import say, without_long_inputs
-from protoleak.cli.corpus import corpus
-from protoleak.cli.discover import discover
-from protoleak.cli.distill import distill
-from protoleak.cli.engines import engines
-from protoleak.cli.enrol import enrol
-from protoleak.cli.evaluate import evaluate
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.export import export
-from protoleak.cli.import_checkpoint import import_checkpoint
-from protoleak.cli.inspect import inspect
-from protoleak.cli.recalibrate import recalibrate
-from protoleak.cli.screen import screen
-from protoleak.cli.serve import serve
-from protoleak.cli.sign import sign
 from protoleak.cli.signals import Signals, watch_signals
-from protoleak.cli.train import train
-from protoleak.cli.triton import triton
 from protoleak.errors import DiskFull, ProtoleakError
 from protoleak.files import NO_ROOM
 from protoleak.version import __version__
@@ -38,23 +24,12 @@ from protoleak.version import __version__
 # Of click, or of the copy of it that newer versions of Typer have inside.
 UsageError: Any = typer.BadParameter.__bases__[0]
 
-USING, MAKING, MEASURING = "Screen images and videos", "Make a bundle", "Measure a bundle"
-ADDING = "Change a bundle on the device"
-
-app = typer.Typer(
-    name="protoleak",
-    help="Tells which generative model made a face image, and says so when it knows none.",
-    pretty_exceptions_enable=False,
-)
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"protoleak {__version__}")
         raise typer.Exit(ExitStatus.ALL_WELL)
 
 
-@app.callback(invoke_without_command=True)
 def _common(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
@@ -68,23 +43,24 @@ def _common(
         raise typer.Exit(ExitStatus.NOTHING_DONE)
 
 
-app.command("screen", rich_help_panel=USING)(screen)
-app.command("corpus", rich_help_panel=USING)(corpus)
-app.command("serve", rich_help_panel=USING)(serve)
-app.command("engines", rich_help_panel=USING)(engines)
-app.command("build-plans", rich_help_panel=USING)(build_plans)
-app.command("triton", rich_help_panel=USING)(triton)
-app.command("discover", rich_help_panel=ADDING)(discover)
-app.command("enrol", rich_help_panel=ADDING)(enrol)
-app.command("recalibrate", rich_help_panel=ADDING)(recalibrate)
-app.command("train", rich_help_panel=MAKING)(train)
-app.command("export", rich_help_panel=MAKING)(export)
-app.command("distill", rich_help_panel=MAKING)(distill)
-app.command("sign", rich_help_panel=MAKING)(sign)
-app.command("import-checkpoint", rich_help_panel=MAKING)(import_checkpoint)
-app.command("inspect", rich_help_panel=MEASURING)(inspect)
-app.command("evaluate", rich_help_panel=MEASURING)(evaluate)
-app.command("bench", rich_help_panel=MEASURING)(bench)
+@cache
+def application(command: str | None = None) -> typer.Typer:
+    """The command line: all of it, or what is needed to run one command, since Typer looks at every option of every
+    command that it knows of before it runs one.
+
+    Args:
+        command: a key of COMMANDS.
+    """
+    app = typer.Typer(
+        name="protoleak",
+        help="Tells which generative model made a face image, and says so when it knows none.",
+        pretty_exceptions_enable=False,
+    )
+    app.callback(invoke_without_command=True)(_common)
+    for name, panel in COMMANDS.items():
+        if command in (None, name):
+            app.command(name, rich_help_panel=panel)(function_of(name))
+    return app
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
             errors="backslashreplace"
         )  # a file name that the terminal cannot show is no reason to fail
     try:
+        app = application(kept[0]) if kept and kept[0] in COMMANDS else application()
         status = app(args=kept, prog_name="protoleak", standalone_mode=False)
         sys.stdout.flush()  # here, where an error can still be said
     except SystemExit as stop:

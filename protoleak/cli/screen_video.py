@@ -16,6 +16,7 @@ from rich.table import Table
 from protoleak.arrays import UInt8Array
 from protoleak.cli.console import (
     check_folders,
+    coloured,
     error_console,
     json_bytes,
     output_console,
@@ -23,7 +24,7 @@ from protoleak.cli.console import (
     print_note,
 )
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.live_panel import StatusPanel, coloured
+from protoleak.cli.live_panel import StatusPanel
 from protoleak.cli.output_guard import refuse_inputs
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions, open_screener
 from protoleak.cli.token_file import read_token

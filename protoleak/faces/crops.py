@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from protoleak.arrays import UInt8Array
@@ -57,6 +56,8 @@ def sharpness(crop: UInt8Array, size: int) -> float:
         crop: uint8 [side, side, 3] in RGB order.
         size: side of the network's input, in pixels.
     """
+    import cv2  # where it is used: engines are opened while it is imported
+
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     smaller = size < grey.shape[0]
     resized = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)

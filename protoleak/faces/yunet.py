@@ -29,18 +29,20 @@ SCORE_COLUMN = 14  # after the box and five landmarks
 REMEDY = "give face_detection_yunet_2023mar.onnx or newer, from OpenCV's model zoo"
 
 
-def check_yunet(model: bytes, name: str) -> None:
+def check_yunet(model: bytes, name: str, *, sound: bool = False) -> None:
     """Refuses, before OpenCV sees it, what is no YuNet model.
 
     Args:
         model: serialised ONNX.
         name: of the file, for messages.
+        sound: the graph was inspected before, as that of a bundle is.
 
     Raises:
         ProtoleakError: one line that says what it is instead.
     """
     try:
-        outputs, problems = set(output_names(model)), inspect_onnx(model).problems()
+        problems = [] if sound else inspect_onnx(model).problems()
+        outputs = set(output_names(model))
     except ValueError as error:
         raise ProtoleakError(f"{name} is no YuNet model: {error}: {REMEDY}") from error
     if missing := sorted(OUTPUTS - outputs):
@@ -78,7 +80,14 @@ class YuNetDetector:
     """
 
     def __init__(
-        self, model: bytes, name: str, *, score: float, minimum_face: int, longest_side: int = DETECTION_SIDE
+        self,
+        model: bytes,
+        name: str,
+        *,
+        score: float,
+        minimum_face: int,
+        longest_side: int = DETECTION_SIDE,
+        checked: bool = False,
     ) -> None:
         """Opens the model and runs it once.
 
@@ -88,11 +97,14 @@ class YuNetDetector:
             score: confidence below which a face is left out, in [0, 1].
             minimum_face: shorter side of a box below which it is left out, in pixels of the frame.
             longest_side: larger frames are reduced to it for detection, in pixels.
+            checked: it comes from a bundle, whose graphs were inspected when it was loaded. It isn't run here: whether
+                OpenCV can run it shows with the first image.
 
         Raises:
             ProtoleakError: it is no YuNet model, or OpenCV cannot run it.
         """
-        check_yunet(model, name)
+        check_yunet(model, name, sound=checked)
+        self._ran = False
         self._model = np.frombuffer(model, np.uint8)
         self._name = name
         self._score = score
@@ -100,16 +112,15 @@ class YuNetDetector:
         self._longest_side = longest_side
         self._detectors: OrderedDict[tuple[int, int], cv2.FaceDetectorYN] = OrderedDict()
         self.description = f"YuNet, {name}, SHA-256 {hashlib.sha256(model).hexdigest()[:12]}…"
-        try:
+        if not checked:
             self(np.zeros((longest_side, longest_side, 3), np.uint8))
-        except MediaError as error:
-            raise ProtoleakError(str(error)) from error
 
     def __call__(self, image: UInt8Array) -> list[Face]:
         """Faces in uint8 [H, W, 3] RGB, by falling score.
 
         Raises:
-            MediaError: OpenCV failed on this frame.
+            ProtoleakError: OpenCV cannot run the model.
+            MediaError: OpenCV failed on this frame, after it could find faces in others.
         """
         return self._find(image, self._longest_side)
 
@@ -127,10 +138,12 @@ class YuNetDetector:
         try:
             _, rows = self._of_size(width, height).detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
         except cv2.error as error:
-            raise MediaError(
+            kind = MediaError if self._ran else ProtoleakError
+            raise kind(
                 f"OpenCV {cv2.__version__} cannot run {self._name} on {width}×{height} pixels: "
                 f"{' '.join(str(error.err or error).split())}"
             ) from error
+        self._ran = True
         found = np.empty((0, SCORE_COLUMN + 1)) if rows is None else rows  # None: no face
         faces = [_face(row, scale) for row in found if np.isfinite(row).all()]
         kept = [face for face in faces if min(face.box.width, face.box.height) >= self._minimum_face]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
 from protoleak.arrays import UInt8Array
@@ -49,10 +48,14 @@ def _most(pixels: UInt8Array, measure: Callable[[UInt8Array], float], enough: fl
 
 
 def _contrast(look: UInt8Array) -> float:
+    import cv2  # where it is used: engines are opened while it is imported
+
     _, deviation = cv2.meanStdDev(cv2.cvtColor(look, cv2.COLOR_RGB2GRAY))
     return float(deviation[0, 0])
 
 
 def _detail(look: UInt8Array) -> float:
+    import cv2
+
     luma = cv2.cvtColor(look, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return cv2.norm(luma, cv2.GaussianBlur(luma, (0, 0), DETAIL_SCALE), cv2.NORM_L1) / luma.size

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -67,6 +66,8 @@ def cut_out(image: Picture, rows: slice, columns: slice) -> Picture:
 
 def _shrunk(pixels: UInt8Array, axis: Axis, factor: int) -> UInt8Array:
     """By a whole number of FACTORS, to at least ENDS pixels."""
+    import cv2  # where it is used: engines are opened while it is imported
+
     kernel = _kernel(factor)
     anchor = factor // 2  # so that the result for output pixel n lies at pixel n·r
     half_up = 1 / (4 * factor * factor)
