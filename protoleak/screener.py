@@ -70,6 +70,12 @@ class Screener(ImagePipeline):
         self._detector: FaceDetector | None = None
         self._detecting = threading.Lock()  # a detector is for one thread at a time, and images are decoded in several
 
+    def _import_meanwhile(self) -> None:
+        super()._import_meanwhile()
+        if self.framing.needs_face:
+            import protoleak.faces.crops
+            import protoleak.faces.open  # noqa: F401
+
     @property
     def looks_at(self) -> FaceFinder:
         """Who finds the faces in images unless somebody is named: "auto" for a bundle that looks at faces, else

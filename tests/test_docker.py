@@ -230,7 +230,9 @@ def test_the_unit_serves_with_options_that_exist() -> None:
     check_command(words[1:])
     assert "HUP" in service["ExecReload"]  # loads the bundle anew
     assert service["DynamicUser"] == "yes"
-    grace = next(parameter for parameter in get_command(application()).commands["serve"].params if parameter.name == "grace")
+    grace = next(
+        parameter for parameter in get_command(application()).commands["serve"].params if parameter.name == "grace"
+    )
     assert int(service["TimeoutStopSec"]) > grace.default
 
 

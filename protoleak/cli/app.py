@@ -24,6 +24,7 @@ from protoleak.version import __version__
 # Of click, or of the copy of it that newer versions of Typer have inside.
 UsageError: Any = typer.BadParameter.__bases__[0]
 
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"protoleak {__version__}")

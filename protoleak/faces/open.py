@@ -79,6 +79,4 @@ def open_detector(settings: FaceSettings, bundle: Bundle | None) -> FaceDetector
 
 
 def _yunet(model: bytes, name: str, settings: FaceSettings, *, checked: bool = False) -> YuNetDetector:
-    return YuNetDetector(
-        model, name, score=settings.face_score, minimum_face=settings.minimum_face, checked=checked
-    )
+    return YuNetDetector(model, name, score=settings.face_score, minimum_face=settings.minimum_face, checked=checked)

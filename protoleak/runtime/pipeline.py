@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -30,7 +31,7 @@ from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_
 from protoleak.runtime.drift import DriftMonitor
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
 from protoleak.runtime.engines.trial import try_opening
-from protoleak.runtime.executors import Graphs, ImageOnGpu, open_executor
+from protoleak.runtime.executors import ON_PROCESSOR, Graphs, ImageOnGpu, open_executor
 from protoleak.runtime.judge import Judge, JudgedInput
 from protoleak.runtime.verdict import InputRecord, Verdict
 
@@ -129,7 +130,8 @@ class ImagePipeline:
             tried = graphs.latent_encoder, graphs.attributor
             held = sum(len(content) for content in self.bundle.contents().values())
             try_opening(name, tried, options, beside=held - sum(len(graph.model) for graph in tried))
-        self._executor = open_executor(
+        open_it = partial(
+            open_executor,
             name,
             graphs,
             manifest,
@@ -143,6 +145,17 @@ class ImagePipeline:
         self.framing = replace(manifest.preprocessing.framing, upright=self.upright == "auto")
         self.isolate = isolate
         self.decode: Decode = IsolatedDecoder(DECODING_THREADS) if isolate else decode
+        if name in ON_PROCESSOR:
+            with ThreadPoolExecutor(1, thread_name_prefix="protoleak-open") as pool:
+                opening = pool.submit(open_it)
+                self._import_meanwhile()
+                self._executor = opening.result()
+        else:  # a GPU's context belongs to the thread that makes it
+            self._executor = open_it()
+
+    def _import_meanwhile(self) -> None:
+        """Imports what preparing images needs, while the engines compile their graphs."""
+        import cv2  # noqa: F401
 
     def __enter__(self: Pipeline) -> Pipeline:
         return self
