@@ -1,6 +1,6 @@
 """Graphs that OpenVINO has compiled, kept so that the next process need not compile them again.
 
-    <key>.blob      the SHA-256 of what follows, and OpenVINO's own form of the compiled graph
+    <key>.blob      the SHA-256 of the key and what follows, and OpenVINO's own form of the compiled graph
 
 What is kept is the graph with its weights, as OpenVINO has rewritten it: no machine code, but whoever could change it
 could change verdicts. So one is only read that this user (or root) alone can have written and whose hash is right, as
@@ -56,8 +56,8 @@ def load(key: str) -> bytes | None:
         data = path.read_bytes()
     except OSError:
         return None
-    blob = memoryview(data)[HASH_BYTES:]
-    return bytes(blob) if hashlib.sha256(blob).digest() == data[:HASH_BYTES] else None
+    blob = data[HASH_BYTES:]
+    return blob if _seal(key, blob) == data[:HASH_BYTES] else None
 
 
 def store(key: str, blob: bytes) -> None:
@@ -67,13 +67,19 @@ def store(key: str, blob: bytes) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not written_by_us(folder):
             return
-        replace_file(folder / f"{key}.blob", [hashlib.sha256(blob).digest(), blob], private=True)
+        replace_file(folder / f"{key}.blob", [_seal(key, blob), blob], private=True)
         kept = sorted(((path.stat(), path) for path in folder.glob("*.blob")), key=lambda one: -one[0].st_mtime)
         total = 0
         for status, path in kept:
             total += status.st_size
             if total > MOST_BYTES:
                 path.unlink()
+
+
+def _seal(key: str, blob: bytes) -> bytes:
+    sealed = hashlib.sha256(key.encode())
+    sealed.update(blob)
+    return sealed.digest()
 
 
 def _source(module: str) -> bytes:
