@@ -10,7 +10,6 @@ one another: the differences with every reference, as small bundles have them, a
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import platform
@@ -57,9 +56,7 @@ def graph_of(module: torch.nn.Module) -> Graph:
         verbose=False,
     )
     assert program is not None
-    buffer = io.BytesIO()
-    program.save(buffer)
-    return Graph("density", buffer.getvalue(), ("log_density",))
+    return Graph("density", program.model_proto.SerializeToString(), ("log_density",))
 
 
 def milliseconds(engines: list[Engine], image: Float32Array, rounds: int) -> list[list[float]]:

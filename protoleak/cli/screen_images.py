@@ -106,10 +106,10 @@ def run(options: ScreenOptions) -> ExitStatus:
             raise ProtoleakError(
                 f"{option} with --resume takes what was judged before from JSON Lines: give --out FILE.jsonl"
             )
-    errors = error_console()
     listed = expand_sources(options.sources, _standard_input(options), null=options.null)
     _guard_inputs(options, listed)
-    screener = open_screener(options, errors, ImagePipeline if options.finder == "none" else Screener)
+    screener = open_screener(options, ImagePipeline if options.finder == "none" else Screener)
+    errors = error_console()
     judge = _judge(options, screener, errors)
     tally = _Tally([], Counter())
     identity = _identity(screener, judge)

@@ -159,7 +159,7 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     check_folders(video_options.stats)
     _guard_inputs(options, video_options)
     # Several sources keep the processors busy: what threads spend on waiting for each other is then missing elsewhere.
-    screener = open_screener(options, errors, Screener, spinning=len(video_options.sources) == 1)
+    screener = open_screener(options, Screener, spinning=len(video_options.sources) == 1)
     detector = open_detector(video_options.settings, screener.bundle)
     webhook = _webhook(video_options, errors)
     broken = False

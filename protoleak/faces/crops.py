@@ -24,7 +24,7 @@ def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
     Returns:
         uint8 [side, side, 3] with side = round((1 + 2·margin) · longer side), at least 1; a copy.
     """
-    return cut(image, *crop_square(box, margin)).copy()
+    return np.array(cut(image, *crop_square(box, margin)))
 
 
 def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) -> FramedFace:

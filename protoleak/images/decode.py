@@ -114,12 +114,12 @@ class OpenedImage:
     @property
     def width(self) -> int:
         """In pixels."""
-        return self.pixels.shape[1]
+        return int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
         """In pixels."""
-        return self.pixels.shape[0]
+        return int(self.pixels.shape[0])
 
     @property
     def image(self) -> Image.Image:
@@ -228,7 +228,7 @@ def _encoded(source: ImageSource, path: str | None) -> bytes | None:
 
 
 def _from_pixels(decoded: DecodedImage, shown: str) -> OpenedImage:
-    sha256 = hashlib.sha256(decoded.pixels).hexdigest()
+    sha256 = hashlib.sha256(decoded.pixels.data).hexdigest()
     return OpenedImage(shown, None, decoded.pixels, sha256, "pixels", decoded.pixels.nbytes, decoded.notes)
 
 

@@ -41,7 +41,7 @@ def main(descriptor: int, limits: Sequence[float]) -> None:
             continue
         height, width = outcome.pixels.shape[:2]
         send(connection, msgspec.msgpack.encode(Answer(None, width, height, outcome.notes, outcome.claims)))
-        send(connection, memoryview(np.ascontiguousarray(outcome.pixels)).cast("B"))
+        send(connection, np.ascontiguousarray(outcome.pixels).data.cast("B"))
         del outcome
 
 

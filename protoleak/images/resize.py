@@ -91,4 +91,4 @@ def _kernel(factor: int) -> Float32Array:
     """A triangle whose feet are r pixels from its middle, at the places of the pixels; they sum to 1."""
     offsets = np.arange(2 * factor) - (factor // 2) + 0.5 - factor / 2
     weights = np.maximum(0, 1 - np.abs(offsets) / factor) / factor
-    return weights.astype(np.float32)
+    return np.asarray(weights, np.float32)

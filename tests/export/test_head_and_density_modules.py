@@ -188,7 +188,7 @@ def test_an_exported_graph_is_safe_right_and_bitwise_the_same_in_any_batch(name:
 
 @pytest.mark.parametrize("apart", [0.0, 300.0])
 def test_the_density_of_many_references_is_as_exact_as_by_differences(apart: float) -> None:
-    """Within clusters, whose centres may lie hundreds of bandwidths from one another and from what all have in common."""
+    """Within clusters, whose centres may lie hundreds of bandwidths from one another and from the origin."""
     random = np.random.default_rng(1)
     centres = apart * random.standard_normal((5, 24)) / 5 + 100
     references = centres[random.integers(5, size=MOST_DIFFERENCES + 500)] + random.standard_normal((2500, 24))

@@ -22,9 +22,9 @@ class _Watched:
 class Watchdog:
     """Stops what takes too long.
 
-    A thread for each run, as `threading.Timer` starts one, costs 0.05 ms and more on busy cores, several times an image.
-    Here a run is entered in a table, and a thread that sleeps until the earliest time limit looks there. Runs end long
-    before their limits, so that this thread wakes up once in as many seconds as the limit has.
+    A thread for each run, as `threading.Timer` starts one, costs 0.05 ms and more on busy cores, several times an
+    image. Here a run is entered in a table, and a thread that sleeps until the earliest time limit looks there. Runs
+    end long before their limits, so that this thread wakes up once in as many seconds as the limit has.
     """
 
     def __init__(self) -> None:
