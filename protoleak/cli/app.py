@@ -3,10 +3,13 @@ the command that needs it."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import io
 import os
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -148,5 +151,23 @@ def _print_error(message: str, typed: list[str]) -> None:
     say(f"error: {without_long_inputs(message, typed)}", to_errors=True)
 
 
+def run_process() -> None:
+    """Runs the command line of this process, and ends it.
+
+    Engines and the interpreter would free what they hold piece by piece, for a tenth of a second; the system does it at
+    once. Whatever was registered to be done at the end is done, and where somebody watches (a debugger, a profiler) or a
+    thread still works, the process ends as any other.
+    """
+    status = main()
+    working = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+    if working or sys.gettrace() is not None or sys.getprofile() is not None or sys.flags.inspect:
+        sys.exit(status)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it has gone, or it is closed
+            stream.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process()
