@@ -5,9 +5,9 @@ warnings), both axes resized by Pillow, all looks asked for content, a thread st
 ways must give the same pixels, looks and findings, or this script fails. The face detector is a network and not
 counted; where a bundle looks at faces, a box in the middle stands for what it finds.
 
-    python benchmarks/outside.py --json benchmarks/results/outside.json
-    python benchmarks/outside.py examples/images/*.jpg --looks face,native,image
-    python benchmarks/outside.py --jpegs 2000     # only compares: JPEGs of every kind, whole and damaged, with Pillow
+    python -m benchmarks.outside --json benchmarks/results/outside.json
+    python -m benchmarks.outside examples/images/*.jpg --looks face,native,image
+    python -m benchmarks.outside --jpegs 2000     # only compares: JPEGs of every kind, whole and damaged, with Pillow
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def before(data: bytes, framing: Framing, tick: Clock) -> tuple[UInt8Array, str 
     """The looks at an image, and what they lack, as 0.1 came to them."""
     hashlib.sha256(data).hexdigest()
     examine(data)
+    for _ in jpeg.segments(data):  # once more, for its EXIF
+        pass
     image = Image.open(io.BytesIO(data), formats=["JPEG"])
     tick("hash and header")
     jpeg.check_decoding(data)

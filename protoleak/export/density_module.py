@@ -38,7 +38,8 @@ def float32_buffer(values: Float64Array | float) -> Tensor:
 
 
 MOST_DIFFERENCES = 2000  # references whose differences are taken one by one: 0.1 ms on one core with 128 features
-CLUSTERS = 16  # of more references; each costs an operator, and too few leave them wide
+CLUSTERS = (16, 32, 64)  # of more references: as few as leave them narrow, since each costs an operator
+MOST_ROUNDING = 1e-4  # nats, for a reference at the edge of its cluster
 
 
 class KernelLogDensity(nn.Module):
@@ -87,7 +88,7 @@ class ClusteredKernelLogDensity(nn.Module):
     centres: Tensor
     constant: Tensor
 
-    def __init__(self, references: Float64Array, bandwidth: float) -> None:
+    def __init__(self, references: Float64Array, bandwidth: float, clusters: int) -> None:
         """Takes references float64 [R, D]."""
         super().__init__()
         from sklearn.cluster import KMeans
@@ -95,16 +96,18 @@ class ClusteredKernelLogDensity(nn.Module):
         count, dimensions = references.shape
         centre = float32_buffer(references.mean(axis=0))
         scaled = (references - centre.numpy().astype(np.float64)) / bandwidth
-        found = KMeans(min(CLUSTERS, count), n_init=1, random_state=0).fit(scaled)
+        found = KMeans(clusters, n_init=1, random_state=0).fit(scaled)
         filled = np.unique(found.labels_)
         centres = float32_buffer(found.cluster_centers_[filled])
         self.register_buffer("centre", centre)
         self.register_buffer("inverse_bandwidth", float32_buffer(1.0 / bandwidth))
         self.register_buffer("centres", centres)
+        self.rounding = 0.0  # of an exponent, in nats, near a reference at the edge of its cluster
         for index, label in enumerate(filled):
             # Relative to the rounded centre, which is the one that the graph subtracts.
             within = scaled[found.labels_ == label] - centres[index].numpy().astype(np.float64)
             half_square = -0.5 * np.square(within).sum(axis=1, keepdims=True)
+            self.rounding = max(self.rounding, float(-half_square.min()) * 2**-23)
             columns = np.concatenate([within, half_square, np.ones_like(half_square)], axis=1)
             self.register_buffer(f"cluster_{index}", float32_buffer(columns))
         normalisation = 0.5 * dimensions * math.log(2 * math.pi * bandwidth**2) + math.log(count)
@@ -123,8 +126,12 @@ class ClusteredKernelLogDensity(nn.Module):
 
 def kernel_log_density_module(references: Float64Array, bandwidth: float) -> nn.Module:
     """log (1/R) Σ_r N(x; reference_r, bandwidth² I) in the form that suits so many references float64 [R, D]."""
-    kind = KernelLogDensity if len(references) <= MOST_DIFFERENCES else ClusteredKernelLogDensity
-    return kind(references, bandwidth)
+    if len(references) > MOST_DIFFERENCES:
+        for clusters in CLUSTERS:
+            module = ClusteredKernelLogDensity(references, bandwidth, clusters)
+            if module.rounding <= MOST_ROUNDING:
+                return module
+    return KernelLogDensity(references, bandwidth)
 
 
 def log_sum_exp(exponents: Tensor) -> Tensor:

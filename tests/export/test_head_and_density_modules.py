@@ -205,3 +205,8 @@ def test_the_density_of_many_references_is_as_exact_as_by_differences(apart: flo
     alone = np.concatenate([_run(session, (images[index : index + 1],)) for index in range(len(images))])
     np.testing.assert_array_equal(_run(session, (images,)), alone)
     np.testing.assert_allclose(alone, exact, rtol=1e-6)
+
+
+def test_references_that_no_clusters_make_narrow_are_compared_one_by_one() -> None:
+    references = np.random.default_rng(0).standard_normal((MOST_DIFFERENCES + 1, 24)) * 1000
+    assert isinstance(kernel_log_density_module(references, 1.0), KernelLogDensity)
