@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import cv2
 import msgspec
 import numpy as np
 
@@ -89,5 +88,7 @@ def reduced(image: UInt8Array, longest: int) -> tuple[UInt8Array, float]:
     scale = longest / max(height, width)
     if scale >= 1:
         return image, 1.0
+    import cv2  # where it is used: engines are opened while it is imported
+
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False), scale

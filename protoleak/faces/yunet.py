@@ -24,18 +24,20 @@ MAXIMUM_BYTES = 64 * 2**20  # YuNet has 0.2 MB; a wrong file need not be read to
 REMEDY = "give face_detection_yunet_2023mar.onnx or newer, from OpenCV's model zoo"
 
 
-def check_yunet(model: bytes, name: str) -> None:
+def check_yunet(model: bytes, name: str, *, sound: bool = False) -> None:
     """Refuses, before OpenCV sees it, what is no YuNet model.
 
     Args:
         model: serialised ONNX.
         name: of the file, for messages.
+        sound: the graph was inspected before, as that of a bundle is.
 
     Raises:
         ProtoleakError: one line that says what it is instead.
     """
     try:
-        outputs, problems = set(output_names(model)), inspect_onnx(model).problems()
+        problems = [] if sound else inspect_onnx(model).problems()
+        outputs = set(output_names(model))
     except ValueError as error:
         raise ProtoleakError(f"{name} is no YuNet model: {error}: {REMEDY}") from error
     if missing := sorted(OUTPUTS - outputs):
@@ -81,6 +83,7 @@ class YuNetDetector:
         minimum_face: int,
         longest_side: int = DETECTION_SIDE,
         opening: Callable[[bytes, str, float], YuNetNetwork] = open_network,
+        checked: bool = False,
     ) -> None:
         """Opens the model and runs it once.
 
@@ -91,17 +94,20 @@ class YuNetDetector:
             minimum_face: shorter side of a box below which it is left out, in pixels of the frame.
             longest_side: larger frames are reduced to it for detection, in pixels.
             opening: the network of a model, by its name and the score.
+            checked: it comes from a bundle, whose graphs were inspected when it was loaded. It isn't run here: whether
+                it can be run shows with the first image.
 
         Raises:
             ProtoleakError: it is no YuNet model, or cannot be run.
         """
-        check_yunet(model, name)
+        check_yunet(model, name, sound=checked)
         self._minimum_face = minimum_face
         self._longest_side = longest_side
         self.description = f"YuNet, {name}, SHA-256 {hashlib.sha256(model).hexdigest()[:12]}…"
         try:
             self._network = opening(model, name, score)
-            self(np.zeros((longest_side, longest_side, 3), np.uint8))
+            if not checked:
+                self(np.zeros((longest_side, longest_side, 3), np.uint8))
         except MediaError as error:
             raise ProtoleakError(str(error)) from error
 
