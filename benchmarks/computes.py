@@ -39,7 +39,7 @@ from protoleak.dataset import read_dataset
 from protoleak.environment.machine import Machine, describe_machine
 from protoleak.errors import MediaError
 from protoleak.export.calibrate import Evaluation
-from protoleak.export.images import ImageSet, folder_of_images, split, unknown_generators
+from protoleak.export.images import ImageSet, folder_of_images, in_order_of, split, unknown_generators
 from protoleak.export.precisions.gate import compare_variants
 from protoleak.export.precisions.int8 import Quantiser
 from protoleak.export.report import Measured, VariantOutputs, measure_variant
@@ -51,7 +51,8 @@ from protoleak.runtime.executors import Executor, Graphs, open_executor
 from protoleak.runtime.timings import time_executors
 
 RANGE_IMAGES, RANKED_IMAGES = 64, 16
-RESTORED = (0, 3, 6)  # layers that return to float32
+# Range method → how many layers are given back: minmax is too far off for that to help.
+RESTORED: dict[RangeMethod, tuple[int, ...]] = {"minmax": (0,), "percentile": (0, 3, 6)}
 LARGE = 1024  # elements of a weight that is stored in another type
 ENGINE = "openvino"
 
@@ -62,12 +63,14 @@ class Row(msgspec.Struct, frozen=True):
     Attributes:
         bytes: of both graphs.
         milliseconds: of both graphs for one face.
+        verdicts: "known test images", "camera test images", "unknown generators", "real faces" → verdict → images.
         gate: against exact computing of fp32; None for that itself.
     """
 
     name: str
     bytes: int
     milliseconds: float
+    verdicts: dict[str, dict[str, int]]
     gate: GateResult | None
 
 
@@ -112,10 +115,10 @@ def main() -> None:
         "weights of the attributor stored as float16": (encoder, stored_as_half(attributor), "exact"),
     }
     noise: dict[str, dict[str, float]] = {}
-    for method in ("minmax", "percentile"):
+    for method, counts in RESTORED.items():
         quantiser, noise[method] = ranked(bundle, faces, method)
         worst = sorted(noise[method], key=lambda layer: noise[method][layer])
-        for count in RESTORED:
+        for count in counts:
             model = quantiser.quantised([layer for layer in quantiser.layers if layer not in worst[:count]])
             ways[f"encoder int8 {method}, {count} layers restored, bf16"] = (model, attributor, "bf16")
     rows: list[Row] = []
@@ -133,7 +136,8 @@ def main() -> None:
         exact = opened(bundle, encoder, attributor, "exact")
         looks, size = faces.pixels.shape[1:3]
         spent = time_executors({"exact": exact, name: with_graphs}, looks, size)
-        rows.append(Row(name, len(latent_encoder) + len(network), spent[name], gate))
+        size_of_both = len(latent_encoder) + len(network)
+        rows.append(Row(name, size_of_both, spent[name], verdicts(bundle, found), gate))
         print(line(rows[-1], spent["exact"]), flush=True)
         exact.close()
         with_graphs.close()
@@ -156,7 +160,7 @@ def line(row: Row, exact: float) -> str:
 
 def framed(bundle: Bundle, data: Path, unknown: Path, photographs: Path) -> Faces:
     """Every image that an export measures on."""
-    dataset = read_dataset(data, bundle.manifest.real_class)
+    dataset = in_order_of(bundle.manifest.generators, read_dataset(data, bundle.manifest.real_class))
     sets: list[ImageSet] = [split(dataset, name) for name in ("validation", "calibration", "test")]
     sets += [*unknown_generators(unknown), folder_of_images("real faces", photographs)]
     detector = bundle.path / "face_detector.onnx"
@@ -206,6 +210,24 @@ def evaluation(bundle: Bundle, executor: Executor, faces: Faces, left_out: LeftO
     nothing = np.zeros((0, manifest.embedding_size))
     record = Record.of(nothing, nothing, scores[:0], densities[:0], faces.labels[:0])
     return Evaluation(calibration, record, measured, report, {}, ())
+
+
+def verdicts(bundle: Bundle, found: Evaluation) -> dict[str, dict[str, int]]:
+    """What is said of the images, by the runtime's rule."""
+    manifest, measured = bundle.manifest, found.measured
+    real = -1 if manifest.real_class is None else manifest.generators.index(manifest.real_class)
+
+    def said(outputs: VariantOutputs) -> list[str]:
+        return outputs.verdicts(found.calibration, manifest.generators, manifest.real_class, manifest.alpha)
+
+    test = said(measured.test)
+    sets = {
+        "known test images": [one for one, label in zip(test, measured.labels, strict=True) if label != real],
+        "camera test images": [one for one, label in zip(test, measured.labels, strict=True) if label == real],
+        "unknown generators": [one for outputs in measured.unknown.values() for one in said(outputs)],
+        "real faces": [] if measured.real_faces is None else said(measured.real_faces),
+    }
+    return {name: {label: of.count(label) for label in ("known", "real", "unknown")} for name, of in sets.items()}
 
 
 def ranked(bundle: Bundle, faces: Faces, method: RangeMethod) -> tuple[Quantiser, dict[str, float]]:

@@ -27,7 +27,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from benchmarks.regression.checkouts import Checkout, checkouts
-from benchmarks.regression.ratios import Row, overall, rows_of
+from benchmarks.regression.ratios import LEAST_ROUNDS, Row, overall, rows_of
 from benchmarks.regression.turns import TOTAL, Measure, ProbeFailed, take_turns
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
@@ -48,7 +48,7 @@ def measures(bundle: str | None) -> list[Measure]:
     found = [Measure("cold start", (PROBE, "cold_start", IMAGES[0], *chosen))]
     for engine, compute in ENGINES:
         for batch in BATCHES:
-            name = f"image, {engine}, {compute}, batch {batch}"
+            name = f"image {engine} {compute} batch {batch}"
             options = ("--engine", engine, "--compute", compute, "--batch", str(batch))
             found.append(Measure(name, (PROBE, "images", *IMAGES, *options, *chosen)))
     found.append(Measure("video frame", (PROBE, "video", CLIP, *chosen)))
@@ -118,7 +118,7 @@ def _number(value: float | None) -> str:
 
 
 def chosen_of(found: Sequence[Measure], only: Sequence[str]) -> list[Measure]:
-    """Those whose names contain one of the words, or all without a word.
+    """Those that one of the words names, else whose names contain it; all without a word.
 
     Raises:
         ProtoleakError: a word is in no name.
@@ -127,7 +127,12 @@ def chosen_of(found: Sequence[Measure], only: Sequence[str]) -> list[Measure]:
         if not any(word in measure.name for measure in found):
             names = "; ".join(measure.name for measure in found)
             raise ProtoleakError(f"--only {word!r} is in the name of no measure: choose among {names}")
-    return [measure for measure in found if not only or any(word in measure.name for word in only)]
+    names = {measure.name for measure in found}
+    return [
+        measure
+        for measure in found
+        if not only or any(word == measure.name or (word not in names and word in measure.name) for word in only)
+    ]
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -144,8 +149,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repository", type=Path, default=ROOT, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     options = parser.parse_args(arguments)
-    if options.processes < 1 or options.rounds < 1 or options.processes * options.rounds < 2:
-        parser.error("an interval needs two rounds: give --processes and --rounds of 1 or more, and 2 in all")
+    if options.processes < 1 or options.rounds < 1 or options.processes * options.rounds < LEAST_ROUNDS:
+        parser.error(f"--processes {options.processes} times --rounds {options.rounds}: {LEAST_ROUNDS} or more in all")
     if options.limit < 1:
         parser.error(f"--limit {options.limit:g}: give 1 or more, such as 1.05 for five per cent slower")
     if options.cpus and not hasattr(os, "sched_setaffinity"):

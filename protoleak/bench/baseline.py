@@ -54,7 +54,7 @@ def eager_pytorch(model_directory: Path, manifest: Manifest, threads: int | None
 
     def run(images: Sequence[bytes]) -> Sample:
         started = time.perf_counter()
-        opened = [open_image(image, upright=config.framing.upright).image for image in images]
+        opened = [open_image(image, upright=config.framing.upright).pixels for image in images]
         decoded = time.perf_counter()
         pixels = np.concatenate([config.framing.frame(image, None) for image in opened])
         preprocessed = time.perf_counter()

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float32Array, Float64Array
+from protoleak.bundle.class_statistics import CLASS_STATISTICS, ClassStatistics, Discriminant, discriminant_file
 from protoleak.bundle.enrolment import (
     ENROLMENT,
     REMEDY,
@@ -71,10 +72,11 @@ from protoleak.bundle.signature import (
     raw_public_key,
     sign_manifest,
 )
-from protoleak.bundle.traces import TRACES, TraceSpace, statistics_count
+from protoleak.bundle.traces import TRACES, TraceSpace
 from protoleak.choices import Arithmetic
 from protoleak.errors import BundleError
 from protoleak.files import replacing
+from protoleak.latent_statistics import statistic_count
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -312,8 +314,23 @@ class Bundle:
         enrolled = self.manifest.enrolled
         if not enrolled:
             return None
-        prototypes = self.prototypes[self.manifest.generators_in_graph :].astype(np.float64)
-        return Additions(prototypes, np.array([one.offset for one in enrolled], np.float64), self.score_constants())
+        first = self.manifest.generators_in_graph
+        statistics = self.class_statistics()
+        size = len(statistics.mean)
+        discriminants = []
+        for index in range(len(enrolled)):
+            name = discriminant_file(index)
+            where = f"{self.path}/{name}"
+            if name not in self._files:
+                raise BundleError(f"{where} is missing: enrol the generator again")
+            discriminants.append(Discriminant.from_bytes(self._files[name], where, size, first + index))
+        return Additions(
+            self.prototypes[first:].astype(np.float64),
+            tuple(discriminants),
+            np.array([one.offset for one in enrolled], np.float64),
+            self.score_constants(),
+            statistics,
+        )
 
     def score_constants(self) -> ScoreConstants:
         """What the graph computes class score and log density with.
@@ -336,7 +353,25 @@ class Bundle:
         if TRACES not in self._files:
             return None
         looks, channels = len(self.manifest.preprocessing.looks), self.manifest.latent_shape[0]
-        return TraceSpace.from_bytes(self._files[TRACES], f"{self.path}/{TRACES}", looks, statistics_count(channels))
+        return TraceSpace.from_bytes(self._files[TRACES], f"{self.path}/{TRACES}", looks, statistic_count(channels))
+
+    def class_statistics(self) -> ClassStatistics:
+        """How the features of the named classes are distributed, which a newcomer is told from them by.
+
+        Raises:
+            BundleError: the bundle was exported without them.
+        """
+        if CLASS_STATISTICS not in self._files:
+            raise BundleError(
+                f"{self.path} holds nothing that a newcomer could be told by ({CLASS_STATISTICS}): {REMEDY}"
+            )
+        where = f"{self.path}/{CLASS_STATISTICS}"
+        return ClassStatistics.from_bytes(self._files[CLASS_STATISTICS], where, self.manifest.generators_in_graph)
+
+    @property
+    def has_class_statistics(self) -> bool:
+        """Whether the bundle was exported with `class_statistics`."""
+        return CLASS_STATISTICS in self._files
 
     def record(self, variant: str) -> Record:
         """What a variant gave for its calibration images: the exporter's, or those that it was recalibrated with.
@@ -363,6 +398,9 @@ class Bundle:
         record = Record.from_bytes(self._files[name], where, manifest.generators_in_graph, manifest.embedding_size)
         if len(record.labels) and not 0 <= record.labels.min() <= record.labels.max() < len(manifest.generators):
             raise BundleError(f"{where}: a label stands for no generator; export the bundle again")
+        size = record.features.shape[1]
+        if size and size != len(self.class_statistics().mean):
+            raise BundleError(f"{where}: {size} features are not those of {CLASS_STATISTICS}; export the bundle again")
         return record
 
     def _check_additions(self) -> None:
@@ -372,8 +410,7 @@ class Bundle:
         base = read_npy(self.base.files[PROTOTYPES], PROTOTYPES)
         if not np.array_equal(base, self.prototypes[: self.manifest.generators_in_graph]):
             raise BundleError(f"{self.path}: the prototypes of its base were changed; nothing was executed")
-        if self.manifest.enrolled:
-            self.score_constants()
+        _ = self.additions
 
     def _check_graph(self, name: str, check: Callable[[bytes], Sizes]) -> Sizes:
         try:

@@ -2,7 +2,7 @@
 
     traces.npz    mean, spread within classes and whitening of the statistics of each look; written by `export`
 
-The statistics (`runtime.traces`) vary most with scenes and cameras, and least where generators differ. Divided by how
+The statistics (`latent_statistics`) vary most with scenes and cameras, and least where generators differ. Divided by how
 far they spread *within* the classes of the training, in every direction, both count alike; an unknown generator's
 pictures then lie together (docs/decisions/0034-discovery.md).
 """
@@ -20,13 +20,7 @@ from protoleak.bundle.npy import read_npz
 from protoleak.errors import BundleError
 
 TRACES = "traces.npz"
-LAGS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # of autocorrelations: rows down and columns right, in latent pixels
 LARGEST_STATISTIC = 10.0  # standard deviations: what lies beyond says "unusual" as loudly as it should
-
-
-def statistics_count(channels: int) -> int:
-    """F, of latents with so many channels: correlations, deviations and autocorrelations."""
-    return channels * (channels - 1) // 2 + channels * (1 + len(LAGS))
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,8 @@ class TraceSpace:
     rest: Float32Array
 
     def __call__(self, statistics: Float32Array) -> Float32Array:
-        """float32 [n, L, F] → the traces, float32 [n, L·F]."""
+        """Statistics float32 [n, L·F] → the traces, of the same shape."""
+        statistics = statistics.reshape(len(statistics), *self.mean.shape)
         standardised = np.clip((statistics - self.mean) * self.inverse_deviation, -LARGEST_STATISTIC, LARGEST_STATISTIC)
         looks = []
         for look, directions in enumerate(self.directions.astype(np.float32)):

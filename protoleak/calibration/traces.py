@@ -13,14 +13,15 @@ DIRECTIONS = 256  # those of most variance; what the others hold is levelled, an
 SMALLEST_DEVIATION = 1e-4
 
 
-def fit_trace_space(statistics: Float32Array, labels: npt.NDArray[np.int64]) -> TraceSpace:
-    """From statistics float32 [n, L, F] of pictures with their classes int64 [n], each of which counts alike."""
+def fit_trace_space(statistics: Float32Array, labels: npt.NDArray[np.int64], looks: int) -> TraceSpace:
+    """From statistics float32 [n, L·F] of pictures in L looks with their classes int64 [n], each of which counts alike."""
+    of_looks = statistics.reshape(len(statistics), looks, -1).astype(np.float64)
     weights = np.zeros(len(labels))
     classes = np.unique(labels)
     for label in classes:
         weights[labels == label] = 1 / (len(classes) * np.count_nonzero(labels == label))
-    looks = [_whitening(statistics[:, look].astype(np.float64), labels, weights) for look in range(statistics.shape[1])]
-    mean, inverse, directions, stretch, rest = (np.stack(parts) for parts in zip(*looks, strict=True))
+    found = [_whitening(of_looks[:, look], labels, weights) for look in range(looks)]
+    mean, inverse, directions, stretch, rest = (np.stack(parts) for parts in zip(*found, strict=True))
     return TraceSpace(
         mean.astype(np.float32),
         inverse.astype(np.float32),

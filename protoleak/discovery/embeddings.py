@@ -25,8 +25,8 @@ from protoleak.enrolment.rows import Rows
 from protoleak.errors import MissingExtra, ProtoleakError
 from protoleak.files import replacing
 from protoleak.image_records import Record
+from protoleak.latent_statistics import second_order_statistics
 from protoleak.runtime.pipeline import ImagePipeline
-from protoleak.runtime.traces import statistics_of
 from protoleak.runtime.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class EmbeddingsWriter:
     def _take(self, verdict: Verdict, outputs: Mapping[str, Array]) -> None:
         traces = np.zeros(0, np.float16)
         if self._space is not None:
-            traces = self._space(statistics_of(outputs["z0"])[None])[0].astype(np.float16)
+            traces = self._space(second_order_statistics(outputs["z0"], len(outputs["z0"])))[0].astype(np.float16)
         embedding, gate = outputs["embedding"].astype(np.float16), outputs["gate"].astype(np.float16)
         self._judged.append(_Row(verdict, embedding, gate, traces))
 
@@ -181,9 +181,11 @@ def read_embeddings(path: Path, bundle: Bundle) -> Embeddings:
         raise ProtoleakError(f"{path} is of the variant {about.get('variant')!r}, which the bundle doesn't have")
     lists = {name: _matrix(table, name, path) for name in LISTS}
     columns = {name: table[name].to_pylist() for name in ("sha256", "face", "time")}
+    features = bundle.class_statistics().mean.size if bundle.has_class_statistics else 0
     rows = Rows(
         lists["embedding"].astype(np.float16),
         lists["gate"].astype(np.float16),
+        np.zeros((len(table), features), np.int8),  # which clusters are not found by
         lists["scores"].astype(np.float64),
         table["log_density"].to_numpy().astype(np.float64),
         np.zeros(len(table), np.int64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,6 +10,7 @@ import numpy as np
 
 from protoleak.arrays import Float64Array
 from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, check_place, write_bundle, write_files
+from protoleak.bundle.class_statistics import Discriminant, discriminant_file
 from protoleak.bundle.enrolment import BASE, Record, enrolled_file, site_file
 from protoleak.bundle.manifest import MANIFEST, Enrolled, Recalibrated
 from protoleak.bundle.reader import PROTOTYPES
@@ -26,6 +27,7 @@ def write_changed(
     bundle: Bundle,
     *,
     prototypes: Float64Array,
+    discriminants: Sequence[Discriminant],
     enrolled: list[Enrolled],
     enrolled_records: Mapping[str, list[Record]],
     calibrations: Mapping[str, Calibration],
@@ -41,6 +43,7 @@ def write_changed(
     Args:
         bundle: that it is made from.
         prototypes: [E, M, D], of the enrolled generators.
+        discriminants: of each of them.
         enrolled_records: variant → a record per enrolled generator.
         calibrations: variant → its conformal lists.
         site_records: variant → the user's own pictures; empty without a recalibration.
@@ -61,6 +64,7 @@ def write_changed(
     }
     files = shared | replaced
     files |= {f"{BASE}{name}": base[name] for name in (MANIFEST, SIGNATURE, *replaced) if name in base}
+    files |= {discriminant_file(index): one.to_bytes() for index, one in enumerate(discriminants)}
     for variant, records in enrolled_records.items():
         files |= {enrolled_file(variant, index): record.to_bytes() for index, record in enumerate(records)}
     files |= {site_file(variant): record.to_bytes() for variant, record in site_records.items()}

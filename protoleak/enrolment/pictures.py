@@ -22,11 +22,12 @@ from protoleak.faces.open import open_detector
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.content import lacking
 from protoleak.images.decode import open_image
+from protoleak.latent_statistics import second_order_statistics
 from protoleak.progress import Progress, no_progress
+from protoleak.runtime.additions import features_of
 from protoleak.runtime.engines import choose
 from protoleak.runtime.executors import Executor, Graphs, open_executor
 from protoleak.runtime.pipeline import FramedFace
-from protoleak.runtime.traces import statistics_of
 
 BATCH_SIZE = 8
 OUTPUTS = ("embedding", "gate", "class_score", "log_density")
@@ -89,6 +90,7 @@ class PictureRunner:
         self.bundle, manifest = bundle, bundle.manifest
         self._framing = manifest.preprocessing.framing
         self._settings = FaceSettings()
+        self._statistics = bundle.class_statistics() if bundle.has_class_statistics else None
         self._detector = open_detector(self._settings, bundle) if self._framing.needs_face else None
         name, _ = choose(engine, 0)
         self._executors: dict[str, Executor] = {}
@@ -149,12 +151,10 @@ class PictureRunner:
         labels: npt.NDArray[np.int64] = np.zeros(len(kept), np.int64)
         records: dict[str, Record] = {}
         for variant, batches in outputs.items():
-            embedding, gate, class_score, log_density = (
-                np.concatenate([batch[name] for batch in batches]) for name in OUTPUTS
-            )
-            records[variant] = Record.of(embedding, gate, class_score, log_density, labels)
-        found = None if self._traces is None else np.concatenate(traces)
-        return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped), found)
+            found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+            records[variant] = Record.of(**found, labels=labels)
+        traced = None if self._traces is None else np.concatenate(traces)
+        return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped), traced)
 
     def _framed_ahead(self, files: Sequence[Path]) -> Iterator[tuple[Path, tuple[FramedFace, str] | MediaError]]:
         """Each file and its face, or why there is none; decoded in a thread while engines run, one batch ahead."""
@@ -183,22 +183,24 @@ class PictureRunner:
         pixels = np.concatenate(waiting)
         for number, (variant, executor) in enumerate(self._executors.items()):
             space = self._traces if number == 0 else None
-            found = executor.run(pixels, stages=space is not None)
-            outputs[variant].append({name: found.outputs[name].copy() for name in OUTPUTS})
+            found = executor.run(pixels, stages=space is not None or self._statistics is not None)
+            batch = {name: found.outputs[name].copy() for name in OUTPUTS}
+            if self._statistics is not None and found.z0 is not None:
+                batch["features"] = features_of(found.z0, batch["embedding"], self._statistics)
             if space is not None and found.z0 is not None:
-                traces.append(space(statistics_of(found.z0).reshape(len(waiting), len(self._framing.looks), -1)))
+                traces.append(space(second_order_statistics(found.z0, len(self._framing.looks))))
+            outputs[variant].append(batch)
         waiting.clear()
 
     def _framed(self, file: Path) -> tuple[FramedFace, str]:
         """A picture as `Screener.frame` frames it, and the SHA-256 of its file."""
         opened = open_image(file, upright=self._framing.upright)
         if self._detector is None:
-            pixels = self._framing.frame(opened.image, None)
-            face = FramedFace(pixels, lacking(pixels, self._framing.judged_side(*opened.image.size, None)))
+            pixels = self._framing.frame(opened.pixels, None)
+            face = FramedFace(pixels, lacking(pixels, self._framing.judged_side(opened.width, opened.height, None)))
             return face, opened.sha256
-        image = np.asarray(opened.image)
-        faces = self._detector(image)
+        faces = self._detector(opened.pixels)
         if not faces:
             raise MediaError(f"{opened.name}: no face of {self._settings.minimum_face} pixels or more was found")
         largest = max(faces, key=lambda face: face.box.area)
-        return frame_face(self._framing, image, largest.box, self._settings.margin), opened.sha256
+        return frame_face(self._framing, opened.pixels, largest.box, self._settings.margin), opened.sha256

@@ -12,11 +12,13 @@ import torch
 
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.bundle import array_bytes, check_place, write_bundle
+from protoleak.bundle.class_statistics import CLASS_STATISTICS, ClassStatistics
 from protoleak.bundle.enrolment import ENROLMENT, ScoreConstants
 from protoleak.bundle.manifest import CalibratedCompute, Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
 from protoleak.bundle.traces import TRACES, TraceSpace
+from protoleak.calibration.class_statistics import fit_class_statistics
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, PrototypeHead, fit_head
@@ -121,6 +123,7 @@ class _Fitted:
 
     Attributes:
         traces: what tells generators apart that the bundle doesn't know.
+        statistics: what a newcomer will be told by; None where head and density allow no enrolment.
         used: readable images per set.
         skipped: a line per file that is no readable image.
     """
@@ -128,6 +131,7 @@ class _Fitted:
     head: Head
     density: DensityModel | PosteriorDensity
     traces: TraceSpace
+    statistics: ClassStatistics | None
     used: dict[str, int]
     skipped: tuple[str, ...]
 
@@ -176,8 +180,10 @@ def export_bundle(
         manifest, model.config.noise_bank(), graphs["latent_encoder"], graphs["attributor"], inputs.framer.find
     )
     parity = prove_parity(model, deployed, runner, inputs.framer, inputs.evaluation.calibration.paths)
-    fp32 = _fp32(runner, manifest, graphs, parity, inputs.evaluation, settings, progress)
-    variants = _with_lower_precisions(model, inputs.framer, manifest, fp32, inputs.evaluation, settings, progress)
+    fp32 = _fp32(runner, manifest, graphs, parity, inputs.evaluation, settings, progress, fitted.statistics)
+    variants = _with_lower_precisions(
+        model, inputs.framer, manifest, fp32, inputs.evaluation, settings, progress, fitted.statistics
+    )
 
     evaluation = fp32.evaluation
     skipped = (*fitted.skipped, *evaluation.skipped)
@@ -256,10 +262,16 @@ def _fit(
     if inputs.auxiliary is not None and auxiliary is not None:
         used["auxiliary"] = len(auxiliary.labels)
         skipped += inputs.auxiliary.lines(auxiliary.skipped)
+    statistics = None
+    if isinstance(head, PrototypeHead) and isinstance(density, PosteriorDensity):
+        of_train = train.statistics, train.embedding, train.labels
+        statistics = fit_class_statistics(*of_train, len(model.config.generators))
     traces = fit_trace_space(
-        np.concatenate([train.statistics, validation.statistics]), np.concatenate([train.labels, validation.labels])
+        np.concatenate([train.statistics, validation.statistics]),
+        np.concatenate([train.labels, validation.labels]),
+        len(model.config.looks),
     )
-    return _Fitted(head, density, traces, used, tuple(skipped))
+    return _Fitted(head, density, traces, statistics, used, tuple(skipped))
 
 
 def _features(
@@ -329,11 +341,12 @@ def _fp32(
     images: EvaluationImages,
     settings: ExportSettings,
     progress: Progress,
+    statistics: ClassStatistics | None,
 ) -> BuiltVariant:
     """The fp32 variant with its own calibration and its report, complete."""
     left_out = None if settings.left_out is None else LeftOutMargins.read(settings.left_out)
     evaluation = evaluate(
-        "fp32", runner, manifest, images, settings.alpha, progress, left_out, settings.accusation_share
+        "fp32", runner, manifest, images, settings.alpha, progress, left_out, settings.accusation_share, statistics
     )
     rows = [OutputParity(row.output, row.maximum, row.mean, row.relative, row.passes) for row in parity]
     report = msgspec.structs.replace(evaluation.report, parity=rows, size=sizes(graphs))
@@ -348,6 +361,7 @@ def _with_lower_precisions(
     images: EvaluationImages,
     settings: ExportSettings,
     progress: Progress,
+    statistics: ClassStatistics | None,
 ) -> _Variants:
     """fp32, and every other precision asked for that passes the gate."""
     found = _Variants({"fp32": fp32}, {})
@@ -365,6 +379,7 @@ def _with_lower_precisions(
         settings.left_out,
         settings.accusation_share,
         progress,
+        statistics,
     )
     for precision in settings.variants:
         built = builder.build(precision)
@@ -418,11 +433,13 @@ def _speeds(
     return measure_speeds(graphs, list(tried.passed), manifest, model.config.noise_bank(), pixels)
 
 
-def _score_constants(fitted: _Fitted) -> ScoreConstants | None:
+def _enrolment_files(fitted: _Fitted) -> dict[str, bytes]:
     """What a generator can be enrolled with: for the prototypes' own class score and density. None for others."""
-    if not isinstance(fitted.head, PrototypeHead) or not isinstance(fitted.density, PosteriorDensity):
-        return None
-    return ScoreConstants(fitted.density.temperature, fitted.density.floor)
+    density = fitted.density
+    if fitted.statistics is None or not isinstance(density, PosteriorDensity):
+        return {}
+    constants = ScoreConstants(density.temperature, density.floor)
+    return {ENROLMENT: constants.to_bytes(), CLASS_STATISTICS: fitted.statistics.to_bytes()}
 
 
 def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants, fitted: _Fitted) -> dict[str, bytes]:
@@ -435,10 +452,10 @@ def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants, fitted: _F
     }
     if inputs.face_detector is not None:
         files[FACE_DETECTOR] = inputs.face_detector
-    if constants is not None:
-        files[ENROLMENT] = constants.to_bytes()
+    for_enrolment = _enrolment_files(fitted)
+    files |= for_enrolment
     for name, variant in variants.written.items():
-        files |= variant_files(name, variant, constants is not None)
+        files |= variant_files(name, variant, bool(for_enrolment))
     return files
 
 

@@ -18,9 +18,9 @@ from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import DatasetError, MediaError
 from protoleak.faces.framer import Framer
 from protoleak.images.sources import name_in_messages
+from protoleak.latent_statistics import second_order_statistics
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs
 from protoleak.model.latent_cache import DEPLOYED_VIEW, LatentItem, cached_latents, latent_key
-from protoleak.runtime.traces import statistics_of
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Features:
 
     Attributes:
         embedding, gate: float32 [n, D].
+        statistics: float32 [n, L·F], second-order statistics of the latents.
         labels: int64 [n].
-        statistics: float32 [n, L, F], of the latents (`runtime.traces`).
         skipped: position among the images, and why, of each file that is no readable image.
     """
 
     embedding: Float32Array
     gate: Float32Array
-    labels: npt.NDArray[np.int64]
     statistics: Float32Array
+    labels: npt.NDArray[np.int64]
     skipped: tuple[tuple[int, str], ...]
 
 
@@ -69,14 +69,14 @@ def network_features(
     statistics: list[Float32Array] = []
     for start in range(0, len(encoded.latents), 64):  # noised latents are T times as large: a chunk at a time
         z0 = model.config.standardised(encoded.latents[start : start + 64])
-        statistics.append(statistics_of(z0.reshape(-1, *model.config.latent_shape)))
-        z_t = model.config.noised(z0.reshape(-1, *model.config.latent_shape))
-        parts.append(attributor_outputs(model, z_t))
+        z0 = z0.reshape(-1, *model.config.latent_shape)
+        statistics.append(second_order_statistics(z0, len(model.config.looks)))
+        parts.append(attributor_outputs(model, model.config.noised(z0)))
     return Features(
         embedding=np.concatenate([part["embedding"] for part in parts]),
         gate=np.concatenate([part["gate"] for part in parts]),
+        statistics=np.concatenate(statistics),
         labels=labels[encoded.indices],
-        statistics=np.concatenate(statistics).reshape(len(encoded.indices), -1, statistics[0].shape[1]),
         skipped=tuple((index, reason(paths[index], error)) for index, error in encoded.failures),
     )
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 WEIGHTED_OPERATORS = ("Conv", "MatMul", "Gemm")
 BACKBONE_HEAD = "attributor.backbone.encoder.head.weight"  # the name that `graphs.DeployedAttributor` gives it
+# The projection of z0 in a stem above the noise, which `stems` names so: noising is float32 elsewhere too. The exporter
+# writes the two as one where they are the same.
+LOW_FREQUENCY = frozenset({"stem.left", "stem.right"})
 SECOND_ORDER_LAYER = "attributor.backbone.encoder.heads.0.hidden.weight"
 IR_VERSION = 10
 INPUT_RANGE = (0, 255)  # of the uint8 image that the latent encoder takes
@@ -139,8 +142,8 @@ def weighted_layers(graph: GraphProto, stage: Stage) -> dict[str, str]:
         if node.op_type not in WEIGHTED_OPERATORS or (part is not None and node.name not in part):
             continue
         weight = node.input[1]
-        if constants.get(weight, 0) < 2:
-            continue  # a product of two activations
+        if constants.get(weight, 0) < 2 or weight in LOW_FREQUENCY:
+            continue  # the first are products of two activations
         label = weight.removesuffix(".weight").replace("/", ".") if weight.endswith(".weight") else node.name
         layers[label if label not in layers else node.name] = node.name
     return layers

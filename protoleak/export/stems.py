@@ -19,8 +19,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from protoleak.choices import BackboneKind, Stem
 from protoleak.errors import ProtoleakError
+from protoleak.latent_statistics import LAGS
 from protoleak.model.attributor import Attributor
-from protoleak.model.second_order import LAGS, autocorrelated, statistics_of_covariance
+from protoleak.model.second_order import autocorrelated, statistics_of_covariance
 from protoleak.runtime.noising import Noising
 
 

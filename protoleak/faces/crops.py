@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.images.content import lacking
-from protoleak.images.framing import Box, Framing, mirrored
+from protoleak.images.framing import Box, Framing, cut
 from protoleak.runtime.cuda.crops import Rectangle
 from protoleak.runtime.executors import FrameToCrop
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
@@ -30,13 +28,7 @@ def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
     Returns:
         uint8 [side, side, 3] with side = round((1 + 2·margin) · longer side), at least 1; a copy.
     """
-    height, width = image.shape[:2]
-    left, top, side = crop_square(box, margin)
-    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
-        crop: UInt8Array = image[top : top + side, left : left + side].copy()
-    else:
-        crop = image[mirrored(top, side, height)[:, None], mirrored(left, side, width)]
-    return crop
+    return np.array(cut(image, *crop_square(box, margin)))
 
 
 def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) -> FramedFace:
@@ -48,12 +40,9 @@ def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) ->
         margin: of the crop that stands for the whole image where the bundle knows the look `image` alone, as
             `face_crop` takes it; a bundle that looks at faces has a margin of its own.
     """
-    if framing.needs_face:
-        shown, box = Image.fromarray(image), face
-    else:
-        shown, box = Image.fromarray(face_crop(image, face, margin)), None
+    shown, box = (image, face) if framing.needs_face else (cut(image, *crop_square(face, margin)), None)
     looks = framing.frame(shown, box)
-    return FramedFace(looks, lacking(looks, framing.judged_side(*shown.size, box)))
+    return FramedFace(looks, lacking(looks, framing.judged_side(shown.shape[1], shown.shape[0], box)))
 
 
 def frame_faces(pipeline: ImagePipeline, faces: Sequence[tuple[UInt8Array, Box]], margin: float) -> list[FramedFace]:
@@ -118,6 +107,8 @@ def sharpness(crop: UInt8Array, size: int) -> float:
         crop: uint8 [side, side, 3] in RGB order.
         size: side of the network's input, in pixels.
     """
+    import cv2  # where it is used: engines are opened while it is imported
+
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     smaller = size < grey.shape[0]
     resized = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)

@@ -11,22 +11,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-LAGS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # rows down and columns right, in latent pixels
-SMALLEST_VARIANCE = 1e-6
+from protoleak.latent_statistics import LAGS, SMALLEST_VARIANCE, statistic_count
+
 LARGEST_STATISTIC = 10.0  # standard deviations: what lies beyond says "unusual" as loudly as it should
 HIDDEN = 96
 # In training. A few hundred images of a class have far fewer independent traces than there are statistics.
 DROPOUT, NOISE = 0.5, 0.3  # NOISE in standard deviations of each whitened statistic
 
 
-def feature_count(channels: int) -> int:
-    """F of `second_order_features`."""
-    return channels * (channels - 1) // 2 + channels * (1 + len(LAGS))
-
-
 def second_order_features(z: torch.Tensor) -> torch.Tensor:
     """Of latents float32 [B, C, h, w]: float32 [B, F], the correlations of each pair of channels, the log standard
-    deviation of each channel, and its autocorrelation at each of LAGS."""
+    deviation of each channel, and its autocorrelation at each of LAGS (`latent_statistics`, in NumPy, is the same)."""
     height, width = z.shape[2:]
     centred = z - z.mean(dim=(2, 3), keepdim=True)
     flat = centred.flatten(2)
@@ -79,7 +74,7 @@ class SecondOrderEncoder(nn.Module):
 
     def __init__(self, in_channels: int, embedding_size: int, positions: int) -> None:
         super().__init__()
-        features = feature_count(in_channels)
+        features = statistic_count(in_channels)
         self.statistics: nn.Module = SecondOrderStatistics()
         self.heads = nn.ModuleList([_Head(features, embedding_size) for _ in range(positions)])
 

@@ -223,6 +223,4 @@ def _times_here(
     finally:
         for executor in executors.values():
             executor.close()
-    if not failed:
-        keep_timings(timed_on, kept | timed)
-    return timed, failed
+    return (timed if failed else keep_timings(timed_on, timed)), failed

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -24,13 +25,14 @@ from protoleak.images.claims.claim import Claim
 from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, OpenedImage, decode, open_image
 from protoleak.images.isolated import IsolatedDecoder
+from protoleak.images.resize import Picture, size_of
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
 from protoleak.runtime.configuration import configure
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.drift import EVIDENCE, DriftMonitor
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
 from protoleak.runtime.engines.trial import try_opening
-from protoleak.runtime.executors import FrameToCrop, Graphs, ImageOnGpu, open_executor
+from protoleak.runtime.executors import ON_PROCESSOR, FrameToCrop, Graphs, ImageOnGpu, open_executor
 from protoleak.runtime.judge import Judge, JudgedInput
 from protoleak.runtime.verdict import InputRecord, Verdict
 
@@ -142,7 +144,8 @@ class ImagePipeline:
             tried = graphs.latent_encoder, graphs.attributor
             held = sum(len(content) for content in self.bundle.contents().values())
             try_opening(name, tried, options, beside=held - sum(len(graph.model) for graph in tried))
-        self._executor = open_executor(
+        open_it = partial(
+            open_executor,
             name,
             graphs,
             manifest,
@@ -156,6 +159,17 @@ class ImagePipeline:
         self.framing = replace(manifest.preprocessing.framing, upright=self.upright == "auto")
         self.isolate = isolate
         self.decode: Decode = IsolatedDecoder(DECODING_THREADS) if isolate else decode
+        if name in ON_PROCESSOR:
+            with ThreadPoolExecutor(1, thread_name_prefix="protoleak-open") as pool:
+                opening = pool.submit(open_it)
+                self._import_meanwhile()
+                self._executor = opening.result()
+        else:  # a GPU's context belongs to the thread that makes it
+            self._executor = open_it()
+
+    def _import_meanwhile(self) -> None:
+        """Imports what preparing images needs, while the engines compile their graphs."""
+        import cv2  # noqa: F401
 
     def __enter__(self: Pipeline) -> Pipeline:
         return self
@@ -303,17 +317,19 @@ class ImagePipeline:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def frame(self, image: Image.Image) -> FramedFace:
+    def frame(self, image: Picture) -> FramedFace:
         """The face that an image is judged by: here the middle of the image, whatever it shows.
 
         Args:
-            image: Pillow image of mode RGB, upright where a look depends on the face.
+            image: uint8 [H, W, 3] in RGB order, or a Pillow image of mode RGB; upright where a look depends on the
+                face.
 
         Raises:
             MediaError: there is no face to judge, in a class that looks for one.
         """
+        height, width = size_of(image)
         pixels = self.framing.frame(image, None)
-        return FramedFace(pixels, lacking(pixels, self.framing.judged_side(*image.size, None)))
+        return FramedFace(pixels, lacking(pixels, self.framing.judged_side(width, height, None)))
 
     def frame_on_gpu(self, frames: Sequence[FrameToCrop]) -> list[ImageOnGpu] | None:
         """Faces of frames, framed where the engine is: see `Executor.frame`. None where that is not a GPU."""
@@ -343,7 +359,7 @@ class ImagePipeline:
         opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
         decoded = time.perf_counter()
         try:
-            framed = self.frame(opened.image)
+            framed = self.frame(opened.pixels)
         except MediaError as error:
             message = "; ".join([f"{opened.name}: {error}", *opened.notes])
             raise type(error)(message).about(opened.source, opened.sha256) from error
@@ -481,5 +497,4 @@ def pixels_record(pixels: UInt8Array) -> InputRecord:
 
 
 def _input_record(opened: OpenedImage) -> InputRecord:
-    width, height = opened.image.size
-    return InputRecord(opened.sha256, opened.hashed, opened.size, width, height)
+    return InputRecord(opened.sha256, opened.hashed, opened.size, opened.width, opened.height)

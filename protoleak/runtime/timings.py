@@ -72,11 +72,20 @@ def read_timings(timed_on: TimedOn) -> dict[str, float]:
     return found.milliseconds if usable else {}
 
 
-def keep_timings(timed_on: TimedOn, milliseconds: Mapping[str, float]) -> None:
-    """Writes them for the next time, whole or not at all."""
-    encoded = msgspec.json.format(msgspec.json.encode(Timings(timed_on, dict(milliseconds))), indent=1)
+def keep_timings(timed_on: TimedOn, milliseconds: Mapping[str, float]) -> dict[str, float]:
+    """Writes times for the next process, whole or not at all.
+
+    Returns:
+        Those to go by: of a process that was faster, such as another worker of one server, where it timed the same, so
+        that all of them choose alike.
+    """
+    found = read_timings(timed_on)
+    if milliseconds.keys() <= found.keys():
+        return {name: found[name] for name in milliseconds}
+    encoded = msgspec.json.format(msgspec.json.encode(Timings(timed_on, found | dict(milliseconds))), indent=1)
     with contextlib.suppress(OSError, ProtoleakError, RuntimeError):
         replace_file(timings_file(timed_on), [encoded + b"\n"])
+    return dict(milliseconds)
 
 
 def time_executors(executors: Mapping[str, Executor], looks: int, size: int) -> dict[str, float]:

@@ -26,6 +26,7 @@ def about(judge: BundleJudge) -> dict[str, Any]:
         "sha256": record.sha256,
         "signer": msgspec.to_builtins(record.signer),
         "variant": record.variant,
+        "compute": screener.compute,
         "generators": list(manifest.generators),
         "real_class": manifest.real_class,
         "looks": list(screener.framing.looks),

@@ -26,7 +26,7 @@ for _ in sys.stdin:
     clock.write_text(str(turn + 1))
     print(json.dumps({"total": MILLISECONDS + 0.01 * turn, STAGE: 1.0}), flush=True)
 """
-SETTINGS = ("--processes", "2", "--rounds", "2")
+SETTINGS = ("--processes", "2", "--rounds", "3")
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -78,7 +78,7 @@ def test_a_slower_commit_is_found_whatever_drifts_meanwhile(
     # 120/100, less the drift of 0.01 ms a turn that both have: without turns in both orders it would not be the same in
     # each round.
     assert whole["change"]["low"] == pytest.approx(1.2, abs=0.001)
-    assert whole["change"]["rounds"] == 4
+    assert whole["change"]["rounds"] == 6
     assert {row["part"]: row["why"] for row in stages} == dict.fromkeys(("old", "new"), "not in both commits")
     assert git(repository, "worktree", "list").count("\n") == 0  # both checkouts are taken away
 
@@ -108,6 +108,9 @@ def test_a_commit_that_is_none_and_a_measure_that_is_none_are_named(
     assert "'nosuch' is no commit of" in capsys.readouterr().err
     with pytest.raises(ProtoleakError, match="--only 'gpu' is in the name of no measure: choose among cold start"):
         chosen_of(measures(None), ["gpu"])
+    one = "image openvino bf16 batch 1"
+    assert [measure.name for measure in chosen_of(measures(None), [one, "cold"])] == ["cold start", one]
+    assert len(chosen_of(measures(None), ["openvino bf16"])) == 2
 
 
 def test_checkouts_are_taken_away_when_measuring_fails(repository: Path) -> None:
@@ -139,5 +142,8 @@ def test_the_interval_holds_what_differs_between_processes() -> None:
     assert not row.slower_than(1.05)
 
 
-def test_one_round_has_no_interval() -> None:
-    assert ratio_of([Round(0, ({"total": 1.0},) * 2, ({"total": 2.0},) * 2)], "total") is None
+def test_too_few_rounds_have_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ratio_of([Round(0, ({"total": 1.0},) * 2, ({"total": 2.0},) * 2)] * 5, "total") is None
+    with pytest.raises(SystemExit):
+        main(["fast", "slow", "--processes", "1", "--rounds", "5"])
+    assert "--processes 1 times --rounds 5: 6 or more in all" in capsys.readouterr().err

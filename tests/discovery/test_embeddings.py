@@ -33,8 +33,8 @@ def traced(enrollable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small bundle with traces; they are of noise, and hold no cluster."""
     bundle = Bundle.load(enrollable)
     random = np.random.default_rng(0)
-    statistics = random.normal(size=(60, 1, 30)).astype(np.float32)
-    space = fit_trace_space(statistics, np.arange(60) % 3)
+    statistics = random.normal(size=(60, 30)).astype(np.float32)
+    space = fit_trace_space(statistics, np.arange(60) % 3, 1)
     files = {name: data for name, data in bundle.contents().items() if name in bundle.manifest.files}
     out = tmp_path_factory.mktemp("traced") / "bundle"
     write_bundle(out, bundle.manifest, files | {TRACES: space.to_bytes()})

@@ -166,6 +166,14 @@ def test_a_cache_file_of_something_else_is_not_believed() -> None:
     assert read_timings(TIMED_ON) == {}
 
 
+def test_who_timed_first_is_believed_by_those_that_timed_meanwhile() -> None:
+    """Such as the workers of one server: they should choose alike."""
+    assert keep_timings(TIMED_ON, {"fp32 exact": 2.0, "fp32 bf16": 1.0}) == {"fp32 exact": 2.0, "fp32 bf16": 1.0}
+    assert keep_timings(TIMED_ON, {"fp32 exact": 1.0, "fp32 bf16": 2.0}) == {"fp32 exact": 2.0, "fp32 bf16": 1.0}
+    assert keep_timings(TIMED_ON, {"fp32 exact": 3.0, "int8 exact": 1.5}) == {"fp32 exact": 3.0, "int8 exact": 1.5}
+    assert set(read_timings(TIMED_ON)) == {"fp32 exact", "fp32 bf16", "int8 exact"}
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(own_cache: Path) -> None:
     own_cache.write_text("a file where the folder should be")
     keep_timings(TIMED_ON, {"fp32 exact": 1.0})

@@ -12,6 +12,7 @@ import numpy as np
 
 from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.bundle import ACCUSATION_SHARE
+from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.enrolment import record_file
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
@@ -74,9 +75,10 @@ class VariantBuilder:
         left_out: Path | None = None,
         accusation_share: float = ACCUSATION_SHARE,
         progress: Progress = no_progress,
+        statistics: ClassStatistics | None = None,
     ) -> None:
         """Takes the `framer` of the bundle's framing, fp32 `graphs`, and as `reference` what they gave on `images`."""
-        self._framer, self._share = framer, accusation_share
+        self._framer, self._share, self._statistics = framer, accusation_share, statistics
         self._left_out = None if left_out is None else LeftOutMargins.read(left_out)
         self._manifest = manifest
         self._noise_bank = noise_bank
@@ -187,6 +189,7 @@ class VariantBuilder:
                 self._progress,
                 self._left_out,
                 self._share,
+                self._statistics,
             )
         except EngineError as error:
             return RefusedVariant(str(error))
