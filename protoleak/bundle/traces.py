@@ -2,8 +2,8 @@
 
     traces.npz    mean, spread within classes and whitening of the statistics of each look; written by `export`
 
-The statistics (`latent_statistics`) vary most with scenes and cameras, and least where generators differ. Divided by how
-far they spread *within* the classes of the training, in every direction, both count alike; an unknown generator's
+The statistics (`latent_statistics`) vary most with scenes and cameras, and least where generators differ. Divided by
+how far they spread *within* the classes of the training, in every direction, both count alike; an unknown generator's
 pictures then lie together (docs/decisions/0034-discovery.md).
 """
 

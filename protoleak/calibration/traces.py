@@ -14,7 +14,7 @@ SMALLEST_DEVIATION = 1e-4
 
 
 def fit_trace_space(statistics: Float32Array, labels: npt.NDArray[np.int64], looks: int) -> TraceSpace:
-    """From statistics float32 [n, L·F] of pictures in L looks with their classes int64 [n], each of which counts alike."""
+    """From statistics float32 [n, L·F] of pictures in L looks, with their classes int64 [n], which count alike."""
     of_looks = statistics.reshape(len(statistics), looks, -1).astype(np.float64)
     weights = np.zeros(len(labels))
     classes = np.unique(labels)

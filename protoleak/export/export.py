@@ -444,7 +444,6 @@ def _enrolment_files(fitted: _Fitted) -> dict[str, bytes]:
 
 def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants, fitted: _Fitted) -> dict[str, bytes]:
     """Every file of the bundle but its manifest and those of computes, by path."""
-    constants = _score_constants(fitted)
     files = {
         TRACES: fitted.traces.to_bytes(),
         NOISE_BANK: array_bytes(model.config.noise_bank()),
