@@ -1,7 +1,5 @@
 """`python -m protoleak` is the same as `protoleak`."""
 
-import sys
+from protoleak.cli.app import run_process
 
-from protoleak.cli.app import main
-
-sys.exit(main())
+run_process()

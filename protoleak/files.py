@@ -36,6 +36,18 @@ def cache_folder(kind: str) -> Path:
     return (Path(root) if root else Path.home() / ".cache" / "protoleak") / kind
 
 
+def written_by_us(path: Path) -> bool:
+    """Whether nobody but this user (and root) can have written a file or folder.
+
+    Raises:
+        OSError: it isn't there.
+    """
+    status = path.stat()
+    if not hasattr(os, "getuid"):  # Windows
+        return True
+    return status.st_uid in (os.getuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
 def open_regular(path: str | os.PathLike[str]) -> io.FileIO:
     """Opens a regular file for reading, unbuffered. Nothing waits, here or in reading: not for a pipe that has taken
     the file's place, nor for what looks like a file and has nothing to give, such as /proc/kmsg: its `read` is None.

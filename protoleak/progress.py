@@ -12,6 +12,7 @@ from protoleak.text import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bar
 
 SECONDS_BETWEEN_LINES = 60.0
 
@@ -46,9 +47,7 @@ def shown_progress(
         stage_lines: False for no lines of stages that have ended, where the command itself says what it did.
         interval: seconds between two lines of a stage that goes on.
     """
-    from rich.console import Console
-
-    display = _Display(console or Console(stderr=True, highlight=False, soft_wrap=True), stage_lines, interval)
+    display = _Display(console, stage_lines, interval)
     try:
         yield display
         display.end_stage()
@@ -76,22 +75,12 @@ class _Stage:
 
 class _Display:
     """A `Progress` that is shown: by a bar on a terminal, by lines of a thread elsewhere. Both begin with the first
-    call: a bar without a task would leave an empty line, before an error message for instance."""
+    call: a bar without a task would leave an empty line, before an error message for instance; and most commands end
+    before there is anything to show."""
 
-    def __init__(self, console: Console, stage_lines: bool, interval: float) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-        )
+    def __init__(self, console: Console | None, stage_lines: bool, interval: float) -> None:
         self._console = console
-        self._bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
+        self._bar: Bar | None = None
         self._stage_lines = stage_lines
         self._interval = interval
         self._stage: _Stage | None = None
@@ -117,6 +106,8 @@ class _Display:
 
     def _begin(self, stage: str) -> None:
         self._stage = _Stage(stage)
+        if self._bar is None and self._shown_on.is_terminal:
+            self._bar = _bar(self._shown_on)
         if self._bar is not None:
             self._bar.add_task(harmless(stage), total=None, note="")
             self._bar.start()
@@ -142,7 +133,15 @@ class _Display:
             self._last_ended, self._stage = self._stage.name, None
 
     def _print(self, stage: _Stage) -> None:
-        self._console.print(stage.line(), markup=False)
+        self._shown_on.print(stage.line(), markup=False)
+
+    @property
+    def _shown_on(self) -> Console:
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        return self._console
 
     def stop(self) -> None:
         if self._bar is not None:
@@ -150,3 +149,18 @@ class _Display:
         if self._ticker is not None:
             self._stopping.set()
             self._ticker.join()
+
+
+def _bar(console: Console) -> Bar:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    return Bar(*columns, console=console, transient=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
-from protoleak.choices import FACE_SCORE, MINIMUM_FACE, Upright
+from protoleak.choices import DETECT_EVERY, FACE_SCORE, MINIMUM_FACE, Upright
 from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
+from protoleak.images.resize import Picture
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
@@ -70,17 +70,24 @@ class Screener(ImagePipeline):
         self._detector: FaceDetector | None = None
         self._detecting = threading.Lock()  # a detector is for one thread at a time, and images are decoded in several
 
+    def _import_meanwhile(self) -> None:
+        super()._import_meanwhile()
+        if self.framing.needs_face:
+            import protoleak.faces.crops
+            import protoleak.faces.open  # noqa: F401
+
     @property
     def looks_at(self) -> FaceFinder:
         """Who finds the faces in images unless somebody is named: "auto" for a bundle that looks at faces, else
         "none"."""
         return "auto" if self.framing.needs_face else "none"
 
-    def frame(self, image: Image.Image) -> FramedFace:
+    def frame(self, image: Picture) -> FramedFace:
         """The largest face of an image, where the bundle looks at faces; else the image as a whole.
 
         Args:
-            image: Pillow image of mode RGB, upright where a look depends on the face.
+            image: uint8 [H, W, 3] in RGB order, or a Pillow image of mode RGB; upright where a look depends on the
+                face.
 
         Raises:
             MediaError: the bundle looks at faces, and no face was found.
@@ -179,6 +186,7 @@ class Screener(ImagePipeline):
         face_score: float = FACE_SCORE,
         minimum_face: int = MINIMUM_FACE,
         margin: float = 0.25,
+        detect_every: float = DETECT_EVERY,
         every: float = 1.0,
         minimum_evidence: int = 3,
         max_seconds: float | None = None,
@@ -209,6 +217,7 @@ class Screener(ImagePipeline):
             face_score=face_score,
             minimum_face=minimum_face,
             margin=margin,
+            detect_every=detect_every,
             every=every,
             minimum_evidence=minimum_evidence,
             max_seconds=max_seconds,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from protoleak.cli.app import app
+from protoleak.cli.app import application
 from tests.paths import ROOT
 
 yaml = pytest.importorskip("yaml", reason="PyYAML reads the compose file")
@@ -43,7 +43,7 @@ def of(path: Path, keyword: str) -> list[str]:
 
 def check_command(words: list[str]) -> None:
     """A command line of ours whose options exist."""
-    command = get_command(app).commands[words[0]]
+    command = get_command(application()).commands[words[0]]
     options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     unknown = [word for word in words[1:] if word.startswith("--") and word.split("=")[0] not in options]
     assert not unknown, f"protoleak {' '.join(words)}"
@@ -230,7 +230,9 @@ def test_the_unit_serves_with_options_that_exist() -> None:
     check_command(words[1:])
     assert "HUP" in service["ExecReload"]  # loads the bundle anew
     assert service["DynamicUser"] == "yes"
-    grace = next(parameter for parameter in get_command(app).commands["serve"].params if parameter.name == "grace")
+    grace = next(
+        parameter for parameter in get_command(application()).commands["serve"].params if parameter.name == "grace"
+    )
     assert int(service["TimeoutStopSec"]) > grace.default
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 import protoleak
-from protoleak.cli.app import app
+from protoleak.cli.app import application
 from tests.paths import ROOT
 from tests.test_structure import FLOORS
 
@@ -42,7 +42,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_and_their_options_exist(page: Path) -> None:
-    known = get_command(app).commands
+    known = get_command(application()).commands
     for line in commands(page):
         words = line.split(" #")[0].split()
         if words[:1] == ["python"]:

@@ -48,7 +48,7 @@ def between(text: str, mark: str, lines: Iterator[str] | list[str]) -> str:
     inner = "".join(f"{line}\n" for line in lines)
     text, count = found.subn(lambda match: match[1] + inner + match[2], text)
     if count != 1:
-        raise SystemExit(f"README.md has {count} places for {mark!r}: one is needed")
+        raise SystemExit(f"there are {count} places for {mark!r}: one is needed")
     return text
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 
@@ -47,12 +48,13 @@ def eager_pytorch(model_directory: Path, manifest: Manifest, threads: int | None
         _EagerEngine(lambda feeds: {"z0": model.encode(feeds["image"])}),
         _EagerEngine(partial(_attribute, model)),
         Noising.of(manifest, config.noise_bank()),
-        ExpectedShapes(model_directory, manifest),
+        # The network in PyTorch takes noised latents, whatever the bundle's graph does.
+        ExpectedShapes(model_directory, msgspec.structs.replace(manifest, attributor_input="z_t")),
     )
 
     def run(images: Sequence[bytes]) -> Sample:
         started = time.perf_counter()
-        opened = [open_image(image, upright=config.framing.upright).image for image in images]
+        opened = [open_image(image, upright=config.framing.upright).pixels for image in images]
         decoded = time.perf_counter()
         pixels = np.concatenate([config.framing.frame(image, None) for image in opened])
         preprocessed = time.perf_counter()

@@ -8,6 +8,7 @@ Nothing in a bundle is a pickle, and nothing in it is executed before every chec
     prototypes.npy                      float32 [K, M, D], for the reasons of a verdict
     face_detector.onnx                  finds the faces in images and frames; only where one was put in
     variants/<variant>/latent_encoder.onnx, attributor.onnx, calibration.npz, report.json
+    variants/<variant>/<engine>-<compute>/calibration.npz, report.json    where it was calibrated in that, too
     enrolment.npz and more              what a generator can be added with; see `enrolment`
 """
 
@@ -52,9 +53,11 @@ from protoleak.bundle.graph_sizes import Sizes
 from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
 from protoleak.bundle.npy import read_npy, read_npz
 from protoleak.bundle.reader import (
+    CALIBRATION,
     FACE_DETECTOR,
     NOISE_BANK,
     PROTOTYPES,
+    REPORT,
     check_files,
     read_directory,
     read_resources,
@@ -69,6 +72,7 @@ from protoleak.bundle.signature import (
     raw_public_key,
     sign_manifest,
 )
+from protoleak.choices import Arithmetic
 from protoleak.errors import BundleError
 from protoleak.files import replacing
 
@@ -116,7 +120,7 @@ class Calibration:
         if self.accusation_share != ACCUSATION_SHARE:
             arrays["accusation_share"] = np.float64(self.accusation_share)
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of the arrays
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of them
         return buffer.getvalue()
 
     @classmethod
@@ -158,7 +162,8 @@ class Variant:
 
     Attributes:
         latent_encoder, attributor: serialised ONNX models.
-        report: report.json: what was measured of this variant.
+        calibration: conformal lists of what these graphs gave in `compute`.
+        report: report.json: what was measured of this variant in `compute`.
         additions: generators that were enrolled, whose scores are computed beside the graph; None without any.
     """
 
@@ -168,6 +173,7 @@ class Variant:
     calibration: Calibration
     report: BundleReport
     additions: Additions | None = None
+    compute: Arithmetic = "exact"
 
 
 class Bundle:
@@ -267,8 +273,12 @@ class Bundle:
         """The serialised ONNX model that finds faces, of the kind that the manifest says; None where there is none."""
         return None if self.manifest.face_detector is None else self._files[FACE_DETECTOR]
 
-    def variant(self, name: str) -> Variant:
+    def variant(self, name: str, engine: str | None = None, compute: str = "exact") -> Variant:
         """One variant's graphs and calibration.
+
+        Args:
+            engine, compute: what runs the graphs and how. Where the bundle has conformal lists for that they are given,
+                else those of exact computing, as `Variant.compute` says.
 
         Raises:
             BundleError: the bundle has no such variant; the message lists those it has.
@@ -277,18 +287,18 @@ class Bundle:
             has = ", ".join(self.manifest.variants)
             raise BundleError(f"{self.path} has no variant {name!r}, only {has}: choose one or export it")
         folder = f"variants/{name}"
-        where = f"{self.path}/{folder}"
+        calibrated = self.manifest.calibrated(name, engine, compute)
+        lists, report = (f"{calibrated.folder if calibrated else folder}/{file}" for file in (CALIBRATION, REPORT))
         return Variant(
             name=name,
             latent_encoder=self._files[f"{folder}/latent_encoder.onnx"],
             attributor=self._files[f"{folder}/attributor.onnx"],
             calibration=Calibration.from_bytes(
-                self._files[f"{folder}/calibration.npz"],
-                len(self.manifest.generators),
-                f"{where}/calibration.npz",
+                self._files[lists], len(self.manifest.generators), f"{self.path}/{lists}"
             ),
-            report=parse_report(self._files[f"{folder}/report.json"], f"{where}/report.json"),
+            report=parse_report(self._files[report], f"{self.path}/{report}"),
             additions=self.additions,
+            compute=calibrated.compute if calibrated else "exact",
         )
 
     def to_be_tried(self, variant: str) -> bool:

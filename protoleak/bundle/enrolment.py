@@ -247,6 +247,8 @@ def read_base(files: Mapping[str, bytes], manifest: Manifest, location: Path) ->
     differing = [name for name in unchanged if getattr(base, name) != getattr(manifest, name)]
     if base.enrolled or base.recalibrated is not None:
         differing.append("enrolled")
+    if manifest.computes:  # whose lists would be those of before the change
+        differing.append("computes")
     if base.generators != manifest.generators[: manifest.generators_in_graph]:
         differing.append("generators")
     if differing:

@@ -7,6 +7,8 @@ has opened a graph, `differences` compares what the engine reports with what was
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -35,6 +37,7 @@ RANDOM_OPERATORS = frozenset(  # no less forbidden than others that aren't liste
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
 FINITE_CHUNK = 2**20  # elements looked at together
+INTERFACES_KEPT = 16  # of graphs that were read: engines ask again for what the check of a bundle has read
 
 Interface: TypeAlias = "tuple[tuple[Port, ...], tuple[Port, ...]]"  # inputs and outputs
 
@@ -94,10 +97,21 @@ def output_names(model: bytes) -> list[str]:
     Raises:
         ValueError: as `inspect_onnx`, or there is no output.
     """
-    names = [output.name for output in _read(model).outputs]
+    names = [output.name for output in _interface(model)[1]]
     if not names:
         raise ValueError("not an ONNX model: no output found")
     return names
+
+
+def input_shape(model: bytes) -> tuple[int | None, ...] | None:
+    """The shape that a serialised ONNX model declares of its input, axes of open length as None; None where it declares
+    none, or has other than one input.
+
+    Raises:
+        ValueError: as `inspect_onnx`.
+    """
+    inputs = _read(model).inputs
+    return inputs[0].shape if len(inputs) == 1 else None
 
 
 def latent_encoder_interface(manifest: Manifest) -> Interface:
@@ -108,20 +122,17 @@ def latent_encoder_interface(manifest: Manifest) -> Interface:
 
 def attributor_interface(manifest: Manifest) -> Interface:
     """What attributor.onnx of a bundle takes and gives."""
-    channels, height, width = manifest.latent_shape
-    positions, generators = len(manifest.positions), manifest.generators_in_graph
-    inputs = channels if manifest.low_frequency is None else 2 * channels
-    size = manifest.embedding_size
+    generators, size = manifest.generators_in_graph, manifest.embedding_size
     shapes: dict[str, tuple[int, ...]] = {
         "embedding": (size,),
         "gate": (size,),
-        "timestep_weight": (positions,),
+        "timestep_weight": (len(manifest.positions),),
         "prototype_distance": (generators, manifest.prototypes_per_generator),
         "class_score": (generators,),
         "log_density": (),
     }
     outputs = tuple(Port(name, FLOAT, (None, *shape)) for name, shape in shapes.items())
-    return (Port("z_t", FLOAT, (None, positions, inputs, height, width)),), outputs
+    return (Port(manifest.attributor_input, FLOAT, (None, *manifest.attributor_input_shape)),), outputs
 
 
 def check_face_detector(model: bytes) -> Sizes:
@@ -154,8 +165,8 @@ def names_in(model: bytes) -> set[str]:
     Raises:
         ValueError: as `inspect_onnx`.
     """
-    read = _read(model)
-    return {declared.name for declared in (*read.inputs, *read.outputs)}
+    inputs, outputs = _interface(model)
+    return {declared.name for declared in (*inputs, *outputs)}
 
 
 def differences(model: bytes, inputs: Iterable[Declared], outputs: Iterable[Declared]) -> list[str]:
@@ -167,9 +178,9 @@ def differences(model: bytes, inputs: Iterable[Declared], outputs: Iterable[Decl
     Args:
         inputs, outputs: as the engine reports them.
     """
-    read = _read(model)
+    own_inputs, own_outputs = _interface(model)
     found = []
-    for kind, ours, theirs in (("input", read.inputs, inputs), ("output", read.outputs, outputs)):
+    for kind, ours, theirs in (("input", own_inputs, inputs), ("output", own_outputs, outputs)):
         reported = {port.name: port for port in theirs}
         names = {declared.name for declared in ours}
         if names != reported.keys():
@@ -196,7 +207,22 @@ def _read(model: bytes) -> OnnxModel:
         raise ValueError(f"opset {_few(read.opsets)}: protoleak knows {OLDEST_OPSET} to {NEWEST_OPSET}")
     if len(read.nodes) > MOST_NODES:
         raise ValueError(f"{len(read.nodes)} nodes, more than the {MOST_NODES} that are allowed")
+    _interfaces[hashlib.sha256(model).digest()] = read.inputs, read.outputs
+    if len(_interfaces) > INTERFACES_KEPT:
+        _interfaces.popitem(last=False)
     return read
+
+
+_interfaces: OrderedDict[bytes, tuple[tuple[Declared, ...], tuple[Declared, ...]]] = OrderedDict()  # by SHA-256
+
+
+def _interface(model: bytes) -> tuple[tuple[Declared, ...], tuple[Declared, ...]]:
+    """Inputs and outputs; the file is read once more only where that was long ago."""
+    known = _interfaces.get(hashlib.sha256(model).digest())
+    if known is None:
+        read = _read(model)
+        known = read.inputs, read.outputs
+    return known
 
 
 def _findings(model: OnnxModel) -> OnnxFindings:

@@ -99,30 +99,29 @@ class Reader:
             value, position = message[position : position + length], position + length
         else:
             raise ValueError(f"wire type {wire} at byte {position} of a {kind}")
-        where = f"{known.name} of a {kind}"
         if known.kind in ("floats", "doubles", "ints"):
             if known.kind == "ints" and isinstance(value, memoryview):
                 self.integers += len(value)  # of one byte at least
                 if self.integers > MAXIMUM_INTEGERS:
                     raise ValueError(f"more than {MAXIMUM_INTEGERS} bytes of packed integers")
-            result.setdefault(known.name, []).append(_numbers(value, wire, known.kind, where))
+            result.setdefault(known.name, []).append(_numbers(value, wire, known, kind))
             return position
-        decoded = self._decoded(value, wire, known, where)
+        decoded = self._decoded(value, wire, known, kind)
         if known.repeated:
             result.setdefault(known.name, []).append(decoded)
         elif known.name in result:
-            raise ValueError(f"{where} twice")
+            raise ValueError(f"{known.name} of a {kind} twice")
         else:
             result[known.name] = decoded
         return position
 
-    def _decoded(self, value: int | memoryview, wire: int, known: Field, where: str) -> object:
+    def _decoded(self, value: int | memoryview, wire: int, known: Field, kind: str) -> object:
         if wire != WIRE.get(known.kind, BYTES):
-            raise ValueError(f"{where} has wire type {wire}")
+            raise ValueError(f"{known.name} of a {kind} has wire type {wire}")
         if isinstance(value, int):
             signed = value - 2**64 if value >= 2**63 else value
             if known.kind == "int32" and not -(2**31) <= signed < 2**31:
-                raise ValueError(f"{where} is {signed}, which does not fit 32 bits")
+                raise ValueError(f"{known.name} of a {kind} is {signed}, which does not fit 32 bits")
             return signed
         if known.kind == "message":
             return self.read(value, known.of)
@@ -130,7 +129,7 @@ class Reader:
             try:
                 return bytes(value).decode("utf-8")
             except UnicodeDecodeError:
-                raise ValueError(f"{where} is not UTF-8") from None
+                raise ValueError(f"{known.name} of a {kind} is not UTF-8") from None
         if known.kind == "bytes":
             return value
         return float(np.frombuffer(value, "<f4" if known.kind == "float" else "<f8")[0])
@@ -143,14 +142,17 @@ def joined(parts: list[Array] | None, dtype: type[np.generic]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _numbers(value: int | memoryview, wire: int, kind: Kind, where: str) -> Array:
-    if kind == "ints":
+def _numbers(value: int | memoryview, wire: int, known: Field, kind: str) -> Array:
+    """The numbers of a field in a message of this kind."""
+    if known.kind == "ints":
         if isinstance(value, int):
             return np.array([value], np.uint64).view(np.int64)
+        where = f"{known.name} of a {kind}"
         if wire != BYTES:
             raise ValueError(f"{where} has wire type {wire}")
         return _packed_integers(value, where)
-    single, dtype = PACKED[kind]
+    single, dtype = PACKED[known.kind]
+    where = f"{known.name} of a {kind}"
     if isinstance(value, int) or wire not in (single, BYTES):
         raise ValueError(f"{where} has wire type {wire}")
     if len(value) % np.dtype(dtype).itemsize:
@@ -177,6 +179,8 @@ def _packed_integers(packed: memoryview, where: str) -> Array:
 
 def _number(message: memoryview, position: int, longest: int) -> tuple[int, int]:
     """One varint of at most so many bytes, in 64 bits, and the position behind it."""
+    if position < len(message) and (byte := message[position]) < 0x80:  # most are of one byte
+        return byte, position + 1
     value = 0
     for index in range(longest):
         if position >= len(message):

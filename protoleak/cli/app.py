@@ -1,51 +1,31 @@
-"""The command line: one command per file of this folder. Every heavy import is inside the command that needs it."""
+"""The command line: one command per file of this folder, imported when it is asked for. Every heavy import is inside
+the command that needs it."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import io
 import os
 import sys
+import threading
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from protoleak.cli.bench import bench
-from protoleak.cli.build_plans import build_plans
+from protoleak.cli.commands import COMMANDS, function_of
 from protoleak.cli.console import say, without_long_inputs
-from protoleak.cli.corpus import corpus
-from protoleak.cli.discover import discover
-from protoleak.cli.distill import distill
-from protoleak.cli.engines import engines
-from protoleak.cli.enrol import enrol
-from protoleak.cli.evaluate import evaluate
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.export import export
-from protoleak.cli.import_checkpoint import import_checkpoint
-from protoleak.cli.inspect import inspect
-from protoleak.cli.recalibrate import recalibrate
-from protoleak.cli.screen import screen
-from protoleak.cli.serve import serve
-from protoleak.cli.sign import sign
 from protoleak.cli.signals import Signals, watch_signals
-from protoleak.cli.train import train
-from protoleak.cli.triton import triton
 from protoleak.errors import DiskFull, ProtoleakError
 from protoleak.files import NO_ROOM
 from protoleak.version import __version__
 
 # Of click, or of the copy of it that newer versions of Typer have inside.
 UsageError: Any = typer.BadParameter.__bases__[0]
-
-USING, MAKING, MEASURING = "Screen images and videos", "Make a bundle", "Measure a bundle"
-ADDING = "Change a bundle on the device"
-
-app = typer.Typer(
-    name="protoleak",
-    help="Tells which generative model made a face image, and says so when it knows none.",
-    pretty_exceptions_enable=False,
-)
 
 
 def _print_version(wanted: bool) -> None:
@@ -54,7 +34,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit(ExitStatus.ALL_WELL)
 
 
-@app.callback(invoke_without_command=True)
 def _common(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
@@ -68,23 +47,24 @@ def _common(
         raise typer.Exit(ExitStatus.NOTHING_DONE)
 
 
-app.command("screen", rich_help_panel=USING)(screen)
-app.command("corpus", rich_help_panel=USING)(corpus)
-app.command("serve", rich_help_panel=USING)(serve)
-app.command("engines", rich_help_panel=USING)(engines)
-app.command("build-plans", rich_help_panel=USING)(build_plans)
-app.command("triton", rich_help_panel=USING)(triton)
-app.command("discover", rich_help_panel=ADDING)(discover)
-app.command("enrol", rich_help_panel=ADDING)(enrol)
-app.command("recalibrate", rich_help_panel=ADDING)(recalibrate)
-app.command("train", rich_help_panel=MAKING)(train)
-app.command("export", rich_help_panel=MAKING)(export)
-app.command("distill", rich_help_panel=MAKING)(distill)
-app.command("sign", rich_help_panel=MAKING)(sign)
-app.command("import-checkpoint", rich_help_panel=MAKING)(import_checkpoint)
-app.command("inspect", rich_help_panel=MEASURING)(inspect)
-app.command("evaluate", rich_help_panel=MEASURING)(evaluate)
-app.command("bench", rich_help_panel=MEASURING)(bench)
+@cache
+def application(command: str | None = None) -> typer.Typer:
+    """The command line: all of it, or what is needed to run one command, since Typer looks at every option of every
+    command that it knows of before it runs one.
+
+    Args:
+        command: a key of COMMANDS.
+    """
+    app = typer.Typer(
+        name="protoleak",
+        help="Tells which generative model made a face image, and says so when it knows none.",
+        pretty_exceptions_enable=False,
+    )
+    app.callback(invoke_without_command=True)(_common)
+    for name, panel in COMMANDS.items():
+        if command in (None, name):
+            app.command(name, rich_help_panel=panel)(function_of(name))
+    return app
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
             errors="backslashreplace"
         )  # a file name that the terminal cannot show is no reason to fail
     try:
+        app = application(kept[0]) if kept and kept[0] in COMMANDS else application()
         status = app(args=kept, prog_name="protoleak", standalone_mode=False)
         sys.stdout.flush()  # here, where an error can still be said
     except SystemExit as stop:
@@ -170,5 +151,23 @@ def _print_error(message: str, typed: list[str]) -> None:
     say(f"error: {without_long_inputs(message, typed)}", to_errors=True)
 
 
+def run_process() -> None:
+    """Runs the command line of this process, and ends it.
+
+    Engines and the interpreter would free what they hold piece by piece, for a tenth of a second; the system does it at
+    once. Whatever was registered to be done at the end is done. Where somebody watches, as a debugger or a profiler
+    does, or a thread still works, the process ends as any other.
+    """
+    status = main()
+    working = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+    if working or sys.gettrace() is not None or sys.getprofile() is not None or sys.flags.inspect:
+        sys.exit(status)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it has gone, or it is closed
+            stream.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process()

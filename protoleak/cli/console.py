@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from protoleak.progress import Progress
 
 WIDTH_WITHOUT_TERMINAL = 120
+COLOURS = {"known": "red", "real": "green", "unknown": "yellow", "undecided": "dim"}
 TOO_LONG = re.compile(rf"\S{{{LONGEST_INPUT + 1},}}")  # a path or a string of base64: it has no space
 
 JsonFileOption = Annotated[Path | None, typer.Option("--json", rich_help_panel=OUTPUT, help="Write all numbers here.")]
@@ -42,6 +43,11 @@ def without_long_inputs(message: str, inputs: Iterable[str] = ()) -> str:
         if len(given) > LONGEST_INPUT:
             message = message.replace(given, shortened(given))
     return TOO_LONG.sub(lambda found: shortened(found[0]), message)
+
+
+def coloured(verdict: str) -> str:
+    """A verdict in its colour on a terminal, as Rich's markup."""
+    return f"[{COLOURS[verdict]}]{verdict}[/{COLOURS[verdict]}]"
 
 
 def say(*texts: str, to_errors: bool = False) -> None:

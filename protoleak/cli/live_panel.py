@@ -11,13 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from protoleak.arrays import UInt8Array
+from protoleak.cli.console import coloured
 from protoleak.video.events import Event, FailureEvent
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics
 
 RATE_SECONDS = 3.0  # over which the shown rates are taken: what happens now, not since yesterday
-COLOURS = {"known": "red", "real": "green", "unknown": "yellow", "undecided": "dim"}
 
 
 class StatusPanel:
@@ -134,11 +134,6 @@ class SourcePanel:
             ]
             for face in self._faces
         ]
-
-
-def coloured(verdict: str) -> str:
-    """A verdict in its colour on a terminal, as Rich's markup."""
-    return f"[{COLOURS[verdict]}]{verdict}[/{COLOURS[verdict]}]"
 
 
 def _rate(frames: int, seconds: float) -> str:

@@ -10,39 +10,34 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from msgspec.structs import replace as replace_fields
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from protoleak.cli.console import error_console, output_console, print_error, print_note
+from protoleak.cli.console import coloured, error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.findings import Findings, print_findings
-from protoleak.cli.image_report import ImageReport, open_image_report, reports_in
-from protoleak.cli.live_panel import coloured
-from protoleak.cli.output_guard import refuse_inputs
-from protoleak.cli.results_file import JSON_LINES_SUFFIXES, STANDARD_OUTPUT, ResultsWriter, open_results
 from protoleak.cli.screen_options import ScreenOptions, open_screener
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import BoxRecord
 from protoleak.faces.still_images import FaceVerdict
 from protoleak.image_records import Identity, Outcome, Record, Settings, records_of, settings_by_face, settings_whole
-from protoleak.images.decode import open_image
 from protoleak.images.discover import expand_sources
-from protoleak.metrics.false_discovery import check_level
 from protoleak.progress import shown_progress
 from protoleak.runtime.drift import DriftMonitor
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
-from protoleak.video.outputs.run_record import run_record
-from protoleak.video.settings import StreamSettings
+
+if TYPE_CHECKING:  # most runs write no report and no file: what these import takes longer than a verdict
+    from rich.console import Console
+
+    from protoleak.cli.findings import Findings
+    from protoleak.cli.image_report import ImageReport
+    from protoleak.cli.results_file import ResultsWriter
 
 ROWS_SHOWN = 50
-STANDARD_INPUT = "-"
+STANDARD_INPUT = STANDARD_OUTPUT = "-"
 
 
 @dataclass
@@ -98,23 +93,29 @@ def run(options: ScreenOptions) -> ExitStatus:
     if options.resume and options.out is None:
         raise ProtoleakError("--resume needs the file to continue: give --out FILE.jsonl")
     if options.fdr is not None:
+        from protoleak.metrics.false_discovery import check_level
+
         check_level(options.fdr)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
     for option, value in (("--report", options.report), ("--fdr", options.fdr)):
-        if value is not None and options.resume and not str(options.out).lower().endswith(JSON_LINES_SUFFIXES):
+        if value is None or not options.resume:
+            continue
+        from protoleak.cli.results_file import JSON_LINES_SUFFIXES
+
+        if not str(options.out).lower().endswith(JSON_LINES_SUFFIXES):
             raise ProtoleakError(
                 f"{option} with --resume takes what was judged before from JSON Lines: give --out FILE.jsonl"
             )
-    errors = error_console()
     listed = expand_sources(options.sources, _standard_input(options), null=options.null)
     _guard_inputs(options, listed)
-    screener = open_screener(options, errors, ImagePipeline if options.finder == "none" else Screener)
+    screener = open_screener(options, ImagePipeline if options.finder == "none" else Screener)
+    errors = error_console()
     judge = _judge(options, screener, errors)
     tally = _Tally([], Counter())
     identity = _identity(screener, judge)
     sources = options.sources
     drift = screener.drift_monitor(sources[0] if len(sources) == 1 else f"{len(sources)} sources")
-    findings = None if options.fdr is None else Findings(options.fdr)
+    findings = _findings(options)
     with (
         _writer(options, screener, judge, identity) as writer,
         _report(options, screener, judge, drift, findings) as report,
@@ -145,6 +146,8 @@ def run(options: ScreenOptions) -> ExitStatus:
     console = errors if to_standard_output else output_console()
     _print_summary(tally, len(todo), console)
     if findings is not None:
+        from protoleak.cli.findings import print_findings
+
         print_findings(findings, console)
     if tally.interrupted:
         return ExitStatus.INTERRUPTED
@@ -168,11 +171,17 @@ def _standard_input(options: ScreenOptions) -> BinaryIO:
 
 def _guard_inputs(options: ScreenOptions, listed: Sequence[str | MediaError]) -> None:
     """Raises ProtoleakError where an output is one of the files that are read."""
+    if options.out in (None, STANDARD_OUTPUT) and options.report is None:
+        return
+    from protoleak.cli.output_guard import refuse_inputs
+
     inputs: list[str] = [item for item in listed if isinstance(item, str)]
     inputs += [str(given) for given in (options.bundle, options.faces.face_model) if given is not None]
     if options.out not in (None, STANDARD_OUTPUT):
         refuse_inputs([Path(str(options.out))], inputs)
     if options.report is not None:
+        from protoleak.cli.image_report import reports_in
+
         refuse_inputs(reports_in(options.report), inputs, "--report")
 
 
@@ -194,6 +203,14 @@ def _done_before(
     if findings is not None:
         findings.add(writer.earlier.done_in_full(item))
     return True
+
+
+def _findings(options: ScreenOptions) -> Findings | None:
+    if options.fdr is None:
+        return None
+    from protoleak.cli.findings import Findings
+
+    return Findings(options.fdr)
 
 
 def _judge(options: ScreenOptions, screener: ImagePipeline, errors: Console) -> _Judge:
@@ -227,6 +244,11 @@ def _report(
     if options.report is None:
         yield None
         return
+    from protoleak.cli.image_report import open_image_report
+    from protoleak.images.decode import open_image
+    from protoleak.video.outputs.run_record import run_record
+    from protoleak.video.settings import StreamSettings
+
     run = replace_fields(run_record(screener, StreamSettings()), settings=judge.settings)
     replaced = options.overwrite or options.resume
     with open_image_report(
@@ -248,6 +270,8 @@ def _writer(
     if options.out is None:
         yield None
         return
+    from protoleak.cli.results_file import open_results
+
     with open_results(
         options.out,
         identity,
@@ -307,6 +331,9 @@ def _record(record: Record, tally: _Tally, writer: ResultsWriter | None, errors:
 
 
 def _print_table(tally: _Tally) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
     faces = any(_place(row) for row in tally.rows)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("image", overflow="fold")

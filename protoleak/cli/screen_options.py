@@ -13,8 +13,6 @@ from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network_settings import NetworkSettings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from protoleak.runtime.pipeline import ImagePipeline
 
     Pipeline = TypeVar("Pipeline", bound=ImagePipeline)
@@ -83,9 +81,9 @@ class VideoOptions:
     live_events_token: Path | None = None
 
 
-def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline], *, spinning: bool = True) -> Pipeline:
+def open_screener(options: ScreenOptions, kind: type[Pipeline], *, spinning: bool = True) -> Pipeline:
     """The screener, or the pipeline that judges images whole, that the options ask for; what its engine has to say goes
-    to `errors`.
+    to standard error.
 
     Args:
         spinning: see `EngineOptions`.
@@ -93,7 +91,7 @@ def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline],
     Raises:
         ProtoleakError: the bundle, the engine or alpha is not usable.
     """
-    from protoleak.cli.console import plan_progress, print_note
+    from protoleak.cli.console import error_console, plan_progress, print_note
 
     with plan_progress("the plans of this bundle") as progress:
         return kind(
@@ -109,7 +107,7 @@ def open_screener(options: ScreenOptions, errors: Console, kind: type[Pipeline],
                 compute=options.compute,
                 device=options.device,
                 spinning=spinning,
-                notify=lambda message: print_note(errors, message),
+                notify=lambda message: print_note(error_console(), message),
                 progress=progress,
             ),
         )

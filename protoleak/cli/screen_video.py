@@ -16,6 +16,7 @@ from rich.table import Table
 from protoleak.arrays import UInt8Array
 from protoleak.cli.console import (
     check_folders,
+    coloured,
     error_console,
     json_bytes,
     output_console,
@@ -23,7 +24,7 @@ from protoleak.cli.console import (
     print_note,
 )
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.live_panel import StatusPanel, coloured
+from protoleak.cli.live_panel import StatusPanel
 from protoleak.cli.output_guard import refuse_inputs
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions, open_screener
 from protoleak.cli.token_file import read_token
@@ -158,7 +159,7 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     check_folders(video_options.stats)
     _guard_inputs(options, video_options)
     # Several sources keep the processors busy: what threads spend on waiting for each other is then missing elsewhere.
-    screener = open_screener(options, errors, Screener, spinning=len(video_options.sources) == 1)
+    screener = open_screener(options, Screener, spinning=len(video_options.sources) == 1)
     detector = open_detector(video_options.settings, screener.bundle)
     webhook = _webhook(video_options, errors)
     broken = False

@@ -61,8 +61,7 @@ class Upload:
         if self.pixels is None:
             return msgspec.structs.replace(verdict, source=self.source)
         opened = open_image(cast("ImageSource", self.pixels), self.name, upright=verdict.upright == "auto")
-        width, height = opened.image.size
-        record = InputRecord(opened.sha256, opened.hashed, opened.size, width, height)
+        record = InputRecord(opened.sha256, opened.hashed, opened.size, opened.width, opened.height)
         notes = [*opened.notes, *([verdict.lacking] if verdict.lacking else [])]
         if isinstance(verdict, FaceVerdict):
             return msgspec.structs.replace(verdict, image=record, notes=notes)

@@ -64,7 +64,7 @@ def _section(cluster: FoundCluster) -> str:
 def _picture(file: Path) -> str:
     """A thumbnail; nothing for a file that can't be read any more."""
     try:
-        image = open_image(file, upright=True).image.copy()
+        image = open_image(file, upright=True).image
     except MediaError:
         return ""
     image.thumbnail((2 * SIDE, 2 * SIDE))

@@ -36,7 +36,9 @@ def write_changed(
 ) -> str:
     """Writes a bundle that differs from its base in these, and returns its SHA-256.
 
-    With nothing enrolled and nothing recalibrated it is the base again, byte by byte, with its signature.
+    With nothing enrolled and nothing recalibrated it is the base again, byte by byte, with its signature. Else it is
+    calibrated for exact computing alone: lists of other computes are those of before the change, and only kept as files
+    of the base.
 
     Args:
         bundle: that it is made from.
@@ -71,5 +73,6 @@ def write_changed(
         generators=[*original.generators, *(one.name for one in enrolled)],
         enrolled=enrolled,
         recalibrated=recalibrated,
+        computes=[],
     )
     return write_bundle(out, manifest, files)

@@ -170,12 +170,11 @@ class PictureRunner:
         """A picture as `Screener.frame` frames it, and the SHA-256 of its file."""
         opened = open_image(file, upright=self._framing.upright)
         if self._detector is None:
-            pixels = self._framing.frame(opened.image, None)
-            face = FramedFace(pixels, lacking(pixels, self._framing.judged_side(*opened.image.size, None)))
+            pixels = self._framing.frame(opened.pixels, None)
+            face = FramedFace(pixels, lacking(pixels, self._framing.judged_side(opened.width, opened.height, None)))
             return face, opened.sha256
-        image = np.asarray(opened.image)
-        faces = self._detector(image)
+        faces = self._detector(opened.pixels)
         if not faces:
             raise MediaError(f"{opened.name}: no face of {self._settings.minimum_face} pixels or more was found")
         largest = max(faces, key=lambda face: face.box.area)
-        return frame_face(self._framing, image, largest.box, self._settings.margin), opened.sha256
+        return frame_face(self._framing, opened.pixels, largest.box, self._settings.margin), opened.sha256

@@ -114,7 +114,7 @@ def _images(
     turn it, since pixels have no EXIF."""
     for image in images:
         try:
-            pixels = np.asarray(open_image(image.path, upright=screener.framing.upright).image)
+            pixels = open_image(image.path, upright=screener.framing.upright).pixels
         except MediaError as error:
             yield from [error] * len(wanted)
             continue

@@ -5,6 +5,10 @@ where training separates them well, and so would all vectors from any common cen
 the few bandwidths between near neighbours, which alone count, and leave errors of 1e-2 nats. A difference is as exact
 as its operands. Bandwidths are divided out of the constants in float64, before rounding.
 
+Where there are so many references that the differences, N·R·D numbers that pass through memory several times, take
+longer than the rest of the graph, the products are taken around a centre near both of their operands: see
+`ClusteredKernelLogDensity`.
+
 The whitening has the matrix as its left operand, against one column per image: an image is then a matrix-vector
 product of its own, of the same shape and the same order of summation in a batch of one as in any other. With the
 images as rows, the batch size would choose the blocking of a matrix product, and with it the rounding.
@@ -33,11 +37,16 @@ def float32_buffer(values: Float64Array | float) -> Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float32))
 
 
+MOST_DIFFERENCES = 2000  # references whose differences are taken one by one: 0.1 ms on one core with 128 features
+CLUSTERS = (16, 32, 64)  # of more references: as few as leave them narrow, since each costs an operator
+MOST_ROUNDING = 1e-4  # nats, for a reference at the edge of its cluster
+
+
 class KernelLogDensity(nn.Module):
     """log (1/R) Σ_r N(x; reference_r, bandwidth² I) of x float32 [N, D]: [N].
 
     x and the references are divided by the bandwidth first; the exponents are then −|x' − r'|²/2. All differences
-    are in memory at once, N·R·D numbers: 0.2 ms on one core for one image and 2000 references of 128 features.
+    are in memory at once, N·R·D numbers.
     """
 
     centre: Tensor
@@ -64,6 +73,67 @@ class KernelLogDensity(nn.Module):
         return log_sum_exp(-0.5 * squared) - self.constant
 
 
+class ClusteredKernelLogDensity(nn.Module):
+    """The same for many references: −|x' − r'|²/2 = (r' − c)·(x' − c) − |r' − c|²/2 − |x' − c|²/2, with c the centre of
+    the cluster that r' is in.
+
+    For the references that count, those near x', both factors are as small as the cluster is wide: what cancels is the
+    square of that width in bandwidths, not that of the distance between classes. Each cluster is one matrix-vector
+    product, with both squares as two more features, so that the references are read once and nothing of their number
+    but the exponents is written: a fifth of what the differences take (`benchmarks/density.py`).
+    """
+
+    centre: Tensor
+    inverse_bandwidth: Tensor
+    centres: Tensor
+    constant: Tensor
+
+    def __init__(self, references: Float64Array, bandwidth: float, clusters: int) -> None:
+        """Takes references float64 [R, D]."""
+        super().__init__()
+        from sklearn.cluster import KMeans
+
+        count, dimensions = references.shape
+        centre = float32_buffer(references.mean(axis=0))
+        scaled = (references - centre.numpy().astype(np.float64)) / bandwidth
+        found = KMeans(clusters, n_init=1, random_state=0).fit(scaled)
+        filled = np.unique(found.labels_)
+        centres = float32_buffer(found.cluster_centers_[filled])
+        self.register_buffer("centre", centre)
+        self.register_buffer("inverse_bandwidth", float32_buffer(1.0 / bandwidth))
+        self.register_buffer("centres", centres)
+        self.rounding = 0.0  # of an exponent, in nats, near a reference at the edge of its cluster
+        for index, label in enumerate(filled):
+            # Relative to the rounded centre, which is the one that the graph subtracts.
+            within = scaled[found.labels_ == label] - centres[index].numpy().astype(np.float64)
+            half_square = -0.5 * np.square(within).sum(axis=1, keepdims=True)
+            self.rounding = max(self.rounding, float(-half_square.min()) * 2**-23)
+            columns = np.concatenate([within, half_square, np.ones_like(half_square)], axis=1)
+            self.register_buffer(f"cluster_{index}", float32_buffer(columns))
+        normalisation = 0.5 * dimensions * math.log(2 * math.pi * bandwidth**2) + math.log(count)
+        self.register_buffer("constant", float32_buffer(normalisation))
+
+    def forward(self, points: Tensor) -> Tensor:
+        away = ((points - self.centre) * self.inverse_bandwidth).unsqueeze(1) - self.centres
+        half_square = -0.5 * away.square().sum(dim=2, keepdim=True)
+        columns = torch.cat([away, torch.ones_like(half_square), half_square], dim=2)
+        exponents = [
+            per_image_product(self.get_buffer(f"cluster_{index}"), columns[:, index])
+            for index in range(len(self.centres))
+        ]
+        return log_sum_exp(torch.cat(exponents, dim=1)) - self.constant
+
+
+def kernel_log_density_module(references: Float64Array, bandwidth: float) -> nn.Module:
+    """log (1/R) Σ_r N(x; reference_r, bandwidth² I) in the form that suits so many references float64 [R, D]."""
+    if len(references) > MOST_DIFFERENCES:
+        for clusters in CLUSTERS:
+            module = ClusteredKernelLogDensity(references, bandwidth, clusters)
+            if module.rounding <= MOST_ROUNDING:
+                return module
+    return KernelLogDensity(references, bandwidth)
+
+
 def log_sum_exp(exponents: Tensor) -> Tensor:
     """Over the last axis. Written out, since finite exponents need none of torch's guards in the graph."""
     largest = exponents.amax(dim=-1, keepdim=True)
@@ -87,9 +157,11 @@ class DensityModule(nn.Module):
         self.register_buffer("whitening", float32_buffer(model.whitening))
         # The graph subtracts the rounded mean, so the references move by what rounding took away.
         moved = (model.mean - mean.numpy().astype(np.float64)) @ model.whitening
-        self.kernel = KernelLogDensity(model.references + moved, model.bandwidth)
+        self.kernel = kernel_log_density_module(model.references + moved, model.bandwidth)
         self.contrast = model.contrast
-        self.auxiliary = None if model.auxiliary is None else KernelLogDensity(model.auxiliary + moved, model.bandwidth)
+        self.auxiliary = (
+            None if model.auxiliary is None else kernel_log_density_module(model.auxiliary + moved, model.bandwidth)
+        )
 
     def forward(self, embedding: Tensor, gate: Tensor) -> Tensor:
         gated = embedding * gate

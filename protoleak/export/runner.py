@@ -16,6 +16,7 @@ from protoleak.export.report import VariantOutputs
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
 from protoleak.latent_statistics import second_order_statistics, statistic_count
+from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.executors import Graphs, open_executor
 
 BATCH_SIZE = 8
@@ -42,7 +43,8 @@ class ImagesRun:
 
 
 class VariantRunner:
-    """A variant's executor in ONNX Runtime on the CPU, over image files."""
+    """A variant's executor over image files: in ONNX Runtime on the CPU, which bundles are calibrated with, unless
+    another engine is named."""
 
     def __init__(
         self,
@@ -51,13 +53,16 @@ class VariantRunner:
         latent_encoder: bytes,
         attributor: bytes,
         find: LargestFace | None = None,
+        *,
+        engine: str = "onnxruntime",
+        options: EngineOptions | None = None,
     ) -> None:
         self._framer = Framer(manifest.preprocessing.framing, find)
         self._looks = len(manifest.preprocessing.looks)
         self._generators = len(manifest.generators)
         self._channels, self._features = manifest.latent_shape[0], manifest.embedding_size
         graphs = Graphs.of(latent_encoder, attributor)
-        self._executor = open_executor("onnxruntime", graphs, manifest, noise_bank)
+        self._executor = open_executor(engine, graphs, manifest, noise_bank, options=options)
 
     def stages(self, images: UInt8Array) -> dict[str, Array]:
         """Every tensor that passes between stages, and the outputs: "z0", "z_t" and ATTRIBUTOR_OUTPUTS.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import cv2
+from collections.abc import Sequence
+
 import numpy as np
-from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.images.content import lacking
-from protoleak.images.framing import Box, Framing, mirrored
-from protoleak.runtime.pipeline import FramedFace
+from protoleak.images.framing import Box, Framing, cut
+from protoleak.runtime.cuda.crops import Rectangle
+from protoleak.runtime.executors import FrameToCrop
+from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 
 
 def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
@@ -26,13 +28,7 @@ def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
     Returns:
         uint8 [side, side, 3] with side = round((1 + 2·margin) · longer side), at least 1; a copy.
     """
-    height, width = image.shape[:2]
-    left, top, side = crop_square(box, margin)
-    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
-        crop: UInt8Array = image[top : top + side, left : left + side].copy()
-    else:
-        crop = image[mirrored(top, side, height)[:, None], mirrored(left, side, width)]
-    return crop
+    return np.array(cut(image, *crop_square(box, margin)))
 
 
 def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) -> FramedFace:
@@ -44,12 +40,56 @@ def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) ->
         margin: of the crop that stands for the whole image where the bundle knows the look `image` alone, as
             `face_crop` takes it; a bundle that looks at faces has a margin of its own.
     """
-    if framing.needs_face:
-        shown, box = Image.fromarray(image), face
-    else:
-        shown, box = Image.fromarray(face_crop(image, face, margin)), None
+    shown, box = (image, face) if framing.needs_face else (cut(image, *crop_square(face, margin)), None)
     looks = framing.frame(shown, box)
-    return FramedFace(looks, lacking(looks, framing.judged_side(*shown.size, box)))
+    return FramedFace(looks, lacking(looks, framing.judged_side(shown.shape[1], shown.shape[0], box)))
+
+
+def frame_faces(pipeline: ImagePipeline, faces: Sequence[tuple[UInt8Array, Box]], margin: float) -> list[FramedFace]:
+    """Faces of frames in all looks of a bundle: on the GPU where its engine is there, else as `frame_face` does it. The
+    pixels are the same to the bit.
+
+    Args:
+        faces: each one's frame, uint8 [H, W, 3] RGB, upright, and its box without margin. A frame that several faces
+            are in goes to the GPU once where they stand behind one another.
+        margin: as in `frame_face`.
+    """
+    framing = pipeline.framing
+    frames: list[tuple[UInt8Array, list[Rectangle]]] = []
+    for image, box in faces:
+        if not frames or frames[-1][0] is not image:
+            frames.append((image, []))
+        frames[-1][1].extend(look_rectangles(framing, image, box, margin))
+    on_gpu = pipeline.frame_on_gpu([FrameToCrop(*frame) for frame in frames]) if frames else []
+    if on_gpu is None:
+        return [frame_face(framing, image, box, margin) for image, box in faces]
+    return [
+        FramedFace(one.pixels, lacking(one.pixels, _judged_side(framing, image, box, margin)), one.array)
+        for one, (image, box) in zip(on_gpu, faces, strict=True)
+    ]
+
+
+def look_rectangles(framing: Framing, image: UInt8Array, face: Box, margin: float) -> list[Rectangle]:
+    """What each look of a bundle shows of a frame, in its pixels; arguments as in `frame_face`."""
+    height, width = image.shape[:2]
+    if not framing.needs_face:
+        left, top, side = crop_square(face, margin)
+        return [(left, top, side, side)] * len(framing.looks)
+    found: list[Rectangle] = []
+    for look in framing.looks:
+        if look == "image":
+            found.append((0, 0, width, height))
+        else:
+            left, top, side = framing.square(look, width, height, face)
+            found.append((left, top, side, side))
+    return found
+
+
+def _judged_side(framing: Framing, image: UInt8Array, face: Box, margin: float) -> int:
+    if framing.needs_face:
+        return framing.judged_side(image.shape[1], image.shape[0], face)
+    side = crop_square(face, margin)[2]
+    return framing.judged_side(side, side, None)
 
 
 def crop_square(box: Box, margin: float) -> tuple[int, int, int]:
@@ -67,6 +107,8 @@ def sharpness(crop: UInt8Array, size: int) -> float:
         crop: uint8 [side, side, 3] in RGB order.
         size: side of the network's input, in pixels.
     """
+    import cv2  # where it is used: engines are opened while it is imported
+
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     smaller = size < grey.shape[0]
     resized = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
 from protoleak.faces.base import Face
 from protoleak.faces.largest import LargestFace
 from protoleak.images.decode import OpenedImage, open_image
 from protoleak.images.framing import Framing
+from protoleak.images.resize import Picture
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,15 @@ class Framer:
         if self.find is None:
             return opened, None
         try:
-            return opened, self.find(opened.image)
+            return opened, self.find(opened.pixels)
         except MediaError as error:
             raise MediaError(f"{opened.name}: {error}") from error
 
-    def frame(self, image: Image.Image, face: Face | None) -> UInt8Array:
+    def frame(self, image: Picture, face: Face | None) -> UInt8Array:
         """uint8 [L, S, S, 3] of an upright image and its face."""
         return self.framing.frame(image, None if face is None else face.box)
 
     def file(self, path: Path) -> UInt8Array:
         """An image file as the latent encoder gets it: uint8 [L, S, S, 3]. Raises MediaError as `open`."""
         opened, face = self.open(path)
-        return self.frame(opened.image, face)
+        return self.frame(opened.pixels, face)

@@ -9,12 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from protoleak.choices import FACE_SCORE, MINIMUM_FACE
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import Face, FaceDetector
 from protoleak.faces.yunet import YuNetDetector, read_yunet
+from protoleak.images.resize import Picture
 
 _of_thread = threading.local()  # detectors are for one thread each
 
@@ -34,8 +34,8 @@ class LargestFace:
         """Of the model's file. Raises ProtoleakError where it cannot be read."""
         return _sha256(self.model)
 
-    def __call__(self, image: Image.Image) -> Face:
-        """The face in a Pillow image of mode RGB, upright.
+    def __call__(self, image: Picture) -> Face:
+        """The face in uint8 [H, W, 3] in RGB order, or in a Pillow image of mode RGB; upright.
 
         Raises:
             MediaError: there is no face.

@@ -61,7 +61,8 @@ def open_detector(settings: FaceSettings, bundle: Bundle | None) -> FaceDetector
     if settings.face_model is not None:
         return _yunet(read_yunet(settings.face_model, "--face-model"), str(settings.face_model), settings)
     if bundle is not None and bundle.face_detector is not None:
-        return _yunet(bundle.face_detector, f"the model in the bundle {bundle.manifest.name}", settings)
+        name = f"the model in the bundle {bundle.manifest.name}"
+        return _yunet(bundle.face_detector, name, settings, checked=True)
     if settings.faces == "yunet":
         raise ProtoleakError(
             "--faces yunet needs a model and the bundle holds none: give --face-model FILE, or export the bundle with "
@@ -77,5 +78,5 @@ def open_detector(settings: FaceSettings, bundle: Bundle | None) -> FaceDetector
     return detector
 
 
-def _yunet(model: bytes, name: str, settings: FaceSettings) -> YuNetDetector:
-    return YuNetDetector(model, name, score=settings.face_score, minimum_face=settings.minimum_face)
+def _yunet(model: bytes, name: str, settings: FaceSettings, *, checked: bool = False) -> YuNetDetector:
+    return YuNetDetector(model, name, score=settings.face_score, minimum_face=settings.minimum_face, checked=checked)

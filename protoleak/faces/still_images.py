@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from protoleak.errors import EngineError, MediaError, NoFaceError
 from protoleak.faces.base import BoxRecord, Face, FaceDetector
 from protoleak.faces.crops import frame_face
@@ -117,17 +115,15 @@ def find_faces(
         MediaError: the image cannot be read, or there is no face in it.
     """
     opened = open_image(image, name, upright=pipeline.framing.upright, decode=pipeline.decode)
-    pixels = np.asarray(opened.image)
-    faces = detector(pixels)
+    faces = detector(opened.pixels)
     if not faces:
         notes = f"; {'; '.join(opened.notes)}" if opened.notes else ""
         limits = f"of {settings.minimum_face} pixels or more (--minimum-face, --face-score)"
         none = NoFaceError(f"{opened.name}: no face {limits} was found{notes}")
         raise none.about(opened.source, opened.sha256)
     chosen = range(len(faces)) if choose is None else choose(faces)
-    framed = {place: frame_face(pipeline.framing, pixels, faces[place].box, settings.margin) for place in chosen}
-    width, height = opened.image.size
-    record = InputRecord(opened.sha256, opened.hashed, opened.size, width, height)
+    framed = {place: frame_face(pipeline.framing, opened.pixels, faces[place].box, settings.margin) for place in chosen}
+    record = InputRecord(opened.sha256, opened.hashed, opened.size, opened.width, opened.height)
     return FacesInImage(opened.name, opened.source, record, opened.notes, opened.claims, tuple(faces), framed)
 
 

@@ -6,7 +6,8 @@ real faces through them): they refuse what holds no trace at all, not what is me
 
 from __future__ import annotations
 
-import cv2
+from collections.abc import Callable
+
 import numpy as np
 
 from protoleak.arrays import UInt8Array
@@ -27,11 +28,34 @@ def lacking(pixels: UInt8Array, side: int) -> str | None:
     """
     if side < SMALLEST_SIDE:
         return f"too small to judge: {side} pixels, {SMALLEST_SIDE} are needed"
-    luma = [cv2.cvtColor(look, cv2.COLOR_RGB2GRAY).astype(np.float32) for look in pixels]
-    contrast = max(float(look.std()) for look in luma)
+    contrast = _most(pixels, _contrast, LOWEST_CONTRAST)
     if contrast < LOWEST_CONTRAST:
         return f"without content: grey levels spread by {contrast:.1f}, at least {LOWEST_CONTRAST:g} are needed"
-    detail = max(float(np.abs(look - cv2.GaussianBlur(look, (0, 0), DETAIL_SCALE)).mean()) for look in luma)
+    detail = _most(pixels, _detail, LOWEST_DETAIL)
     if detail < LOWEST_DETAIL:
         return f"blurred beyond use: detail of {detail:.2f} grey levels, at least {LOWEST_DETAIL:g} are needed"
     return None
+
+
+def _most(pixels: UInt8Array, measure: Callable[[UInt8Array], float], enough: float) -> float:
+    """The most that a look has; of looks behind one that has enough, nobody asks."""
+    most = 0.0
+    for look in pixels:
+        most = max(most, measure(look))
+        if most >= enough:
+            break
+    return most
+
+
+def _contrast(look: UInt8Array) -> float:
+    import cv2  # where it is used: engines are opened while it is imported
+
+    _, deviation = cv2.meanStdDev(cv2.cvtColor(look, cv2.COLOR_RGB2GRAY))
+    return float(deviation[0, 0])
+
+
+def _detail(look: UInt8Array) -> float:
+    import cv2
+
+    luma = cv2.cvtColor(look, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return cv2.norm(luma, cv2.GaussianBlur(luma, (0, 0), DETAIL_SCALE), cv2.NORM_L1) / luma.size

@@ -13,11 +13,13 @@ import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
 from protoleak.images.claims.claim import Claim
 from protoleak.images.claims.read import read_claims
@@ -25,7 +27,7 @@ from protoleak.images.formats import heif, jpeg
 from protoleak.images.formats.base import MAXIMUM_PIXELS, Declared, check_cost, too_large
 from protoleak.images.formats.directories import check_exif
 from protoleak.images.formats.examine import examine
-from protoleak.images.rgb import is_sixteen_bit, to_rgb
+from protoleak.images.rgb import conversions, is_sixteen_bit, to_rgb
 from protoleak.images.sources import (
     DATA_URI,
     WHAT_TO_GIVE,
@@ -75,12 +77,12 @@ class DecodedImage:
     """Pixels and what was done to them.
 
     Attributes:
-        image: Pillow image of mode RGB.
+        pixels: uint8 [H, W, 3] in RGB order; they may belong to the caller.
         notes: what was converted, one phrase each.
         claims: what the file says of its own origin.
     """
 
-    image: Image.Image
+    pixels: UInt8Array
     notes: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
 
@@ -92,7 +94,7 @@ class OpenedImage:
     Attributes:
         name: what messages call it: the path, or what kind of object it was.
         source: the path as given, or None for an image that came from memory.
-        image: Pillow image of mode RGB.
+        pixels: uint8 [H, W, 3] in RGB order; of an array that was given, its own.
         sha256: of the encoded file; of the RGB pixels (rows of 3 bytes) where there is no file.
         hashed: which of the two.
         size: how many bytes were hashed.
@@ -102,12 +104,27 @@ class OpenedImage:
 
     name: str
     source: str | None
-    image: Image.Image
+    pixels: UInt8Array
     sha256: str
     hashed: Literal["file", "pixels"]
     size: int
     notes: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def image(self) -> Image.Image:
+        """A new Pillow image of the pixels, for what Pillow does."""
+        return Image.fromarray(self.pixels)
 
 
 def decode(data: bytes, upright: bool, maximum_pixels: int = MAXIMUM_PIXELS) -> DecodedImage:
@@ -124,9 +141,8 @@ def decode(data: bytes, upright: bool, maximum_pixels: int = MAXIMUM_PIXELS) -> 
     opened = _opened(data)
     check_cost(Declared(*opened.size, declared.working_bytes), len(data), maximum_pixels)
     _check_size(*opened.size)
-    if opened.format in ("JPEG", "MPO"):
-        jpeg.check_decoding(data)
-    decoded = _decoded(opened, upright, declared)
+    decode_jpeg = partial(jpeg.decode, data, opened.mode) if opened.format in ("JPEG", "MPO") else None
+    decoded = _decoded(opened, upright, declared, decode_jpeg)
     return replace(decoded, claims=read_claims(opened, data))
 
 
@@ -159,9 +175,9 @@ def open_image(
             return _from_pixels(decoded, shown)
         data = _encoded(source, path)
         if data is None:
-            image = from_array(source)  # type: ignore[arg-type]  # nothing else is left
-            _check_size(*image.size)
-            return _from_pixels(DecodedImage(image, ()), shown)
+            pixels = from_array(source)  # type: ignore[arg-type]  # nothing else is left
+            _check_size(pixels.shape[1], pixels.shape[0])
+            return _from_pixels(DecodedImage(pixels, ()), shown)
         if not data:
             raise MediaError("empty, 0 bytes")
         check_bytes(len(data))
@@ -169,7 +185,7 @@ def open_image(
         decoded = decode(data, upright)
     except MediaError as error:
         raise MediaError(f"{shown}: {error}").about(named, sha256) from error.__cause__
-    return OpenedImage(shown, named, decoded.image, sha256, "file", len(data), decoded.notes, decoded.claims)
+    return OpenedImage(shown, named, decoded.pixels, sha256, "file", len(data), decoded.notes, decoded.claims)
 
 
 def _names(source: object, name: str | None) -> tuple[str, str | None]:
@@ -212,9 +228,8 @@ def _encoded(source: ImageSource, path: str | None) -> bytes | None:
 
 
 def _from_pixels(decoded: DecodedImage, shown: str) -> OpenedImage:
-    pixels = decoded.image.tobytes()
-    sha256 = hashlib.sha256(pixels).hexdigest()
-    return OpenedImage(shown, None, decoded.image, sha256, "pixels", len(pixels), decoded.notes)
+    sha256 = hashlib.sha256(decoded.pixels.data).hexdigest()
+    return OpenedImage(shown, None, decoded.pixels, sha256, "pixels", decoded.pixels.nbytes, decoded.notes)
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -257,25 +272,39 @@ def _formats(data: bytes) -> list[str]:
     return ["HEIF"]
 
 
-def _decoded(image: Image.Image, upright: bool, declared: Declared) -> DecodedImage:
+def _decoded(
+    image: Image.Image,
+    upright: bool,
+    declared: Declared,
+    decode_pixels: Callable[[], UInt8Array | None] | None = None,
+) -> DecodedImage:
     """The first frame as RGB, turned upright where that is asked for, and the notes.
+
+    Args:
+        decode_pixels: gives uint8 [H, W, 3] in Pillow's place; None where Pillow has to do it.
 
     Raises:
         MediaError: it is damaged, or of a kind that has no agreed meaning.
     """
     sixteen_bit = is_sixteen_bit(image)
     try:
-        image.load()
+        pixels = None if decode_pixels is None else decode_pixels()
+        if pixels is None:
+            image.load()
         exif = image.info.get("exif")
         if isinstance(exif, bytes):
             check_exif(exif)
-        rgb, notes = to_rgb(image, sixteen_bit)
+        if pixels is None:
+            rgb, notes = to_rgb(image, sixteen_bit)
+            pixels = np.asarray(rgb)
+        else:
+            notes = conversions(image.mode)
         frames = getattr(image, "n_frames", 1) if declared.frames is None else declared.frames
         if frames > 1:
             notes.insert(0, f"the first of {'more than ' if declared.more_frames else ''}{frames} frames is used")
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
         if orientation in TURNS and upright:
-            rgb = rgb.transpose(TURNS[orientation])
+            pixels = np.asarray(Image.fromarray(pixels).transpose(TURNS[orientation]))
             notes.append(f"turned upright as EXIF orientation {orientation} says")
         elif orientation not in (0, 1):
             notes.append(f"EXIF orientation {orientation} is present and not applied")
@@ -289,7 +318,7 @@ def _decoded(image: Image.Image, upright: bool, declared: Declared) -> DecodedIm
         text = _one_line(error)
         reason = "truncated: the file ends before the image does" if "truncated" in text.lower() else f"damaged: {text}"
         raise MediaError(reason) from error
-    return DecodedImage(rgb, tuple(notes))
+    return DecodedImage(pixels, tuple(notes))
 
 
 def _check_size(width: int, height: int) -> None:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from protoleak.errors import MediaError
 from protoleak.images.decode import DecodedImage, decode
@@ -38,9 +39,9 @@ def main(descriptor: int, limits: Sequence[float]) -> None:
         if isinstance(outcome, str):
             send(connection, msgspec.msgpack.encode(Answer(outcome)))
             continue
-        width, height = outcome.image.size
+        height, width = outcome.pixels.shape[:2]
         send(connection, msgspec.msgpack.encode(Answer(None, width, height, outcome.notes, outcome.claims)))
-        send(connection, outcome.image.tobytes())
+        send(connection, np.ascontiguousarray(outcome.pixels).data.cast("B"))
         del outcome
 
 

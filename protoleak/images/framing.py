@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.choices import FACE_MARGIN, Look
 from protoleak.images.preprocess import preprocess
+from protoleak.images.resize import Picture
 
 STAND_IN_SHARE = 0.4  # of the short side: the box's side where an image is judged whole and there is no face to look at
 
@@ -69,18 +69,19 @@ class Framing:
         """Whether a look depends on where the face is."""
         return any(look != "image" for look in self.looks)
 
-    def frame(self, image: Image.Image, face: Box | None) -> UInt8Array:
+    def frame(self, image: Picture, face: Box | None) -> UInt8Array:
         """All looks at one face.
 
         Args:
-            image: Pillow image of mode RGB.
+            image: uint8 [H, W, 3] in RGB order, or a Pillow image of mode RGB.
             face: its box, without margin; None to judge the image whole, with its middle in the place of a face.
 
         Returns:
             uint8 [L, S, S, 3].
         """
-        box = face or stand_in(*image.size)
-        return np.stack([self._look(look, image, box) for look in self.looks])
+        pixels = np.asarray(image)
+        box = face or stand_in(pixels.shape[1], pixels.shape[0])
+        return np.stack([self._look(look, pixels, box) for look in self.looks])
 
     def square(self, look: Look, width: int, height: int, face: Box) -> tuple[int, int, int]:
         """Left, top and side, in whole pixels, of what a look shows of an image of that size."""
@@ -104,11 +105,11 @@ class Framing:
         look: Look = "face" if self.needs_face and face is not None else "image"
         return self.square(look, width, height, face or stand_in(width, height))[2]
 
-    def _look(self, look: Look, image: Image.Image, face: Box) -> UInt8Array:
+    def _look(self, look: Look, pixels: UInt8Array, face: Box) -> UInt8Array:
         if look == "image":
-            return preprocess(image, self.image_size)
-        left, top, side = self.square(look, *image.size, face)
-        return preprocess(Image.fromarray(cut(image, left, top, side)), self.image_size)
+            return preprocess(pixels, self.image_size)
+        left, top, side = self.square(look, pixels.shape[1], pixels.shape[0], face)
+        return preprocess(cut(pixels, left, top, side), self.image_size)
 
 
 def stand_in(width: int, height: int) -> Box:
@@ -117,13 +118,13 @@ def stand_in(width: int, height: int) -> Box:
     return Box((width - side) / 2, (height - side) / 2, side, side)
 
 
-def cut(image: Image.Image, left: int, top: int, side: int) -> UInt8Array:
-    """The square uint8 [side, side, 3]; beyond the border the image goes on as its own mirror image."""
-    width, height = image.size
+def cut(pixels: UInt8Array, left: int, top: int, side: int) -> UInt8Array:
+    """The square [side, side, 3] of uint8 [H, W, 3], a view where it lies inside; beyond the border the image goes on
+    as its own mirror image."""
+    height, width = pixels.shape[:2]
     if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
-        return np.asarray(image.crop((left, top, left + side, top + side)))
-    pixels: UInt8Array = np.asarray(image)[mirrored(top, side, height)[:, None], mirrored(left, side, width)]
-    return pixels
+        return pixels[top : top + side, left : left + side]
+    return pixels[mirrored(top, side, height)[:, None], mirrored(left, side, width)]
 
 
 def mirrored(start: int, count: int, length: int) -> npt.NDArray[np.intp]:

@@ -6,7 +6,7 @@ import queue
 import threading
 
 import msgspec
-from PIL import Image
+import numpy as np
 
 from protoleak.errors import MediaError
 from protoleak.images.claims.claim import Claim
@@ -81,9 +81,8 @@ class IsolatedDecoder:
         self._idle.put(worker)
         if answer.error is not None:
             raise MediaError(answer.error[:LONGEST_ERROR])
-        return DecodedImage(
-            Image.frombytes("RGB", (answer.width, answer.height), bytes(pixels)), answer.notes, answer.claims
-        )
+        shape = answer.height, answer.width, 3
+        return DecodedImage(np.frombuffer(pixels, np.uint8).reshape(shape), answer.notes, answer.claims)
 
     def close(self) -> None:
         """Ends the workers. May be called more than once; images that come later start new ones for themselves."""

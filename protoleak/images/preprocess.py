@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from PIL import Image
 
 from protoleak.arrays import UInt8Array
+from protoleak.images.resize import Picture, cut_out, resize_axis, size_of
 
 
-def preprocess(image: Image.Image, size: int) -> UInt8Array:
+def preprocess(image: Picture, size: int) -> UInt8Array:
     """uint8 [S, S, 3], equal byte for byte to torchvision's Resize(S, bilinear, antialias) and CenterCrop(S).
 
     Pillow filters one axis, rounds to bytes, and filters the other. Up to 12.3 the width always came first; from 13.0
     the order depends on the image's shape, and tall images come out different by one grey level. The two passes
-    are asked for one by one here, so that an image gives the same verdict with every Pillow.
+    are asked for one by one here, so that an image gives the same verdict with every Pillow. What the crop leaves out
+    is left out as early as the bytes allow: columns before the height is resized, rows that no filter reaches before
+    the width is.
 
     Args:
-        image: Pillow image of mode RGB.
+        image: Pillow image of mode RGB, or uint8 [H, W, 3].
         size: S.
+
+    Returns:
+        A part of `image` itself where it is an array and nothing is resized.
     """
-    width, height = image.size
+    height, width = size_of(image)
     short, long = min(width, height), max(width, height)
     stretched = int(size * long / short)  # torchvision truncates here …
     new_width, new_height = (size, stretched) if width <= height else (stretched, size)
-    narrowed = image.resize((new_width, height), Image.Resampling.BILINEAR)
-    resized = narrowed.resize((new_width, new_height), Image.Resampling.BILINEAR)
     left, top = round((new_width - size) / 2.0), round((new_height - size) / 2.0)  # … and rounds half to even here
-    return np.asarray(resized.crop((left, top, left + size, top + size)))
+    columns = slice(left, left + size)
+    first, last = _rows_seen(height, new_height, top, size)
+    if last - first == height:
+        narrowed = cut_out(resize_axis(image, 1, new_width), slice(0, height), columns)
+    else:  # where a row lies decides its weights: the rows that aren't seen must be there, whatever is in them
+        seen = cut_out(image, slice(first, last), slice(0, width))
+        narrowed = np.empty((height, size, 3), np.uint8)
+        narrowed[first:last] = np.asarray(resize_axis(seen, 1, new_width))[:, columns]
+    return np.asarray(cut_out(resize_axis(narrowed, 0, new_height), slice(top, top + size), slice(0, size)))
+
+
+def _rows_seen(height: int, new_height: int, top: int, size: int) -> tuple[int, int]:
+    """The rows that the filter of the height reaches for the output rows from `top` on, and a row or two more."""
+    scale = height / new_height
+    reach = max(scale, 1.0) + 1
+    first, last = math.floor(top * scale - reach), math.ceil((top + size) * scale + reach)
+    return max(0, first), min(height, last)

@@ -22,7 +22,6 @@ def to_rgb(image: Image.Image, sixteen_bit: bool) -> tuple[Image.Image, list[str
         MediaError: its pixels have no agreed range.
     """
     mode = image.mode
-    notes = []
     if mode == "F":
         raise MediaError("floating-point pixels have no agreed range: save it with 8 or 16 bits per channel")
     if mode.startswith("I"):
@@ -33,16 +32,7 @@ def to_rgb(image: Image.Image, sixteen_bit: bool) -> tuple[Image.Image, list[str
         image = Image.fromarray((values >> 8).astype(np.uint8))
         sixteen_bit = True
         mode = "L"
-    if sixteen_bit:
-        notes.append("16-bit values are scaled to 8 bits")
-    if mode in ("1", "L", "LA", "La"):
-        notes.append("grey is converted to RGB")
-    elif mode in ("P", "PA"):
-        notes.append("a palette is converted to RGB")
-    elif mode not in ("RGB", "RGBA", "RGBa", "RGBX"):
-        notes.append(f"{mode} is converted to RGB")
-    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        notes.append("the alpha channel is dropped")
+    notes = conversions(mode, sixteen_bit=sixteen_bit, transparency="transparency" in image.info)
     if mode == "RGB":
         return image, notes
     if mode == "P" and "transparency" in image.info:  # Pillow warns about dropping it, which is what is wanted
@@ -51,6 +41,27 @@ def to_rgb(image: Image.Image, sixteen_bit: bool) -> tuple[Image.Image, list[str
     if mode in ("La", "RGBa"):
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[mode])
     return image.convert("RGB"), notes
+
+
+def conversions(mode: str, *, sixteen_bit: bool = False, transparency: bool = False) -> list[str]:
+    """A note on each conversion to RGB.
+
+    Args:
+        mode: Pillow's, of the image as it came.
+        transparency: whether it has a transparent colour.
+    """
+    notes = []
+    if sixteen_bit:
+        notes.append("16-bit values are scaled to 8 bits")
+    if mode in ("1", "L", "LA", "La"):
+        notes.append("grey is converted to RGB")
+    elif mode in ("P", "PA"):
+        notes.append("a palette is converted to RGB")
+    elif mode not in ("RGB", "RGBA", "RGBa", "RGBX"):
+        notes.append(f"{mode} is converted to RGB")
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or transparency:
+        notes.append("the alpha channel is dropped")
+    return notes
 
 
 def is_sixteen_bit(image: Image.Image) -> bool:

@@ -131,8 +131,9 @@ def read_data_uri(text: str) -> bytes:
         raise MediaError(f"a data: URI whose base64 is damaged: {str(error).lower()}") from None
 
 
-def from_array(array: npt.NDArray[Any] | ArrayLike) -> Image.Image:
-    """A Pillow image of the pixels in uint8 [H, W, 3]; tensors may also be [3, H, W], as torchvision decodes them.
+def from_array(array: npt.NDArray[Any] | ArrayLike) -> UInt8Array:
+    """The pixels of uint8 [H, W, 3], where they lie if rows follow one another; tensors may also be [3, H, W], as
+    torchvision decodes them.
 
     Raises:
         MediaError: it has another type or shape.
@@ -150,7 +151,7 @@ def from_array(array: npt.NDArray[Any] | ArrayLike) -> Image.Image:
         raise MediaError(f"{pixels.dtype} {list(pixels.shape)}, but an array must be uint8 [H, W, 3] in RGB order")
     if 0 in pixels.shape:
         raise MediaError(f"{pixels.shape[1]}×{pixels.shape[0]} pixels: there is no pixel in it")
-    return Image.fromarray(np.ascontiguousarray(pixels))
+    return np.ascontiguousarray(pixels)
 
 
 def check_bytes(count: int) -> None:

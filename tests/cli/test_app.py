@@ -17,6 +17,7 @@ from PIL import Image
 
 import protoleak
 from protoleak.cli.app import main
+from protoleak.cli.commands import COMMANDS, module_of
 from tests.paths import ROOT
 from tests.tiny_bundle import make_image
 
@@ -319,3 +320,33 @@ def test_inspect_says_which_alpha_is_too_small(tiny_bundle: Path, capsys: pytest
     assert main(["inspect", str(tiny_bundle), "--alpha", "0.0001"]) == 0
     assert "smallest possible alpha" in capsys.readouterr().out
     assert main(["inspect", str(tiny_bundle), "--alpha", "2"]) == 2
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["screen", "nothing-here.jpg"], ["scren"]])
+def test_a_process_ends_with_the_commands_status_and_all_that_it_said(arguments: list[str]) -> None:
+    code = "import atexit, sys; from protoleak.cli.app import run_process; atexit.register(print, 'last words'); "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}sys.argv[1:] = {arguments}; run_process()"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == main(arguments)
+    assert done.stdout.endswith("last words\n")
+
+
+def test_a_command_imports_no_other_command() -> None:
+    code = (
+        "import sys; from protoleak.cli.app import main; main(['screen', 'nothing-here.jpg']); "
+        "print(*sorted(name for name in sys.modules if name.startswith('protoleak.cli.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    loaded = set(done.stdout.split())
+    assert "protoleak.cli.screen" in loaded
+    assert not loaded & {module_of(name) for name in COMMANDS if name != "screen"}
+
+
+def test_the_help_of_all_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in COMMANDS)

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from protoleak.bench.settings import BenchmarkSettings
-from protoleak.cli.app import app
+from protoleak.cli.app import application
 from protoleak.cli.options import joined
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions
 from protoleak.discovery.clusters import SMALLEST_CLUSTER
@@ -32,7 +32,7 @@ from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network_settings import GB, NetworkSettings
 from tests.cli.conftest import Run
 
-COMMANDS: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS: Mapping[str, Any] = typer.main.get_command(application()).commands  # type: ignore[attr-defined]
 LATENT_ENCODER = {"encoder_range": "0,1", "scaling": 1.0}  # of `load_latent_encoder`, tested below
 # Command → its settings types; parameter → field, where they are named otherwise; parameters that are no settings, with
 # their defaults.
@@ -120,7 +120,7 @@ SETTINGS: dict[str, tuple[tuple[type, ...], dict[str, str], dict[str, object]]] 
         {"bundle": None, "trusted_key": None, "key": None, "as_json": False, "photographs": None},
     ),
     "discover": ((ScreenOptions,), {}, {"bundle": None, "trusted_key": None, "smallest": SMALLEST_CLUSTER}),
-    "engines": ((EngineOptions,), {}, {"bundle": None, "as_json": False}),
+    "engines": ((EngineOptions, ScreenOptions), {}, {"bundle": None, "as_json": False}),
     "inspect": ((ScreenOptions,), {}, {"bundle": None, "as_json": False}),
 }
 

@@ -28,7 +28,7 @@ works = lambda: print("works", flush=True)
 def wait():
     {work}
 
-app.app.command("wait")(wait)
+app.application().command("wait")(wait)
 sys.argv[1:] = ["wait"]
 sys.exit(app.main())
 """
@@ -107,7 +107,7 @@ def test_an_interruption_where_no_command_expects_it_is_a_status(
     def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "app", interrupted)
+    monkeypatch.setattr(app, "application", lambda: interrupted)
     assert app.main([]) == ExitStatus.INTERRUPTED
     assert capsys.readouterr().err == ""
 

@@ -29,7 +29,7 @@ TOLERANCE = 2e-2
 @pytest.fixture(scope="module")
 def posterior(model: TrainedModel, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("posterior") / "bundle"
-    export_bundle(model, dataset, out, ExportSettings(name="small", density_space="posterior"))
+    export_bundle(model, dataset, out, ExportSettings(name="small", density_space="posterior", computes=()))
     return Bundle.load(out)
 
 
@@ -104,7 +104,7 @@ def test_class_in_the_graph_and_beside_it_have_the_same_numbers(
 def test_other_densities_are_exported_without_a_record_and_say_what_to_do(
     model: TrainedModel, dataset: Dataset, tmp_path: Path
 ) -> None:
-    export_bundle(model, dataset, tmp_path / "bundle", ExportSettings(name="small"))
+    export_bundle(model, dataset, tmp_path / "bundle", ExportSettings(name="small", computes=()))
     bundle = Bundle.load(tmp_path / "bundle")
     assert ENROLMENT not in bundle.manifest.files
     assert CLASS_STATISTICS not in bundle.manifest.files

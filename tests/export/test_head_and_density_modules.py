@@ -12,9 +12,17 @@ from torch import nn
 from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, fit_head
+from protoleak.calibration.kernel import log_kernel_density
 from protoleak.calibration.posterior import PosteriorDensity
 from protoleak.choices import HEAD_KINDS, HeadKind, KernelSpace
-from protoleak.export.density_module import DensityModule, density_module
+from protoleak.export.density_module import (
+    MOST_DIFFERENCES,
+    ClusteredKernelLogDensity,
+    DensityModule,
+    KernelLogDensity,
+    density_module,
+    kernel_log_density_module,
+)
 from protoleak.export.head_modules import HeadModule
 from tests.calibration.conftest import Embedded, make_embedded
 
@@ -176,3 +184,29 @@ def test_an_exported_graph_is_safe_right_and_bitwise_the_same_in_any_batch(name:
     for size in (1, 2, 3, 5, 16):
         part = _run(session, tuple(array[4 : 4 + size] for array in inputs))
         np.testing.assert_array_equal(part, whole[4 : 4 + size])
+
+
+@pytest.mark.parametrize("apart", [0.0, 300.0])
+def test_the_density_of_many_references_is_as_exact_as_by_differences(apart: float) -> None:
+    """Within clusters, whose centres may lie hundreds of bandwidths from one another and from the origin."""
+    random = np.random.default_rng(1)
+    centres = apart * random.standard_normal((5, 24)) / 5 + 100
+    references = centres[random.integers(5, size=MOST_DIFFERENCES + 500)] + random.standard_normal((2500, 24))
+    near = centres[random.integers(5, size=40)] + random.standard_normal((40, 24))
+    images = np.concatenate([near, random.standard_normal((10, 24)) * 50]).astype(np.float32)
+    exact = log_kernel_density(images.astype(np.float64), references, 0.8)
+    module = kernel_log_density_module(references, 0.8)
+    assert isinstance(module, ClusteredKernelLogDensity)
+    found = module(torch.from_numpy(images)).numpy()
+    by_differences = KernelLogDensity(references, 0.8)(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+    assert np.abs(found - exact)[:40].max() <= 2 * np.abs(by_differences - exact)[:40].max() + 1e-5
+    session = onnxruntime.InferenceSession(_export(module, (images,)))
+    alone = np.concatenate([_run(session, (images[index : index + 1],)) for index in range(len(images))])
+    np.testing.assert_array_equal(_run(session, (images,)), alone)
+    np.testing.assert_allclose(alone, exact, rtol=1e-6)
+
+
+def test_references_that_no_clusters_make_narrow_are_compared_one_by_one() -> None:
+    references = np.random.default_rng(0).standard_normal((MOST_DIFFERENCES + 1, 24)) * 1000
+    assert isinstance(kernel_log_density_module(references, 1.0), KernelLogDensity)

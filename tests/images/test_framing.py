@@ -86,5 +86,11 @@ def test_any_face_in_any_image_has_all_its_looks(
 
 
 def test_a_cut_inside_the_image_is_its_pixels() -> None:
-    image = noise(50, 40)
-    np.testing.assert_array_equal(cut(image, 3, 4, 20), np.asarray(image)[4:24, 3:23])
+    image = np.asarray(noise(50, 40))
+    np.testing.assert_array_equal(cut(image, 3, 4, 20), image[4:24, 3:23])
+
+
+def test_an_array_has_the_looks_of_a_pillow_image_of_it() -> None:
+    image = noise(120, 90)
+    for face in (None, Box(40, 30, 30, 40), Box(-10, 60, 50, 50)):
+        np.testing.assert_array_equal(FRAMING.frame(np.asarray(image), face), FRAMING.frame(image, face))

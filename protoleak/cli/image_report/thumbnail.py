@@ -42,10 +42,9 @@ def thumbnail(
         return None
     if opened.sha256 != sha256:
         return None
-    width, _ = opened.image.size
-    picture = opened.image.copy()
+    picture = opened.image
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    scale = picture.size[0] / width
+    scale = picture.size[0] / opened.width
     draw = ImageDraw.Draw(picture)
     for number, (box, label) in enumerate(boxes, start=1):
         colour = STYLES[label].rgb

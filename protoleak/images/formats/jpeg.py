@@ -1,8 +1,10 @@
-"""JPEG (ITU-T T.81): scans and segments counted, and every warning of libjpeg taken for what it is: damage.
+"""JPEG (ITU-T T.81): scans and segments counted, decoded, and every warning of libjpeg taken for what it is: damage.
 
 libjpeg goes on after damage and fills what is missing with grey; Pillow drops its warnings. libjpeg-turbo's own
-interface returns them (simplejpeg), so each file is decoded once more, at an eighth of its size. What even libjpeg
-cannot notice, because Huffman codes fall into step again, is erased space: zero bits that stand for no flat area.
+interface returns them (simplejpeg) with the same pixels, so that what Pillow would open as RGB or grey is decoded with
+it. Of what Pillow converts by itself, such as CMYK, Pillow's pixels are taken; simplejpeg decodes it once more, at an
+eighth of its size, for the warnings. What even libjpeg cannot notice, because Huffman codes fall into step again, is
+erased space: zero bits that stand for no flat area.
 """
 
 from __future__ import annotations
@@ -10,13 +12,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
+
+from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
 from protoleak.images.formats.base import Declared, check_metadata, check_parts, first_zeros
 from protoleak.images.formats.directories import check_exif
 
 START, END, SCAN, HUFFMAN = 0xD8, 0xD9, 0xDA, 0xC4
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+DECODED_HERE = ("RGB", "L")  # Pillow's modes
 USUAL = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 PROGRESSIVE, ARITHMETIC = frozenset({0xC2, 0xC6, 0xCA, 0xCE}), frozenset(range(0xC9, 0xD0))
 METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})
@@ -85,11 +92,14 @@ def examine(data: bytes) -> Declared:
     """
     width = height = scans = components = metadata = 0
     frame = 0
+    exif: list[bytes] = []
     first_symbol: dict[int, int] = {}  # Huffman table (class << 4 | number) → the symbol of its code of zeros
     for segment in segments(data):
         if segment.marker in METADATA:
             metadata += segment.end - segment.start
             check_metadata(metadata, "EXIF and other segments")
+            if segment.marker == 0xE1 and data[segment.start : segment.start + 6] == b"Exif\0\0":
+                exif.append(data[segment.start + 6 : segment.end])
             if segment.marker == 0xE2 and data[segment.start : segment.start + 4] == b"MPF\0":
                 check_exif(data[segment.start + 4 : segment.end])
         elif segment.marker in FRAMES and not frame:
@@ -109,25 +119,58 @@ def examine(data: bytes) -> Declared:
                 )
             if frame not in ARITHMETIC:
                 _check_erased(data, segment, frame in PROGRESSIVE, first_symbol)
-    _check_exif_of(data)
+    if exif:
+        check_exif(b"".join(exif))  # as Pillow joins them
     coefficients = 2.0 * components if frame in PROGRESSIVE else 0.0
     return Declared(width, height, max(3.0, coefficients))
 
 
+def decode(data: bytes, mode: str) -> UInt8Array | None:
+    """The pixels in RGB; None of what Pillow has to decode, after its warnings were listened to.
+
+    Args:
+        mode: that Pillow opens it in.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        MediaError: libjpeg warned.
+    """
+    if not _is_usual(data):
+        return None
+    if mode in DECODED_HERE:
+        return _decoded(data, "RGB", 1)
+    check_decoding(data)
+    return None
+
+
 def check_decoding(data: bytes) -> None:
-    """Decodes it once more, at an eighth of its size, and listens to libjpeg.
+    """Decodes it at an eighth of its size, and listens to libjpeg.
+
+    Raises:
+        MediaError: libjpeg warned.
+    """
+    if _is_usual(data):
+        _decoded(data, None, 8)
+
+
+def _decoded(data: bytes, colours: Literal["RGB"] | None, least_factor: int) -> UInt8Array:
+    """Its pixels, reduced by `least_factor` at most; `colours` None for those that simplejpeg has of it.
 
     Raises:
         MediaError: libjpeg warned.
     """
     import simplejpeg
 
-    if not _is_usual(data):
-        return
     try:
-        colours = simplejpeg.decode_jpeg_header(data)[2]
-        colours = "CMYK" if colours in ("CMYK", "YCCK") else "GRAY" if colours == "Gray" else "RGB"
-        simplejpeg.decode_jpeg(data, colours, min_height=1, min_width=1, min_factor=8)
+        if colours is None:
+            stored = simplejpeg.decode_jpeg_header(data)[2]
+            shown = "CMYK" if stored in ("CMYK", "YCCK") else "GRAY" if stored == "Gray" else "RGB"
+        else:
+            shown = colours
+        size = {} if least_factor == 1 else {"min_height": 1, "min_width": 1, "min_factor": least_factor}
+        return np.asarray(simplejpeg.decode_jpeg(data, shown, **size))
     except ValueError as error:
         text = " ".join(str(error).split())
         if "remature end" in text:
@@ -145,17 +188,6 @@ def _is_usual(data: bytes) -> bool:
     """Whether simplejpeg reads it: 8 bits, and neither lossless nor hierarchical. Pillow may read rare kinds."""
     frame = next((one for one in segments(data) if one.marker in FRAMES), None)
     return frame is None or (frame.marker in USUAL and data[frame.start] == 8)
-
-
-def _check_exif_of(data: bytes) -> None:
-    """The EXIF segments as Pillow joins them."""
-    found = [
-        data[one.start + 6 : one.end]
-        for one in segments(data)
-        if one.marker == 0xE1 and data[one.start : one.start + 6] == b"Exif\0\0"
-    ]
-    if found:
-        check_exif(b"".join(found))
 
 
 def _first_symbols(payload: bytes) -> dict[int, int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,9 @@ import numpy as np
 from protoleak.arrays import Array
 from protoleak.bundle.graph_check import differences
 from protoleak.bundle.onnx_model import Declared
+from protoleak.choices import Arithmetic
 from protoleak.errors import EngineError
+from protoleak.runtime.engines.time_limit import time_limit
 
 ONE_BY_ONE = "one image at a time"
 RUN_SECONDS = 60.0  # for one image; graphs in a bundle take 1e12 multiply-adds at most, which is far less
@@ -44,12 +46,14 @@ class EngineDescription(msgspec.Struct, frozen=True):
         device: what it really runs on, in the engine's own words.
         versions: of each library that had a part in the numbers.
         settings: what else bears on the numbers: how a batch is run, the precision allowed, the plan's hash.
+        compute: "exact" in the types of the variant's graph, or the arithmetic that the engine may use in their place.
     """
 
     name: str
     device: str
     versions: dict[str, str]
     settings: dict[str, str] = msgspec.field(default_factory=dict)
+    compute: Arithmetic = "exact"
 
 
 class Engine(Protocol):
@@ -140,22 +144,9 @@ def too_slow(graph: Graph, library: str) -> EngineError:
     )
 
 
-@contextmanager
-def after_time_limit(stop: Callable[[], None]) -> Iterator[threading.Event]:
+def after_time_limit(stop: Callable[[], None]) -> AbstractContextManager[threading.Event]:
     """Calls `stop` from another thread when what is inside takes longer than RUN_SECONDS, and sets the event."""
-    stopped = threading.Event()
-
-    def end() -> None:
-        stopped.set()
-        stop()
-
-    timer = threading.Timer(RUN_SECONDS, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield stopped
-    finally:
-        timer.cancel()
+    return time_limit(RUN_SECONDS, stop)
 
 
 def first_line(error: object) -> str:

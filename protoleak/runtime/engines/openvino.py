@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from protoleak.arrays import Array
-from protoleak.bundle.graph_check import names_in
+from protoleak.bundle.graph_check import differences, names_in
 from protoleak.bundle.onnx_model import FLOAT, FLOAT16, INT64, UINT8, Declared
+from protoleak.choices import Arithmetic
+from protoleak.environment.instructions import bfloat16, instructions
 from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.runtime.engine_options import EngineOptions
-from protoleak.runtime.engines import base
+from protoleak.runtime.engines import base, openvino_cache
 from protoleak.runtime.engines.base import (
     ONE_BY_ONE,
     EngineDescription,
@@ -34,47 +36,71 @@ ELEMENT_TYPES = {"f32": FLOAT, "f16": FLOAT16, "u8": UINT8, "i64": INT64}
 OTHER = -1
 INSTALL = 'pip install "protoleak[openvino]"'
 TELEMETRY = "openvino_telemetry"
+CONVERTER = "openvino.tools.ovc"
 
 
 def import_openvino() -> Any:
-    """The module, which carries few types, without its telemetry.
+    """The module, which carries few types, without its telemetry, and without its converter until that is asked for.
 
     Raises:
         EngineUnavailable: it is not installed.
     """
     try:
-        with _without_telemetry():
+        with _without(TELEMETRY), _without(CONVERTER):
             import openvino
     except ImportError as error:
         raise EngineUnavailable(f"openvino cannot be imported ({error}): {INSTALL}") from error
+    if not hasattr(openvino, "convert_model"):
+        openvino.convert_model = _convert_model
     return openvino
 
 
-@contextlib.contextmanager
-def _without_telemetry() -> Iterator[None]:
-    """Hides the package openvino_telemetry, so that OpenVINO takes the stub that it has for machines without it.
+def _convert_model(*arguments: Any, **options: Any) -> Any:
+    """openvino.convert_model for others in this process who use it: imported by its first use."""
+    from openvino.tools.ovc import convert_model
 
-    Imported, that package starts a process that looks up an analytics host, and writes ~/intel/openvino_ga_cid; it has
-    no switch that leaves no file. It is hidden from this import alone: a program that uses it itself goes on to.
+    return convert_model(*arguments, **options)
+
+
+@contextlib.contextmanager
+def _without(name: str) -> Iterator[None]:
+    """Hides a package, so that OpenVINO does as on machines without it. It is hidden from this import alone: a program
+    that uses it itself goes on to.
+
+    openvino_telemetry, imported, starts a process that looks up an analytics host, and writes ~/intel/openvino_ga_cid;
+    it has no switch that leaves no file. OpenVINO has a stub for it. The converter of other frameworks' models is a
+    third of the time that importing OpenVINO takes.
     """
     missing = object()
-    before = sys.modules.get(TELEMETRY, missing)
-    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # documented: the import of that name fails
+    before = sys.modules.get(name, missing)
+    sys.modules[name] = None  # type: ignore[assignment]  # documented: the import of that name fails
     try:
         yield
     finally:
         if before is missing:
-            del sys.modules[TELEMETRY]
+            del sys.modules[name]
         else:
-            sys.modules[TELEMETRY] = before  # type: ignore[assignment]
+            sys.modules[name] = before  # type: ignore[assignment]
 
 
 def bf16_problem(core: Any) -> str | None:
-    """Why bfloat16 is no use on this processor, or None."""
-    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    """Why bfloat16 is no use on this processor, or None.
+
+    OpenVINO also takes it where it can only convert, and is then slower than in float32: the processor's own
+    instructions are looked at, too, where the system tells them.
+    """
+    found = instructions()
+    native = found is None or bfloat16(found) is not None
+    if native and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return None
     name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
     return f"{name} has no bfloat16 arithmetic (AMX or AVX-512-BF16)"
+
+
+def bf16_hardware() -> str:
+    """What multiplies bfloat16 here, in words."""
+    found = instructions()
+    return (None if found is None else bfloat16(found)) or "hardware, as OpenVINO says"
 
 
 class OpenVinoEngine:
@@ -108,19 +134,24 @@ class OpenVinoEngine:
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads
         version = openvino.__version__.split("-")[0]
-        try:
-            model = core.read_model(io.BytesIO(graph.model))
-            seen = _ports(model.inputs, graph), _ports(model.outputs, graph)
-            model.reshape({port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
-            if not options.bfloat16:
-                spread_group_norms(model)
-            compiled = core.compile_model(model, "CPU", config)
-        except Exception as error:  # RuntimeError, or classes private to the compiled module
-            raise EngineError(
-                f"OpenVINO {version} cannot load the {graph.stage}: {first_line(error)}; upgrade openvino or export "
-                "the bundle again"
-            ) from error
-        check_same_graph(graph, f"OpenVINO {version}", *seen)
+        device = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+        key = openvino_cache.key_of(graph, openvino.__version__, device, config)
+        compiled = _kept(core, graph, key, config)
+        if compiled is None:
+            try:
+                model = core.read_model(io.BytesIO(graph.model))
+                seen = _ports(model.inputs, graph), _ports(model.outputs, graph)
+                model.reshape({port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+                if not options.bfloat16:
+                    spread_group_norms(model)
+                compiled = core.compile_model(model, "CPU", config)
+            except Exception as error:  # RuntimeError, or classes private to the compiled module
+                raise EngineError(
+                    f"OpenVINO {version} cannot load the {graph.stage}: {first_line(error)}; upgrade openvino or "
+                    "export the bundle again"
+                ) from error
+            check_same_graph(graph, f"OpenVINO {version}", *seen)
+            _keep(compiled, graph, key)
         used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if used != hint:
             raise EngineUnavailable(f"OpenVINO gave the precision {used} where {hint} was asked for")
@@ -129,9 +160,12 @@ class OpenVinoEngine:
         self._ports = [compiled.output(name) for name in graph.outputs]
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()  # one request holds one set of buffers
-        self._device = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+        self._device = device
         self._versions = {"numpy": np.__version__, "openvino": version}
         self._settings = {"batch": ONE_BY_ONE, "precision": hint}
+        self._compute: Arithmetic = "exact"
+        if options.bfloat16:
+            self._compute, self._settings["bf16"] = "bf16", bf16_hardware()
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """See `Engine.run`."""
@@ -139,7 +173,9 @@ class OpenVinoEngine:
             return run_one_by_one(self._run_one, self._graph, feeds)
 
     def describe(self) -> EngineDescription:
-        return EngineDescription("openvino", f"CPU ({self._device})", dict(self._versions), dict(self._settings))
+        return EngineDescription(
+            "openvino", f"CPU ({self._device})", dict(self._versions), dict(self._settings), self._compute
+        )
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -162,6 +198,27 @@ class OpenVinoEngine:
         with contextlib.suppress(RuntimeError):  # it says that it was cancelled
             self._request.wait()
         raise too_slow(self._graph, "OpenVINO")
+
+
+def _kept(core: Any, graph: Graph, key: str, config: Mapping[str, object]) -> Any | None:
+    """The compiled graph of an earlier process; None where there is none, or none that OpenVINO takes."""
+    blob = openvino_cache.load(key)
+    if blob is None:
+        return None
+    try:
+        compiled = core.import_model(io.BytesIO(blob), "CPU", config)
+        unlike = differences(graph.model, _ports(compiled.inputs, graph), _ports(compiled.outputs, graph))
+    except Exception:  # whatever it holds: it is compiled again
+        return None
+    return None if unlike else compiled
+
+
+def _keep(compiled: Any, graph: Graph, key: str) -> None:
+    if len(graph.model) <= openvino_cache.MOST_BYTES_OF_GRAPH:
+        with contextlib.suppress(Exception):  # what cannot be written in that form is compiled each time
+            stream = io.BytesIO()
+            compiled.export_model(stream)
+            openvino_cache.store(key, stream.getvalue())
 
 
 def _ports(ports: Any, graph: Graph) -> list[Declared]:

@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 from protoleak.arrays import Float32Array
 from protoleak.bundle.enrolment import Additions
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import EngineUnavailable
-from protoleak.runtime.engines import EngineOptions, check_options, open_engine
+from protoleak.runtime.engines import Engine, EngineOptions, Graph, check_options, open_engine
 from protoleak.runtime.executors.base import (
     ATTRIBUTOR_OUTPUTS,
     LATENT_ENCODER_OUTPUTS,
     AttributorOutputs,
     Executor,
     ExpectedShapes,
+    FrameToCrop,
     Graphs,
     ImageOnGpu,
 )
@@ -32,6 +34,7 @@ __all__ = [
     "Executor",
     "ExpectedShapes",
     "ExtendedExecutor",
+    "FrameToCrop",
     "Graphs",
     "HostExecutor",
     "ImageOnGpu",
@@ -39,6 +42,7 @@ __all__ = [
 ]
 
 TENSORRT = ("tensorrt", "tensorrt-rtx")
+ON_PROCESSOR = ("openvino", "onnxruntime")
 
 
 def open_executor(
@@ -71,6 +75,24 @@ def open_executor(
     return executor if additions is None else ExtendedExecutor(executor, additions)
 
 
+def _open_both(engine: str, graphs: Graphs, options: EngineOptions, threads: int | None) -> tuple[Engine, Engine]:
+    """Both engines; on the processor at the same time, since compiling a graph keeps one core busy."""
+
+    def open_one(graph: Graph) -> Engine:
+        return open_engine(engine, graph, threads=threads, options=options)
+
+    if engine not in ON_PROCESSOR:
+        return open_one(graphs.latent_encoder), open_one(graphs.attributor)
+    with ThreadPoolExecutor(1, thread_name_prefix="protoleak-open") as pool:
+        attributor = pool.submit(open_one, graphs.attributor)
+        try:
+            return open_one(graphs.latent_encoder), attributor.result()
+        except BaseException:
+            if attributor.exception() is None:
+                attributor.result().close()
+            raise
+
+
 def _of_graphs(
     engine: str,
     graphs: Graphs,
@@ -82,16 +104,12 @@ def _of_graphs(
 ) -> Executor:
     noising, shapes = Noising.of(manifest, noise_bank), ExpectedShapes(location, manifest)
     if engine not in TENSORRT:
-        latent_encoder, attributor = (
-            open_engine(engine, graph, threads=threads, options=options)
-            for graph in (graphs.latent_encoder, graphs.attributor)
-        )
-        return HostExecutor(latent_encoder, attributor, noising, shapes)
+        return HostExecutor(*_open_both(engine, graphs, options, threads), noising, shapes)
     from protoleak.runtime.executors.gpu import GpuExecutor, open_noising, open_worker_and_engines
 
     worker, encoder_plan, attributor_plan = open_worker_and_engines(engine, graphs, options, shapes.looks)
     try:
-        on_gpu = open_noising(worker, noising)
+        on_gpu = None if manifest.attributor_input == "z0" else open_noising(worker, noising)
     except EngineUnavailable as error:
         options.notify(f"noising runs on the CPU: {error}")
         return HostExecutor(encoder_plan, attributor_plan, noising, shapes, {"noising": f"on the CPU: {error}"})

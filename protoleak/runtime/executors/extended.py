@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.enrolment import Additions
 from protoleak.runtime.additions import extended_outputs, features_of
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
 from protoleak.runtime.engines import EngineDescription
-from protoleak.runtime.executors.base import AttributorOutputs, Executor, ImageOnGpu
+from protoleak.runtime.executors.base import AttributorOutputs, Executor, FrameToCrop, ImageOnGpu
 
 
 class ExtendedExecutor:
@@ -33,6 +34,10 @@ class ExtendedExecutor:
     def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
         """See `Executor.take`."""
         return self._executor.take(name, images)
+
+    def frame(self, frames: Sequence[FrameToCrop]) -> list[ImageOnGpu] | None:
+        """See `Executor.frame`."""
+        return self._executor.frame(frames)
 
     def describe(self) -> EngineDescription:
         """See `Executor.describe`."""

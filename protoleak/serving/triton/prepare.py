@@ -149,11 +149,10 @@ class Preparation:
 
     def _prepare_whole(self, data: bytes, name: str) -> tuple[PreparedImage, list[UInt8Array]]:
         opened = open_image(data, name, upright=self._opener.framing.upright, decode=self._opener.decode)
-        width, height = opened.image.size
         framing = self._opener.framing
-        pixels = framing.frame(opened.image, None)
-        framed = FramedFace(pixels, lacking(pixels, framing.judged_side(width, height, None)))
-        record = InputRecord(opened.sha256, opened.hashed, opened.size, width, height)
+        pixels = framing.frame(opened.pixels, None)
+        framed = FramedFace(pixels, lacking(pixels, framing.judged_side(opened.width, opened.height, None)))
+        record = InputRecord(opened.sha256, opened.hashed, opened.size, opened.width, opened.height)
         face = PreparedFace(record, framed.lacking)
         return PreparedImage(name, record, list(opened.notes), list(opened.claims), [face]), [framed.pixels]
 

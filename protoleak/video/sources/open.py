@@ -7,12 +7,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk
-from protoleak.video.frames import FrameSource
-from protoleak.video.sources.containers import is_readable_video
-from protoleak.video.sources.network import NetworkSource
 from protoleak.video.sources.network_settings import NetworkSettings
+
+if TYPE_CHECKING:  # whoever screens images asks here which of the names are videos, and needs nothing that opens one
+    from protoleak.video.frames import FrameSource
 
 NETWORK = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
 GSTREAMER = "gst:"
@@ -45,6 +46,8 @@ def open_source(
 
         return IsolatedSource(name, network=network, waits=None if is_address else FRAME_SECONDS)
     if is_address:
+        from protoleak.video.sources.network import NetworkSource
+
         return NetworkSource(name, network)
     if name.startswith(GSTREAMER) or _is_camera(name):
         from protoleak.video.sources.camera import open_camera, open_pipeline
@@ -73,6 +76,8 @@ def is_video(name: str) -> bool:
         return False
     if suffix in VIDEO_SUFFIXES:
         return not _is_folder(name) and not _is_pattern(name)
+    from protoleak.video.sources.containers import is_readable_video
+
     return is_readable_video(name)
 
 

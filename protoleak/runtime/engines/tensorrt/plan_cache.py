@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from protoleak.files import cache_folder, replace_file
+from protoleak.files import cache_folder, replace_file, written_by_us
 from protoleak.runtime.engines.tensorrt.settings import PlanKey, identity_prefix
 
 HASH_BYTES = 32
@@ -138,7 +136,7 @@ class PlanCache:
         """TensorRT's timing cache, empty where there is none that is whole."""
         path = self.folder / f"timing-{name}.cache"
         try:
-            if not _ours(path):
+            if not written_by_us(path):
                 return b""
             data = path.read_bytes()
         except OSError:
@@ -168,7 +166,7 @@ class PlanCache:
             if not path.exists():
                 return None
             for file in (self.folder, path, plan_path):
-                if not _ours(file):
+                if not written_by_us(file):
                     self._notify(
                         f"{file} could have been written by another user, so it isn't used: the plan is built again"
                     )
@@ -187,14 +185,6 @@ class PlanCache:
             self._notify(f"the cached plan {plan_path} is damaged: it is built again")
             return None
         return Plan(data, record, plan_path, cached=True)
-
-
-def _ours(path: Path) -> bool:
-    """Whether nobody but this user (and root) can have written it."""
-    status = path.stat()
-    if not hasattr(os, "getuid"):
-        return True
-    return status.st_uid in (os.getuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _age(path: Path) -> float:
