@@ -1,10 +1,15 @@
 """How fast a clip is screened, where the processor time goes, and whether a long run keeps its memory.
 
-    python benchmarks/video.py CLIP --json benchmarks/results/video.json
+    python benchmarks/video.py CLIP [CLIP ...] --json benchmarks/results/video.json
     python benchmarks/video.py CLIP --soak 20000
 
-The clip is measured at 640×360 and 1280×720, scaled where it has another size. It is read as a file, of which no
-frame is left out: latency is then the time a frame spends in the queues and stages, not that of a camera.
+Every clip, and one that is made of the pictures of faces in --pictures, is measured at 640×360 and 1280×720, scaled
+where it has another size. It is read as a file, of which no frame is left out: latency is then the time a frame spends
+in the queues and stages, not that of a camera.
+
+Three ways take turns: every frame through the detector in OpenCV, as it once was (docs/decisions/0032); every frame
+through the detector; and as it is by default. Their tracks are compared by IDF1, their verdicts by number and by the
+SHA-256 of what was judged.
 """
 
 from __future__ import annotations
@@ -12,10 +17,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import av
@@ -25,24 +33,34 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 
 import protoleak
 from benchmarks.video_soak import Watch, soak
+from benchmarks.video_tracks import identity_f1, write_made_clip
 from protoleak.environment.machine import describe_machine
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
+from protoleak.faces.yunet import YuNetDetector
+from protoleak.faces.yunet_network import OpenCvNetwork
+from protoleak.images.framing import Box
 from protoleak.screener import Screener
 from protoleak.video.events import FaceEvent, TrackEvent
+from protoleak.video.frames import Frame
 from protoleak.video.settings import StreamSettings
+from protoleak.video.sink import TrackedFace
 from protoleak.video.sources.file import FileSource
 from protoleak.video.statistics import Percentiles
 from protoleak.video.stream import stream
 
-TARGET_FPS = {(640, 360): 30.0, (1280, 720): 15.0}
+TARGET_FPS = {(640, 360): 150.0, (1280, 720): 100.0}
 VERDICTS_PER_SECOND = 1.0
+SAME_TRACKS = 0.98
+BEFORE, EVERY, NOW = "every frame, OpenCV", "every frame", "default"
+PICTURES = Path(__file__).resolve().parents[1] / "examples" / "images"
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
     """One clip at one size.
 
     Attributes:
+        frames_detected: those that went through the face detector.
         fps: processed frames per second of wall time.
         cpu_seconds: stage → processor time of its thread; see `Statistics`.
         cpu_seconds_elsewhere: the process's total less their sum: threads of the codec, of OpenCV and of the engine.
@@ -54,6 +72,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     width: int
     height: int
     frames: int
+    frames_detected: int
     seconds: float
     fps: float
     cpu_seconds: dict[str, float]
@@ -66,6 +85,46 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     def verdicts_per_face_second(self) -> float:
         return self.verdicts / self.face_seconds if self.face_seconds else 0.0
 
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time in all."""
+        return sum(self.cpu_seconds.values()) + self.cpu_seconds_elsewhere
+
+
+@dataclass
+class Outcome(Watch):
+    """What one way made of a clip: a sink that keeps the boxes of every frame, the judged faces and the tracks."""
+
+    boxes: list[list[tuple[int, Box]]] = field(default_factory=list)
+    judged: set[str] = field(default_factory=set)
+    labels: list[str] = field(default_factory=list)
+
+    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:
+        super().frame(frame, faces)
+        self.boxes.append([(face.track, face.box) for face in faces])
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """One way against the way before it, over runs that took turns.
+
+    Attributes:
+        speed: the fastest run.
+        fps_ratio, cpu_ratio: medians over the turns, of frames per second and of processor time.
+        identity_f1: of the tracks.
+        verdicts: (before, now).
+        same_input: verdicts of both whose judged pixels are the same.
+        track_labels: (before, now): how often tracks got each label.
+    """
+
+    way: str
+    speed: Speed
+    fps_ratio: float
+    cpu_ratio: float
+    identity_f1: float
+    verdicts: tuple[int, int]
+    same_input: int
+    track_labels: tuple[dict[str, int], dict[str, int]]
+
 
 def scaled_clip(path: Path, size: tuple[int, int], folder: Path) -> Path:
     """The clip with frames of `size` (width, height): itself where it has them, else a new H.264 file in `folder`."""
@@ -73,7 +132,7 @@ def scaled_clip(path: Path, size: tuple[int, int], folder: Path) -> Path:
         video = source.streams.video[0]
         if (video.width, video.height) == size:
             return path
-        scaled = folder / f"{size[0]}x{size[1]}.mp4"
+        scaled = folder / f"{path.stem} {size[0]}x{size[1]}.mp4"
         with av.open(str(scaled), "w") as target:
             made = target.add_stream("libx264", rate=video.average_rate)
             made.width, made.height, made.pix_fmt = *size, "yuv420p"
@@ -86,97 +145,176 @@ def scaled_clip(path: Path, size: tuple[int, int], folder: Path) -> Path:
     return scaled
 
 
-def measure(screener: Screener, detector: FaceDetector, settings: StreamSettings, path: Path) -> Speed:
-    """Screens a file once, from its first frame to its last verdict."""
-    source, watch = FileSource(str(path)), Watch()
+def measure(
+    screener: Screener, detector: FaceDetector, settings: StreamSettings, path: Path, outcome: Outcome | None = None
+) -> Speed:
+    """Screens a file once, from its first frame to its last verdict.
+
+    Args:
+        outcome: gets what came of it.
+    """
+    outcome = outcome or Outcome()
+    source = FileSource(str(path))
     info, before = source.info, time.process_time()
-    events = list(stream(screener, source, settings, [watch], detector))
-    spent, statistics = time.process_time() - before, watch.statistics
-    assert statistics is not None  # the stream has finished its sinks
-    tracked = sum(event.frames for event in events if isinstance(event, TrackEvent))
+    events = list(stream(screener, source, settings, [outcome], detector))
+    spent, counts = time.process_time() - before, outcome.statistics
+    assert counts is not None  # the stream has finished its sinks
+    outcome.judged = {event.verdict.input.sha256 for event in events if isinstance(event, FaceEvent)}
+    tracks = [event for event in events if isinstance(event, TrackEvent)]
+    outcome.labels = [track.track_verdict.generator or track.track_verdict.label for track in tracks]
     return Speed(
         width=info.width or 0,
         height=info.height or 0,
-        frames=statistics.frames_processed,
-        seconds=statistics.seconds,
-        fps=statistics.fps_processed,
-        cpu_seconds=statistics.cpu_seconds,
-        cpu_seconds_elsewhere=spent - sum(statistics.cpu_seconds.values()),
-        latency=statistics.latency,
+        frames=counts.frames_processed,
+        frames_detected=counts.frames_detected,
+        seconds=counts.seconds,
+        fps=counts.fps_processed,
+        cpu_seconds=counts.cpu_seconds,
+        cpu_seconds_elsewhere=spent - sum(counts.cpu_seconds.values()),
+        latency=counts.latency,
         verdicts=sum(isinstance(event, FaceEvent) for event in events),
-        face_seconds=tracked / float(info.rate or 25),
+        face_seconds=sum(track.frames for track in tracks) / float(info.rate or 25),
     )
 
 
-def targets(speeds: Sequence[Speed]) -> list[tuple[str, float, str, bool]]:
+def compare(
+    screener: Screener, ways: dict[str, tuple[FaceDetector, StreamSettings]], path: Path, rounds: int
+) -> list[Compared]:
+    """Each way against the first, in turns: the first, the second, …, the first, …"""
+    speeds: dict[str, list[Speed]] = {way: [] for way in ways}
+    outcomes: dict[str, Outcome] = {}
+    for _ in range(rounds):
+        for way, (detector, settings) in ways.items():
+            outcomes[way] = Outcome()
+            speeds[way].append(measure(screener, detector, settings, path, outcomes[way]))
+    first = next(iter(ways))
+    return [
+        Compared(
+            way=way,
+            speed=max(speeds[way], key=lambda speed: speed.fps),
+            fps_ratio=statistics.median(b.fps / a.fps for a, b in zip(speeds[first], speeds[way], strict=True)),
+            cpu_ratio=statistics.median(b.cpu / a.cpu for a, b in zip(speeds[first], speeds[way], strict=True)),
+            identity_f1=identity_f1(outcomes[first].boxes, outcomes[way].boxes),
+            verdicts=(speeds[first][0].verdicts, speeds[way][0].verdicts),
+            same_input=len(outcomes[first].judged & outcomes[way].judged),
+            track_labels=(Counter(outcomes[first].labels), Counter(outcomes[way].labels)),
+        )
+        for way in ways
+    ]
+
+
+def targets(compared: Sequence[Compared]) -> list[tuple[str, float, str, bool]]:
     """Each target: what, the number, the limit in words, whether it is met."""
     found = []
-    for speed in speeds:
+    for one in compared:
+        speed = one.speed
         size, limit = f"{speed.width}×{speed.height}", TARGET_FPS.get((speed.width, speed.height))
         if limit is not None:
             found.append((f"fps processed, {size}", speed.fps, f"≥ {limit:g}", speed.fps >= limit))
         rate = speed.verdicts_per_face_second
         what = f"verdicts per face and second, {size}"
         found.append((what, rate, f"≥ {VERDICTS_PER_SECOND:g}", rate >= VERDICTS_PER_SECOND))
+        same = one.identity_f1
+        found.append((f"IDF1 of the tracks, {size}", same, f"≥ {SAME_TRACKS:g}", same >= SAME_TRACKS))
     return found
 
 
-def show(speed: Speed) -> None:
-    print(f"{speed.width}×{speed.height}: {speed.frames} frames in {speed.seconds:.2f} s, {speed.fps:.1f} fps")
+def show(one: Compared) -> None:
+    speed = one.speed
+    spent = 1000 * speed.cpu / max(1, speed.frames)
+    print(
+        f"  {one.way}: {speed.fps:.1f} fps ({one.fps_ratio:.2f} ×), {spent:.2f} ms of processor time a frame "
+        f"({one.cpu_ratio:.2f} ×), {speed.frames_detected} of {speed.frames} frames detected"
+    )
     stages = {**speed.cpu_seconds, "codec, OpenCV, engine": speed.cpu_seconds_elsewhere}
-    for name, seconds in stages.items():
-        print(f"  CPU {name:<22} {seconds:7.2f} s {1000 * seconds / max(1, speed.frames):7.2f} ms per frame")
+    parts = [f"{name} {1000 * seconds / max(1, speed.frames):.2f}" for name, seconds in stages.items()]
+    print(f"    ms a frame: {', '.join(parts)}")
     if latency := speed.latency:
         p50, p95, p99 = (1000 * value for value in (latency.p50, latency.p95, latency.p99))
-        print(f"  latency p50 {p50:.0f}, p95 {p95:.0f}, p99 {p99:.0f} ms ({latency.n} faces)")
-    print(f"  {speed.verdicts} verdicts in {speed.face_seconds:.1f} s of faces")
+        print(f"    latency p50 {p50:.0f}, p95 {p95:.0f}, p99 {p99:.0f} ms")
+    before, now = one.verdicts
+    print(
+        f"    {before} verdicts → {now}, {one.same_input} of the same pixels; {speed.face_seconds:.1f} s of faces; "
+        f"IDF1 {one.identity_f1:.4f}; tracks {dict(one.track_labels[0])} → {dict(one.track_labels[1])}"
+    )
+
+
+def detector_in_opencv(screener: Screener, settings: StreamSettings) -> FaceDetector:
+    """YuNet as OpenCV runs it."""
+    model = settings.face_model.read_bytes() if settings.face_model else screener.bundle.face_detector
+    if model is None:
+        raise SystemExit(f"the bundle {screener.bundle.manifest.name} has no face detector: give --face-model FILE")
+    return YuNetDetector(
+        model, "YuNet", score=settings.face_score, minimum_face=settings.minimum_face, opening=OpenCvNetwork
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("clip", type=Path)
+    parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP")
     parser.add_argument("--face-model", type=Path, help="a YuNet ONNX file; left out, the bundle's own")
     parser.add_argument("--bundle", help="left out, the one that comes with protoleak")
     parser.add_argument("--engine", default="auto")
+    parser.add_argument("--threads", type=int, help="of the engine")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each way")
+    parser.add_argument(
+        "--pictures", type=Path, default=PICTURES, help="folder of pictures of faces, for the made clip"
+    )
     parser.add_argument("--soak", type=int, metavar="FRAMES", help="repeat the clip for so many frames afterwards")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args()
-    if options.soak is not None and options.soak < 1:
-        parser.error(f"--soak {options.soak}: give 1 frame or more")
+    for name, least in (("soak", options.soak), ("rounds", options.rounds)):
+        if least is not None and least < 1:
+            parser.error(f"--{name} {least}: give 1 or more")
 
     machine = describe_machine()
     priority = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
-    screener = protoleak.load(options.bundle, engine=options.engine)
+    screener = protoleak.load(options.bundle, engine=options.engine, threads=options.threads)
     settings = StreamSettings(faces="yunet", face_model=options.face_model)
     detector = open_detector(settings, screener.bundle)
+    ways = {
+        BEFORE: (detector_in_opencv(screener, settings), replace(settings, detect_every=0.0)),
+        EVERY: (detector, replace(settings, detect_every=0.0)),
+        NOW: (detector, settings),
+    }
     print(f"{screener.bundle.manifest.name}, {screener.variant}, {screener.engine.name}; {machine.processor}")
     print(f"  load average {machine.load_average} (a busy machine makes these numbers worse)")
+    measured: dict[str, list[Compared]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        clips = [scaled_clip(options.clip, size, Path(folder)) for size in TARGET_FPS]
-        measure(screener, detector, settings, clips[0])  # warms up
-        speeds = [measure(screener, detector, settings, clip) for clip in clips]
-    for speed in speeds:
-        show(speed)
-    found = targets(speeds)
+        made = Path(folder) / "made.mp4"
+        write_made_clip(made, sorted(options.pictures.glob("*.jpg")), (1280, 720))
+        for clip in [*options.clips, made]:
+            for width, height in TARGET_FPS:
+                path = scaled_clip(clip, (width, height), Path(folder))
+                if not measured:
+                    measure(screener, detector, settings, path)  # warms up
+                name = f"{clip.name}, {width}×{height}"
+                print(name)
+                measured[name] = compare(screener, ways, path, options.rounds)
+                for one in measured[name]:
+                    show(one)
+    found = [
+        (f"{name}: {what}", *rest)
+        for name, compared in measured.items()
+        for what, *rest in targets([one for one in compared if one.way == NOW])
+    ]
     for what, number, limit, met in found:
         print(f"  {'met   ' if met else 'MISSED'} {what}: {number:.2f} ({limit})")
-    long = soak(screener, detector, settings, options.clip, options.soak) if options.soak else None
+    long = soak(screener, detector, settings, options.clips[0], options.soak) if options.soak else None
     if long is not None:
         grown = "not known" if long.slope is None else f"{long.slope:+.3f} MiB per 1,000 frames"
         print(f"soak: {long.frames} frames in {long.seconds:.0f} s; memory {grown}")
         print("  before and after: threads {} and {}, file handles {} and {}".format(*long.threads, *long.handles))
     if options.json:
         result = {
-            "what": "screening of a clip read as a file, every frame of it",
-            "clip": options.clip.name,
+            "what": "screening of clips read as files, every frame of them; ways that took turns",
             "bundle": {"name": screener.bundle.manifest.name, "sha256": screener.bundle.sha256},
             "variant": screener.variant,
             "engine": screener.engine.name,
+            "settings": screener.engine.settings,
+            "rounds": options.rounds,
             "real_time_priority": priority is not None and priority != os.SCHED_OTHER,
-            "speeds": [
-                msgspec.to_builtins(speed) | {"verdicts_per_face_second": speed.verdicts_per_face_second}
-                for speed in speeds
-            ],
+            "clips": msgspec.to_builtins(measured),
             "targets": [dict(zip(("what", "number", "limit", "met"), each, strict=True)) for each in found],
             "soak": msgspec.to_builtins(long),
             "machine": msgspec.to_builtins(machine),

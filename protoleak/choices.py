@@ -16,8 +16,12 @@ DensitySpace: TypeAlias = Literal["whitened", "gated", "posterior"]
 Precision: TypeAlias = Literal["fp16", "int8"]
 RangeMethod: TypeAlias = Literal["minmax", "entropy", "percentile"]
 # What arithmetic may do with the types that a graph or network is written in. "exact" computes in these very types,
-# "bf16" may compute float32 layers in bfloat16.
+# "bf16" may compute float32 layers in bfloat16; "auto" takes the fastest that was proven.
+Arithmetic: TypeAlias = Literal["exact", "bf16"]
 Compute: TypeAlias = Literal["auto", "exact", "bf16"]
+# What the attributor's graph takes: noised latents, or latents, of which it takes its first operation above the noise.
+AttributorInput: TypeAlias = Literal["z_t", "z0"]
+Stem: TypeAlias = Literal["auto", "above_noise", "below_noise"]
 EngineName: TypeAlias = Literal[
     "auto", "tensorrt", "tensorrt-rtx", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino", "onnxruntime"
 ]
@@ -38,12 +42,15 @@ LOOKS: tuple[Look, ...] = get_args(Look)
 FACE_MARGIN = 0.25  # of the look "face", on every side, of the box's longer side: the square is 1.5 times the box
 # One rule for training, calibration and screening: a network judges faces such as it learnt from.
 FACE_SCORE, MINIMUM_FACE = 0.6, 32  # least confidence of the detector, and least side of the box in pixels
+DETECT_EVERY = 0.2  # seconds of a video: as long as nobody misses a face that comes into view
 BACKBONE_KINDS: tuple[BackboneKind, ...] = get_args(BackboneKind)
 HEAD_KINDS: tuple[HeadKind, ...] = get_args(HeadKind)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 RANGE_METHODS: tuple[RangeMethod, ...] = get_args(RangeMethod)
 KEEPS: tuple[Keep, ...] = get_args(Keep)
+ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
 COMPUTES: tuple[Compute, ...] = get_args(Compute)
+STEMS: tuple[Stem, ...] = get_args(Stem)
 DENSITY_SPACES: tuple[DensitySpace, ...] = get_args(DensitySpace)
 SPLITS: tuple[Split, ...] = get_args(Split)
 OPERATOR_NAMES: tuple[OperatorName, ...] = get_args(OperatorName)

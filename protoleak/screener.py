@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from protoleak.bundle.bundle import Bundle
-from protoleak.choices import FACE_SCORE, MINIMUM_FACE, Upright
+from protoleak.choices import DETECT_EVERY, FACE_SCORE, MINIMUM_FACE, Upright
 from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
 from protoleak.images.resize import Picture
 from protoleak.images.sources import ImageSource
@@ -75,6 +76,10 @@ class Screener(ImagePipeline):
         if self.framing.needs_face:
             import protoleak.faces.crops
             import protoleak.faces.open  # noqa: F401
+            from protoleak.runtime.engines.onnxruntime import import_onnxruntime
+
+            with contextlib.suppress(ProtoleakError):  # whoever needs it there says so
+                import_onnxruntime()
 
     @property
     def looks_at(self) -> FaceFinder:
@@ -186,6 +191,7 @@ class Screener(ImagePipeline):
         face_score: float = FACE_SCORE,
         minimum_face: int = MINIMUM_FACE,
         margin: float = 0.25,
+        detect_every: float = DETECT_EVERY,
         every: float = 1.0,
         minimum_evidence: int = 3,
         max_seconds: float | None = None,
@@ -216,6 +222,7 @@ class Screener(ImagePipeline):
             face_score=face_score,
             minimum_face=minimum_face,
             margin=margin,
+            detect_every=detect_every,
             every=every,
             minimum_evidence=minimum_evidence,
             max_seconds=max_seconds,

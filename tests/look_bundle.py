@@ -107,7 +107,8 @@ def export_small(model: TrainedModel, data: Path, folder: Path) -> Path:
     from protoleak.dataset import read_dataset
     from protoleak.export.export import ExportSettings, export_bundle
 
-    settings = ExportSettings(name="looks", face_detector=YUNET, left_out=write_left_out(folder / "left_out.npz"))
+    left_out = write_left_out(folder / "left_out.npz")
+    settings = ExportSettings(name="looks", face_detector=YUNET, left_out=left_out, computes=())
     export_bundle(model, read_dataset(data, "camera"), folder / "bundle", settings, cache=folder / "cache")
     return folder / "bundle"
 

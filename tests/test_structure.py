@@ -16,6 +16,7 @@ PACKAGE = ROOT / "protoleak"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "arrays", "text"),
     ("choices", "diffusion", "files", "isolation", "progress", "reports", "metrics", "strict_json"),
+    ("latent_statistics",),
     ("bundle", "images", "dataset", "dataset_copies"),
     ("runtime", "environment"),
     ("faces",),
@@ -43,6 +44,7 @@ TORCH_FREE = (
     "files",
     "images",
     "isolation",
+    "latent_statistics",
     "metrics",
     "progress",
     "runtime",

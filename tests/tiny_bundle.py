@@ -17,11 +17,14 @@ from PIL import Image
 from protoleak.bundle import bundle as bundles
 from protoleak.bundle import manifest as manifests
 from protoleak.bundle import reader as bundle_files
+from protoleak.bundle.class_statistics import CLASS_STATISTICS
 from protoleak.bundle.enrolment import ENROLMENT, Record, ScoreConstants, record_file
 from protoleak.bundle.report import BundleReport
+from protoleak.calibration.class_statistics import fit_class_statistics
 from protoleak.choices import Look
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.images.framing import Framing
+from protoleak.latent_statistics import second_order_statistics
 from protoleak.metrics.report import ClosedSet, Estimate, RealFaces, Share
 from protoleak.runtime.conformal import real_margin
 from protoleak.runtime.engines import Graph, open_engine
@@ -180,9 +183,11 @@ def tiny_bundle_files(
         images = np.concatenate(
             [framed(preprocessing.framing, make_image(kind, first + i, IMAGE_SIZE, IMAGE_SIZE)) for i in range(count)]
         )
-        z_t = noised_latents(encode.run({"image": images})["z0"], noise, *factors, components)
+        z0 = encode.run({"image": images})["z0"]
+        z_t = noised_latents(z0, noise, *factors, components)
         z_t = z_t.reshape(count, -1, *z_t.shape[2:])
-        return open_engine("onnxruntime", Graph("attributor", model, tuple(NAMES)), threads=1).run({"z_t": z_t})
+        found = open_engine("onnxruntime", Graph("attributor", model, tuple(NAMES)), threads=1).run({"z_t": z_t})
+        return found | {"statistics": second_order_statistics(z0, len(looks))}
 
     blank = np.random.default_rng(8).standard_normal((len(GENERATORS), PROTOTYPES, EMBEDDING)).astype(np.float32)
     draft = attributor(blank, blank[:, 0], len(looks), components)
@@ -240,7 +245,14 @@ def tiny_bundle_files(
         together = (np.concatenate([found[name] for found in held_out]) for name in parts)
         labels = np.repeat(np.arange(len(GENERATORS)), CALIBRATION_IMAGES)
         files[ENROLMENT] = ScoreConstants(1.0, floor).to_bytes()
-        files[record_file("fp32")] = Record.of(*together, labels).to_bytes()
+        classes = fit_class_statistics(
+            *(np.concatenate([found[name] for found in training]) for name in ("statistics", "embedding")),
+            np.repeat(np.arange(len(GENERATORS)), 20),
+            len(GENERATORS),
+        )
+        features = [classes.features(found["statistics"], found["embedding"]) for found in held_out]
+        files[CLASS_STATISTICS] = classes.to_bytes()
+        files[record_file("fp32")] = Record.of(*together, labels, np.concatenate(features)).to_bytes()
     return manifest, files
 
 

@@ -97,7 +97,7 @@ def judge(
     known, unknown = predictions.of_kind("known"), predictions.of_kind("unknown")
     names = list(dict.fromkeys(unknown.folders.tolist()))
     resamples = Resamples.none()
-    promise = conformal.promise(bundle.variant(variant).calibration, pairs[0][1].alpha)
+    promise = conformal.promise(bundle.variant(variant, engine, compute).calibration, pairs[0][1].alpha)
     measures = measure(variant, predictions, names, promise, resamples)
     return msgspec.structs.replace(
         accuracy,

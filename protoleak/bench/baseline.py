@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 
@@ -47,7 +48,8 @@ def eager_pytorch(model_directory: Path, manifest: Manifest, threads: int | None
         _EagerEngine(lambda feeds: {"z0": model.encode(feeds["image"])}),
         _EagerEngine(partial(_attribute, model)),
         Noising.of(manifest, config.noise_bank()),
-        ExpectedShapes(model_directory, manifest),
+        # The network in PyTorch takes noised latents, whatever the bundle's graph does.
+        ExpectedShapes(model_directory, msgspec.structs.replace(manifest, attributor_input="z_t")),
     )
 
     def run(images: Sequence[bytes]) -> Sample:

@@ -17,17 +17,18 @@ from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bench.timing import Baseline, Sample, Workload, compare, measure, screening, summarise
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
-from protoleak.choices import Compute
+from protoleak.choices import Arithmetic
 from protoleak.environment.machine import Machine, describe_machine
 from protoleak.environment.memory import forget_peak, peak_mib
 from protoleak.errors import ProtoleakError
 from protoleak.progress import Progress, no_progress
+from protoleak.runtime.configuration import configure
 from protoleak.runtime.engines import EngineOptions, choose, survey
 from protoleak.runtime.engines.base import first_line
 from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.screener import Screener
 
-Configuration: TypeAlias = tuple[str, str, Compute]  # engine, variant, compute
+Configuration: TypeAlias = tuple[str, str, Arithmetic]  # engine, variant, compute
 BASELINE: Configuration = ("pytorch eager", "fp32", "exact")
 IMAGES = 16
 UNDIVIDED, STAGE_RUNS = "gpu", 10
@@ -74,8 +75,7 @@ def run_benchmark(bundle: Bundle, settings: BenchmarkSettings, progress: Progres
         (engine, variant, compute)
         for engine in dict.fromkeys(engines)
         for variant in dict.fromkeys(variants)
-        for compute in settings.computes
-        if compute != ONLY_OPENVINO or engine == "openvino"
+        for compute in _computes(bundle, settings, engine, variant)
     ]
     for number, name in enumerate(todo, start=1):
         stage = f"{number} of {len(todo)}: {configuration_name(*name)}"
@@ -103,6 +103,21 @@ def _engines(settings: BenchmarkSettings) -> tuple[list[str], dict[str, str]]:
         return [choose(name, settings.device)[0] for name in settings.engines], {}
     found = survey(settings.device)
     return [item.engine for item in found if item.runs], {item.engine: item.detail for item in found if not item.runs}
+
+
+def _computes(bundle: Bundle, settings: BenchmarkSettings, engine: str, variant: str) -> list[Arithmetic]:
+    """What a variant is measured in."""
+    found: list[Arithmetic] = []
+    for compute in settings.computes:
+        if compute == "auto":
+            try:
+                options = EngineOptions(compute=compute, device=settings.device)
+                found.append(configure(bundle, engine, variant, options, settings.threads).compute)
+            except ProtoleakError:  # said in the row of exact computing
+                found.append("exact")
+        elif compute != ONLY_OPENVINO or engine == "openvino":
+            found.append(compute)
+    return list(dict.fromkeys(found))
 
 
 def _timed_images(judged: Sequence[Labelled]) -> tuple[list[bytes], str]:

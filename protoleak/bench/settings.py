@@ -16,7 +16,8 @@ class BenchmarkSettings:
     Attributes:
         engines: names; None for all that can run here.
         variants: names; None for all of the bundle.
-        computes: "exact", and "bf16" for OpenVINO in bfloat16 beside it.
+        computes: "exact", "bf16" for OpenVINO in bfloat16, and "auto" for what is taken of each variant where nothing
+            is asked for; each is measured once.
         batch_sizes: faces that go through the engines together.
         runs, warm_up: timed batches per row, and batches before them.
         data: a folder with one folder of images per generator, to judge the verdicts by.
@@ -29,7 +30,7 @@ class BenchmarkSettings:
 
     engines: tuple[str, ...] | None = None
     variants: tuple[str, ...] | None = None
-    computes: tuple[Compute, ...] = ("exact",)
+    computes: tuple[Compute, ...] = ("exact", "auto")
     batch_sizes: tuple[int, ...] = (1, 4, 16)
     runs: int = 20
     warm_up: int = 3

@@ -8,6 +8,7 @@ Nothing in a bundle is a pickle, and nothing in it is executed before every chec
     prototypes.npy                      float32 [K, M, D], for the reasons of a verdict
     face_detector.onnx                  finds the faces in images and frames; only where one was put in
     variants/<variant>/latent_encoder.onnx, attributor.onnx, calibration.npz, report.json
+    variants/<variant>/<engine>-<compute>/calibration.npz, report.json    where it was calibrated in that, too
     enrolment.npz and more              what a generator can be added with; see `enrolment`
 """
 
@@ -29,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float32Array, Float64Array
+from protoleak.bundle.class_statistics import CLASS_STATISTICS, ClassStatistics, Discriminant, discriminant_file
 from protoleak.bundle.enrolment import (
     ENROLMENT,
     REMEDY,
@@ -51,9 +53,11 @@ from protoleak.bundle.graph_sizes import Sizes
 from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
 from protoleak.bundle.npy import read_npy, read_npz
 from protoleak.bundle.reader import (
+    CALIBRATION,
     FACE_DETECTOR,
     NOISE_BANK,
     PROTOTYPES,
+    REPORT,
     check_files,
     read_directory,
     read_resources,
@@ -68,6 +72,7 @@ from protoleak.bundle.signature import (
     raw_public_key,
     sign_manifest,
 )
+from protoleak.choices import Arithmetic
 from protoleak.errors import BundleError
 from protoleak.files import replacing
 
@@ -115,7 +120,7 @@ class Calibration:
         if self.accusation_share != ACCUSATION_SHARE:
             arrays["accusation_share"] = np.float64(self.accusation_share)
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of the arrays
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of them
         return buffer.getvalue()
 
     @classmethod
@@ -157,7 +162,8 @@ class Variant:
 
     Attributes:
         latent_encoder, attributor: serialised ONNX models.
-        report: report.json: what was measured of this variant.
+        calibration: conformal lists of what these graphs gave in `compute`.
+        report: report.json: what was measured of this variant in `compute`.
         additions: generators that were enrolled, whose scores are computed beside the graph; None without any.
     """
 
@@ -167,6 +173,7 @@ class Variant:
     calibration: Calibration
     report: BundleReport
     additions: Additions | None = None
+    compute: Arithmetic = "exact"
 
 
 class Bundle:
@@ -266,8 +273,12 @@ class Bundle:
         """The serialised ONNX model that finds faces, of the kind that the manifest says; None where there is none."""
         return None if self.manifest.face_detector is None else self._files[FACE_DETECTOR]
 
-    def variant(self, name: str) -> Variant:
+    def variant(self, name: str, engine: str | None = None, compute: str = "exact") -> Variant:
         """One variant's graphs and calibration.
+
+        Args:
+            engine, compute: what runs the graphs and how. Where the bundle has conformal lists for that they are given,
+                else those of exact computing, as `Variant.compute` says.
 
         Raises:
             BundleError: the bundle has no such variant; the message lists those it has.
@@ -276,18 +287,18 @@ class Bundle:
             has = ", ".join(self.manifest.variants)
             raise BundleError(f"{self.path} has no variant {name!r}, only {has}: choose one or export it")
         folder = f"variants/{name}"
-        where = f"{self.path}/{folder}"
+        calibrated = self.manifest.calibrated(name, engine, compute)
+        lists, report = (f"{calibrated.folder if calibrated else folder}/{file}" for file in (CALIBRATION, REPORT))
         return Variant(
             name=name,
             latent_encoder=self._files[f"{folder}/latent_encoder.onnx"],
             attributor=self._files[f"{folder}/attributor.onnx"],
             calibration=Calibration.from_bytes(
-                self._files[f"{folder}/calibration.npz"],
-                len(self.manifest.generators),
-                f"{where}/calibration.npz",
+                self._files[lists], len(self.manifest.generators), f"{self.path}/{lists}"
             ),
-            report=parse_report(self._files[f"{folder}/report.json"], f"{where}/report.json"),
+            report=parse_report(self._files[report], f"{self.path}/{report}"),
             additions=self.additions,
+            compute=calibrated.compute if calibrated else "exact",
         )
 
     def to_be_tried(self, variant: str) -> bool:
@@ -301,8 +312,23 @@ class Bundle:
         enrolled = self.manifest.enrolled
         if not enrolled:
             return None
-        prototypes = self.prototypes[self.manifest.generators_in_graph :].astype(np.float64)
-        return Additions(prototypes, np.array([one.offset for one in enrolled], np.float64), self.score_constants())
+        first = self.manifest.generators_in_graph
+        statistics = self.class_statistics()
+        size = len(statistics.mean)
+        discriminants = []
+        for index in range(len(enrolled)):
+            name = discriminant_file(index)
+            where = f"{self.path}/{name}"
+            if name not in self._files:
+                raise BundleError(f"{where} is missing: enrol the generator again")
+            discriminants.append(Discriminant.from_bytes(self._files[name], where, size, first + index))
+        return Additions(
+            self.prototypes[first:].astype(np.float64),
+            tuple(discriminants),
+            np.array([one.offset for one in enrolled], np.float64),
+            self.score_constants(),
+            statistics,
+        )
 
     def score_constants(self) -> ScoreConstants:
         """What the graph computes class score and log density with.
@@ -315,6 +341,24 @@ class Bundle:
                 f"{self.path} holds nothing that a generator could be enrolled with ({ENROLMENT}): {REMEDY}"
             )
         return ScoreConstants.from_bytes(self._files[ENROLMENT], f"{self.path}/{ENROLMENT}")
+
+    def class_statistics(self) -> ClassStatistics:
+        """How the features of the named classes are distributed, which a newcomer is told from them by.
+
+        Raises:
+            BundleError: the bundle was exported without them.
+        """
+        if CLASS_STATISTICS not in self._files:
+            raise BundleError(
+                f"{self.path} holds nothing that a newcomer could be told by ({CLASS_STATISTICS}): {REMEDY}"
+            )
+        where = f"{self.path}/{CLASS_STATISTICS}"
+        return ClassStatistics.from_bytes(self._files[CLASS_STATISTICS], where, self.manifest.generators_in_graph)
+
+    @property
+    def has_class_statistics(self) -> bool:
+        """Whether the bundle was exported with `class_statistics`."""
+        return CLASS_STATISTICS in self._files
 
     def record(self, variant: str) -> Record:
         """What a variant gave for its calibration images: the exporter's, or those that it was recalibrated with.
@@ -341,6 +385,9 @@ class Bundle:
         record = Record.from_bytes(self._files[name], where, manifest.generators_in_graph, manifest.embedding_size)
         if len(record.labels) and not 0 <= record.labels.min() <= record.labels.max() < len(manifest.generators):
             raise BundleError(f"{where}: a label stands for no generator; export the bundle again")
+        size = record.features.shape[1]
+        if size and size != len(self.class_statistics().mean):
+            raise BundleError(f"{where}: {size} features are not those of {CLASS_STATISTICS}; export the bundle again")
         return record
 
     def _check_additions(self) -> None:
@@ -350,8 +397,7 @@ class Bundle:
         base = read_npy(self.base.files[PROTOTYPES], PROTOTYPES)
         if not np.array_equal(base, self.prototypes[: self.manifest.generators_in_graph]):
             raise BundleError(f"{self.path}: the prototypes of its base were changed; nothing was executed")
-        if self.manifest.enrolled:
-            self.score_constants()
+        _ = self.additions
 
     def _check_graph(self, name: str, check: Callable[[bytes], Sizes]) -> Sizes:
         try:

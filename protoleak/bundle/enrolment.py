@@ -1,13 +1,14 @@
 """What a bundle holds so that a generator can be added to it without PyTorch, and what is added then.
 
     enrolment.npz                         τ of the class score and the floor of the density; written by `export`
+    class_statistics.npz and more         what a newcomer is told by; see `class_statistics`
     variants/<variant>/record.npz         the network's own outputs on the calibration images; written by `export`
     variants/<variant>/site.npz           the same of a user's own pictures, which take their place; by `recalibrate`
     variants/<variant>/enrolled_<i>.npz   the same of the pictures of the i-th enrolled generator; by `enrol`
     base/…                                manifest, signature and what else was replaced of the bundle as exported
 
-The graphs stay what they are. The scores of enrolled generators are computed beside them, from embedding and gate
-(`runtime.additions`); docs/decisions/0028-enrolment.md says why.
+The graphs stay what they are. The scores of enrolled generators are computed beside them, from the latents and the
+embedding (`runtime.additions`); docs/decisions/0028-enrolment.md and 0035-newcomers.md say why.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Array, Float32Array, Float64Array
+from protoleak.arrays import Float32Array, Float64Array
+from protoleak.bundle.class_statistics import ClassStatistics, Discriminant, FeatureArray, check_array
 from protoleak.bundle.manifest import MANIFEST, Manifest, parse_manifest
 from protoleak.bundle.npy import read_npz
 from protoleak.bundle.signature import SIGNATURE, Signer, check_signature
@@ -31,7 +33,7 @@ ENROLMENT = "enrolment.npz"
 BASE = "base/"
 LARGEST_RECORD = 2 * 2**20  # bytes of a variant's record; of more calibration images an even share is kept
 REMEDY = (
-    "export the bundle again with this protoleak, with the head prototype and --density-space posterior; "
+    "export the bundle again with this protoleak, the head prototype and --density-space posterior; "
     "`protoleak recalibrate` needs none of it"
 )
 
@@ -57,15 +59,16 @@ def enrolled_file(variant: str, index: int) -> str:
 
 @dataclass(frozen=True)
 class Record:
-    """What a variant's graphs gave for n pictures; nothing of it is of an enrolled generator but `own_score`.
+    """What a variant's graphs gave for n pictures; nothing of it is of an enrolled generator but `own_log_odds`.
 
     Attributes:
         embedding, gate: float16 [n, D].
         class_score: float32 [n, K], of the K classes in the graph.
         log_density: float32 [n], of the graph.
         labels: int32 [n], indices into the manifest's generators.
-        own_score: float32 [n], the class score of the pictures' own enrolled generator by prototypes that were fitted
-            without them; empty in a record of other pictures.
+        features: int8 [n, J], see `ClassStatistics.features`; J = 0 in a bundle that has none.
+        own_log_odds: float32 [n], of the pictures' own enrolled generator, by a discriminant that was fitted without
+            them; empty in a record of other pictures.
     """
 
     embedding: npt.NDArray[np.float16]
@@ -73,7 +76,8 @@ class Record:
     class_score: Float32Array
     log_density: Float32Array
     labels: npt.NDArray[np.int32]
-    own_score: Float32Array
+    features: FeatureArray
+    own_log_odds: Float32Array
 
     @classmethod
     def of(
@@ -83,7 +87,8 @@ class Record:
         class_score: npt.NDArray[np.floating],
         log_density: npt.NDArray[np.floating],
         labels: npt.NDArray[np.integer],
-        own_score: npt.NDArray[np.floating] | None = None,
+        features: FeatureArray | None = None,
+        own_log_odds: npt.NDArray[np.floating] | None = None,
     ) -> Record:
         """From the outputs of a variant, in any precision."""
         return cls(
@@ -92,12 +97,13 @@ class Record:
             class_score.astype(np.float32),
             log_density.astype(np.float32),
             labels.astype(np.int32),
-            np.zeros(0, np.float32) if own_score is None else own_score.astype(np.float32),
+            np.zeros((len(labels), 0), np.int8) if features is None else features,
+            np.zeros(0, np.float32) if own_log_odds is None else own_log_odds.astype(np.float32),
         )
 
     def within(self, maximum: int) -> Record:
         """An even share of the pictures, so that the file has at most about so many bytes."""
-        row = 2 * 2 * self.embedding.shape[1] + 4 * (self.class_score.shape[1] + 2)
+        row = 2 * 2 * self.embedding.shape[1] + 4 * (self.class_score.shape[1] + 2) + self.features.shape[1]
         step = max(1, -(-len(self.labels) * row // maximum))
         return self if step == 1 else self.rows(np.arange(0, len(self.labels), step))
 
@@ -109,18 +115,19 @@ class Record:
             self.class_score[chosen],
             self.log_density[chosen],
             self.labels[chosen],
-            self.own_score[chosen] if len(self.own_score) else self.own_score,
+            self.features[chosen],
+            self.own_log_odds[chosen] if len(self.own_log_odds) else self.own_log_odds,
         )
 
     def to_bytes(self) -> bytes:
         """The .npz form (no pickle)."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **vars(self))
+        np.savez_compressed(buffer, **{name: values for name, values in vars(self).items() if values.size})
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str, classes: int, features: int) -> Record:
-        """Reads the .npz form.
+        """Reads the .npz form, in which an array without an element is left out.
 
         Args:
             classes: K, those in the graph.
@@ -131,23 +138,21 @@ class Record:
         """
         arrays = read_npz(data, where)
         rows = len(arrays["labels"]) if arrays.get("labels", np.zeros(())).ndim == 1 else -1
+        found = arrays.get("features", np.zeros((max(rows, 0), 0), np.int8))
+        own = arrays.get("own_log_odds", np.zeros(0, np.float32))
+        arrays |= {"features": found, "own_log_odds": own}
         shapes: dict[str, tuple[type, tuple[int, ...]]] = {
             "embedding": (np.float16, (rows, features)),
             "gate": (np.float16, (rows, features)),
             "class_score": (np.float32, (rows, classes)),
             "log_density": (np.float32, (rows,)),
             "labels": (np.int32, (rows,)),
+            "features": (np.int8, (rows, found.shape[-1] if found.ndim == 2 else -1)),
+            "own_log_odds": (np.float32, (rows if own.size else 0,)),
         }
         for name, (kind, shape) in shapes.items():
-            _check(arrays.get(name), name, kind, shape, where)
-        own = arrays.get("own_score")
-        _check(own, "own_score", np.float32, (0,) if own is not None and not own.size else (rows,), where)
-        return cls(**{name: arrays[name] for name in (*shapes, "own_score")})
-
-
-def _check(found: Array | None, name: str, kind: type, shape: tuple[int, ...], where: str) -> None:
-    if found is None or found.dtype != kind or found.shape != shape or not np.isfinite(found).all():
-        raise BundleError(f"{where}: {name!r} is not the finite {np.dtype(kind)} {list(shape)} that is needed")
+            check_array(arrays.get(name), name, kind, shape, where)
+        return cls(**{name: arrays[name] for name in shapes})
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,7 @@ class ScoreConstants:
         """
         arrays = read_npz(data, where, {"temperature", "floor"})
         for name in ("temperature", "floor"):
-            _check(arrays.get(name), name, np.float64, (), where)
+            check_array(arrays.get(name), name, np.float64, (), where)
         if not arrays["temperature"] > 0:
             raise BundleError(f"{where}: the temperature {arrays['temperature']} is not a positive number")
         return cls(float(arrays["temperature"]), float(arrays["floor"]))
@@ -188,14 +193,18 @@ class Additions:
     """The enrolled generators of a bundle, as the runtime needs them.
 
     Attributes:
-        prototypes: float64 [E, M, D].
-        offsets: float64 [E], added to each generator's class score.
+        prototypes: float64 [E, M, D]; distances to them are part of the reasons of a verdict, not of the score.
+        discriminants: of each of the E.
+        offsets: float64 [E], added to each generator's log odds.
         constants: of the graph.
+        statistics: of the classes in the graph.
     """
 
     prototypes: Float64Array
+    discriminants: tuple[Discriminant, ...]
     offsets: Float64Array
     constants: ScoreConstants
+    statistics: ClassStatistics
 
 
 @dataclass(frozen=True)
@@ -238,6 +247,8 @@ def read_base(files: Mapping[str, bytes], manifest: Manifest, location: Path) ->
     differing = [name for name in unchanged if getattr(base, name) != getattr(manifest, name)]
     if base.enrolled or base.recalibrated is not None:
         differing.append("enrolled")
+    if manifest.computes:  # whose lists would be those of before the change
+        differing.append("computes")
     if base.generators != manifest.generators[: manifest.generators_in_graph]:
         differing.append("generators")
     if differing:

@@ -103,6 +103,17 @@ def output_names(model: bytes) -> list[str]:
     return names
 
 
+def input_shape(model: bytes) -> tuple[int | None, ...] | None:
+    """The shape that a serialised ONNX model declares of its input, axes of open length as None; None where it declares
+    none, or has other than one input.
+
+    Raises:
+        ValueError: as `inspect_onnx`.
+    """
+    inputs, _ = _interface(model)
+    return inputs[0].shape if len(inputs) == 1 else None
+
+
 def latent_encoder_interface(manifest: Manifest) -> Interface:
     """What latent_encoder.onnx of a bundle takes and gives."""
     side = manifest.preprocessing.image_size
@@ -111,20 +122,17 @@ def latent_encoder_interface(manifest: Manifest) -> Interface:
 
 def attributor_interface(manifest: Manifest) -> Interface:
     """What attributor.onnx of a bundle takes and gives."""
-    channels, height, width = manifest.latent_shape
-    positions, generators = len(manifest.positions), manifest.generators_in_graph
-    inputs = channels if manifest.low_frequency is None else 2 * channels
-    size = manifest.embedding_size
+    generators, size = manifest.generators_in_graph, manifest.embedding_size
     shapes: dict[str, tuple[int, ...]] = {
         "embedding": (size,),
         "gate": (size,),
-        "timestep_weight": (positions,),
+        "timestep_weight": (len(manifest.positions),),
         "prototype_distance": (generators, manifest.prototypes_per_generator),
         "class_score": (generators,),
         "log_density": (),
     }
     outputs = tuple(Port(name, FLOAT, (None, *shape)) for name, shape in shapes.items())
-    return (Port("z_t", FLOAT, (None, positions, inputs, height, width)),), outputs
+    return (Port(manifest.attributor_input, FLOAT, (None, *manifest.attributor_input_shape)),), outputs
 
 
 def check_face_detector(model: bytes) -> Sizes:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from protoleak.arrays import Float32Array
-from protoleak.choices import FACE_MARGIN, Look, Upright
+from protoleak.choices import FACE_MARGIN, Arithmetic, AttributorInput, Look, Upright
 from protoleak.diffusion import NoiseSchedule
 from protoleak.errors import BundleError, shortened
 from protoleak.images.framing import Framing
@@ -26,6 +26,7 @@ MAXIMUM_FEATURES = 65_536  # of an embedding, and prototypes of a generator
 MAXIMUM_LATENT = 2**24  # elements of one latent
 MAXIMUM_FILES = 1000
 MAXIMUM_VARIANTS = 16
+MAXIMUM_COMPUTES = 100
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
@@ -120,6 +121,39 @@ class Recalibrated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     measured: dict[str, Any]
 
 
+class CalibratedCompute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arithmetic of an engine in which a variant passed the gate, with conformal lists of its own.
+
+    Attributes:
+        variant: whose graphs.
+        engine: what executes them.
+        compute: what it may do with their types.
+        milliseconds: for one face, where it was exported; compare it with the manifest's `speeds` of the same engine.
+    """
+
+    variant: str
+    engine: str
+    compute: Arithmetic
+    milliseconds: float
+
+    @property
+    def folder(self) -> str:
+        """Where its calibration.npz and report.json lie in the bundle."""
+        return f"variants/{self.variant}/{self.engine}-{self.compute}"
+
+
+class MeasuredOn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The processor that `speeds` and `computes` were measured on.
+
+    Attributes:
+        processor: its name.
+        instructions: those that bear on the choice, see `environment.instructions`.
+    """
+
+    processor: str
+    instructions: list[str]
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """manifest.json. All fields are checked for type; unknown fields are refused.
 
@@ -151,6 +185,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     face_detector: str | None = None  # kind of the model in face_detector.onnx; "yunet" is the only one
     enrolled: list[Enrolled] = []  # the last of the generators, which are not in the graph
     recalibrated: Recalibrated | None = None  # None for the lists of the exporter's calibration images
+    attributor_input: AttributorInput = "z_t"  # "z0" where the attributor takes its first operation above the noise
+    computes: list[CalibratedCompute] = []  # beside what ONNX Runtime computes exactly, which `variants` are held to
+    measured_on: MeasuredOn | None = None  # None in a bundle of before there were computes
 
     @property
     def generators_in_graph(self) -> int:
@@ -165,6 +202,19 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def positions(self) -> list[tuple[Look, int]]:
         """Look and timestep of each of the L·T inputs that the network's attention runs over, in their order."""
         return [(look, timestep) for look in self.preprocessing.looks for timestep in self.timesteps]
+
+    @property
+    def attributor_input_shape(self) -> tuple[int, ...]:
+        """Of what the attributor takes, without the axis of the batch: [L·T, C', h, w] for z_t, [L, C, h, w] for z0."""
+        channels, height, width = self.latent_shape
+        if self.attributor_input == "z0":
+            return len(self.preprocessing.looks), channels, height, width
+        return len(self.positions), channels * (1 if self.low_frequency is None else 2), height, width
+
+    def calibrated(self, variant: str, engine: str | None, compute: str) -> CalibratedCompute | None:
+        """What a variant was calibrated in beside its own lists, or None."""
+        asked = variant, engine, compute
+        return next((one for one in self.computes if (one.variant, one.engine, one.compute) == asked), None)
 
     def coefficients(self) -> tuple[Float32Array, Float32Array]:
         """The factors of z0 and of ε in the network's input, amplitudes included: two float32 arrays of shape [T]."""
@@ -244,6 +294,15 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
             all(set(of) <= set(manifest.variants) for of in (manifest.speeds or {}).values()),
             f"speeds of other variants than {manifest.variants}",
         ),
+        (
+            all(one.variant in manifest.variants and 0 < one.milliseconds < math.inf for one in manifest.computes),
+            "a compute of no variant, or without a time",
+        ),
+        (
+            all(re.fullmatch(r"[a-z0-9-]+", one.engine) for one in manifest.computes)
+            and len({one.folder for one in manifest.computes}) == len(manifest.computes),
+            "computes of no engine, or one of them twice",
+        ),
         (manifest.face_detector in (None, "yunet"), f"face detector {manifest.face_detector!r}: only 'yunet' is known"),
         (0 < manifest.alpha < 1, f"alpha {manifest.alpha:g} lies outside 0 to 1"),
         (bool(manifest.variants), "no variant"),
@@ -280,6 +339,7 @@ def _rules_of_size(manifest: Manifest) -> list[tuple[bool, str]]:
         (math.prod(manifest.latent_shape) <= MAXIMUM_LATENT, f"latent shape {manifest.latent_shape}: too large"),
         (16 <= manifest.preprocessing.image_size <= 4096, f"image size {manifest.preprocessing.image_size}"),
         (len(manifest.variants) <= MAXIMUM_VARIANTS, f"{len(manifest.variants)} variants"),
+        (len(manifest.computes) <= MAXIMUM_COMPUTES, f"{len(manifest.computes)} computes"),
         (len(manifest.files) <= MAXIMUM_FILES, f"{len(manifest.files)} files"),
     ]
 

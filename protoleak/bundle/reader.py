@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 NOISE_BANK = "noise_bank.npy"
 PROTOTYPES = "prototypes.npy"
 FACE_DETECTOR = "face_detector.onnx"
-VARIANT_FILES = ("latent_encoder.onnx", "attributor.onnx", "calibration.npz", "report.json")
+CALIBRATION, REPORT = "calibration.npz", "report.json"
+VARIANT_FILES = ("latent_encoder.onnx", "attributor.onnx", CALIBRATION, REPORT)
 LONGEST_NAME = 200  # characters of a file's path in a bundle
 MAXIMUM_MANIFEST_BYTES = 4 * 2**20  # as objects in memory it takes up to thirty times as much
 
@@ -117,6 +118,7 @@ def _read_member(archive: zipfile.ZipFile, name: str, maximum: int, location: Pa
 def check_files(files: Mapping[str, bytes], manifest: Manifest, location: Path) -> None:
     needed = {NOISE_BANK, PROTOTYPES}
     needed |= {f"variants/{variant}/{name}" for variant in manifest.variants for name in VARIANT_FILES}
+    needed |= {f"{compute.folder}/{name}" for compute in manifest.computes for name in (CALIBRATION, REPORT)}
     if manifest.face_detector is not None:
         needed.add(FACE_DETECTOR)
     if SIGNATURE in manifest.files:

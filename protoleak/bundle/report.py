@@ -69,8 +69,8 @@ class GateResult(msgspec.Struct, frozen=True):
         auroc_drop: of known against each set of unknown images, and against "(real faces)".
         largest_score_change: of any class score, in its own units.
         largest_log_density_change: in nats.
-        real_faces_accused: photographs of people that are called a generator's, in fp32 and in the variant; None where
-            none were given. No limit: it is there to be read.
+        real_faces_accused: photographs of people that are called a generator's, in fp32 and in the variant, which must
+            not be more; None where none were given.
         limits: that the variant was held to.
         failures: one phrase per limit that it breaks.
     """
@@ -130,15 +130,18 @@ class BundleReport(Measures, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         alpha: significance level that it was measured at.
+        engine, compute: that it was measured in.
         calibration: class → what its images are compared with.
         thresholds: class → the log density below which an image nearest to it is called unknown at α.
         parity: of the exported graphs; of fp32 alone.
         size: file → bytes, of both graphs.
-        gate: how it compares with fp32; None for fp32.
+        gate: how it compares with fp32 in exact computing; None for that itself.
         precisions: None for fp32.
     """
 
     alpha: float
+    engine: str = "onnxruntime"
+    compute: str = "exact"
     calibration: dict[str, CalibrationList] = msgspec.field(default_factory=dict)
     thresholds: dict[str, float] = msgspec.field(default_factory=dict)
     parity: list[OutputParity] = msgspec.field(default_factory=list)

@@ -58,7 +58,8 @@ def bench(
         typer.Option(
             "--compute",
             rich_help_panel=ENGINE,
-            help="exact, bf16 or exact,bf16: bf16 lets OpenVINO compute float32 layers in bfloat16.",
+            help="exact, bf16, auto, or several with commas between: bf16 lets OpenVINO compute float32 layers in "
+            "bfloat16, auto is what is taken where nothing is asked for.",
         ),
     ] = joined(BenchmarkSettings.computes),
     batch_sizes: Annotated[

@@ -23,6 +23,7 @@ from protoleak.cli.options import (
 from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:
+    from protoleak.bundle.bundle import Bundle
     from protoleak.enrolment.enrol import Enrolment
     from protoleak.enrolment.report import EnrolmentReport
 
@@ -156,9 +157,21 @@ def enrol(
         _print(found, name)
     if found.sha256 is None:
         raise ProtoleakError(f"{name} was not enrolled, nothing was written; forbidden by {'; '.join(found.refusals)}")
+    say_dropped(opened)
     sign_with(key, out)
     say(f"{out}: knows {name}, SHA-256 {found.sha256}", to_errors=as_json)
     return ExitStatus.ALL_WELL
+
+
+def say_dropped(bundle: Bundle) -> None:
+    """Says what a bundle was calibrated for that its changed form isn't."""
+    dropped = sorted({f"{one.compute} in {one.engine}" for one in bundle.manifest.computes if one.compute != "exact"})
+    if dropped:
+        say(
+            f"{' and '.join(dropped)}: its thresholds were those of before, so --compute auto is exact in the new "
+            "bundle, and slower",
+            to_errors=True,
+        )
 
 
 def sign_with(key: Path | None, out: Path) -> None:

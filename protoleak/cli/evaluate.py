@@ -21,6 +21,7 @@ from protoleak.cli.options import (
     MEASURED_ON,
     AlphaOption,
     BundleArgument,
+    ComputeOption,
     DeviceOption,
     EngineOption,
     PhotographsOption,
@@ -71,6 +72,7 @@ def evaluate(
     ] = EvaluationSettings.split,
     variants: VariantsOption = None,
     engine: EngineOption = EvaluationSettings.engine,
+    compute: ComputeOption = EvaluationSettings.compute,
     alpha: AlphaOption = EvaluationSettings.alpha,
     operators: Annotated[
         str,
@@ -116,6 +118,7 @@ def evaluate(
         split=split,
         variants=None if variants is None else distinct(variants, "--variants"),
         engine=engine,
+        compute=compute,
         alpha=alpha,
         threads=threads,
         device=device,
@@ -169,7 +172,8 @@ def _print(report: Report) -> None:
     for name, value in tables.facts(report):
         console.print(f"[bold]{escape(name)}[/bold]  {escape(value)}", soft_wrap=True)
     for one in report.variants:
-        console.print(f"\n[bold]{escape(one.variant)}[/bold] on {escape(one.engine)}")
+        arithmetic = "" if one.compute == "exact" else f" in {escape(one.compute)}"
+        console.print(f"\n[bold]{escape(one.variant)}[/bold] on {escape(one.engine)}{arithmetic}")
         if one.error is not None:
             console.print(f"[red]failed[/red]  {escape(one.error)}", soft_wrap=True)
             continue

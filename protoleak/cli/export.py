@@ -30,6 +30,7 @@ from protoleak.errors import ProtoleakError
 from protoleak.export.settings import ExportSettings
 
 if TYPE_CHECKING:
+    from protoleak.bundle.manifest import CalibratedCompute
     from protoleak.bundle.report import BundleReport
 
 SHOWN_SKIPPED = 20
@@ -146,6 +147,10 @@ def export(
         print(f"skipped {len(result.skipped) - SHOWN_SKIPPED} more; protoleak inspect names all")
     for variant in settings.variants:
         print(_variant_summary(variant, result.reports))
+    for compute, evaluation in result.computes.passed.items():
+        print(_compute_summary(compute, evaluation.report))
+    for name, why in result.computes.refused.items():
+        print(f"{name} is not calibrated, so nobody gets it by itself: {why}")
     print(f"wrote {out}, SHA-256 {result.sha256}\nsee it all with: protoleak inspect {out}")
     for precision, why in result.refused.items():
         print(f"protoleak: {precision} was not written: {why}", file=sys.stderr)
@@ -179,6 +184,18 @@ def _variant_summary(name: str, reports: dict[str, BundleReport]) -> str:
     if returned:
         lines.append(f"{name}: {len(returned)} sensitive layers stay in fp32: {', '.join(returned)}")
     return "\n".join(lines)
+
+
+def _compute_summary(compute: CalibratedCompute, report: BundleReport) -> str:
+    gate = report.gate
+    assert gate is not None, "what passed has a gate"
+    accused = gate.real_faces_accused
+    faces = "" if accused is None else f", {accused[1]} instead of {accused[0]} real faces accused"
+    return (
+        f"{compute.variant} in {compute.engine}, {compute.compute}: calibrated; same generator as exact on "
+        f"{gate.generator_agreement:.2%} of {gate.images} test images, same side of the threshold on "
+        f"{gate.verdict_agreement:.2%} of {gate.all_images}{faces}"
+    )
 
 
 def _summary(report: BundleReport) -> str:

@@ -95,6 +95,7 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
         "looks": list(manifest.preprocessing.looks),
         "timesteps": manifest.timesteps,
         "amplitudes": manifest.amplitudes,
+        "attributor_input": manifest.attributor_input,
         "low_frequency_components": None if manifest.low_frequency is None else manifest.low_frequency.components,
         "density": {
             "space": manifest.density.space,
@@ -107,11 +108,33 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
         "face_detector": manifest.face_detector,
         "alpha": alpha,
         "variants": variants,
+        "computes": _computes(bundle),
+        "measured_on": msgspec.to_builtins(manifest.measured_on),
         "provenance": manifest.provenance,
         "enrolled": msgspec.to_builtins(manifest.enrolled),
         "recalibrated": msgspec.to_builtins(manifest.recalibrated),
         "files": {name: record.size for name, record in manifest.files.items()},
     }
+
+
+def _computes(bundle: Bundle) -> list[dict[str, Any]]:
+    """What the bundle is calibrated for beside exact computing, with what the gate and the test images said of it."""
+    rows: list[dict[str, Any]] = []
+    for one in bundle.manifest.computes:
+        report = bundle.variant(one.variant, one.engine, one.compute).report
+        gate, faces = report.gate, report.real_faces
+        rows.append(
+            {
+                "variant": one.variant,
+                "engine": one.engine,
+                "compute": one.compute,
+                "ms per face": one.milliseconds,
+                "same generator": None if gate is None else gate.generator_agreement,
+                "same side": None if gate is None else gate.verdict_agreement,
+                "real faces accused": None if faces is None else f"{faces.accused.count} of {faces.accused.of}",
+            }
+        )
+    return rows
 
 
 def _signature(signer: Signer | None) -> str:
@@ -200,9 +223,12 @@ def _print(summary: dict[str, Any], console: Console) -> None:
                 f"[bold]Acquittal at alpha {summary['alpha']:g}[/bold], {escape(name)}: real is said of at most "
                 f"{variant['acquittal_level']:.1%} of images by generators like those of the calibration"
             )
+    if summary["computes"]:
+        console.print("\n[bold]Calibrated beside exact computing[/bold], with thresholds of its own")
+        _print_table(summary["computes"], console)
     console.print("\n[bold]What it is[/bold]")
     facts = ("created", "sha256", "hashes", "signature", "head", "density", "face_detector")
-    shown = (*facts, "looks", "timesteps", "amplitudes", "low_frequency_components")
+    shown = (*facts, "looks", "timesteps", "amplitudes", "attributor_input", "low_frequency_components")
     real = summary["real_class"]
     classes = [f"{name} (real)" if name == real else name for name in summary["generators"]]
     _print_values({"generators": ", ".join(classes)} | {key: summary[key] for key in shown}, console)

@@ -108,8 +108,9 @@ ComputeOption = Annotated[
     typer.Option(
         "--compute",
         rich_help_panel=ENGINE,
-        help="What the engine may do with the variant's types: exact keeps them, bf16 lets OpenVINO compute "
-        "float32 layers in bfloat16, auto is exact until a bundle carries a calibration for bfloat16.",
+        help="What the engine may do with the variant's types: exact keeps them, bf16 lets OpenVINO compute float32 "
+        "layers in bfloat16, auto takes the fastest here that the bundle is calibrated for; `protoleak engines BUNDLE` "
+        "explains it.",
     ),
 ]
 IsolateOption = Annotated[

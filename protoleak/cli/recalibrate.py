@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from protoleak.cli.console import say
-from protoleak.cli.enrol import SHOWN_SKIPPED, JsonOption, KeyOption, OutOption, sign_with
+from protoleak.cli.enrol import SHOWN_SKIPPED, JsonOption, KeyOption, OutOption, say_dropped, sign_with
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import (
     INPUT,
@@ -81,6 +81,7 @@ def recalibrate(
                 say(f"variant {variant}")
             for line in report_lines(report):
                 say(line)
+    say_dropped(opened)
     sign_with(key, out)
     say(f"{out}: recalibrated on {sum(found.pictures.values())} pictures, SHA-256 {found.sha256}", to_errors=as_json)
     return ExitStatus.ALL_WELL

@@ -109,6 +109,14 @@ def screen(
     face_score: FaceScoreOption = StreamSettings.face_score,
     minimum_face: MinimumFaceOption = StreamSettings.minimum_face,
     margin: MarginOption = StreamSettings.margin,
+    detect_every: Annotated[
+        float,
+        typer.Option(
+            "--detect-every",
+            rich_help_panel=VIDEOS,
+            help="Seconds for which a face may go unnoticed; 0 looks for faces in every frame.",
+        ),
+    ] = StreamSettings.detect_every,
     every: Annotated[
         float, typer.Option("--every", rich_help_panel=VIDEOS, help="Seconds between two verdicts on one person.")
     ] = StreamSettings.every,
@@ -184,6 +192,7 @@ def screen(
         face_score=face_score,
         minimum_face=minimum_face,
         margin=margin,
+        detect_every=detect_every,
         every=every,
         minimum_evidence=minimum_evidence,
         max_seconds=max_seconds,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,6 +10,7 @@ import numpy as np
 
 from protoleak.arrays import Float64Array
 from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, check_place, write_bundle, write_files
+from protoleak.bundle.class_statistics import Discriminant, discriminant_file
 from protoleak.bundle.enrolment import BASE, Record, enrolled_file, site_file
 from protoleak.bundle.manifest import MANIFEST, Enrolled, Recalibrated
 from protoleak.bundle.reader import PROTOTYPES
@@ -26,6 +27,7 @@ def write_changed(
     bundle: Bundle,
     *,
     prototypes: Float64Array,
+    discriminants: Sequence[Discriminant],
     enrolled: list[Enrolled],
     enrolled_records: Mapping[str, list[Record]],
     calibrations: Mapping[str, Calibration],
@@ -34,11 +36,14 @@ def write_changed(
 ) -> str:
     """Writes a bundle that differs from its base in these, and returns its SHA-256.
 
-    With nothing enrolled and nothing recalibrated it is the base again, byte by byte, with its signature.
+    With nothing enrolled and nothing recalibrated it is the base again, byte by byte, with its signature. Else it is
+    calibrated for exact computing alone: lists of other computes are those of before the change, and only kept as files
+    of the base.
 
     Args:
         bundle: that it is made from.
         prototypes: [E, M, D], of the enrolled generators.
+        discriminants: of each of them.
         enrolled_records: variant → a record per enrolled generator.
         calibrations: variant → its conformal lists.
         site_records: variant → the user's own pictures; empty without a recalibration.
@@ -59,6 +64,7 @@ def write_changed(
     }
     files = shared | replaced
     files |= {f"{BASE}{name}": base[name] for name in (MANIFEST, SIGNATURE, *replaced) if name in base}
+    files |= {discriminant_file(index): one.to_bytes() for index, one in enumerate(discriminants)}
     for variant, records in enrolled_records.items():
         files |= {enrolled_file(variant, index): record.to_bytes() for index, record in enumerate(records)}
     files |= {site_file(variant): record.to_bytes() for variant, record in site_records.items()}
@@ -67,5 +73,6 @@ def write_changed(
         generators=[*original.generators, *(one.name for one in enrolled)],
         enrolled=enrolled,
         recalibrated=recalibrated,
+        computes=[],
     )
     return write_bundle(out, manifest, files)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from protoleak.bundle.bundle import Bundle, Calibration, check_place
-from protoleak.bundle.enrolment import Record
+from protoleak.bundle.enrolment import Additions, Record
 from protoleak.bundle.manifest import Enrolled
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.fit import Fitted, Setting
 from protoleak.enrolment.judging import Classes, recalibrated
 from protoleak.enrolment.pictures import PictureRunner, Pictures
 from protoleak.enrolment.report import EnrolmentReport, Limits, Measured, enrolled
-from protoleak.enrolment.rows import calibration_rows, rows_of, rows_together, without_some
+from protoleak.enrolment.rows import calibration_rows, rows_of, rows_together
 from protoleak.errors import CalibrationError, ProtoleakError
 from protoleak.progress import Progress, no_progress
 from protoleak.version import __version__
@@ -82,6 +82,7 @@ def enrol(
     check_place(out)
     check_name(name, bundle.manifest.generators)
     bundle.score_constants()
+    bundle.class_statistics()
     for variant in bundle.manifest.variants:
         bundle.record(variant)
     needed = pictures_needed(bundle.manifest.alpha)
@@ -128,6 +129,8 @@ def measure(
         photographs=faces.chosen(np.arange(0, len(faces), 2)),
         classes=Classes.of(bundle.manifest.generators, bundle.manifest.real_class),
         constants=bundle.score_constants(),
+        statistics=bundle.class_statistics(),
+        enrolled=() if additions is None else additions.discriminants,
         calibration=calibration,
         own_margins=has_own_margins(bundle, calibration),
         alpha=bundle.manifest.alpha,
@@ -154,7 +157,7 @@ def remove(bundle: Bundle, name: str, out: Path) -> str:
     kept = [index for index in range(len(names)) if index != gone]
     column = manifest.generators_in_graph + gone
     classes = Classes.of([one for one in manifest.generators if one != name], manifest.real_class)
-    additions = without_some(bundle.additions, kept)
+    additions = _additions_without(bundle, kept, column)
     site = site_records(bundle, without=column)
     records: dict[str, list[Record]] = {}
     calibrations: dict[str, Calibration] = {}
@@ -167,6 +170,7 @@ def remove(bundle: Bundle, name: str, out: Path) -> str:
         out,
         bundle,
         prototypes=bundle.prototypes[manifest.generators_in_graph :].astype(np.float64)[kept],
+        discriminants=() if additions is None else additions.discriminants,
         enrolled=[manifest.enrolled[index] for index in kept],
         enrolled_records=records,
         calibrations=calibrations,
@@ -207,8 +211,20 @@ def site_records(bundle: Bundle, without: int | None = None) -> dict[str, Record
 
 def _relabelled(record: Record, gone: int) -> Record:
     """The same pictures once a class is gone: the labels behind it move up."""
-    parts = (record.embedding, record.gate, record.class_score, record.log_density)
-    return Record.of(*parts, record.labels - (record.labels > gone), record.own_score)
+    return replace(record, labels=(record.labels - (record.labels > gone)).astype(np.int32))
+
+
+def _additions_without(bundle: Bundle, kept: Sequence[int], gone: int) -> Additions | None:
+    """The enrolled generators that are kept, once the class `gone` is none of their rivals."""
+    additions = bundle.additions
+    if additions is None or not kept:
+        return None
+    return replace(
+        additions,
+        prototypes=additions.prototypes[list(kept)],
+        discriminants=tuple(additions.discriminants[index].without(gone) for index in kept),
+        offsets=additions.offsets[list(kept)],
+    )
 
 
 def _write(bundle: Bundle, name: str, pictures: Pictures, measured: Mapping[str, Measured], out: Path) -> str:
@@ -219,8 +235,8 @@ def _write(bundle: Bundle, name: str, pictures: Pictures, measured: Mapping[str,
     records: dict[str, list[Record]] = {}
     for variant, found in measured.items():
         record = pictures.records[variant]
-        parts = (record.embedding, record.gate, record.class_score, record.log_density)
-        own = Record.of(*parts, np.full(len(record.labels), label), found.fitted.own_score)
+        odds = found.fitted.own_log_odds.astype(np.float32)
+        own = replace(record, labels=np.full(len(record.labels), label, np.int32), own_log_odds=odds)
         before = [bundle.enrolled_record(variant, index) for index in range(len(manifest.enrolled))]
         records[variant] = [*before, own]
     added = Enrolled(
@@ -238,6 +254,7 @@ def _write(bundle: Bundle, name: str, pictures: Pictures, measured: Mapping[str,
         out,
         bundle,
         prototypes=np.concatenate([enrolled_before, first.prototypes[None]]),
+        discriminants=(*(() if bundle.additions is None else bundle.additions.discriminants), first.discriminant),
         enrolled=[*manifest.enrolled, added],
         enrolled_records=records,
         calibrations={variant: found.fitted.calibration for variant, found in measured.items()},

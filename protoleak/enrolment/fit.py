@@ -1,30 +1,32 @@
-"""A new generator's prototypes and offset, from its pictures and from what the bundle recorded of the others.
+"""A new generator's discriminant and offset, from its pictures and from what the bundle recorded of the others.
 
-The number of prototypes and the offset are chosen so that as many as possible of the new generator's pictures are
-named, each by prototypes that were fitted without it, and within limits for the others: no camera original of the
-record more is accused than before, and of the other generators' pictures hardly fewer are named. Where several offsets
-do equally well, the middle one is taken: it leaves room on both sides.
+The offset is chosen so that many of the new generator's pictures are named, each by a discriminant that was fitted
+without it, and within limits for the others: no camera original of the record more is accused than before, and of the
+other generators' pictures hardly fewer are named. Of the offsets that name nearly as many as the best, the strictest is
+taken: photographs of other cameras than the record's lie further out, and to accuse one is the worse error.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float64Array
 from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.class_statistics import ClassStatistics, Discriminant
 from protoleak.bundle.enrolment import ScoreConstants
+from protoleak.enrolment.discriminant import class_means, fit_discriminant, scale_and_offset
 from protoleak.enrolment.judging import Classes, accused, judged, recalibrated
-from protoleak.enrolment.prototypes import cluster_means, divisors, repeated
+from protoleak.enrolment.prototypes import cluster_means, prototype_count, repeated
 from protoleak.enrolment.rows import Rows, together
 from protoleak.runtime import conformal
 
 FOLDS = 5
-PICTURES_PER_PROTOTYPE = 4
-OFFSETS = np.linspace(1.0, -3.0, 41)  # in median distances between the best and the second class score
-LOW_QUANTILE = 0.05
+SHIFTS = np.linspace(0.5, -0.5, 41)  # of even odds, in log odds between the newcomer's pictures and the nearest class
+SPARED = 0.1  # of the newcomer's pictures: so many may stay unnamed for a stricter offset
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Setting:
         photographs: further camera originals that the offset is chosen with; may be empty.
         classes: that the bundle names so far.
         constants: of its scores.
+        statistics: of the classes in the graph.
+        enrolled: discriminants of the classes behind those.
         calibration: of the bundle so far.
         own_margins: whether the camera margins are those of the rows; see `judging.recalibrated`.
         alpha: significance level.
@@ -47,6 +51,8 @@ class Setting:
     photographs: Rows
     classes: Classes
     constants: ScoreConstants
+    statistics: ClassStatistics
+    enrolled: tuple[Discriminant, ...]
     calibration: Calibration
     own_margins: bool
     alpha: float
@@ -60,21 +66,37 @@ class Fitted:
 
     Attributes:
         prototypes: float64 [M, D].
-        offset: of its class score.
-        own_score: float64 [n], the class score of its pictures by prototypes that were fitted without them.
+        discriminant: with its scale.
+        offset: of its log odds.
+        own_log_odds: float64 [n], of its pictures, by discriminants that were fitted without them.
         calibration: with the new class.
         within_limits: False where no offset keeps them; the one of least harm is then given.
     """
 
     prototypes: Float64Array
+    discriminant: Discriminant
     offset: float
-    own_score: Float64Array
+    own_log_odds: Float64Array
     calibration: Calibration
     within_limits: bool
 
     def extended(self, rows: Rows, constants: ScoreConstants) -> Rows:
         """Pictures with the new class's score."""
-        return rows.extended(rows.own_scores(self.prototypes, constants) + self.offset, constants)
+        return rows.extended(self.discriminant.log_odds(rows.features) + self.offset, constants)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One offset.
+
+    Attributes:
+        recall: share of the newcomer's pictures that are named, each by a discriminant that was fitted without it.
+        harm: 0 within the limits, else how many pictures lie beyond them.
+    """
+
+    fitted: Fitted
+    recall: float
+    harm: float
 
 
 def fold_of(count: int, folds: int = FOLDS, seed: int = 0) -> npt.NDArray[np.int64]:
@@ -87,56 +109,65 @@ def fit(pictures: Rows, setting: Setting, name: str, like: Fitted | None = None)
 
     Args:
         pictures: of the generator, with the scores of the bundle so far.
-        like: from another variant, whose prototypes and offset are taken: a bundle has one of each for all variants.
+        like: from another variant, whose discriminant and offset are taken: a bundle has one of each for all variants.
 
     Raises:
         CalibrationError: α is too small for the calibration.
     """
     classes, new = setting.classes.with_one_more(name), len(setting.classes.names)
     pictures = pictures.labelled(new)
+    means = class_means(setting.statistics, setting.enrolled)
+    own = _without_themselves(pictures, setting, means)
+    if like is None:
+        discriminant = fit_discriminant(pictures.features, setting.statistics, means)
+        scale, even = scale_and_offset(discriminant, means, own)
+        discriminant = replace(discriminant, scale=scale)
+        offsets = even + SHIFTS * 2 * (scale * own.mean() + even)
+        prototypes = _prototypes(pictures, setting.slots)
+    else:
+        discriminant, scale, prototypes = like.discriminant, like.discriminant.scale, like.prototypes
+        offsets = np.array([like.offset])
+    own, guard = scale * own, _Guard.of(setting, classes)
+    of_rows, of_photographs = (discriminant.log_odds(some.features) for some in (setting.rows, setting.photographs))
+    candidates: list[Candidate] = []
+    for offset in offsets:
+        rows = setting.rows.extended(of_rows + offset, setting.constants)
+        newcomers = pictures.extended(own + offset, setting.constants)
+        calibration = recalibrated(together([rows, newcomers]), classes, setting.calibration, setting.own_margins)
+        photographs = setting.photographs.extended(of_photographs + offset, setting.constants)
+        harm = guard.harm(rows, photographs, calibration)
+        recall = float((judged(newcomers, classes, calibration, setting.alpha) == new).mean())
+        fitted = Fitted(prototypes, discriminant, float(offset), own + offset, calibration, harm == 0)
+        candidates.append(Candidate(fitted, recall, harm))
+    return _chosen(candidates)
+
+
+def _chosen(candidates: Sequence[Candidate]) -> Fitted:
+    """The strictest offset within the limits that names nearly as many as the best; else the one of least harm.
+
+    Args:
+        candidates: by falling offset.
+    """
+    within = [one for one in candidates if not one.harm]
+    if not within:
+        least = min(one.harm for one in candidates)
+        return [one.fitted for one in candidates if one.harm == least][-1]
+    enough = max(one.recall for one in within) - SPARED
+    return [one.fitted for one in within if one.recall >= enough][-1]
+
+
+def _prototypes(pictures: Rows, slots: int) -> Float64Array:
+    """As many prototypes as a class of the graph has, where the pictures' embeddings lie."""
+    return repeated(cluster_means(pictures.embedding, prototype_count(len(pictures), slots)), slots)
+
+
+def _without_themselves(pictures: Rows, setting: Setting, means: Float64Array) -> Float64Array:
+    """The log odds, with the scale 1, of each picture by a discriminant of the pictures in other folds, float64 [n]."""
     folds = fold_of(len(pictures), min(FOLDS, len(pictures)))
-    guard = _Guard.of(setting, classes)
-    candidates: list[tuple[tuple[bool, float, int], Fitted]] = []
-    counts = divisors(setting.slots) if like is None else [len(np.unique(like.prototypes, axis=0))]
-    offsets = OFFSETS * _unit(setting.rows) if like is None else np.array([like.offset])
-    for count in counts:
-        if like is None and count > 1 and count * PICTURES_PER_PROTOTYPE > len(pictures) * (FOLDS - 1) / FOLDS:
-            break
-        if like is None:
-            prototypes = repeated(cluster_means(pictures.embedding, count), setting.slots)
-        else:
-            prototypes = like.prototypes
-        own = _without_themselves(pictures, folds, count, setting)
-        scores = setting.rows.own_scores(prototypes, setting.constants)
-        of_photographs = setting.photographs.own_scores(prototypes, setting.constants)
-        for offset in offsets:
-            rows = setting.rows.extended(scores + offset, setting.constants)
-            newcomers = pictures.extended(own + offset, setting.constants)
-            calibration = recalibrated(together([rows, newcomers]), classes, setting.calibration, setting.own_margins)
-            photographs = setting.photographs.extended(of_photographs + offset, setting.constants)
-            harm = guard.harm(rows, photographs, calibration)
-            recall = float((judged(newcomers, classes, calibration, setting.alpha) == new).mean())
-            within = harm == 0
-            key = (within, recall if within else -harm, -count)
-            candidates.append((key, Fitted(prototypes, float(offset), own + offset, calibration, within)))
-    best = max(key for key, _ in candidates)
-    tied = [fitted for key, fitted in candidates if key == best]  # by falling offset
-    return tied[len(tied) // 2] if tied[0].within_limits else tied[-1]
-
-
-def _unit(rows: Rows) -> float:
-    """Median distance between the best and the second class score."""
-    ordered = np.sort(rows.scores, axis=1)
-    return float(max(np.median(ordered[:, -1] - ordered[:, -2]), 1e-6))
-
-
-def _without_themselves(pictures: Rows, folds: npt.NDArray[np.int64], count: int, setting: Setting) -> Float64Array:
-    """The class score of each picture by prototypes of the pictures in other folds, float64 [n]."""
     own = np.zeros(len(pictures))
     for fold in np.unique(folds):
-        means = cluster_means(pictures.embedding[folds != fold], count)
-        held_out = pictures.chosen(folds == fold)
-        own[folds == fold] = held_out.own_scores(repeated(means, setting.slots), setting.constants)
+        discriminant = fit_discriminant(pictures.features[folds != fold], setting.statistics, means)
+        own[folds == fold] = discriminant.log_odds(pictures.features[folds == fold])
     return own
 
 
@@ -149,7 +180,6 @@ class _Guard:
     named_before: int
     allowed_losses: int
     accused_before: tuple[int, int]
-    allowance: float
 
     @classmethod
     def of(cls, setting: Setting, classes: Classes) -> _Guard:
@@ -162,7 +192,7 @@ class _Guard:
             found = judged(setting.photographs, setting.classes, setting.calibration, setting.alpha)
             others = int(accused(found, setting.classes).sum())
         losses = int(setting.harm * int(generated.sum()))
-        return cls(setting, classes, named, losses, (cameras, others), camera_allowance(setting))
+        return cls(setting, classes, named, losses, (cameras, others))
 
     def harm(self, rows: Rows, photographs: Rows, calibration: Calibration) -> float:
         """0 within the limits, else how many pictures lie beyond them."""
@@ -180,25 +210,12 @@ class _Guard:
         return float(beyond)
 
     def _too_near(self, cameras: Rows, real: int, calibration: Calibration) -> int:
-        """Camera originals that would be accused of the new generator if their margin were lower by the allowance."""
+        """Camera originals that would be accused of the new generator if no other were named."""
         assert calibration.real_margins is not None
         margins = calibration.real_margins
         level = conformal.accusation_level(len(margins), self.setting.alpha, calibration.accusation_share)
         ranks = conformal.rejecting_ranks(len(margins), level)
         if ranks == 0:
             return 0
-        against_new = cameras.scores[:, real] - cameras.scores[:, -1] - self.allowance
+        against_new = cameras.scores[:, real] - cameras.scores[:, -1]
         return int((against_new <= margins[ranks - 1]).sum())
-
-
-def camera_allowance(setting: Setting) -> float:
-    """By how much the margins of camera originals in the record are more favourable than those of the shipped list, at
-    a low quantile: that list is of sources which the network never saw, and so are the user's cameras."""
-    real = setting.classes.real
-    if real is None or setting.calibration.real_margins is None or setting.own_margins:
-        return 0.0
-    cameras = setting.rows.scores[setting.rows.labels == real]
-    if not len(cameras):
-        return 0.0
-    own = np.quantile(conformal.real_margin(cameras, real), LOW_QUANTILE)
-    return max(0.0, float(own - np.quantile(setting.calibration.real_margins, LOW_QUANTILE)))

@@ -22,6 +22,7 @@ from protoleak.faces.settings import FaceSettings
 from protoleak.images.content import lacking
 from protoleak.images.decode import open_image
 from protoleak.progress import Progress, no_progress
+from protoleak.runtime.additions import features_of
 from protoleak.runtime.engines import choose
 from protoleak.runtime.executors import Executor, Graphs, open_executor
 from protoleak.runtime.pipeline import FramedFace
@@ -71,6 +72,7 @@ class PictureRunner:
         manifest = bundle.manifest
         self._framing = manifest.preprocessing.framing
         self._settings = FaceSettings()
+        self._statistics = bundle.class_statistics() if bundle.has_class_statistics else None
         self._detector = open_detector(self._settings, bundle) if self._framing.needs_face else None
         name, _ = choose(engine, 0)
         self._executors: dict[str, Executor] = {}
@@ -129,10 +131,8 @@ class PictureRunner:
         labels: npt.NDArray[np.int64] = np.zeros(len(kept), np.int64)
         records: dict[str, Record] = {}
         for variant, batches in outputs.items():
-            embedding, gate, class_score, log_density = (
-                np.concatenate([batch[name] for batch in batches]) for name in OUTPUTS
-            )
-            records[variant] = Record.of(embedding, gate, class_score, log_density, labels)
+            found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+            records[variant] = Record.of(**found, labels=labels)
         return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped))
 
     def _framed_ahead(self, files: Sequence[Path]) -> Iterator[tuple[Path, tuple[FramedFace, str] | MediaError]]:
@@ -159,8 +159,11 @@ class PictureRunner:
             return
         pixels = np.concatenate(waiting)
         for variant, executor in self._executors.items():
-            found = executor.run(pixels).outputs
-            outputs[variant].append({name: found[name].copy() for name in OUTPUTS})
+            found = executor.run(pixels, stages=self._statistics is not None)
+            batch = {name: found.outputs[name].copy() for name in OUTPUTS}
+            if self._statistics is not None and found.z0 is not None:
+                batch["features"] = features_of(found.z0, batch["embedding"], self._statistics)
+            outputs[variant].append(batch)
         waiting.clear()
 
     def _framed(self, file: Path) -> tuple[FramedFace, str]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from protoleak.arrays import Float64Array
 
 STARTS, ITERATIONS = 5, 30
+PER_PROTOTYPE = 5
 
 
 def cluster_means(embedding: npt.NDArray[np.floating], count: int, seed: int = 0) -> Float64Array:
@@ -45,9 +46,11 @@ def repeated(means: Float64Array, slots: int) -> Float64Array:
     return np.repeat(means, slots // len(means), axis=0)
 
 
-def divisors(slots: int) -> list[int]:
-    """Of the number of prototypes of a class, ascending."""
-    return [count for count in range(1, slots + 1) if slots % count == 0]
+def prototype_count(pictures: int, slots: int) -> int:
+    """How many different prototypes so many pictures give: the largest divisor of `slots` that leaves PER_PROTOTYPE
+    pictures for each, and at least one."""
+    fitting = [count for count in range(1, slots + 1) if slots % count == 0 and count * PER_PROTOTYPE <= pictures]
+    return max(fitting, default=1)
 
 
 def _spread_out(points: Float64Array, count: int, random: np.random.Generator) -> Float64Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -158,6 +158,7 @@ def recalibrate(
         out,
         bundle,
         prototypes=bundle.prototypes[manifest.generators_in_graph :].astype(np.float64),
+        discriminants=() if bundle.additions is None else bundle.additions.discriminants,
         enrolled=list(manifest.enrolled),
         enrolled_records=enrolled,
         calibrations=calibrations,
@@ -231,8 +232,7 @@ def _check_numbers(
 
 
 def _with_labels(pictures: Pictures, variant: str, labels: npt.NDArray[np.int64]) -> Record:
-    record = pictures.records[variant]
-    return Record.of(record.embedding, record.gate, record.class_score, record.log_density, labels)
+    return replace(pictures.records[variant], labels=labels.astype(np.int32))
 
 
 def _report(rows: Rows, classes: Classes, before: Calibration, after: Calibration, alpha: float) -> Recalibration:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float64Array
 from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.class_statistics import FeatureArray
 from protoleak.bundle.enrolment import Additions, Record, ScoreConstants
-from protoleak.runtime.additions import class_score, extended_log_density, prototype_distances
+from protoleak.runtime.additions import extended_log_density, sum_of_scores
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class Rows:
         embedding, gate: float16 [n, D].
         scores: float64 [n, K], of all classes that are named.
         log_density: float64 [n].
+        features: int8 [n, J], what newcomers are told by.
         labels: int64 [n], indices of classes.
     """
 
     embedding: npt.NDArray[np.float16]
     gate: npt.NDArray[np.float16]
+    features: FeatureArray
     scores: Float64Array
     log_density: Float64Array
     labels: npt.NDArray[np.int64]
@@ -36,52 +39,46 @@ class Rows:
 
     def chosen(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Rows:
         """Some of the pictures."""
-        embedding, gate, labels = self.embedding[rows], self.gate[rows], self.labels[rows]
-        return Rows(embedding, gate, self.scores[rows], self.log_density[rows], labels)
+        return Rows(**{name: values[rows] for name, values in vars(self).items()})
 
-    def own_scores(self, prototypes: Float64Array, constants: ScoreConstants) -> Float64Array:
-        """The class score of a generator with prototypes [M, D], float64 [n], without an offset."""
-        return class_score(prototype_distances(prototypes, self.embedding, self.gate), constants.temperature)
-
-    def extended(self, score: Float64Array, constants: ScoreConstants) -> Rows:
-        """The same pictures once a class with these scores [n] is named too."""
+    def extended(self, log_odds: Float64Array, constants: ScoreConstants) -> Rows:
+        """The same pictures once a class with these log odds [n] against the others is named too."""
+        score = sum_of_scores(self.scores, self.log_density, constants) + log_odds
         density = extended_log_density(self.scores, self.log_density, score, constants)
-        scores = np.column_stack([self.scores, score])
-        return Rows(self.embedding, self.gate, scores, density, self.labels)
+        return replace(self, scores=np.column_stack([self.scores, score]), log_density=density)
 
     def labelled(self, label: int) -> Rows:
         """The same pictures as those of one class."""
-        labels = np.full(len(self), label, np.int64)
-        return Rows(self.embedding, self.gate, self.scores, self.log_density, labels)
+        return replace(self, labels=np.full(len(self), label, np.int64))
 
 
 def together(parts: Sequence[Rows]) -> Rows:
     """Several sets of pictures as one."""
-    names = ("embedding", "gate", "scores", "log_density", "labels")
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
 def rows_of(record: Record, additions: Additions | None, own: int | None = None) -> Rows:
     """A record with the scores of a bundle's enrolled generators.
 
     Args:
-        own: which of them the pictures are of; its score is then that of prototypes that were fitted without them.
+        own: which of them the pictures are of; its log odds are then by a discriminant that was fitted without them.
     """
     rows = Rows(
         record.embedding,
         record.gate,
+        record.features,
         record.class_score.astype(np.float64),
         record.log_density.astype(np.float64),
         record.labels.astype(np.int64),
     )
     if additions is None:
         return rows
-    for index, (prototypes, offset) in enumerate(zip(additions.prototypes, additions.offsets, strict=True)):
-        if index == own and len(record.own_score):
-            score = record.own_score.astype(np.float64)
+    for index, (discriminant, offset) in enumerate(zip(additions.discriminants, additions.offsets, strict=True)):
+        if index == own and len(record.own_log_odds):
+            log_odds = record.own_log_odds.astype(np.float64)
         else:
-            score = rows.own_scores(prototypes, additions.constants) + offset
-        rows = rows.extended(score, additions.constants)
+            log_odds = discriminant.log_odds(rows.features) + offset
+        rows = rows.extended(log_odds, additions.constants)
     return rows
 
 
@@ -101,11 +98,3 @@ def calibration_rows(bundle: Bundle, variant: str) -> Rows:
     """All pictures that a bundle's conformal lists hold, with its scores of them."""
     enrolled = [bundle.enrolled_record(variant, index) for index in range(len(bundle.manifest.enrolled))]
     return rows_together(bundle.record(variant), enrolled, bundle.additions)
-
-
-def without_some(additions: Additions | None, kept: Sequence[int]) -> Additions | None:
-    """Only some of the enrolled generators; None where none is left."""
-    if additions is None or not kept:
-        return None
-    chosen = list(kept)
-    return Additions(additions.prototypes[chosen], additions.offsets[chosen], additions.constants)

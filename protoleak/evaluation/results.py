@@ -128,6 +128,7 @@ class VariantReport(Measures, frozen=True, kw_only=True, omit_defaults=True):
     """One variant of the bundle, or the error in its place.
 
     Attributes:
+        compute: the arithmetic that it was computed in.
         by_source: verdicts per collection.
         accused: the real faces for which a generator was named, one by one.
         timestep_weights, look_weights: mean shares of the embedding over all images.
@@ -136,6 +137,7 @@ class VariantReport(Measures, frozen=True, kw_only=True, omit_defaults=True):
 
     engine: str
     device: str | None = None
+    compute: str = "exact"
     error: str | None = None
     robustness: Robustness | None = None
     roc: list[Curve] = msgspec.field(default_factory=list)

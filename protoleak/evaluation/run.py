@@ -80,7 +80,10 @@ def _variant(
 ) -> VariantReport:
     try:
         options = EngineOptions(
-            device=settings.device, batch_maximum=max(8, settings.batch_size), notify=lambda _: None
+            compute=settings.compute,
+            device=settings.device,
+            batch_maximum=max(8, settings.batch_size),
+            notify=lambda _: None,
         )
         screener = Screener(
             bundle,
@@ -123,7 +126,7 @@ def _measured(
     if settings.operators:
         robustness = measure_robustness(screener, classes, images.all, settings, resamples, show_operators)
     progress(f"{name}: intervals", 0, 1)
-    promised = promise(bundle.variant(name).calibration, screener.alpha)
+    promised = promise(screener.calibration, screener.alpha)
     measures = measure(name, predictions, images.unknown_generators, promised, resamples)
     if settings.photographs is not None:  # even where no photograph can be read: 0 of 0 says so
         measures = msgspec.structs.replace(measures, real_faces=real_faces(real, resamples))
@@ -131,6 +134,7 @@ def _measured(
         **msgspec.structs.asdict(measures),
         engine=screener.engine.name,
         device=screener.engine.device,
+        compute=screener.compute,
         robustness=robustness,
         roc=plot_data.roc_curves(known, unknown, real),
         confusion=plot_data.confusion(known, unknown, real),

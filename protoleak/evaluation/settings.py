@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from protoleak.choices import OPERATOR_NAMES, SPLITS, EngineName, Split, check_choice
+from protoleak.choices import COMPUTES, OPERATOR_NAMES, SPLITS, Compute, EngineName, Split, check_choice
 from protoleak.errors import ProtoleakError
 
 
@@ -20,6 +20,7 @@ class EvaluationSettings:
         split: of `data`: "test", "all", or "auto" for the test split where the data set has one (see `images`).
         variants: names; None for all of the bundle.
         engine: as everywhere.
+        compute: as in screening: of "auto", each variant is measured in what is taken of it here.
         alpha: significance level of the verdicts; None for the bundle's.
         threads: of the processor; None for the engine's own choice.
         device: CUDA device ordinal.
@@ -38,6 +39,7 @@ class EvaluationSettings:
     split: Split = "auto"
     variants: tuple[str, ...] | None = None
     engine: EngineName = "auto"
+    compute: Compute = "auto"
     alpha: float | None = None
     threads: int | None = None
     device: int = 0
@@ -52,6 +54,7 @@ class EvaluationSettings:
         if self.data is None and self.unknown is None and self.photographs is None:
             raise ProtoleakError("there is nothing to evaluate on: give --data, --unknown or --photographs")
         check_choice("split", self.split, SPLITS)
+        check_choice("compute", self.compute, COMPUTES)
         for name in self.operators:
             check_choice("operator", name, OPERATOR_NAMES)
         if self.images_per_class < 1:

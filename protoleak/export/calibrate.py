@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.bundle.bundle import ACCUSATION_SHARE, Calibration
+from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.enrolment import LARGEST_RECORD, Record
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import BundleReport
@@ -62,8 +63,12 @@ def evaluate(
     progress: Progress,
     left_out: LeftOutMargins | None = None,
     accusation_share: float = ACCUSATION_SHARE,
+    statistics: ClassStatistics | None = None,
 ) -> Evaluation:
     """Runs a variant on every image, calibrates it and measures it at α.
+
+    Args:
+        statistics: of the classes; None where no generator can be enrolled.
 
     Raises:
         EngineError: an output is not finite.
@@ -112,11 +117,13 @@ def evaluate(
         "calibration": len(calibration_labels),
         "test": len(test_labels),
     }
+    of_calibration = calibration_run.statistics, calibration_run.embedding
     record = Record.of(
         calibration_run.embedding,
         calibration_run.gate,
         held_out.class_score,
         held_out.log_density,
         calibration_labels,
+        None if statistics is None else statistics.features(*of_calibration),
     ).within(LARGEST_RECORD)
     return Evaluation(calibration, record, measured, report, used, tuple(skipped))

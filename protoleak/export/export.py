@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +12,12 @@ import torch
 
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.bundle import array_bytes, check_place, write_bundle
+from protoleak.bundle.class_statistics import CLASS_STATISTICS, ClassStatistics
 from protoleak.bundle.enrolment import ENROLMENT, ScoreConstants
-from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.manifest import CalibratedCompute, Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
+from protoleak.calibration.class_statistics import fit_class_statistics
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, PrototypeHead, fit_head
@@ -23,10 +25,12 @@ from protoleak.calibration.posterior import PosteriorDensity
 from protoleak.dataset import Dataset
 from protoleak.errors import DatasetError, EngineError, MediaError, ParityError, ProtoleakError
 from protoleak.export.calibrate import EvaluationImages, evaluate
+from protoleak.export.computes import ComputeTrial, TriedComputes, compute_files
 from protoleak.export.density_module import density_module
 from protoleak.export.features import Features, network_features
 from protoleak.export.graphs import (
     DeployedAttributor,
+    above_noise,
     export_attributor,
     export_latent_encoder,
     with_standardised_output,
@@ -40,7 +44,7 @@ from protoleak.export.images import (
     split,
     unknown_generators,
 )
-from protoleak.export.manifest import describe, with_images, with_variants
+from protoleak.export.manifest import describe, with_computes, with_images, with_variants
 from protoleak.export.onnx_graph import graph_metadata, with_metadata
 from protoleak.export.parity import ParityRow, compare_outputs
 from protoleak.export.precisions.build import (
@@ -61,6 +65,7 @@ from protoleak.model.checkpoint import TrainedModel
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime import conformal
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
+from protoleak.runtime.noising import Noising
 
 __all__ = ["ExportResult", "ExportSettings", "export_bundle", "prove_parity"]
 
@@ -79,6 +84,7 @@ class ExportResult:
         skipped: a line per file that was skipped because it is no readable image.
         reports: of every variant that was written, fp32 among them.
         refused: why a variant that was asked for was not written.
+        computes: what was tried beside exact computing.
     """
 
     sha256: str
@@ -87,6 +93,7 @@ class ExportResult:
     skipped: tuple[str, ...]
     reports: dict[str, BundleReport]
     refused: dict[str, str]
+    computes: TriedComputes
 
 
 @dataclass(frozen=True)
@@ -113,12 +120,14 @@ class _Fitted:
     """Head and density, and how many images they were fitted to.
 
     Attributes:
+        statistics: what a newcomer will be told by; None where head and density allow no enrolment.
         used: readable images per set.
         skipped: a line per file that is no readable image.
     """
 
     head: Head
     density: DensityModel | PosteriorDensity
+    statistics: ClassStatistics | None
     used: dict[str, int]
     skipped: tuple[str, ...]
 
@@ -167,17 +176,22 @@ def export_bundle(
         manifest, model.config.noise_bank(), graphs["latent_encoder"], graphs["attributor"], inputs.framer.find
     )
     parity = prove_parity(model, deployed, runner, inputs.framer, inputs.evaluation.calibration.paths)
-    fp32 = _fp32(runner, manifest, graphs, parity, inputs.evaluation, settings, progress)
-    variants = _with_lower_precisions(model, inputs.framer, manifest, fp32, inputs.evaluation, settings, progress)
+    fp32 = _fp32(runner, manifest, graphs, parity, inputs.evaluation, settings, progress, fitted.statistics)
+    variants = _with_lower_precisions(
+        model, inputs.framer, manifest, fp32, inputs.evaluation, settings, progress, fitted.statistics
+    )
 
     evaluation = fp32.evaluation
     skipped = (*fitted.skipped, *evaluation.skipped)
     manifest = with_images(manifest, fitted.used | evaluation.used, skipped)
-    speeds = _speeds(model, inputs.framer, manifest, variants, inputs.evaluation.calibration)
+    tried = _computes(model, inputs, manifest, variants, settings, progress)
+    speeds, computes = _speeds(model, inputs.framer, manifest, variants, tried, inputs.evaluation.calibration)
     manifest = with_variants(manifest, list(variants.written), variants.refused, speeds)
-    sha256 = write_bundle(out, manifest, _files(model, inputs, variants, _score_constants(fitted)))
+    manifest = with_computes(manifest, computes, tried.refused)
+    files = _files(model, inputs, variants, fitted) | compute_files(tried.passed)
+    sha256 = write_bundle(out, manifest, files)
     reports = {name: variant.evaluation.report for name, variant in variants.written.items()}
-    return ExportResult(sha256, reports["fp32"], parity, skipped, reports, variants.refused)
+    return ExportResult(sha256, reports["fp32"], parity, skipped, reports, variants.refused, tried)
 
 
 def _read_inputs(model: TrainedModel, dataset: Dataset, settings: ExportSettings) -> _Inputs:
@@ -244,7 +258,11 @@ def _fit(
     if inputs.auxiliary is not None and auxiliary is not None:
         used["auxiliary"] = len(auxiliary.labels)
         skipped += inputs.auxiliary.lines(auxiliary.skipped)
-    return _Fitted(head, density, used, tuple(skipped))
+    statistics = None
+    if isinstance(head, PrototypeHead) and isinstance(density, PosteriorDensity):
+        of_train = train.statistics, train.embedding, train.labels
+        statistics = fit_class_statistics(*of_train, len(model.config.generators))
+    return _Fitted(head, density, statistics, used, tuple(skipped))
 
 
 def _features(
@@ -271,10 +289,9 @@ def _export_graphs(
     if config.latent_mean is not None and config.latent_spread is not None:
         latent_encoder = with_standardised_output(latent_encoder, config.latent_mean, config.latent_spread)
     progress("export", 1, 2)
-    example = torch.zeros(
-        2, len(config.looks) * len(config.timesteps), model.attributor.config.in_channels, *config.latent_shape[1:]
-    )
-    attributor = export_attributor(deployed, example, settings.opset)
+    if manifest.attributor_input == "z0":
+        deployed = above_noise(deployed, Noising.of(manifest, config.noise_bank()))
+    attributor = export_attributor(deployed, torch.zeros(2, *manifest.attributor_input_shape), settings.opset)
     progress("export", 2, 2)
     return {
         "latent_encoder": with_metadata(latent_encoder, metadata),
@@ -285,7 +302,8 @@ def _export_graphs(
 def prove_parity(
     model: TrainedModel, deployed: DeployedAttributor, runner: VariantRunner, framer: Framer, paths: Sequence[Path]
 ) -> tuple[ParityRow, ...]:
-    """Compares both graphs with PyTorch on real images, each graph fed what the runtime feeds it.
+    """Compares both graphs with PyTorch on real images, each graph fed what the runtime feeds it; PyTorch noises z0
+    and takes every operation of z_t, whatever the graph does.
 
     Raises:
         ParityError: they differ by more than 1e-4 of an output's largest magnitude, or a graph fails or gives an output
@@ -297,9 +315,11 @@ def prove_parity(
         stages = runner.stages(images)
     except EngineError as error:
         raise ParityError(f"the exported graphs cannot be used: {error}; no bundle written") from error
+    z_t = model.config.noised(stages["z0"])
     with torch.inference_mode():
-        outputs = deployed(torch.from_numpy(stages["z_t"]))
-    expected = {"z0": model.encode(images.reshape(-1, *images.shape[2:])), "z_t": model.config.noised(stages["z0"])}
+        outputs = deployed(torch.from_numpy(stages.get("z_t", z_t)))
+    expected = {"z0": model.encode(images.reshape(-1, *images.shape[2:]))}
+    expected |= {"z_t": z_t} if "z_t" in stages else {}
     expected |= {name: value.numpy() for name, value in zip(ATTRIBUTOR_OUTPUTS, outputs, strict=True)}
     return compare_outputs(expected, stages)
 
@@ -312,11 +332,12 @@ def _fp32(
     images: EvaluationImages,
     settings: ExportSettings,
     progress: Progress,
+    statistics: ClassStatistics | None,
 ) -> BuiltVariant:
     """The fp32 variant with its own calibration and its report, complete."""
     left_out = None if settings.left_out is None else LeftOutMargins.read(settings.left_out)
     evaluation = evaluate(
-        "fp32", runner, manifest, images, settings.alpha, progress, left_out, settings.accusation_share
+        "fp32", runner, manifest, images, settings.alpha, progress, left_out, settings.accusation_share, statistics
     )
     rows = [OutputParity(row.output, row.maximum, row.mean, row.relative, row.passes) for row in parity]
     report = msgspec.structs.replace(evaluation.report, parity=rows, size=sizes(graphs))
@@ -331,6 +352,7 @@ def _with_lower_precisions(
     images: EvaluationImages,
     settings: ExportSettings,
     progress: Progress,
+    statistics: ClassStatistics | None,
 ) -> _Variants:
     """fp32, and every other precision asked for that passes the gate."""
     found = _Variants({"fp32": fp32}, {})
@@ -348,6 +370,7 @@ def _with_lower_precisions(
         settings.left_out,
         settings.accusation_share,
         progress,
+        statistics,
     )
     for precision in settings.variants:
         built = builder.build(precision)
@@ -358,38 +381,70 @@ def _with_lower_precisions(
     return found
 
 
+def _computes(
+    model: TrainedModel,
+    inputs: _Inputs,
+    manifest: Manifest,
+    variants: _Variants,
+    settings: ExportSettings,
+    progress: Progress,
+) -> TriedComputes:
+    """Every variant in the other computes of every engine that is here."""
+    fp32 = variants.written["fp32"].evaluation
+    if not len(fp32.measured.labels):
+        return TriedComputes({}, {})
+    trial = ComputeTrial(
+        framer=inputs.framer,
+        manifest=manifest,
+        noise_bank=model.config.noise_bank(),
+        images=inputs.evaluation,
+        reference=fp32,
+        alpha=settings.alpha,
+        left_out=None if settings.left_out is None else LeftOutMargins.read(settings.left_out),
+        accusation_share=settings.accusation_share,
+        limits=settings.variant_settings.limits,
+        progress=progress,
+    )
+    return trial.run({name: variant.graphs for name, variant in variants.written.items()}, settings.computes)
+
+
 def _speeds(
-    model: TrainedModel, framer: Framer, manifest: Manifest, variants: _Variants, calibration: ImageSet
-) -> dict[str, dict[str, float]] | None:
-    """Engine → variant → milliseconds; None where there is nothing to choose among."""
-    if len(variants.written) == 1:
-        return None
+    model: TrainedModel,
+    framer: Framer,
+    manifest: Manifest,
+    variants: _Variants,
+    tried: TriedComputes,
+    calibration: ImageSet,
+) -> tuple[dict[str, dict[str, float]] | None, list[CalibratedCompute]]:
+    """Engine → variant → milliseconds, and the computes with theirs; None where there is nothing to choose among."""
+    if len(variants.written) == 1 and not tried.passed:
+        return None, []
     pixels = calibration_pixels(calibration, SPEED_IMAGES, framer)
     graphs = {name: variant.graphs for name, variant in variants.written.items()}
-    return measure_speeds(graphs, manifest, model.config.noise_bank(), pixels)
+    return measure_speeds(graphs, list(tried.passed), manifest, model.config.noise_bank(), pixels)
 
 
-def _score_constants(fitted: _Fitted) -> ScoreConstants | None:
+def _enrolment_files(fitted: _Fitted) -> dict[str, bytes]:
     """What a generator can be enrolled with: for the prototypes' own class score and density. None for others."""
-    if not isinstance(fitted.head, PrototypeHead) or not isinstance(fitted.density, PosteriorDensity):
-        return None
-    return ScoreConstants(fitted.density.temperature, fitted.density.floor)
+    density = fitted.density
+    if fitted.statistics is None or not isinstance(density, PosteriorDensity):
+        return {}
+    constants = ScoreConstants(density.temperature, density.floor)
+    return {ENROLMENT: constants.to_bytes(), CLASS_STATISTICS: fitted.statistics.to_bytes()}
 
 
-def _files(
-    model: TrainedModel, inputs: _Inputs, variants: _Variants, constants: ScoreConstants | None
-) -> Mapping[str, bytes]:
-    """Every file of the bundle but its manifest, by path."""
+def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants, fitted: _Fitted) -> dict[str, bytes]:
+    """Every file of the bundle but its manifest and those of computes, by path."""
     files = {
         NOISE_BANK: array_bytes(model.config.noise_bank()),
         PROTOTYPES: array_bytes(model.attributor.prototypes.detach().numpy()),
     }
     if inputs.face_detector is not None:
         files[FACE_DETECTOR] = inputs.face_detector
-    if constants is not None:
-        files[ENROLMENT] = constants.to_bytes()
+    for_enrolment = _enrolment_files(fitted)
+    files |= for_enrolment
     for name, variant in variants.written.items():
-        files |= variant_files(name, variant, constants is not None)
+        files |= variant_files(name, variant, bool(for_enrolment))
     return files
 
 

@@ -18,6 +18,7 @@ from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import DatasetError, MediaError
 from protoleak.faces.framer import Framer
 from protoleak.images.sources import name_in_messages
+from protoleak.latent_statistics import second_order_statistics
 from protoleak.model.checkpoint import TrainedModel, attributor_outputs
 from protoleak.model.latent_cache import DEPLOYED_VIEW, LatentItem, cached_latents, latent_key
 
@@ -28,12 +29,14 @@ class Features:
 
     Attributes:
         embedding, gate: float32 [n, D].
+        statistics: float32 [n, L·F], second-order statistics of the latents.
         labels: int64 [n].
         skipped: position among the images, and why, of each file that is no readable image.
     """
 
     embedding: Float32Array
     gate: Float32Array
+    statistics: Float32Array
     labels: npt.NDArray[np.int64]
     skipped: tuple[tuple[int, str], ...]
 
@@ -63,13 +66,16 @@ def network_features(
         first = f"; the first: {encoded.failures[0][1]}" if encoded.failures else ""
         raise DatasetError(f"none of {len(paths)} images can be read{first}")
     parts: list[dict[str, Float32Array]] = []
+    statistics: list[Float32Array] = []
     for start in range(0, len(encoded.latents), 64):  # noised latents are T times as large: a chunk at a time
         z0 = model.config.standardised(encoded.latents[start : start + 64])
-        z_t = model.config.noised(z0.reshape(-1, *model.config.latent_shape))
-        parts.append(attributor_outputs(model, z_t))
+        z0 = z0.reshape(-1, *model.config.latent_shape)
+        statistics.append(second_order_statistics(z0, len(model.config.looks)))
+        parts.append(attributor_outputs(model, model.config.noised(z0)))
     return Features(
         embedding=np.concatenate([part["embedding"] for part in parts]),
         gate=np.concatenate([part["gate"] for part in parts]),
+        statistics=np.concatenate(statistics),
         labels=labels[encoded.indices],
         skipped=tuple((index, reason(paths[index], error)) for index, error in encoded.failures),
     )

@@ -17,12 +17,16 @@ import torch
 from torch import nn
 
 from protoleak.bundle.graph_check import inspect_onnx
+from protoleak.choices import AttributorInput
 from protoleak.errors import CheckpointError, ParityError, ProtoleakError
 from protoleak.export.head_modules import HeadModule
+from protoleak.export.patches import join_patches
 from protoleak.export.settings import DEFAULT_OPSET
+from protoleak.export.stems import split_stem
 from protoleak.model.attributor import Attributor
 from protoleak.model.latent_encoder import LatentEncoder, OnnxLatentEncoder, TorchLatentEncoder
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
+from protoleak.runtime.noising import Noising
 
 # Opset 20 serves TensorRT 10.3 (JetPack 6.2), which predates opset 21; IR 10 serves ONNX Runtime from 1.18 on.
 IR_VERSION = 10
@@ -33,26 +37,45 @@ BATCH_TOLERANCE = 1e-4
 class DeployedAttributor(nn.Module):
     """The attribution network with the chosen head and the open-set density behind it: one graph, one run.
 
-    z_t float32 [N, T, C', h, w] → the tensors of ATTRIBUTOR_OUTPUTS: embedding and gate [N, D], timestep_weight [N, T],
-    prototype_distance [N, K, M], class_score [N, K] of the chosen head, log_density [N].
+    z_t float32 [N, T, C', h, w], or z0 [N, L, C, h, w] with a stem above the noise → the tensors of ATTRIBUTOR_OUTPUTS:
+    embedding and gate [N, D], timestep_weight [N, T], prototype_distance [N, K, M], class_score [N, K] of the chosen
+    head, log_density [N].
     """
 
-    def __init__(self, attributor: Attributor, head: HeadModule, density: nn.Module) -> None:
+    def __init__(
+        self, attributor: Attributor, head: HeadModule, density: nn.Module, stem: nn.Module | None = None
+    ) -> None:
+        """
+        Args:
+            stem: the network's first operation above the noise, which `attributor` is then without; see
+                `stems.split_stem`.
+        """
         super().__init__()
         self.attributor = attributor
         self.head = head
         self.density = density
+        self.stem = stem
 
-    def forward(self, z_t: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        out = self.attributor(z_t)
+    @property
+    def input_name(self) -> AttributorInput:
+        return "z_t" if self.stem is None else "z0"
+
+    def forward(self, given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        out = self.attributor(given if self.stem is None else self.stem(given))
         class_score = self.head(out.embedding, out.gate, out.class_score)
         log_density = self.density(out.embedding, out.gate)
         return out.embedding, out.gate, out.timestep_weight, out.prototype_distance, class_score, log_density
 
 
+def above_noise(deployed: DeployedAttributor, noising: Noising) -> DeployedAttributor:
+    """The same, taking z0: its network's first operation above the noise. `deployed` stays as it is."""
+    stem, attributor = split_stem(deployed.attributor, noising)
+    return DeployedAttributor(attributor, deployed.head, deployed.density, stem).eval()
+
+
 def export_attributor(module: DeployedAttributor, example: torch.Tensor, opset: int = DEFAULT_OPSET) -> bytes:
-    """attributor.onnx. `example` is one batch z_t float32 [N ≥ 2, T, C', h, w]; N becomes dynamic."""
-    return _export(module, example, "z_t", ATTRIBUTOR_OUTPUTS, opset)
+    """attributor.onnx. `example` is one batch of what the module takes, N ≥ 2; N becomes dynamic."""
+    return _export(module, example, module.input_name, ATTRIBUTOR_OUTPUTS, opset)
 
 
 def export_latent_encoder(encoder: LatentEncoder, image_size: int, opset: int = DEFAULT_OPSET) -> bytes:
@@ -64,9 +87,9 @@ def export_latent_encoder(encoder: LatentEncoder, image_size: int, opset: int = 
     """
     if isinstance(encoder, TorchLatentEncoder):
         example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
-        return _export(encoder.module, example, "image", ("z0",), opset)
+        return _with_joined_patches(_export(encoder.module, example, "image", ("z0",), opset))
     if isinstance(encoder, OnnxLatentEncoder):
-        model = _checked(_with_preprocessing(encoder, image_size))
+        model = _checked(_with_joined_patches(_with_preprocessing(encoder, image_size)))
         _check_batch(model, image_size)
         return model
     raise CheckpointError(f"latent encoders of kind {encoder.kind!r} cannot be exported")
@@ -221,6 +244,13 @@ def _with_preprocessing(encoder: OnnxLatentEncoder, image_size: int) -> bytes:
     merged = compose.merge_models(first, model, io_map=[("encoder_input", source_name)], outputs=[result_name])
     merged = compose.merge_models(merged, last, io_map=[(result_name, "latent")], outputs=["z0"])
     return bytes(merged.SerializeToString())
+
+
+def _with_joined_patches(model_bytes: bytes) -> bytes:
+    import onnx
+
+    model = onnx.load_from_string(model_bytes)
+    return bytes(model.SerializeToString()) if join_patches(model.graph) else model_bytes
 
 
 def _leave_whole_numbers_as_floats(graph: Any) -> None:

@@ -8,11 +8,22 @@ from typing import Any
 
 import msgspec
 
-from protoleak.bundle.manifest import SCHEMA_VERSION, Density, LowFrequency, Manifest, Preprocessing
+from protoleak.bundle.manifest import (
+    SCHEMA_VERSION,
+    CalibratedCompute,
+    Density,
+    LowFrequency,
+    Manifest,
+    MeasuredOn,
+    Preprocessing,
+)
 from protoleak.calibration.density import DensityModel
 from protoleak.calibration.posterior import PosteriorDensity
+from protoleak.environment.instructions import instructions
+from protoleak.environment.machine import processor
 from protoleak.environment.versions import library_versions
 from protoleak.export.settings import ExportSettings
+from protoleak.export.stems import stem_is_above
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.version import __version__
 
@@ -25,7 +36,11 @@ def describe(
     settings: ExportSettings,
     name: str,
 ) -> Manifest:
-    """The manifest of a bundle, its list of files still empty; which images served it is added by `with_images`."""
+    """The manifest of a bundle, its list of files still empty; which images served it is added by `with_images`.
+
+    Raises:
+        ProtoleakError: a stem above the noise is asked for, and the backbone has none.
+    """
     config = model.config
     components = config.low_frequency_components
     provenance = {
@@ -60,6 +75,7 @@ def describe(
         face_detector=None if settings.face_detector is None else "yunet",
         alpha=settings.alpha,
         amplitudes=config.amplitudes,
+        attributor_input="z0" if stem_is_above(config.attributor.backbone, settings.stem) else "z_t",
     )
 
 
@@ -94,3 +110,15 @@ def with_variants(
     export = {**manifest.provenance["export"], "refused_variants": dict(refused)}
     provenance = manifest.provenance | {"export": export}
     return msgspec.structs.replace(manifest, variants=list(variants), provenance=provenance, speeds=speeds)
+
+
+def with_computes(manifest: Manifest, computes: Sequence[CalibratedCompute], refused: Mapping[str, str]) -> Manifest:
+    """The manifest with the computes that were calibrated beside exact computing, why others weren't, and what they
+    and `speeds` were measured on."""
+    export = {**manifest.provenance["export"], **({"refused_computes": dict(refused)} if refused else {})}
+    return msgspec.structs.replace(
+        manifest,
+        provenance=manifest.provenance | {"export": export},
+        computes=list(computes),
+        measured_on=MeasuredOn(processor(), sorted(instructions() or ())),
+    )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 WEIGHTED_OPERATORS = ("Conv", "MatMul", "Gemm")
 BACKBONE_HEAD = "attributor.backbone.encoder.head.weight"  # the name that `graphs.DeployedAttributor` gives it
+# The projection of z0 in a stem above the noise, which `stems` names so: noising is float32 elsewhere too. The exporter
+# writes the two as one where they are the same.
+LOW_FREQUENCY = frozenset({"stem.left", "stem.right"})
 SECOND_ORDER_LAYER = "attributor.backbone.encoder.heads.0.hidden.weight"
 IR_VERSION = 10
 INPUT_RANGE = (0, 255)  # of the uint8 image that the latent encoder takes
@@ -27,7 +30,7 @@ INPUT_RANGE = (0, 255)  # of the uint8 image that the latent encoder takes
 
 def prepared(model: bytes) -> ModelProto:
     """The model in the form that the steps of this package change: one import per operator set, a unique name for every
-    node, constants among the initializers, types and shapes inferred.
+    node, constants among the initializers, types and shapes inferred, and shapes that are known constants too.
 
     Raises:
         CheckpointError: it has control flow, which no encoder here needs.
@@ -54,7 +57,38 @@ def prepared(model: bytes) -> ModelProto:
             node.name = f"{node.name}_{index}"
     del graph.node[:]
     graph.node.extend(nodes)
-    return onnx.shape_inference.infer_shapes(proto)
+    inferred = onnx.shape_inference.infer_shapes(proto)
+    _write_known_shapes(inferred.graph)
+    return inferred
+
+
+def _write_known_shapes(graph: GraphProto) -> None:
+    """Has every Reshape to another tensor's shape name that shape, where all of it but the batch is known.
+
+    The exporter writes group normalisations so: reshape to groups, normalise, reshape to Shape(x). That Shape would be
+    one more reader of x, and ONNX Runtime gives every reader of an int8 tensor a DequantizeLinear of its own and then
+    takes the layer that made x for none of its int8 kernels.
+    """
+    import numpy as np
+    from onnx import numpy_helper
+
+    lengths = {
+        value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*graph.value_info, *graph.input)
+        if value.type.tensor_type.HasField("shape")
+    }
+    kept: list[NodeProto] = []
+    for node in graph.node:
+        whole = node.op_type == "Shape" and all((each.name, each.i) == ("start", 0) for each in node.attribute)
+        known = lengths.get(node.input[0], []) if whole else []
+        readers = [reader for reader in graph.node if known and node.output[0] in reader.input]
+        if known and all(known[1:]) and all(reader.op_type == "Reshape" for reader in readers):
+            shape = np.array([-1, *known[1:]], dtype=np.int64)
+            graph.initializer.append(numpy_helper.from_array(shape, node.output[0]))
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def graph_metadata(manifest: Manifest) -> dict[str, str]:
@@ -108,8 +142,8 @@ def weighted_layers(graph: GraphProto, stage: Stage) -> dict[str, str]:
         if node.op_type not in WEIGHTED_OPERATORS or (part is not None and node.name not in part):
             continue
         weight = node.input[1]
-        if constants.get(weight, 0) < 2:
-            continue  # a product of two activations
+        if constants.get(weight, 0) < 2 or weight in LOW_FREQUENCY:
+            continue  # the first are products of two activations
         label = weight.removesuffix(".weight").replace("/", ".") if weight.endswith(".weight") else node.name
         layers[label if label not in layers else node.name] = node.name
     return layers

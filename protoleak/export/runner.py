@@ -15,6 +15,8 @@ from protoleak.export.features import reason
 from protoleak.export.report import VariantOutputs
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
+from protoleak.latent_statistics import second_order_statistics, statistic_count
+from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.executors import Graphs, open_executor
 
 BATCH_SIZE = 8
@@ -27,6 +29,7 @@ class ImagesRun:
     Attributes:
         outputs: for those that can be read, in order.
         embedding, gate: float32 [n, D], of the same.
+        statistics: float32 [n, L·F], second-order statistics of their latents.
         kept: their positions among the files.
         skipped: position, and why, of each of the others.
     """
@@ -34,12 +37,14 @@ class ImagesRun:
     outputs: VariantOutputs
     embedding: Float32Array
     gate: Float32Array
+    statistics: Float32Array
     kept: tuple[int, ...]
     skipped: tuple[tuple[int, str], ...]
 
 
 class VariantRunner:
-    """A variant's executor in ONNX Runtime on the CPU, over image files."""
+    """A variant's executor over image files: in ONNX Runtime on the CPU, which bundles are calibrated with, unless
+    another engine is named."""
 
     def __init__(
         self,
@@ -48,12 +53,16 @@ class VariantRunner:
         latent_encoder: bytes,
         attributor: bytes,
         find: LargestFace | None = None,
+        *,
+        engine: str = "onnxruntime",
+        options: EngineOptions | None = None,
     ) -> None:
         self._framer = Framer(manifest.preprocessing.framing, find)
+        self._looks = len(manifest.preprocessing.looks)
         self._generators = len(manifest.generators)
-        self._features = manifest.embedding_size
+        self._channels, self._features = manifest.latent_shape[0], manifest.embedding_size
         graphs = Graphs.of(latent_encoder, attributor)
-        self._executor = open_executor("onnxruntime", graphs, manifest, noise_bank)
+        self._executor = open_executor(engine, graphs, manifest, noise_bank, options=options)
 
     def stages(self, images: UInt8Array) -> dict[str, Array]:
         """Every tensor that passes between stages, and the outputs: "z0", "z_t" and ATTRIBUTOR_OUTPUTS.
@@ -76,6 +85,8 @@ class VariantRunner:
         densities = [np.zeros(0, dtype=np.float32)]
         embeddings = [np.zeros((0, self._features), dtype=np.float32)]
         gates = [np.zeros((0, self._features), dtype=np.float32)]
+        per_look = statistic_count(self._channels)
+        statistics = [np.zeros((0, self._looks * per_look), dtype=np.float32)]
         kept: list[int] = []
         skipped: list[tuple[int, str]] = []
         for start in range(0, len(paths), BATCH_SIZE):
@@ -88,11 +99,21 @@ class VariantRunner:
                     continue
                 kept.append(index)
             if pixels:
-                outputs = self._executor.run(np.concatenate(pixels)).outputs
+                found = self._executor.run(np.concatenate(pixels), stages=True)
+                outputs = found.outputs
+                assert found.z0 is not None
+                statistics.append(second_order_statistics(found.z0, self._looks))
                 scores.append(outputs["class_score"])
                 densities.append(outputs["log_density"])
                 embeddings.append(outputs["embedding"])
                 gates.append(outputs["gate"])
             progress(min(start + BATCH_SIZE, len(paths)))
         given = VariantOutputs(np.concatenate(scores), np.concatenate(densities))
-        return ImagesRun(given, np.concatenate(embeddings), np.concatenate(gates), tuple(kept), tuple(skipped))
+        return ImagesRun(
+            given,
+            np.concatenate(embeddings),
+            np.concatenate(gates),
+            np.concatenate(statistics),
+            tuple(kept),
+            tuple(skipped),
+        )

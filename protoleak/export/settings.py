@@ -8,14 +8,18 @@ import msgspec
 
 from protoleak.bundle.report import GateLimits
 from protoleak.choices import (
+    ARITHMETICS,
     DENSITY_SPACES,
     HEAD_KINDS,
     PRECISIONS,
     RANGE_METHODS,
+    STEMS,
+    Arithmetic,
     DensitySpace,
     HeadKind,
     Precision,
     RangeMethod,
+    Stem,
     check_choice,
 )
 from protoleak.errors import ProtoleakError
@@ -63,6 +67,8 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         alpha: significance level that the report is measured at and that the bundle is screened at, if no other one is
             asked for.
         opset: ONNX opset of the graphs.
+        stem: whether the network's first operation is taken of z0 once, above the noise, instead of each timestep's
+            z_t: "auto" does so where it was measured to be faster.
         unknown: folder of images of generators that the model does not know, one folder per generator, to measure on,
             or none.
         photographs: folder of photographs of people from sources that training never saw, to measure on, or none.
@@ -72,6 +78,8 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             the calibration images of the real class alone.
         accusation_share: of α, in (0, 1]: the level among camera originals at which a generator may be named.
         variants: precisions to try besides fp32, which is always written.
+        computes: arithmetic to try beside exact computing, in the engines for the processor that can run it here; it is
+            calibrated where it passes the gate. Without a test split nothing can be tried.
         variant_settings: how they are made.
     """
 
@@ -83,19 +91,24 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     contrast: float = DEFAULT_CONTRAST
     alpha: float = 0.05
     opset: int = DEFAULT_OPSET
+    stem: Stem = "auto"
     unknown: Path | None = None
     photographs: Path | None = None
     face_detector: Path | None = None
     left_out: Path | None = None
     accusation_share: float = 0.2
     variants: tuple[Precision, ...] = ()
+    computes: tuple[Arithmetic, ...] = ("bf16",)
     variant_settings: VariantSettings = VariantSettings()
 
     def __post_init__(self) -> None:
         check_choice("head", self.head, HEAD_KINDS)
         check_choice("density_space", self.density_space, DENSITY_SPACES)
+        check_choice("stem", self.stem, STEMS)
         for variant in self.variants:
             check_choice("variant", variant, PRECISIONS)
+        for compute in self.computes:
+            check_choice("compute", compute, ARITHMETICS)
         if self.bandwidth is not None and not self.bandwidth > 0:
             raise ProtoleakError(
                 f"bandwidth is {self.bandwidth:g}: give a number above 0, in distances to the nearest neighbour"

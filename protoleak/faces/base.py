@@ -15,6 +15,7 @@ from protoleak.images.framing import Box
 # them all (tests/faces/test_yunet.py), for a quarter of the pixels.
 DETECTION_SIDE = 640
 FOUND_SIDE = 24  # pixels of a face that is found, see above
+SURE_SIDE = 32  # pixels with which the least face of all, by default, is looked for in frames no larger than that
 
 
 class BoxRecord(msgspec.Struct, frozen=True):
@@ -64,9 +65,13 @@ class FaceDetector(Protocol):
 class ThriftyDetector(FaceDetector, Protocol):
     """A detector that can do with less."""
 
-    def thrifty(self) -> FaceDetector:
-        """One that looks at no more pixels than the smallest wanted face needs: for live sources, whose number is what
-        processors limit. Its boxes are a little coarser."""
+    def thrifty(self, side: int) -> FaceDetector:
+        """One that looks at no more pixels than the smallest wanted face needs. Its boxes are a little coarser.
+
+        Args:
+            side: pixels that such a face has to have: FOUND_SIDE for live sources, whose number is what processors
+                limit; with SURE_SIDE nothing is spared unless a larger face is asked for than by default.
+        """
         ...
 
 

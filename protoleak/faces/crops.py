@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from protoleak.arrays import UInt8Array
 from protoleak.images.content import lacking
 from protoleak.images.framing import Box, Framing, cut
-from protoleak.runtime.pipeline import FramedFace
+from protoleak.runtime.cuda.crops import Rectangle
+from protoleak.runtime.executors import FrameToCrop
+from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 
 
 def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
@@ -39,6 +43,53 @@ def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) ->
     shown, box = (image, face) if framing.needs_face else (cut(image, *crop_square(face, margin)), None)
     looks = framing.frame(shown, box)
     return FramedFace(looks, lacking(looks, framing.judged_side(shown.shape[1], shown.shape[0], box)))
+
+
+def frame_faces(pipeline: ImagePipeline, faces: Sequence[tuple[UInt8Array, Box]], margin: float) -> list[FramedFace]:
+    """Faces of frames in all looks of a bundle: on the GPU where its engine is there, else as `frame_face` does it. The
+    pixels are the same to the bit.
+
+    Args:
+        faces: each one's frame, uint8 [H, W, 3] RGB, upright, and its box without margin. A frame that several faces
+            are in goes to the GPU once where they stand behind one another.
+        margin: as in `frame_face`.
+    """
+    framing = pipeline.framing
+    frames: list[tuple[UInt8Array, list[Rectangle]]] = []
+    for image, box in faces:
+        if not frames or frames[-1][0] is not image:
+            frames.append((image, []))
+        frames[-1][1].extend(look_rectangles(framing, image, box, margin))
+    on_gpu = pipeline.frame_on_gpu([FrameToCrop(*frame) for frame in frames]) if frames else []
+    if on_gpu is None:
+        return [frame_face(framing, image, box, margin) for image, box in faces]
+    return [
+        FramedFace(one.pixels, lacking(one.pixels, _judged_side(framing, image, box, margin)), one.array)
+        for one, (image, box) in zip(on_gpu, faces, strict=True)
+    ]
+
+
+def look_rectangles(framing: Framing, image: UInt8Array, face: Box, margin: float) -> list[Rectangle]:
+    """What each look of a bundle shows of a frame, in its pixels; arguments as in `frame_face`."""
+    height, width = image.shape[:2]
+    if not framing.needs_face:
+        left, top, side = crop_square(face, margin)
+        return [(left, top, side, side)] * len(framing.looks)
+    found: list[Rectangle] = []
+    for look in framing.looks:
+        if look == "image":
+            found.append((0, 0, width, height))
+        else:
+            left, top, side = framing.square(look, width, height, face)
+            found.append((left, top, side, side))
+    return found
+
+
+def _judged_side(framing: Framing, image: UInt8Array, face: Box, margin: float) -> int:
+    if framing.needs_face:
+        return framing.judged_side(image.shape[1], image.shape[0], face)
+    side = crop_square(face, margin)[2]
+    return framing.judged_side(side, side, None)
 
 
 def crop_square(box: Box, margin: float) -> tuple[int, int, int]:

@@ -1,31 +1,26 @@
-"""YuNet (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector") through OpenCV's `FaceDetectorYN`."""
+"""YuNet (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector"), as OpenCV's model zoo has it."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from protoleak.arrays import UInt8Array
 from protoleak.bundle.graph_check import inspect_onnx, output_names
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.faces.base import DETECTION_SIDE, FOUND_SIDE, Face, FaceDetector, reduced
+from protoleak.faces.base import DETECTION_SIDE, Face, FaceDetector, reduced
+from protoleak.faces.yunet_network import SCORE_COLUMN, YuNetNetwork, open_network
 from protoleak.images.framing import Box
 
-# What FaceDetectorYN reads of the network since OpenCV 4.8; it crashes or fails obscurely where one is missing.
+# What is read of the network; FaceDetectorYN crashes or fails obscurely where one is missing.
 OUTPUTS = frozenset(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))
-OVERLAP = 0.3  # intersection over union above which two detections are one face; OpenCV's default
-CANDIDATES = 5000
 MAXIMUM_BYTES = 64 * 2**20  # YuNet has 0.2 MB; a wrong file need not be read to its end
-SIZES_KEPT = 3  # networks for images of so many sizes; one takes 25 MB, and as long to make as to find faces once
-SCORE_COLUMN = 14  # after the box and five landmarks
 REMEDY = "give face_detection_yunet_2023mar.onnx or newer, from OpenCV's model zoo"
 
 
@@ -87,6 +82,7 @@ class YuNetDetector:
         score: float,
         minimum_face: int,
         longest_side: int = DETECTION_SIDE,
+        opening: Callable[[bytes, str, float], YuNetNetwork] = open_network,
         checked: bool = False,
     ) -> None:
         """Opens the model and runs it once.
@@ -97,21 +93,22 @@ class YuNetDetector:
             score: confidence below which a face is left out, in [0, 1].
             minimum_face: shorter side of a box below which it is left out, in pixels of the frame.
             longest_side: larger frames are reduced to it for detection, in pixels.
-            checked: it comes from a bundle, whose graphs were inspected when it was loaded. It isn't run here: whether
-                OpenCV can run it shows with the first image.
+            opening: the network of a model, by its name and the score.
+            checked: it comes from a bundle, whose graphs were inspected when it was loaded. It is opened and not run:
+                whether it can be run shows with the first image.
 
         Raises:
-            ProtoleakError: it is no YuNet model, or OpenCV cannot run it.
+            ProtoleakError: it is no YuNet model, or cannot be run.
         """
         check_yunet(model, name, sound=checked)
         self._ran = False
-        self._model = np.frombuffer(model, np.uint8)
-        self._name = name
-        self._score = score
         self._minimum_face = minimum_face
         self._longest_side = longest_side
-        self._detectors: OrderedDict[tuple[int, int], cv2.FaceDetectorYN] = OrderedDict()
         self.description = f"YuNet, {name}, SHA-256 {hashlib.sha256(model).hexdigest()[:12]}…"
+        try:
+            self._network = opening(model, name, score)
+        except MediaError as error:
+            raise ProtoleakError(str(error)) from error
         if not checked:
             self(np.zeros((longest_side, longest_side, 3), np.uint8))
 
@@ -119,50 +116,31 @@ class YuNetDetector:
         """Faces in uint8 [H, W, 3] RGB, by falling score.
 
         Raises:
-            ProtoleakError: OpenCV cannot run the model.
-            MediaError: OpenCV failed on this frame, after it could find faces in others.
+            ProtoleakError: the network cannot be run.
+            MediaError: it failed on this frame, after it could find faces in others.
         """
         return self._find(image, self._longest_side)
 
-    def thrifty(self) -> FaceDetector:
-        """See `ThriftyDetector`. It shares the networks, so the two are for one thread at a time together."""
-        return _Thrifty(self.description, self._find_thriftily)
+    def thrifty(self, side: int) -> FaceDetector:
+        """See `ThriftyDetector`. It shares the network, so the two are for one thread at a time together."""
+        return _Thrifty(self.description, partial(self._find_thriftily, side=side))
 
-    def _find_thriftily(self, image: UInt8Array) -> list[Face]:
-        needed = math.ceil(max(image.shape[:2]) * FOUND_SIDE / max(1, self._minimum_face))
-        return self._find(image, min(self._longest_side, max(FOUND_SIDE, needed)))
+    def _find_thriftily(self, image: UInt8Array, side: int) -> list[Face]:
+        needed = math.ceil(max(image.shape[:2]) * side / max(1, self._minimum_face))
+        return self._find(image, min(self._longest_side, max(side, needed)))
 
     def _find(self, image: UInt8Array, longest_side: int) -> list[Face]:
         small, scale = reduced(image, longest_side)
-        height, width = small.shape[:2]
         try:
-            _, rows = self._of_size(width, height).detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        except cv2.error as error:
-            kind = MediaError if self._ran else ProtoleakError
-            raise kind(
-                f"OpenCV {cv2.__version__} cannot run {self._name} on {width}×{height} pixels: "
-                f"{' '.join(str(error.err or error).split())}"
-            ) from error
+            rows = self._network(small)
+        except MediaError as error:
+            if self._ran:
+                raise
+            raise ProtoleakError(str(error)) from error
         self._ran = True
-        found = np.empty((0, SCORE_COLUMN + 1)) if rows is None else rows  # None: no face
-        faces = [_face(row, scale) for row in found if np.isfinite(row).all()]
+        faces = [_face(row, scale) for row in rows if np.isfinite(row).all()]
         kept = [face for face in faces if min(face.box.width, face.box.height) >= self._minimum_face]
         return sorted(kept, key=lambda face: face.score, reverse=True)
-
-    def _of_size(self, width: int, height: int) -> cv2.FaceDetectorYN:
-        """A network for each size, since some of OpenCV's engines don't let an opened one change its input; those that
-        were used last are kept, for cameras of several sizes that share this detector."""
-        size = width, height
-        if size not in self._detectors:
-            nothing = np.empty(0, np.uint8)
-            with _quiet():
-                self._detectors[size] = cv2.FaceDetectorYN.create(
-                    "onnx", self._model, nothing, size, self._score, OVERLAP, CANDIDATES
-                )
-            if len(self._detectors) > SIZES_KEPT:
-                self._detectors.popitem(last=False)
-        self._detectors.move_to_end(size)
-        return self._detectors[size]
 
 
 @dataclass
@@ -179,18 +157,3 @@ def _face(row: np.ndarray[tuple[int], np.dtype[np.float32]], scale: float) -> Fa
     points = row[4:SCORE_COLUMN].reshape(-1, 2).astype(np.float64) / scale
     landmarks = tuple((float(x), float(y)) for x, y in points)
     return Face(Box(left, top, width, height), min(1.0, float(row[SCORE_COLUMN])), landmarks)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """OpenCV 5 warns on standard error, at every network, about a target that nobody asked for."""
-    logging = getattr(cv2.utils, "logging", None)
-    if logging is None:  # OpenCV 4, which has nothing to say here
-        yield
-        return
-    before = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_ERROR)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(before)

@@ -11,36 +11,53 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-LAGS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1))  # rows down and columns right, in latent pixels
-SMALLEST_VARIANCE = 1e-6
+from protoleak.latent_statistics import LAGS, SMALLEST_VARIANCE, statistic_count
+
 LARGEST_STATISTIC = 10.0  # standard deviations: what lies beyond says "unusual" as loudly as it should
 HIDDEN = 96
 # In training. A few hundred images of a class have far fewer independent traces than there are statistics.
 DROPOUT, NOISE = 0.5, 0.3  # NOISE in standard deviations of each whitened statistic
 
 
-def feature_count(channels: int) -> int:
-    """F of `second_order_features`."""
-    return channels * (channels - 1) // 2 + channels * (1 + len(LAGS))
-
-
 def second_order_features(z: torch.Tensor) -> torch.Tensor:
     """Of latents float32 [B, C, h, w]: float32 [B, F], the correlations of each pair of channels, the log standard
-    deviation of each channel, and its autocorrelation at each of LAGS."""
-    channels, height, width = z.shape[1:]
+    deviation of each channel, and its autocorrelation at each of LAGS (`latent_statistics`, in NumPy, is the same)."""
+    height, width = z.shape[2:]
     centred = z - z.mean(dim=(2, 3), keepdim=True)
     flat = centred.flatten(2)
     covariance = flat @ flat.transpose(1, 2) / (height * width)
-    variance = centred.square().mean(dim=(2, 3)) + SMALLEST_VARIANCE
+    return statistics_of_covariance(covariance, autocorrelated(centred))
+
+
+def autocorrelated(centred: torch.Tensor) -> torch.Tensor:
+    """float32 [B, C, h, w] → [B, C, lags]: the mean product of each plane with itself at each of LAGS."""
+    height, width = centred.shape[2:]
+    parts = []
+    for down, right in LAGS:
+        first = centred[:, :, down:, right:]
+        second = centred[:, :, : height - down, : width - right]
+        parts.append((first * second).mean(dim=(2, 3)))
+    return torch.stack(parts, dim=2)
+
+
+def statistics_of_covariance(covariance: torch.Tensor, lags: torch.Tensor) -> torch.Tensor:
+    """The statistics, from covariances float32 [B, C, C] and mean products at LAGS [B, C, lags]: float32 [B, F]."""
+    channels = covariance.shape[1]
+    # By index: what the exporter writes for a diagonal has an operator that no bundle may use.
+    variance = covariance.flatten(1)[:, torch.arange(channels) * (channels + 1)] + SMALLEST_VARIANCE
     inverse = variance.rsqrt()
     correlation = (covariance * inverse[:, :, None] * inverse[:, None, :]).flatten(1)
     row, column = torch.triu_indices(channels, channels, offset=1)
     parts = [correlation[:, row * channels + column], 0.5 * variance.log()]
-    for down, right in LAGS:
-        first = centred[:, :, down:, right:]
-        second = centred[:, :, : height - down, : width - right]
-        parts.append((first * second).mean(dim=(2, 3)) / variance)
+    parts.append((lags / variance[:, :, None]).transpose(1, 2).flatten(1))  # lag by lag
     return torch.cat(parts, dim=1)
+
+
+class SecondOrderStatistics(nn.Module):
+    """`second_order_features` as a module, which has no parameters."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return second_order_features(z)
 
 
 class SecondOrderEncoder(nn.Module):
@@ -57,7 +74,8 @@ class SecondOrderEncoder(nn.Module):
 
     def __init__(self, in_channels: int, embedding_size: int, positions: int) -> None:
         super().__init__()
-        features = feature_count(in_channels)
+        features = statistic_count(in_channels)
+        self.statistics: nn.Module = SecondOrderStatistics()
         self.heads = nn.ModuleList([_Head(features, embedding_size) for _ in range(positions)])
 
     def forward(self, z: torch.Tensor, position: torch.Tensor | None = None) -> torch.Tensor:
@@ -66,7 +84,7 @@ class SecondOrderEncoder(nn.Module):
         Args:
             position: int64 [B], of each latent; None where all P positions of each image follow one another.
         """
-        features = second_order_features(z)
+        features = self.statistics(z)
         if position is not None:
             return self._each(features, position, standardised=False)
         of_image = features.reshape(-1, len(self.heads), features.shape[1])

@@ -1,12 +1,13 @@
-"""Enrolled generators: class scores and log density that are computed beside the graph, from what the graph gives.
+"""Enrolled generators: class scores and log density that are computed beside the graph, from what the graphs give.
 
-The graph of a bundle with the head `prototype` and the density `posterior` computes, from embedding h and gate g,
+The attributor of a bundle with the head `prototype` and the density `posterior` computes, from embedding h and gate g,
 
     s_k = τ log Σ_m exp(−Σ_j g_j (h_j − p_kmj)² / τ)         of each class k, named or auxiliary
     L   = b − log Σ_k exp(s_k) + min(b − floor, 0)            b the greatest s_k among the named classes
 
-A further named class needs its own s alone. The sum over all classes follows from L, so that the auxiliary prototypes,
-which are in the graph only, are not needed: log Σ_k exp(s_k) = b + min(b − floor, 0) − L.
+so that E = log Σ_k exp(s_k) = b + min(b − floor, 0) − L: the sum over all classes follows from L, and the auxiliary
+prototypes, which are in the graph only, are not needed. An enrolled generator with the log odds λ against the classes
+before it (`bundle.class_statistics`) has the score E + λ: its share of the sum with it is 1/(1 + exp(−λ)).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Array, Float64Array
+from protoleak.arrays import Array, Float32Array, Float64Array
+from protoleak.bundle.class_statistics import ClassStatistics, FeatureArray
 from protoleak.bundle.enrolment import Additions, ScoreConstants
+from protoleak.latent_statistics import second_order_statistics
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -27,9 +30,10 @@ def prototype_distances(prototypes: Float64Array, embedding: FloatArray, gate: F
     return np.stack(columns, axis=1)
 
 
-def class_score(distances: Float64Array, temperature: float) -> Float64Array:
-    """τ log Σ_m exp(−d_m/τ): float64 [n] of distances [n, M]."""
-    return np.asarray(temperature * np.logaddexp.reduce(-distances / temperature, axis=1))
+def sum_of_scores(scores: FloatArray, log_density: FloatArray, constants: ScoreConstants) -> Float64Array:
+    """E of the classes so far, auxiliary ones included: float64 [n] of the named ones' scores [n, K] and L [n]."""
+    best = scores.astype(np.float64).max(axis=1)
+    return np.asarray(best + np.minimum(best - constants.floor, 0.0) - log_density.astype(np.float64))
 
 
 def extended_log_density(
@@ -47,25 +51,36 @@ def extended_log_density(
     """
     best, new = scores.astype(np.float64).max(axis=1), new_score.astype(np.float64)
     lacking = np.minimum(best - constants.floor, 0.0)
-    every_class = best + lacking - log_density.astype(np.float64)
+    every_class = sum_of_scores(scores, log_density, constants)
     best_now = np.maximum(best, new)
     gained = (best_now - best) + (np.minimum(best_now - constants.floor, 0.0) - lacking)
     return np.asarray(log_density.astype(np.float64) + gained - np.logaddexp(0.0, new - every_class))
 
 
-def extended_outputs(outputs: dict[str, Array], additions: Additions) -> dict[str, Array]:
-    """The attributor's outputs with the enrolled generators behind the others, in the types that the graph gives."""
+def extended_outputs(outputs: dict[str, Array], features: FeatureArray, additions: Additions) -> dict[str, Array]:
+    """The attributor's outputs with the enrolled generators behind the others, in the types that the graph gives.
+
+    Args:
+        features: int8 [n, J], see `features_of`.
+    """
     embedding, gate = outputs["embedding"], outputs["gate"]
     scores, density, distances = outputs["class_score"], outputs["log_density"], outputs["prototype_distance"]
     named, log_density, found = scores.astype(np.float64), density.astype(np.float64), []
-    for prototypes, offset in zip(additions.prototypes, additions.offsets, strict=True):
-        distance = prototype_distances(prototypes, embedding, gate)
-        score = class_score(distance, additions.constants.temperature) + offset
+    for prototypes, discriminant, offset in zip(
+        additions.prototypes, additions.discriminants, additions.offsets, strict=True
+    ):
+        log_odds = discriminant.log_odds(features) + offset
+        score = sum_of_scores(named, log_density, additions.constants) + log_odds
         log_density = extended_log_density(named, log_density, score, additions.constants)
         named = np.column_stack([named, score])
-        found.append(distance)
+        found.append(prototype_distances(prototypes, embedding, gate))
     return outputs | {
         "class_score": named.astype(scores.dtype),
         "log_density": log_density.astype(density.dtype),
         "prototype_distance": np.concatenate([distances, np.stack(found, axis=1).astype(distances.dtype)], axis=1),
     }
+
+
+def features_of(z0: Float32Array, embedding: FloatArray, statistics: ClassStatistics) -> FeatureArray:
+    """int8 [n, J] of latents float32 [n·L, C, h, w] and embeddings [n, D]."""
+    return statistics.features(second_order_statistics(z0, len(z0) // len(embedding)), embedding)

@@ -21,8 +21,9 @@ class EngineOptions:
 
     Attributes:
         compute: "exact" computes in the types that the variant's graph is written in; "bf16" lets OpenVINO compute
-            float32 layers in bfloat16, which its record says, and no other engine takes it; "auto" is "exact" until a
-            bundle carries a calibration for bfloat16.
+            float32 layers in bfloat16, which its record says, and no other engine takes it; "auto" is the fastest here
+            of those that the bundle is calibrated for (`runtime.configuration`). An engine by itself, without a bundle,
+            takes it for "exact".
         device: CUDA device ordinal.
         batch_optimum, batch_maximum: images in the batch that a TensorRT plan is tuned for, and at most; larger batches
             are run in parts.
@@ -30,8 +31,9 @@ class EngineOptions:
         rebuild: build plans again even where the cache has them.
         cuda_graph: capture encoding, noising and attribution on the GPU in one CUDA graph per batch size.
         stage_times: time each stage on the GPU, which is then run without a CUDA graph, stage by stage.
-        spinning: ONNX Runtime's threads wait for each other without sleeping. Without it one image takes a little
-            longer, and a busy machine, such as one that screens several cameras, has half the processor time to spare.
+        spinning: ONNX Runtime's threads wait for each other without sleeping while an image runs, and never between
+            two. Without it one image takes a little longer, and a busy machine, such as one that screens several
+            cameras, has half the processor time to spare.
         notify: called with one line that the user should know, such as a cache that cannot be written.
         progress: called while a plan is built.
     """

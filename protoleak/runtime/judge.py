@@ -57,7 +57,7 @@ class Judge:
         manifest = bundle.manifest
         self.alpha = manifest.alpha if alpha is None else alpha
         self.rule = DecisionRule(manifest.generators, manifest.real_class, variant.calibration, self.alpha)
-        self.bundle_record = BundleRecord(manifest.name, bundle.sha256, variant.name, _signer(bundle))
+        self.bundle_record = BundleRecord(manifest.name, bundle.sha256, variant.name, _signer(bundle), variant.compute)
         self._manifest, self._prototypes = manifest, bundle.prototypes
         self._upright: Upright = upright or manifest.preprocessing.upright
 

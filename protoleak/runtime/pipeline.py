@@ -13,12 +13,12 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
+import msgspec
 import numpy as np
 from PIL import Image
 
 from protoleak.arrays import Array, UInt8Array
 from protoleak.bundle.bundle import Bundle
-from protoleak.bundle.variants import choose_variant
 from protoleak.choices import Upright
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
 from protoleak.images.claims.claim import Claim
@@ -27,11 +27,12 @@ from protoleak.images.decode import Decode, OpenedImage, decode, open_image
 from protoleak.images.isolated import IsolatedDecoder
 from protoleak.images.resize import Picture, size_of
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
+from protoleak.runtime.configuration import configure
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.drift import DriftMonitor
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
 from protoleak.runtime.engines.trial import try_opening
-from protoleak.runtime.executors import ON_PROCESSOR, Graphs, ImageOnGpu, open_executor
+from protoleak.runtime.executors import ON_PROCESSOR, FrameToCrop, Graphs, ImageOnGpu, open_executor
 from protoleak.runtime.judge import Judge, JudgedInput
 from protoleak.runtime.verdict import InputRecord, Verdict
 
@@ -49,10 +50,12 @@ class FramedFace:
     Attributes:
         pixels: uint8 [L, S, S, 3] in RGB order: the looks of the bundle, in its order.
         lacking: why it holds too little to judge, see `images.content`; None where there is enough.
+        array: the same pixels on the GPU, where `ImagePipeline.frame_on_gpu` left them; None elsewhere.
     """
 
     pixels: UInt8Array
     lacking: str | None = None
+    array: DeviceArray | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,9 @@ class ImagePipeline:
     Attributes:
         bundle: the checked bundle.
         variant: the name of the variant in use.
+        compute: the arithmetic that it is computed in.
+        calibration: the conformal lists that judge.
+        report: what the bundle was measured to do in this variant and arithmetic.
         alpha: significance level.
         framing: how the bundle looks at a face.
         bundle_record: the bundle, as verdicts name it.
@@ -121,8 +127,14 @@ class ImagePipeline:
         manifest = self.bundle.manifest
         options = engine_options or EngineOptions()
         name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
-        chosen = self.bundle.variant(choose_variant(manifest, variant, name)[0])
-        self.variant = chosen.name
+        configuration = configure(self.bundle, name, variant, options, threads)
+        options = replace(options, compute=configuration.compute)
+        chosen = self.bundle.variant(configuration.variant, name, configuration.compute)
+        self.variant, self.compute, self.calibration = chosen.name, configuration.compute, chosen.calibration
+        self.report = chosen.report
+        self._foreign = None if configuration.calibrated else f"of {chosen.compute}, not of {configuration.compute}"
+        if self._foreign is not None:
+            options.notify(f"the bundle has no thresholds for {self.compute}, so those of {chosen.compute} judge")
         self._judgement = Judge(self.bundle, chosen, alpha=alpha, upright=upright)
         self.alpha, self.bundle_record = self._judgement.alpha, self._judgement.bundle_record
         graphs = Graphs.of_variant(chosen)
@@ -182,7 +194,7 @@ class ImagePipeline:
             "variant": self.variant,
             "engine": self._engine_name,
             "threads": self._threads,
-            "engine_options": self._engine_options,
+            "engine_options": replace(self._engine_options or EngineOptions(), compute=self.compute),
             "isolate": self.isolate,
             "upright": self.upright,
         }
@@ -199,13 +211,15 @@ class ImagePipeline:
         Args:
             source: its name, for the event.
         """
-        calibration = self.bundle.variant(self.variant).calibration
-        return DriftMonitor(source, self.bundle.manifest.generators, calibration, self.alpha)
+        return DriftMonitor(source, self.bundle.manifest.generators, self.calibration, self.alpha)
 
     @property
     def engine(self) -> EngineDescription:
-        """What executes the graphs."""
-        return self._executor.describe()
+        """What executes the graphs, and how."""
+        found = self._executor.describe()
+        if self._foreign is None:
+            return found
+        return msgspec.structs.replace(found, settings=found.settings | {"thresholds": self._foreign})
 
     def __call__(self, images: AnyImage | Sequence[AnyImage]) -> list[Verdict]:
         """The verdicts of one image or of many, in order.
@@ -305,6 +319,10 @@ class ImagePipeline:
         pixels = self.framing.frame(image, None)
         return FramedFace(pixels, lacking(pixels, self.framing.judged_side(width, height, None)))
 
+    def frame_on_gpu(self, frames: Sequence[FrameToCrop]) -> list[ImageOnGpu] | None:
+        """Faces of frames, framed where the engine is: see `Executor.frame`. None where that is not a GPU."""
+        return self._executor.frame(frames)
+
     def prepare(self, image: ImageSource | FramedFace, name: str = "image") -> Prepared:
         """Decodes and frames one image, for `judge`: what a service does as images arrive, while the engines work.
 
@@ -324,7 +342,8 @@ class ImagePipeline:
                 raise MediaError(f"{name}: {problem}")
             record = pixels_record(image.pixels)
             spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-            return Prepared(name, None, record, (), image.pixels, image.lacking, spent)
+            pixels = image.pixels if image.array is None else image.array
+            return Prepared(name, None, record, (), pixels, image.lacking, spent)
         opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
         decoded = time.perf_counter()
         try:

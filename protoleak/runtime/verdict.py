@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from protoleak.choices import Upright
+from protoleak.choices import Arithmetic, Upright
 from protoleak.images.claims.claim import Claim
 from protoleak.runtime.engines.base import EngineDescription
 
@@ -74,12 +74,14 @@ class SignerRecord(msgspec.Struct, frozen=True):
 
 class BundleRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """What judged it. The SHA-256 is that of the manifest, which holds the hash of every other file. Of a bundle
-    without a valid signature there is no `signer`, in JSON either."""
+    without a valid signature there is no `signer`, in JSON either; nor `compute`, the arithmetic that the conformal
+    lists are of, where that is exact. What was really computed in says the engine's record."""
 
     name: str
     sha256: str
     variant: str
     signer: SignerRecord | None = None
+    compute: Arithmetic = "exact"
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

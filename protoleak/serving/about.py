@@ -17,15 +17,16 @@ def about(judge: BundleJudge) -> dict[str, Any]:
     """As JSON says it: the bundle, its promise and what that rests on, the engine, and the versions."""
     screener = judge.screener
     manifest, record = screener.bundle.manifest, screener.bundle_record
-    calibration = screener.bundle.variant(screener.variant).calibration
+    calibration = screener.calibration
     per_generator = zip(manifest.generators, calibration.per_generator, strict=True)
     example = judge.example
-    accused = screener.bundle.variant(screener.variant).report.real_faces
+    accused = screener.report.real_faces
     return {
         "name": record.name,
         "sha256": record.sha256,
         "signer": msgspec.to_builtins(record.signer),
         "variant": record.variant,
+        "compute": screener.compute,
         "generators": list(manifest.generators),
         "real_class": manifest.real_class,
         "looks": list(screener.framing.looks),

@@ -131,7 +131,8 @@ class Service:
         """What is served, in a few words."""
         judge = self.judge
         record, engine = judge.screener.bundle_record, judge.screener.engine
-        return f"bundle {record.name} {record.sha256[:12]}…, variant {record.variant}, engine {engine.name}"
+        arithmetic = "" if engine.compute == "exact" else f" in {engine.compute}"
+        return f"bundle {record.name} {record.sha256[:12]}…, variant {record.variant}, engine {engine.name}{arithmetic}"
 
     def about(self) -> dict[str, Any]:
         """What /v1/bundle says."""

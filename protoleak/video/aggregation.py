@@ -29,18 +29,22 @@ CHECKPOINT_SHARE = 0.02  # of the time that checkpoints may take: a large report
 
 @dataclass
 class _Record:
-    """What is known of a track."""
+    """What is known of a track; the frames in which it was first and last seen without their images."""
 
     evidence: TrackEvidence
-    first: Frame
-    last: Frame
+    first_frame: int
+    first_timestamp: float
+    last_frame: int
+    last_timestamp: float
     frames: int = 0
+    detected: int = 0  # of these frames
     compared: bool = False  # whether one of its faces was compared with the calibration's
 
-    def see(self, frame: Frame) -> None:
-        if self.frames == 0 or frame.index > self.last.index:
+    def see(self, frame: Frame, *, detected: bool) -> None:
+        if self.frames == 0 or frame.index > self.last_frame:
             self.frames += 1
-            self.last = frame
+            self.detected += detected
+            self.last_frame, self.last_timestamp = frame.index, frame.timestamp
 
 
 class TrackAggregator:
@@ -139,20 +143,24 @@ class TrackAggregator:
         return TrackEvent(
             source=self._info.name,
             track=track,
-            first_frame=record.first.index,
-            last_frame=record.last.index,
-            first_timestamp=record.first.timestamp,
-            last_timestamp=record.last.timestamp,
+            first_frame=record.first_frame,
+            last_frame=record.last_frame,
+            first_timestamp=record.first_timestamp,
+            last_timestamp=record.last_timestamp,
             frames=record.frames,
+            frames_detected=record.detected,
             track_verdict=record.evidence.verdict(),
         )
 
     def _frame(self, rendered: RenderedFrame) -> None:
         for track, _ in rendered.faces:
-            self._record(track, rendered.frame).see(rendered.frame)
+            self._record(track, rendered.frame).see(rendered.frame, detected=rendered.detected)
         if not self._sinks:
             return
-        faces = [TrackedFace(track, box, self._records[track].evidence.verdict()) for track, box in rendered.faces]
+        faces = [
+            TrackedFace(track, box, self._records[track].evidence.verdict(), rendered.detected)
+            for track, box in rendered.faces
+        ]
         for sink in self._sinks:
             sink.frame(rendered.frame, faces)
 
@@ -161,7 +169,7 @@ class TrackAggregator:
         if not isinstance(outcome, Verdict):
             return self._failure(str(outcome), sampled.frame.timestamp)
         record = self._record(sampled.track, sampled.frame)
-        record.see(sampled.frame)
+        record.see(sampled.frame, detected=True)
         record.evidence.add(outcome)
         latency = time.monotonic() - sampled.frame.captured
         self._counters.attributed_after(latency)
@@ -195,7 +203,8 @@ class TrackAggregator:
 
     def _record(self, track: int, frame: Frame) -> _Record:
         if track not in self._records:
-            self._records[track] = _Record(TrackEvidence(*self._evidence), frame, frame)
+            evidence, index, timestamp = TrackEvidence(*self._evidence), frame.index, frame.timestamp
+            self._records[track] = _Record(evidence, index, timestamp, index, timestamp)
         return self._records[track]
 
     def _report(self, event: Event, crop: UInt8Array | None = None) -> Event:

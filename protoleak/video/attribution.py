@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import EngineError, MediaError
-from protoleak.faces.crops import frame_face
+from protoleak.faces.crops import frame_faces
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.messages import Attributed, AttributedFace, SampledFace
 
@@ -22,7 +22,7 @@ class AttributionStage:
 
     Args:
         batch_size: faces that go through the engines together, at most.
-        margin: see `faces.crops.frame_face`.
+        margin: see `faces.crops.frame_faces`.
     """
 
     def __init__(self, pipeline: ImagePipeline, batch_size: int, margin: float) -> None:
@@ -31,7 +31,8 @@ class AttributionStage:
     def attribute(self, batch: Sequence[SampledFace | Attributed]) -> Iterator[Attributed]:
         """The batch in its order, each face with its verdict or the error that names it; messages pass through."""
         sampled = [message for message in batch if isinstance(message, SampledFace)]
-        framed = [frame_face(self._pipeline.framing, face.frame.image, face.face.box, self._margin) for face in sampled]
+        found = [(face.frame.image, face.face.box) for face in sampled]
+        framed = frame_faces(self._pipeline, found, self._margin)
         outcomes = self._pipeline.each(framed, self.batch_size) if framed else ()
         attributed = [
             AttributedFace(face, self._shown(looks), _named(outcome, face, index))

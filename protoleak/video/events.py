@@ -51,7 +51,7 @@ class TrackVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaceEvent(msgspec.Struct, frozen=True, kw_only=True, tag="face"):
-    """One face was attributed. A line of verdicts.jsonl.
+    """One face was attributed, which the detector found in this very frame. A line of verdicts.jsonl.
 
     Attributes:
         source: as given.
@@ -84,6 +84,7 @@ class TrackEvent(msgspec.Struct, frozen=True, kw_only=True, tag="track"):
     Attributes:
         first_timestamp, last_timestamp: of the frames in which the face was first and last seen.
         frames: in how many frames it was seen.
+        frames_detected: in how many of them the detector found it; in the others it was followed.
         track_verdict: final.
     """
 
@@ -94,6 +95,7 @@ class TrackEvent(msgspec.Struct, frozen=True, kw_only=True, tag="track"):
     first_timestamp: float
     last_timestamp: float
     frames: int
+    frames_detected: int
     track_verdict: TrackVerdict
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
+import numpy as np
+
 from protoleak.arrays import UInt8Array
 
 
@@ -53,6 +55,28 @@ class SourceInfo:
     sound: Sound | None = None
 
 
+class Picture(Protocol):
+    """A decoded image that becomes RGB when somebody asks for it: most frames of a video are looked at by nobody."""
+
+    def rgb(self) -> UInt8Array:
+        """uint8 [H, W, 3], upright, not writable; converted once. For any thread.
+
+        Raises:
+            MediaError: it cannot be converted.
+        """
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, upright."""
+        ...
+
+    def overview(self) -> UInt8Array:
+        """The image at no cost, for comparing it with others of its source: uint8 [h, w] luma, or [h, w, 3] RGB, maybe
+        not upright."""
+        ...
+
+
 @dataclass(frozen=True)
 class Frame:
     """One decoded image.
@@ -61,16 +85,36 @@ class Frame:
         index: counts the source's frames from 0, dropped and damaged ones included where they can be counted.
         timestamp: seconds since the source's first frame, from the container's own clock; for a live source that has
             none, from the moment of capture.
-        image: uint8 [H, W, 3] in RGB order, upright. Not to be written to: several stages look at it.
+        picture: the image, as uint8 [H, W, 3] in RGB order, upright, or as what becomes that.
         captured: `time.monotonic()` when it was decoded, from which latency is measured.
         key: whether the codec could start here.
     """
 
     index: int
     timestamp: float
-    image: UInt8Array
+    picture: UInt8Array | Picture
     captured: float
     key: bool = False
+
+    @property
+    def image(self) -> UInt8Array:
+        """uint8 [H, W, 3] in RGB order, upright. Not to be written to: several stages look at it.
+
+        Raises:
+            MediaError: see `Picture.rgb`.
+        """
+        return self.picture if isinstance(self.picture, np.ndarray) else self.picture.rgb()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image, in pixels."""
+        height, width = self.picture.shape[:2]
+        return height, width
+
+    @property
+    def overview(self) -> UInt8Array:
+        """See `Picture.overview`."""
+        return self.picture if isinstance(self.picture, np.ndarray) else self.picture.overview()
 
 
 @dataclass(frozen=True)

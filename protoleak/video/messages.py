@@ -62,12 +62,14 @@ class TrackedFrame:
         faces: (track, box) of every face in it.
         sampled: those to attribute.
         ended: tracks that no later frame continues.
+        detected: whether the detector looked at it; otherwise its faces were followed from such frames.
     """
 
     frame: Frame
     faces: list[tuple[int, Box]]
     sampled: list[SampledFace]
     ended: list[int]
+    detected: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,12 @@ class RenderedFrame:
 
     Attributes:
         faces: (track, box) of every face in it.
+        detected: see `TrackedFrame`.
     """
 
     frame: Frame
     faces: list[tuple[int, Box]]
+    detected: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.faces.base import FaceDetector, ThriftyDetector
+from protoleak.faces.base import FOUND_SIDE, SURE_SIDE, FaceDetector, ThriftyDetector
 from protoleak.video.aggregation import TrackAggregator
 from protoleak.video.attribution import AttributionStage
 from protoleak.video.events import Event
@@ -22,6 +22,8 @@ from protoleak.video.schedulers import InOrder, Latest, Scheduler
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import Sink
 from protoleak.video.statistics import Counters
+from protoleak.video.tracking.foresight import ForesightTracking
+from protoleak.video.tracking.hindsight import HindsightTracking
 from protoleak.video.tracking.stage import TrackingStage
 
 if TYPE_CHECKING:
@@ -67,9 +69,11 @@ class SourceRun:
         self._counters = Counters(source.info, self._scheduler.queues)
         image_size = pipeline.bundle.manifest.preprocessing.image_size
         detector = place.detector
-        if source.info.live and isinstance(detector, ThriftyDetector):
-            detector = detector.thrifty()
-        self._tracking = TrackingStage(detector, settings, image_size, self._scheduler.pending)
+        instant = source.info.live or settings.detect_every == 0
+        if isinstance(detector, ThriftyDetector) and (source.info.live or settings.detect_every > 0):
+            detector = detector.thrifty(FOUND_SIDE if source.info.live else SURE_SIDE)
+        tracking = ForesightTracking if instant else HindsightTracking
+        self._tracking: TrackingStage = tracking(detector, settings, image_size, self._scheduler.pending)
         self._attribution = AttributionStage(pipeline, settings.batch_size, settings.margin)
         self._aggregator = TrackAggregator(pipeline, settings.minimum_evidence, source.info, self._counters, sinks)
         self._alone, self._closing = alone, False

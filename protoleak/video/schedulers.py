@@ -205,7 +205,7 @@ class Latest(Scheduler):
 
     def put_tracked(self, message: Tracked) -> None:
         if isinstance(message, TrackedFrame):
-            self.attributed.put(RenderedFrame(message.frame, message.faces))
+            self.attributed.put(RenderedFrame(message.frame, message.faces, message.detected))
             self.pending.put(message.sampled, message.ended)
         elif isinstance(message, TrackedGap):
             self.attributed.put(message.gap)
@@ -243,7 +243,7 @@ def _in_order(message: Tracked) -> Batch:
     """What a message of the tracking stage becomes when nothing may overtake: a frame comes after its own verdicts."""
     if isinstance(message, TrackedFrame):
         ended = [TracksEnded(message.ended)] if message.ended else []
-        return [*message.sampled, RenderedFrame(message.frame, message.faces), *ended]
+        return [*message.sampled, RenderedFrame(message.frame, message.faces, message.detected), *ended]
     if isinstance(message, TrackedGap):
         return [TracksEnded(message.ended), message.gap]
     return [message]

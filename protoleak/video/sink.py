@@ -21,11 +21,13 @@ class TrackedFace:
         track: number of the track, from 1.
         box: in the frame.
         verdict: of the track after this frame.
+        detected: whether the detector found it here; otherwise it was followed from frames around this one.
     """
 
     track: int
     box: Box
     verdict: TrackVerdict
+    detected: bool = True
 
 
 class Sink(Protocol):

@@ -35,9 +35,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         source: as given.
         live: see `SourceInfo.live`.
         frames_in: decoded.
-        frames_processed: that went through the detector and the tracker.
+        frames_processed: in which faces were followed.
         frames_dropped: given up because a newer one had come; 0 for files.
-        faces: detections that were kept.
+        faces: in all these frames together.
         attributed: faces that went through the screener.
         tracks: begun so far.
         gaps: stretches without images.
@@ -53,6 +53,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         resident_mib: memory of the process.
         interrupted: whether somebody stopped it.
         faces_given_up: sampled faces of a live source that were queued too long for busy engines; 0 for files.
+        frames_detected: those of the processed frames that the detector looked at.
         drift_faces: tracks whose first face was compared with the calibration's; see `runtime.drift`.
         drift_evidence: to 1, the most that there ever was that they are unlike those; at least 1.
     """
@@ -77,6 +78,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     resident_mib: float
     interrupted: bool
     faces_given_up: int = 0
+    frames_detected: int = 0
     drift_faces: int = 0
     drift_evidence: float = 1.0
 
@@ -93,7 +95,7 @@ class Counters:
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._cpu: dict[str, float] = {}
         self._cpu_at_start = time.thread_time()  # of the caller's thread, which has done other things before
-        self.frames_in = self.frames_processed = self.frames_dropped = 0
+        self.frames_in = self.frames_processed = self.frames_detected = self.frames_dropped = 0
         self.faces = self.attributed = self.tracks = self.gaps = self.failures = self.faces_given_up = 0
         self.media_seconds = 0.0
         self.drift_faces, self.drift_evidence = 0, 1.0
@@ -110,6 +112,7 @@ class Counters:
     def tracked(self, message: TrackedFrame, tracks: int) -> None:
         """One more frame went through the tracking; `tracks` have begun so far."""
         self.frames_processed += 1
+        self.frames_detected += message.detected
         self.faces += len(message.faces)
         self.tracks = tracks
         self.media_seconds = message.frame.timestamp
@@ -143,6 +146,7 @@ class Counters:
             resident_mib=resident_mib(),
             interrupted=self.interrupted,
             faces_given_up=self.faces_given_up,
+            frames_detected=self.frames_detected,
             drift_faces=self.drift_faces,
             drift_evidence=self.drift_evidence,
         )

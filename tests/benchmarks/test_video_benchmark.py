@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,9 +13,11 @@ import protoleak
 
 pytest.importorskip("av", reason="PyAV reads and writes the videos: pip install 'protoleak[video]'")
 
-from benchmarks.video import Speed, measure, scaled_clip, targets
+from benchmarks.video import Compared, Speed, compare, measure, scaled_clip, targets
 from benchmarks.video_soak import repeated, slope, soak
+from benchmarks.video_tracks import RATE, SECONDS, identity_f1, write_made_clip
 from protoleak.faces.open import WholeFrame
+from protoleak.images.framing import Box
 from protoleak.screener import Screener
 from protoleak.video.settings import StreamSettings
 from tests.video.sources.media import read, write
@@ -78,6 +82,7 @@ def test_a_target_that_is_missed_says_so() -> None:
         width=640,
         height=360,
         frames=275,
+        frames_detected=60,
         seconds=10.0,
         fps=27.5,
         cpu_seconds={},
@@ -86,4 +91,51 @@ def test_a_target_that_is_missed_says_so() -> None:
         verdicts=12,
         face_seconds=10.0,
     )
-    assert [(number, met) for _, number, _, met in targets([speed])] == [(27.5, False), (1.2, True)]
+    one = Compared(
+        way="default",
+        speed=speed,
+        fps_ratio=1.0,
+        cpu_ratio=1.0,
+        identity_f1=0.97,
+        verdicts=(12, 12),
+        same_input=12,
+        track_labels=({}, {}),
+    )
+    assert [(number, met) for _, number, _, met in targets([one])] == [(27.5, False), (1.2, True), (0.97, False)]
+
+
+def test_ways_are_compared_with_the_first(clip: Path, screener: Screener) -> None:
+    detector = WholeFrame(WHOLE.margin)
+    first, second = compare(
+        screener,
+        {"every frame": (detector, replace(WHOLE, detect_every=0.0)), "default": (detector, WHOLE)},
+        clip,
+        rounds=1,
+    )
+    assert (first.fps_ratio, first.cpu_ratio, first.identity_f1) == (1.0, 1.0, 1.0)
+    assert first.speed.frames_detected == FRAMES
+    assert second.speed.frames_detected < FRAMES / 2
+    assert second.identity_f1 == 1.0  # the middle of the frame is where it was
+    assert second.same_input == second.verdicts[0] == second.verdicts[1]
+
+
+def test_idf1_counts_the_boxes_that_the_same_track_has_on_both_sides() -> None:
+    def at(left: float) -> Box:
+        return Box(left, 0.0, 10.0, 10.0)
+
+    reference = [[(1, at(0)), (2, at(50))] for _ in range(10)]
+    assert identity_f1(reference, [[(7, box) for _, box in frame[:1]] + [(3, frame[1][1])] for frame in reference]) == 1
+    assert identity_f1(reference, [frame[:1] for frame in reference]) == pytest.approx(2 * 10 / 30)
+    swapped = reference[:5] + [[(2, at(0)), (1, at(50))] for _ in range(5)]
+    assert identity_f1(reference, swapped) == 0.5
+    assert identity_f1(reference, [[(1, at(6)), (2, at(44))] for _ in range(10)]) == 0  # 4/16 of each box
+    assert identity_f1([[], []], [[], []]) == 1
+
+
+def test_the_made_clip_has_faces_that_move(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    write_made_clip(tmp_path / "made.mp4", [picture], (96, 54))
+    frames, _, _ = read(tmp_path / "made.mp4")
+    assert len(frames) == RATE * SECONDS
+    assert np.abs(frames[30].image.astype(int) - frames[40].image).mean() > 3

@@ -120,7 +120,7 @@ SETTINGS: dict[str, tuple[tuple[type, ...], dict[str, str], dict[str, object]]] 
         {"bundle": None, "trusted_key": None, "key": None, "as_json": False, "photographs": None},
     ),
     "discover": ((ScreenOptions,), {}, {"bundle": None, "trusted_key": None, "smallest": SMALLEST_CLUSTER}),
-    "engines": ((EngineOptions,), {}, {"bundle": None, "as_json": False}),
+    "engines": ((EngineOptions, ScreenOptions), {}, {"bundle": None, "as_json": False}),
     "inspect": ((ScreenOptions,), {}, {"bundle": None, "as_json": False}),
 }
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.tiny_bundle import CAMERA, make_image
+from tests.tiny_bundle import CAMERA, IMAGE_SIZE, make_image
 
 
 def write_pictures(folder: Path, kind: int | None, count: int, first_seed: int) -> Path:
-    """PNG files of one class of the small bundle; of another colour for None."""
+    """PNG files of one class of the small bundle, of the size of its record's; of another colour for None."""
     folder.mkdir(parents=True)
     for index in range(count):
-        Image.fromarray(make_image(kind, first_seed + index)).save(folder / f"{index:03d}.png")
+        Image.fromarray(make_image(kind, first_seed + index, IMAGE_SIZE, IMAGE_SIZE)).save(folder / f"{index:03d}.png")
     return folder
 
 

@@ -15,13 +15,16 @@ from protoleak.bundle.manifest import MANIFEST
 from protoleak.cli.app import main
 from protoleak.errors import BundleError
 from tests.enrolment.conftest import write_pictures
-from tests.tiny_bundle import COLOURS, make_image
+from tests.tiny_bundle import COLOURS, IMAGE_SIZE, make_image
 
 
 def said(bundle: Path, kind: int | None, seeds: range) -> list[str | None]:
     """Generators that are named for pictures of a class."""
     with protoleak.load(bundle, engine="onnxruntime", threads=1) as screener:
-        return [verdict.generator for verdict in screener([make_image(kind, seed) for seed in seeds])]
+        return [
+            verdict.generator
+            for verdict in screener([make_image(kind, seed, IMAGE_SIZE, IMAGE_SIZE) for seed in seeds])
+        ]
 
 
 def test_enrolled_generator_is_named_and_the_others_are_as_before(enrollable: Path, with_lemon: Path) -> None:
@@ -35,7 +38,7 @@ def test_enrolled_generator_is_named_and_the_others_are_as_before(enrollable: Pa
 
 
 def test_same_picture_has_the_same_numbers_alone_and_in_a_batch(with_lemon: Path) -> None:
-    images = [make_image(None, 9100), make_image(0, 9101), make_image(2, 9102)]
+    images = [make_image(kind, 9101, IMAGE_SIZE, IMAGE_SIZE) for kind in (None, 0, 2)]
     with protoleak.load(with_lemon, engine="onnxruntime", threads=1) as screener:
         together, alone = screener(images), [screener(image)[0] for image in images]
     assert [one.scores for one in together] == [one.scores for one in alone]

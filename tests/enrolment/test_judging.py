@@ -30,7 +30,8 @@ def test_arrays_are_judged_as_single_images_are(real: str | None, seed: int, mar
         real_margins=np.sort(np.round(random.normal(size=50), 1)) if margins else None,
         generated_margins=np.sort(np.round(random.normal(size=40), 1)) if margins and generated else None,
     )
-    rows = Rows(np.zeros((60, 1), np.float16), np.zeros((60, 1), np.float16), scores, density, np.zeros(60, np.int64))
+    nothing = np.zeros((60, 1), np.float16)
+    rows = Rows(nothing, nothing, np.zeros((60, 0), np.int8), scores, density, np.zeros(60, np.int64))
     found = judged(rows, Classes.of(NAMES, real), calibration, 0.1)
     rule = DecisionRule(NAMES, real, calibration, 0.1)
     for index, said in enumerate(found):

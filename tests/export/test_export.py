@@ -55,7 +55,7 @@ def assert_same(found: list[Any], expected: np.ndarray) -> None:
 
 
 def export(model: TrainedModel, dataset: Dataset, out: Path, **settings: Any) -> ExportResult:
-    return export_bundle(model, dataset, out, ExportSettings(name="small", **settings))
+    return export_bundle(model, dataset, out, ExportSettings(name="small", **{"computes": (), **settings}))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_a_bundle_of_every_head_scores_images_as_the_fitted_head_does(
     if head != "prototype":
         bundle = tmp_path / "bundle"
         export(model, dataset, bundle, head=head)
-    verdicts = protoleak.load(bundle)(UNSEEN)
+    verdicts = protoleak.load(bundle, engine="onnxruntime")(UNSEEN)
     train, validation = features(model, dataset, "train"), features(model, dataset, "validation")
     fitted = fit_head(
         head,
@@ -103,7 +103,7 @@ def test_the_density_space_that_was_asked_for_is_what_decides(
         export(model, dataset, path, density_space=space)
     outputs = network_outputs(model)
     expected = density_of(model, dataset, space=space).log_density(outputs["embedding"], outputs["gate"])
-    assert_same([verdict.log_density for verdict in protoleak.load(path)(UNSEEN)], expected)
+    assert_same([verdict.log_density for verdict in protoleak.load(path, engine="onnxruntime")(UNSEEN)], expected)
     assert Bundle.load(path).manifest.density.space == space
 
 
@@ -121,7 +121,9 @@ def test_the_density_is_contrasted_with_the_auxiliary_generators(
     )
     outputs = network_outputs(model)
     expected = fitted.log_density(outputs["embedding"], outputs["gate"])
-    assert_same([verdict.log_density for verdict in protoleak.load(tmp_path / "bundle")(UNSEEN)], expected)
+    assert_same(
+        [verdict.log_density for verdict in protoleak.load(tmp_path / "bundle", engine="onnxruntime")(UNSEEN)], expected
+    )
     manifest = Bundle.load(tmp_path / "bundle").manifest
     density = manifest.density
     assert (density.contrast, density.auxiliary_images, density.reference_images) == (0.3, 10, len(dataset.train))

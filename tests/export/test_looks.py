@@ -52,7 +52,7 @@ def test_the_bundle_scores_faces_as_the_network_does_framed_alike(
     framer = Framer(look_model.config.framing, LargestFace(YUNET))
     looks = np.concatenate([framer.frame(image, framer.find(image)) for image in unseen if framer.find])
     expected = attributor_outputs(look_model, look_model.config.noised(look_model.encode(looks)))
-    with protoleak.load(exported_looks, threads=1) as screener:
+    with protoleak.load(exported_looks, engine="onnxruntime", threads=1) as screener:
         verdicts = screener(unseen)
     scores = np.array([list(verdict.scores.values()) for verdict in verdicts])
     # What the parity gate allows between float32 graphs and PyTorch.
@@ -107,7 +107,7 @@ def test_a_model_that_looks_at_faces_is_not_exported_without_a_face_detector(
     look_model: TrainedModel, face_data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ProtoleakError, match=r"looks at faces \(face, native, image\): give --face-detector"):
-        export_bundle(look_model, read_dataset(face_data, "camera"), tmp_path / "bundle", ExportSettings())
+        export_bundle(look_model, read_dataset(face_data, "camera"), tmp_path / "bundle", ExportSettings(computes=()))
     assert not (tmp_path / "bundle").exists()
 
 

@@ -160,7 +160,7 @@ def test_nothing_is_written_where_parity_fails(
 
     monkeypatch.setattr(bundle_export, "export_attributor", broken)
     with pytest.raises(ParityError, match="no bundle written"):
-        export_bundle(model, dataset, tmp_path / "bundle", ExportSettings(name="small"))
+        export_bundle(model, dataset, tmp_path / "bundle", ExportSettings(name="small", computes=()))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -170,5 +170,7 @@ def test_a_place_that_holds_something_else_is_refused_before_any_work(
     (tmp_path / "thesis.txt").write_text("years of work")
     seen: list[str] = []
     with pytest.raises(BundleError, match="not a bundle"):
-        export_bundle(model, dataset, tmp_path, ExportSettings(name="small"), lambda stage, *_: seen.append(stage))
+        export_bundle(
+            model, dataset, tmp_path, ExportSettings(name="small", computes=()), lambda stage, *_: seen.append(stage)
+        )
     assert seen == []

@@ -9,7 +9,14 @@ from protoleak.faces.settings import FaceSettings
 from protoleak.video.settings import StreamSettings
 
 FACES = [("faces", "eyes"), ("face_score", 1.5), ("minimum_face", 0), ("margin", -0.1)]
-STREAM = [("every", -1.0), ("minimum_evidence", 0), ("max_seconds", 0.0), ("batch_size", 0)]
+STREAM = [
+    ("every", -1.0),
+    ("minimum_evidence", 0),
+    ("detect_every", -0.1),
+    ("detect_every", 2.0),
+    ("max_seconds", 0.0),
+    ("batch_size", 0),
+]
 
 
 @pytest.mark.parametrize(("name", "value"), FACES)

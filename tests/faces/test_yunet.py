@@ -10,7 +10,7 @@ import pytest
 
 from protoleak.errors import ProtoleakError
 from protoleak.faces import yunet
-from protoleak.faces.base import reduced
+from protoleak.faces.base import FOUND_SIDE, SURE_SIDE, reduced
 from protoleak.faces.yunet import YuNetDetector
 from protoleak.images.decode import open_image
 from protoleak.images.framing import Box
@@ -62,33 +62,23 @@ def test_boxes_are_in_pixels_of_the_frame_however_large_it_is(yunet_file: Path, 
     assert overlap(small, Box(*(value / 3 for value in (large.left, large.top, large.width, large.height)))) > 0.85
 
 
-def test_cameras_of_several_sizes_share_the_networks_that_were_opened_for_them(
-    yunet_file: Path, clip_frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = []
-    create = cv2.FaceDetectorYN.create
-    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *given: (opened.append(given[3]), create(*given))[1])
-    find = detector(yunet_file)
-    frames = [clip_frames[0], clip_frames[0][:, 20:500]]
-    expected = [find(frame) for frame in frames]
-    before = len(opened)
-    assert [find(frame) for frame in frames * 3] == expected * 3
-    assert len(opened) == before
-
-
 def test_for_live_sources_a_face_is_found_in_fewer_pixels(
     yunet_file: Path, clip_frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = detector(yunet_file)
     for frame in clip_frames[:3]:
-        whole, thrifty = find(frame), find.thrifty()(frame)
+        whole, thrifty = find(frame), find.thrifty(FOUND_SIDE)(frame)
         assert len(thrifty) == len(whole)
         assert overlap(whole[0].box, thrifty[0].box) > 0.75
     seen = []
     monkeypatch.setattr(yunet, "reduced", lambda image, side: (seen.append(side), reduced(image, side))[1])
-    find.thrifty()(np.zeros((360, 640, 3), np.uint8))
-    find.thrifty()(np.zeros((1080, 1920, 3), np.uint8))
+    find.thrifty(FOUND_SIDE)(np.zeros((360, 640, 3), np.uint8))
+    find.thrifty(FOUND_SIDE)(np.zeros((1080, 1920, 3), np.uint8))
     assert seen == [320, 640]  # faces of 48 pixels are to have 24; and never more than for files
+    seen.clear()
+    detector(yunet_file, minimum_face=32).thrifty(SURE_SIDE)(np.zeros((360, 640, 3), np.uint8))
+    detector(yunet_file, minimum_face=64).thrifty(SURE_SIDE)(np.zeros((360, 640, 3), np.uint8))
+    assert seen[1::2] == [640, 320]  # by default nothing is spared; before each, the model is tried
 
 
 def test_faces_of_the_minimum_size_in_a_frame_of_1280_by_720_are_found_as_in_the_whole_frame(

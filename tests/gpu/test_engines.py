@@ -13,6 +13,7 @@ from protoleak.runtime.engines import EngineOptions, open_engine
 from protoleak.runtime.engines.availability import availability
 
 pytest.importorskip("onnx", reason="onnx makes the graphs")
+from tests.gpu.agreement import agree
 from tests.runtime.engines.graphs import images, network
 from tests.tiny_bundle import make_image
 
@@ -39,7 +40,7 @@ def test_each_variant_agrees_with_the_processor(engine: str, precision: str, tol
     graph, x = network(precision), images(5)
     expected = open_engine("onnxruntime", graph).run({"x": x})["y"]
     opened = open_engine(engine, graph, options=EngineOptions(batch_maximum=4))
-    np.testing.assert_allclose(opened.run({"x": x})["y"], expected, atol=tolerance)
+    agree(f"{engine}, {precision}, a convolution network", opened.run({"x": x})["y"], expected, atol=tolerance)
 
 
 @pytest.mark.parametrize("engine", GPU_ENGINES)

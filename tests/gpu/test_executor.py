@@ -16,6 +16,7 @@ from protoleak.runtime.engines.availability import availability
 from protoleak.runtime.executors import Graphs, open_executor
 
 pytest.importorskip("onnx", reason="onnx makes the graphs")
+from tests.gpu.agreement import agree
 from tests.tiny_bundle import IMAGE_SIZE, make_image
 
 ENGINES = ("tensorrt", "tensorrt-rtx")
@@ -71,7 +72,7 @@ def test_outputs_are_those_of_the_processor(engine: str, opened: OpenExecutor) -
             found, expected = executor.run(images).outputs, reference.run(images).outputs
             for name, values in expected.items():
                 # fp32 without TF32: float32 sums in another order, through 34 times the latent at timestep 0
-                np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-3, err_msg=name)
+                agree(f"{engine}, {name}", found[name], values, rtol=1e-3, atol=1e-3)
     assert executor.describe().settings["cuda_graph"].startswith("one per batch size"), "the capture was refused"
     assert set(executor.captured) == {1, 3, 8}
 
@@ -89,7 +90,7 @@ def test_several_looks_at_a_face_give_what_they_give_on_the_processor(engine: st
             found, expected = executor.run(images).outputs, reference.run(images).outputs
             for name, values in expected.items():
                 # see above
-                np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-3, err_msg=name)
+                agree(f"{engine}, {name}", found[name], values, rtol=1e-3, atol=1e-3)
     executor.close()
 
 
@@ -103,6 +104,31 @@ def test_a_graph_gives_the_same_bits_as_no_graph(engine: str, opened: OpenExecut
                 np.testing.assert_array_equal(found[name], values, err_msg=name)
     assert set(executor.captured) == {2, 5}
     assert plain.captured == ()
+
+
+def test_faces_of_frames_are_framed_on_the_gpu_with_the_hosts_pixels_and_verdicts(
+    engine: str, tiny_look_bundle: Path
+) -> None:
+    from protoleak.faces.crops import frame_face, frame_faces
+    from protoleak.images.framing import Box
+
+    frames = [make_image(0, 1, 360, 640), make_image(1, 2, 720, 1280)]
+    faces = [
+        (frames[0], Box(200.4, 90.2, 110, 131.5)),
+        (frames[0], Box(-20, 250, 120, 140)),
+        (frames[1], Box(9, 9, 60, 70)),
+    ]
+    with protoleak.load(tiny_look_bundle, engine=engine) as screener:
+        for _ in range(3):  # plain, captured, replayed
+            on_gpu = frame_faces(screener, faces, 0.25)
+            on_host = [frame_face(screener.framing, image, box, 0.25) for image, box in faces]
+            for one, other in zip(on_gpu, on_host, strict=True):
+                assert one.array is not None
+                np.testing.assert_array_equal(one.pixels, other.pixels)
+            for verdict, expected in zip(screener.each(on_gpu), screener.each(on_host), strict=True):
+                assert not isinstance(verdict, Exception)
+                assert not isinstance(expected, Exception)
+                assert (verdict.input, verdict.log_density) == (expected.input, expected.log_density)
 
 
 def test_stage_times_are_the_gpus_and_add_up_to_less_than_the_hosts(engine: str, opened: OpenExecutor) -> None:

@@ -2,13 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from protoleak.model.second_order import (
-    LAGS,
-    SMALLEST_VARIANCE,
-    SecondOrderEncoder,
-    feature_count,
-    second_order_features,
-)
+from protoleak.latent_statistics import LAGS, SMALLEST_VARIANCE, second_order_statistics, statistic_count
+from protoleak.model.second_order import SecondOrderEncoder, second_order_features
 
 CHANNELS, SIZE, POSITIONS = 4, 6, 3
 
@@ -16,7 +11,7 @@ CHANNELS, SIZE, POSITIONS = 4, 6, 3
 def test_the_statistics_are_correlations_log_deviations_and_autocorrelations() -> None:
     z = torch.randn(2, CHANNELS, 9, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = second_order_features(z)
-    assert found.shape == (2, feature_count(CHANNELS))
+    assert found.shape == (2, statistic_count(CHANNELS))
     pairs = CHANNELS * (CHANNELS - 1) // 2
     for image in range(2):
         correlation = torch.corrcoef(z[image].flatten(1))
@@ -63,3 +58,9 @@ def test_a_folded_encoder_gives_of_latents_what_it_gave_of_whitened_statistics()
 def _encoder() -> SecondOrderEncoder:
     torch.manual_seed(0)
     return SecondOrderEncoder(CHANNELS, SIZE, POSITIONS).eval()
+
+
+def test_numpy_gives_the_same_statistics_of_each_look() -> None:
+    z = torch.randn(6, CHANNELS, 9, 7, generator=torch.Generator().manual_seed(1))
+    expected = second_order_features(z).reshape(2, -1)
+    torch.testing.assert_close(torch.from_numpy(second_order_statistics(z.numpy(), 3)), expected)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from protoleak.bundle.class_statistics import STEPS, ClassStatistics, Discriminant
 from protoleak.bundle.enrolment import Additions, ScoreConstants
-from protoleak.runtime.additions import extended_log_density, extended_outputs
+from protoleak.runtime.additions import extended_log_density, extended_outputs, sum_of_scores
 
 # float32 outputs of magnitude 10 to 100 from two orders of the same sums
 TOLERANCE = 2e-4
 TEMPERATURE, FLOOR = 0.7, -9.0
+CONSTANTS = ScoreConstants(TEMPERATURE, FLOOR)
+FEATURES = 12
+
+
+def random_discriminant(seed: int, rivals: int) -> Discriminant:
+    random = np.random.default_rng(seed)
+    weights = random.normal(size=(rivals, FEATURES)).astype(np.float32)
+    bias, mean = random.normal(size=rivals).astype(np.float32), random.normal(size=FEATURES).astype(np.float32)
+    return Discriminant(mean, weights, bias, np.arange(rivals, dtype=np.int32), 0.3)
+
+
+def plain_statistics() -> ClassStatistics:
+    ones, nothing = np.ones(FEATURES, np.float32), np.zeros((0, FEATURES), np.float16)
+    return ClassStatistics(0 * ones, ones, nothing, nothing, 1.0, 10)
 
 
 @pytest.mark.parametrize("auxiliary", [0, 2])
-def test_class_beside_the_graph_has_the_numbers_of_an_export_that_knew_it(auxiliary: int) -> None:
+def test_log_density_is_that_of_an_export_that_knew_the_class(auxiliary: int) -> None:
     torch = pytest.importorskip("torch", reason="the export's modules are PyTorch's")
     from protoleak.calibration.posterior import PosteriorDensity
     from protoleak.export.density_module import density_module
@@ -27,47 +40,48 @@ def test_class_beside_the_graph_has_the_numbers_of_an_export_that_knew_it(auxili
     embedding = (prototypes[random.integers(0, 5, 200), 0] + random.normal(size=(200, 8))).astype(np.float32)
     gate = random.uniform(0.2, 1, size=(200, 8)).astype(np.float32)
 
-    def exported(named: np.ndarray) -> dict[str, np.ndarray]:
-        difference = embedding[:, None, None, :] - named.astype(np.float32)
-        distance = (gate[:, None, None, :] * difference**2).sum(axis=-1)
+    def exported(named: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         density = PosteriorDensity(named, others, TEMPERATURE, FLOOR)
         with torch.inference_mode():
-            log_density = density_module(density)(torch.from_numpy(embedding), torch.from_numpy(gate)).numpy()
-        scores = density.scores(embedding, gate)[:, : len(named)].astype(np.float32)
-        return {
-            "embedding": embedding,
-            "gate": gate,
-            "prototype_distance": distance,
-            "class_score": scores,
-            "log_density": log_density,
-        }
+            found = density_module(density)(torch.from_numpy(embedding), torch.from_numpy(gate)).numpy()
+        return density.scores(embedding, gate)[:, : len(named)], found
 
-    additions = Additions(prototypes[3:], np.zeros(2), ScoreConstants(TEMPERATURE, FLOOR))
-    beside, from_the_start = extended_outputs(exported(prototypes[:3]), additions), exported(prototypes)
-    for name, expected in from_the_start.items():
-        assert beside[name].dtype == expected.dtype
-        np.testing.assert_allclose(beside[name], expected, atol=TOLERANCE, rtol=TOLERANCE, err_msg=name)
+    _, log_density = exported(prototypes[:3])
+    of_both, expected = exported(prototypes)
+    for new in (3, 4):
+        log_density = extended_log_density(of_both[:, :new], log_density, of_both[:, new], CONSTANTS)
+    np.testing.assert_allclose(log_density, expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
-def test_graph_of_a_bundle_that_knew_the_class_gives_the_same(enrollable: Path) -> None:
-    pytest.importorskip("onnx", reason="onnx makes the graphs")
-    from protoleak.bundle.bundle import Bundle
-    from protoleak.runtime.engines import Graph, open_engine
-    from tests.conftest import FLOOR as TINY_FLOOR
-    from tests.tiny_bundle import COMPONENTS, NAMES, attributor
-
-    prototypes = Bundle.load(enrollable).prototypes
-    new = np.random.default_rng(0).normal(size=(1, *prototypes.shape[1:])).astype(np.float32)
-    z_t = np.random.default_rng(1).normal(size=(6, 2, 8, 8, 8)).astype(np.float32)
-
-    def run(named: np.ndarray) -> dict[str, np.ndarray]:
-        model = attributor(named, named[:, 0], 1, COMPONENTS, TINY_FLOOR)
-        return open_engine("onnxruntime", Graph("attributor", model, tuple(NAMES)), threads=1).run({"z_t": z_t})
-
-    additions = Additions(new.astype(np.float64), np.zeros(1), ScoreConstants(1.0, TINY_FLOOR))
-    beside, inside = extended_outputs(run(prototypes), additions), run(np.concatenate([prototypes, new]))
-    for name in NAMES:
-        np.testing.assert_allclose(beside[name], inside[name], atol=TOLERANCE, rtol=TOLERANCE, err_msg=name)
+def test_outputs_hold_the_enrolled_classes_behind_the_others_each_against_those_before_it() -> None:
+    random = np.random.default_rng(4)
+    scores = random.normal(-5, 3, size=(50, 3)).astype(np.float32)
+    log_density = (scores.max(axis=1) - np.logaddexp.reduce(scores, axis=1)).astype(np.float32)
+    log_density += np.minimum(scores.max(axis=1) - FLOOR, 0).astype(np.float32)
+    outputs = {
+        "embedding": random.normal(size=(50, 8)).astype(np.float32),
+        "gate": np.ones((50, 8), np.float32),
+        "prototype_distance": random.uniform(size=(50, 3, 2)).astype(np.float32),
+        "class_score": scores,
+        "log_density": log_density,
+    }
+    discriminants = random_discriminant(1, 3), random_discriminant(2, 4)
+    prototypes = random.normal(size=(2, 2, 8))
+    features = random.integers(-127, 128, (50, FEATURES)).astype(np.int8)
+    offsets = np.array([0.5, -1.0])
+    additions = Additions(prototypes, discriminants, offsets, CONSTANTS, plain_statistics())
+    found = extended_outputs(outputs, features, additions)
+    every = np.logaddexp.reduce(scores.astype(float), axis=1)
+    for place, (one, offset) in enumerate(zip(discriminants, offsets, strict=True), 3):
+        ratios = features / STEPS @ one.weights.T.astype(float) - one.bias
+        odds = 0.3 * -20 * np.logaddexp.reduce(-ratios / 20, axis=1) + offset
+        np.testing.assert_allclose(found["class_score"][:, place], every + odds, atol=TOLERANCE, rtol=TOLERANCE)
+        every = np.logaddexp(every, every + odds)
+    best = found["class_score"].max(axis=1)
+    expected = best - every + np.minimum(best - FLOOR, 0)
+    np.testing.assert_allclose(found["log_density"], expected, atol=TOLERANCE, rtol=TOLERANCE)
+    assert found["prototype_distance"].shape == (50, 5, 2)
+    assert found["prototype_distance"].dtype == found["class_score"].dtype == found["log_density"].dtype == np.float32
 
 
 def test_picture_far_from_the_new_class_keeps_its_log_density_exactly() -> None:
@@ -78,6 +92,7 @@ def test_picture_far_from_the_new_class_keeps_its_log_density_exactly() -> None:
 def test_log_density_of_a_picture_that_was_far_from_everything_rises_with_its_own_class() -> None:
     scores = np.array([[-50.0, -60.0]])
     density = scores.max() - np.logaddexp(-50.0, -60.0) + np.array([-50.0 - FLOOR])
+    assert sum_of_scores(scores, density, CONSTANTS) == pytest.approx(np.logaddexp(-50.0, -60.0))
     after = extended_log_density(scores, density, np.array([-2.0]), ScoreConstants(1.0, FLOOR))
     assert density < -40
     assert after == pytest.approx(0.0, abs=1e-9)

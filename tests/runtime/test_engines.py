@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import numpy as np
 import pytest
 
+from protoleak.environment.instructions import instructions
 from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.runtime.engines import EngineOptions, Graph, open_engine
+from protoleak.runtime.engines import onnxruntime as onnxruntime_engine
 
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -69,6 +72,48 @@ def test_threads_that_sleep_between_runs_compute_the_same_bits() -> None:
         for spins in (True, False)
     )
     np.testing.assert_array_equal(spinning, sleeping)
+
+
+def test_threads_take_no_processor_time_once_a_run_is_over() -> None:
+    """They would spin for some 40 ms, on the cores that the next graph's threads need."""
+    engine = open_engine("onnxruntime", CONVOLUTION, threads=2)
+    x = np.random.default_rng(1).standard_normal((1, 30, 16, 16)).astype(np.float32)
+    spent = []
+    for _ in range(8):
+        engine.run({"x": x})
+        before = time.process_time()
+        time.sleep(0.04)
+        spent.append(time.process_time() - before)
+    assert sorted(spent)[-2] < 0.002  # one may have met a collection of garbage
+
+
+def quantised_products() -> Graph:
+    """Eight-bit weights and values at the ends of their ranges: 2 · 255 · 127 is far beyond 16 bits."""
+    scale, zero = numpy_helper.from_array(np.float32(0.1), "scale"), numpy_helper.from_array(np.int8(0), "zero")
+    weights = numpy_helper.from_array(np.full((8, 16, 1, 1), 127, np.int8), "w")
+    return graph(
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["dw"]),
+        helper.make_node("Conv", ["d", "dw"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "wide", "zero"], ["cq"]),
+        helper.make_node("DequantizeLinear", ["cq", "wide", "zero"], ["y"]),
+        tensors=(scale, zero, weights, numpy_helper.from_array(np.float32(25.0), "wide")),
+        shape=(16, 4, 4),
+    )
+
+
+@pytest.mark.parametrize("found", [frozenset({"avx2"}), frozenset({"avx2", "avx512_vnni"}), None])
+def test_int8_products_do_not_saturate_whatever_the_processor_has(
+    found: frozenset[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime_engine, "instructions", lambda: found)
+    if found == {"avx2", "avx512_vnni"} and onnxruntime_engine.EXACT_INT8.isdisjoint(instructions() or ()):
+        pytest.skip("this processor has no VNNI, whose kernels would be taken")
+    x = np.full((1, 16, 4, 4), 12.7, np.float32)
+    given = open_engine("onnxruntime", quantised_products(), threads=1).run({"x": x})["y"]
+    # 16 products of 12.7 · 12.7 are 2580.6, or 103 steps of 25; sums that saturate would be less than 40 % of that.
+    np.testing.assert_allclose(given, 2575.0)
 
 
 def test_nan_is_an_error_that_names_stage_and_output() -> None:

@@ -53,7 +53,7 @@ def test_a_source_three_times_faster_than_the_engine_is_attributed_with_bounded_
 def test_a_detector_slower_than_the_source_drops_the_older_frames_and_never_the_newest(screener: SlowScreener) -> None:
     sink, detector = RecordingSink(), ScriptedDetector(seconds=0.1)
     source = ScriptedSource([*range(60), 0.5], live_rate=60)
-    list(stream(screener, source, StreamSettings(), [sink], detector))
+    list(stream(screener, source, StreamSettings(detect_every=0), [sink], detector))
     assert sink.statistics is not None
     assert sink.statistics.frames_dropped >= 30
     assert sink.statistics.frames_processed == 60 - sink.statistics.frames_dropped

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from protoleak.errors import ProtoleakError
+from protoleak.faces.base import FOUND_SIDE, SURE_SIDE
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Gap
 from protoleak.video.outputs.folder import open_outputs
@@ -64,20 +65,23 @@ def test_two_cameras_run_at_once_and_a_file_beside_them(screener: SlowScreener) 
     assert threads_left() == []
 
 
-def test_a_thrifty_detector_is_for_live_sources_alone(screener: SlowScreener) -> None:
-    thrifty = ScriptedDetector()
+def test_the_least_face_has_fewer_pixels_in_live_sources_than_in_files(screener: SlowScreener) -> None:
+    asked: dict[int, ScriptedDetector] = {}
 
     class WithThrift(ScriptedDetector):
-        def thrifty(self) -> ScriptedDetector:
-            return thrifty
+        def thrifty(self, side: int) -> ScriptedDetector:
+            return asked.setdefault(side, ScriptedDetector())
 
     detector = WithThrift()
     camera = named(ScriptedSource(range(100, 105), live_rate=20), "gate")
     file = named(ScriptedSource(range(5)), "one.mp4")
     list(streams(screener, [camera, file], StreamSettings(every=0.2), [], detector))
-    assert detector.looked_at == [0, 1, 2, 3, 4]
-    assert thrifty.looked_at
-    assert min(thrifty.looked_at) >= 100
+    assert detector.looked_at == []
+    assert set(asked[SURE_SIDE].looked_at) == {0, 4}
+    assert min(asked[FOUND_SIDE].looked_at) >= 100
+    file = named(ScriptedSource(range(5)), "one.mp4")
+    list(streams(screener, [file], StreamSettings(detect_every=0), [], detector))
+    assert detector.looked_at == [0, 1, 2, 3, 4]  # where nothing is to be spared, nothing is
 
 
 def test_one_detector_and_one_engine_look_at_one_frame_at_a_time_and_no_camera_starves(screener: SlowScreener) -> None:

@@ -30,6 +30,7 @@ from tools.default_bundle.sources import AUXILIARY, CAMERAS, KNOWN, UNKNOWN  # n
 CARD = ROOT / "docs" / "default_bundle.md"
 RESULTS = ROOT / "benchmarks" / "results"
 EVALUATION, LEFT_OUT = RESULTS / "evaluate_default_bundle.json", RESULTS / "left_out.json"
+COMPUTES = RESULTS / "computes.json"
 ABLATIONS, RESEARCH_EVALUATION = RESULTS / "real_ablations.json", RESULTS / "evaluate_research_bundle.json"
 # What was asked for: shares, and areas under curves.
 ACCUSED, NAMED, NAMED_IN_ALL, EDITED = 0.02, 0.85, 0.90, 0.75
@@ -60,6 +61,8 @@ def lines(bundle: Bundle, report: Report, left_out: dict[str, Any]) -> Iterator[
     yield from unknown(variant)
     yield from ("", "## After editing", "")
     yield from edited(variant)
+    yield from ("", "## In bfloat16", "")
+    yield from in_bfloat16(json.loads(COMPUTES.read_text()))
     yield from ("", "## What training without them says of sources and generators", "")
     yield from turns(left_out)
     yield from ("", "## What parts of the method give", "")
@@ -114,6 +117,24 @@ def targets(variant: VariantReport) -> Iterator[str]:
     looks = ", ".join(f"{look} {weight:.2f}" for look, weight in variant.look_weights.items())
     timesteps = ", ".join(f"t = {timestep} {weight:.2f}" for timestep, weight in variant.timestep_weights.items())
     yield from ("", f"Mean weights of the attention: {looks}; {timesteps}.")
+
+
+def in_bfloat16(computes: dict[str, Any]) -> Iterator[str]:
+    """Verdicts of exact computing and of bfloat16, each with thresholds of its own."""
+    exact, bf16 = (next(row for row in computes["rows"] if row["name"] == f"fp32 {name}") for name in ("exact", "bf16"))
+    gate = bf16["gate"]
+    yield (
+        "Where the processor multiplies bfloat16, `--compute auto` judges in it, with thresholds of its own "
+        "([decision 29](decisions/0029-calibrated-computes.md)): "
+        f"{exact['milliseconds'] / bf16['milliseconds']:.1f} times as fast in both graphs. The class with the highest "
+        f"score is that of exact computing for {gate['generator_agreement']:.1%} of the test images, and "
+        f"{gate['verdict_agreement']:.1%} of all images lie on the same side of the threshold."
+    )
+    yield from ("", "| images | verdict | exact | bf16 |", "|---|---|---|---|")
+    for images, counts in exact["verdicts"].items():
+        of = sum(counts.values())
+        for label, count in counts.items():
+            yield f"| {images} ({of}) | {label} | {count} | {bf16['verdicts'][images][label]} |"
 
 
 def not_measured(robustness: Robustness) -> str:

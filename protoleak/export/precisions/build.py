@@ -12,6 +12,7 @@ import numpy as np
 
 from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.bundle import ACCUSATION_SHARE
+from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.enrolment import record_file
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
@@ -34,7 +35,6 @@ from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
 T = TypeVar("T")
 STAGES: tuple[Stage, ...] = ("latent_encoder", "attributor")
-INPUTS: dict[Stage, str] = {"latent_encoder": "image", "attributor": "z_t"}
 MAGNITUDE_IMAGES = 16
 RANKING_IMAGES = 8
 
@@ -75,9 +75,10 @@ class VariantBuilder:
         left_out: Path | None = None,
         accusation_share: float = ACCUSATION_SHARE,
         progress: Progress = no_progress,
+        statistics: ClassStatistics | None = None,
     ) -> None:
         """Takes the `framer` of the bundle's framing, fp32 `graphs`, and as `reference` what they gave on `images`."""
-        self._framer, self._share = framer, accusation_share
+        self._framer, self._share, self._statistics = framer, accusation_share, statistics
         self._left_out = None if left_out is None else LeftOutMargins.read(left_out)
         self._manifest = manifest
         self._noise_bank = noise_bank
@@ -164,13 +165,13 @@ class VariantBuilder:
 
     def _rank(self, quantisers: dict[Stage, Quantiser], images: Sequence[UInt8Array]) -> list[LayerNoise]:
         pixels = np.stack(_spread(images, RANKING_IMAGES))
-        z_t = self._fp32.stages(pixels)["z_t"]
+        feed = self._attributor_feed(pixels)
 
         def embed(stage: Stage, model: bytes) -> Float32Array:
             if stage == "latent_encoder":
                 return self._runner(self._graphs | {stage: model}).stages(pixels)["embedding"]
             engine = open_engine("onnxruntime", Graph("attributor", model, ATTRIBUTOR_OUTPUTS))
-            return engine.run({"z_t": z_t})["embedding"]
+            return engine.run(feed)["embedding"]
 
         count = sum(len(quantiser.layers) for quantiser in quantisers.values())
         return rank_layers(quantisers, embed, lambda done: self._progress("rank layers", done, count))
@@ -188,6 +189,7 @@ class VariantBuilder:
                 self._progress,
                 self._left_out,
                 self._share,
+                self._statistics,
             )
         except EngineError as error:
             return RefusedVariant(str(error))
@@ -213,9 +215,14 @@ class VariantBuilder:
     def _feeds(self, stage: Stage, images: Sequence[UInt8Array], what: str) -> Iterator[dict[str, Array]]:
         """What the runtime feeds a graph, image by image: pixels, or what fp32 encoder and noising make of them."""
         for done, image in enumerate(images, 1):
-            value: Array = image if stage == "latent_encoder" else self._fp32.stages(image[None])["z_t"]
-            yield {INPUTS[stage]: value}
+            yield {"image": image} if stage == "latent_encoder" else self._attributor_feed(image[None])
             self._progress(what, done, len(images))
+
+    def _attributor_feed(self, images: UInt8Array) -> dict[str, Array]:
+        """What fp32's encoder and noising make of uint8 [N, L, S, S, 3]."""
+        name = self._manifest.attributor_input
+        given = self._fp32.stages(images)[name]
+        return {name: given.reshape(len(images), *self._manifest.attributor_input_shape)}
 
     def _calibration_pixels(self, count: int) -> list[UInt8Array]:
         return calibration_pixels(self._images.calibration, count, self._framer)

@@ -28,7 +28,7 @@ def compare_variants(
     alpha: float,
     limits: GateLimits,
 ) -> GateResult:
-    """Compares a variant with fp32, both run on the same images.
+    """Compares a variant, in whatever compute, with fp32 in exact computing, both run on the same images.
 
     Raises:
         DatasetError: there is no test image to compare on.
@@ -37,7 +37,9 @@ def compare_variants(
     ours, theirs = candidate.measured, reference.measured
     labels, sets = theirs.labels, _sets(theirs)
     if not len(labels):
-        raise DatasetError("there are no test images: fp16 and int8 are only written after a comparison with fp32")
+        raise DatasetError(
+            "there are no test images: other precisions and computes are only written after a comparison with fp32"
+        )
     verdicts = {
         name: (
             outputs.verdicts(reference.calibration, generators, real, alpha),
@@ -113,6 +115,8 @@ def _failures(result: GateResult) -> list[str]:
     ):
         if share < least:
             found.append(f"{what} agrees with fp32 on {share:.2%} of the images, below {least:.2%}")
+    if result.real_faces_accused is not None and result.real_faces_accused[1] > result.real_faces_accused[0]:
+        found.append("{1} real faces are accused, and {0} by fp32".format(*result.real_faces_accused))
     falls = {"macro AUC": result.macro_auc_drop, "macro AUC of the softmax": result.macro_auc_softmax_drop}
     falls |= {f"AUROC against {name}": drop for name, drop in result.auroc_drop.items()}
     for what, drop in falls.items():

@@ -92,6 +92,11 @@ class CudaWorker:
             self._buffers[key] = self._allocate(key[1], key[2])
         return self._buffers[key]
 
+    def allocate(self, shape: Sequence[int], dtype: npt.DTypeLike) -> DeviceArray:
+        """Uninitialised device memory of its own, given back when the last array that looks at it is let go: for what
+        may be used after other work has come in between."""
+        return self._allocate(tuple(shape), np.dtype(dtype))
+
     def upload(self, values: Array) -> DeviceArray:
         """A copy of an array in new device memory, there when this returns. For constants."""
         array = self._allocate(values.shape, values.dtype)

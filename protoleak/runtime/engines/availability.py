@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from protoleak.choices import Arithmetic
 from protoleak.errors import EngineUnavailable, ProtoleakError
 
 # The best first: "auto" takes the first of these that can run here. onnxruntime-tensorrt is only taken by name: it
@@ -54,6 +55,21 @@ def availability(name: str, device: int = 0) -> Availability:
         return Availability(name, True, _CHECKS[name](device))
     except ProtoleakError as error:
         return Availability(name, False, str(error), builds=name == "tensorrt-rtx" and _builds_rtx())
+
+
+def compute_problem(engine: str, compute: Arithmetic) -> str | None:
+    """Why an engine is no use here in another arithmetic than that of the graphs' types, or None.
+
+    Raises:
+        EngineUnavailable: the engine is not installed.
+    """
+    if compute == "exact":
+        return None
+    if engine != "openvino":
+        return f"{engine} computes in the types of the variant alone"
+    from protoleak.runtime.engines.openvino import bf16_problem, import_openvino
+
+    return bf16_problem(import_openvino().Core())
 
 
 def choose(name: str, device: int = 0) -> tuple[str, str]:
@@ -120,12 +136,12 @@ def _onnxruntime_gpu(name: str) -> Callable[[int], str]:
 
 
 def _openvino(_: int) -> str:
-    from protoleak.runtime.engines.openvino import bf16_problem, import_openvino
+    from protoleak.runtime.engines.openvino import bf16_hardware, bf16_problem, import_openvino
 
     openvino = import_openvino()
     core = openvino.Core()
     processor = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
-    bf16 = "no bf16 here" if bf16_problem(core) else "--compute bf16 is possible"
+    bf16 = "no bf16 here" if bf16_problem(core) else f"bf16 in {bf16_hardware()}"
     return f"openvino {openvino.__version__.split('-')[0]} on {processor}; {bf16}"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from protoleak.arrays import Array
 from protoleak.bundle.graph_check import differences
 from protoleak.bundle.onnx_model import Declared
+from protoleak.choices import Arithmetic
 from protoleak.errors import EngineError
 from protoleak.runtime.engines.time_limit import time_limit
 
@@ -45,12 +46,14 @@ class EngineDescription(msgspec.Struct, frozen=True):
         device: what it really runs on, in the engine's own words.
         versions: of each library that had a part in the numbers.
         settings: what else bears on the numbers: how a batch is run, the precision allowed, the plan's hash.
+        compute: "exact" in the types of the variant's graph, or the arithmetic that the engine may use in their place.
     """
 
     name: str
     device: str
     versions: dict[str, str]
     settings: dict[str, str] = msgspec.field(default_factory=dict)
+    compute: Arithmetic = "exact"
 
 
 class Engine(Protocol):

@@ -11,6 +11,7 @@ import numpy as np
 
 from protoleak.arrays import Array
 from protoleak.bundle.onnx_model import FLOAT, FLOAT16, INT64, UINT8, Declared
+from protoleak.environment.instructions import instructions
 from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.runtime.engines.base import (
     ONE_BY_ONE,
@@ -29,6 +30,7 @@ ERRORS_ONLY = 3
 # ONNX Runtime's names of the element types that graphs' inputs and outputs have here.
 ELEMENT_TYPES = {"tensor(float)": FLOAT, "tensor(float16)": FLOAT16, "tensor(uint8)": UINT8, "tensor(int64)": INT64}
 OTHER = -1
+EXACT_INT8 = frozenset({"avx_vnni", "avx512_vnni"})
 REMOVE_BOTH = "pip uninstall -y onnxruntime onnxruntime-gpu"
 
 
@@ -101,6 +103,10 @@ class OnnxRuntimeEngine:
         session_options.log_severity_level = ERRORS_ONLY
         session_options.use_deterministic_compute = True
         session_options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+        # Else threads of this graph spin on after its run, for as long as a whole run takes, on the cores that the
+        # other graph's threads then need: docs/decisions/0030-onnxruntime-and-the-stem.md.
+        session_options.add_session_config_entry("session.force_spinning_stop", "1")
+        session_options.add_session_config_entry("session.x64quantprecision", str(int(_int8_would_saturate())))
         if threads is not None:
             session_options.intra_op_num_threads = threads
         try:
@@ -140,6 +146,17 @@ class OnnxRuntimeEngine:
                     raise too_slow(self._graph, "ONNX Runtime") from error
                 raise EngineError(f"the {self._graph.stage} failed in ONNX Runtime: {first_line(error)}") from error
         return rows
+
+
+def _int8_would_saturate() -> bool:
+    """Whether this processor sums products of uint8 and int8 in 16 bits, which overflow: x86 without VNNI does, and
+    where the system doesn't tell it may.
+
+    ONNX Runtime then multiplies uint8 by uint8, which sums in 32 bits: slower, and the very numbers that VNNI gives.
+    Its option does nothing on other processors or in graphs without int8.
+    """
+    found = instructions()
+    return found is None or not found & EXACT_INT8
 
 
 def reported(session: Any) -> tuple[list[Declared], list[Declared]]:

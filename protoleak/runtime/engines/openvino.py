@@ -14,6 +14,8 @@ import numpy as np
 from protoleak.arrays import Array
 from protoleak.bundle.graph_check import differences, names_in
 from protoleak.bundle.onnx_model import FLOAT, FLOAT16, INT64, UINT8, Declared
+from protoleak.choices import Arithmetic
+from protoleak.environment.instructions import bfloat16, instructions
 from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines import base, openvino_cache
@@ -82,11 +84,23 @@ def _without(name: str) -> Iterator[None]:
 
 
 def bf16_problem(core: Any) -> str | None:
-    """Why bfloat16 is no use on this processor, or None."""
-    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    """Why bfloat16 is no use on this processor, or None.
+
+    OpenVINO also takes it where it can only convert, and is then slower than in float32: the processor's own
+    instructions are looked at, too, where the system tells them.
+    """
+    found = instructions()
+    native = found is None or bfloat16(found) is not None
+    if native and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return None
     name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
     return f"{name} has no bfloat16 arithmetic (AMX or AVX-512-BF16)"
+
+
+def bf16_hardware() -> str:
+    """What multiplies bfloat16 here, in words."""
+    found = instructions()
+    return (None if found is None else bfloat16(found)) or "hardware, as OpenVINO says"
 
 
 class OpenVinoEngine:
@@ -149,6 +163,9 @@ class OpenVinoEngine:
         self._device = device
         self._versions = {"numpy": np.__version__, "openvino": version}
         self._settings = {"batch": ONE_BY_ONE, "precision": hint}
+        self._compute: Arithmetic = "exact"
+        if options.bfloat16:
+            self._compute, self._settings["bf16"] = "bf16", bf16_hardware()
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """See `Engine.run`."""
@@ -156,7 +173,9 @@ class OpenVinoEngine:
             return run_one_by_one(self._run_one, self._graph, feeds)
 
     def describe(self) -> EngineDescription:
-        return EngineDescription("openvino", f"CPU ({self._device})", dict(self._versions), dict(self._settings))
+        return EngineDescription(
+            "openvino", f"CPU ({self._device})", dict(self._versions), dict(self._settings), self._compute
+        )
 
     def close(self) -> None:
         """See `Engine.close`."""

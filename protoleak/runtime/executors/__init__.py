@@ -19,6 +19,7 @@ from protoleak.runtime.executors.base import (
     AttributorOutputs,
     Executor,
     ExpectedShapes,
+    FrameToCrop,
     Graphs,
     ImageOnGpu,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "Executor",
     "ExpectedShapes",
     "ExtendedExecutor",
+    "FrameToCrop",
     "Graphs",
     "HostExecutor",
     "ImageOnGpu",
@@ -107,7 +109,7 @@ def _of_graphs(
 
     worker, encoder_plan, attributor_plan = open_worker_and_engines(engine, graphs, options, shapes.looks)
     try:
-        on_gpu = open_noising(worker, noising)
+        on_gpu = None if manifest.attributor_input == "z0" else open_noising(worker, noising)
     except EngineUnavailable as error:
         options.notify(f"noising runs on the CPU: {error}")
         return HostExecutor(encoder_plan, attributor_plan, noising, shapes, {"noising": f"on the CPU: {error}"})

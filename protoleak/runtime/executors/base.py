@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from protoleak.bundle.bundle import Variant
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import BundleError, EngineError
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
+from protoleak.runtime.cuda.crops import Rectangle
 from protoleak.runtime.engines import EngineDescription, Graph
 
 LATENT_ENCODER_OUTPUTS = ("z0",)
@@ -49,7 +50,7 @@ class AttributorOutputs:
         outputs: of the attributor, by the names of ATTRIBUTOR_OUTPUTS, all finite; the first axis is the batch.
         milliseconds: stage → time that the whole batch took in it.
         z0: float32 [N·L, C, h, w], and z_t: float32 [N, L·T, C', h, w]: what passes between the stages; None unless
-            `stages` was asked for.
+            `stages` was asked for. There is no z_t where the attributor takes z0.
     """
 
     outputs: dict[str, Array]
@@ -75,6 +76,20 @@ class ImageOnGpu:
 
     array: DeviceArray
     pixels: UInt8Array
+
+
+@dataclass(frozen=True)
+class FrameToCrop:
+    """A frame and what is to be cut out of it.
+
+    Attributes:
+        pixels: uint8 [H, W, 3] in RGB order.
+        rectangles: of all looks at its first face, then at its second one, and so on. Each becomes S×S pixels: resized
+            to a short side of S, its middle cut out; beyond the border the frame goes on as its own mirror image.
+    """
+
+    pixels: UInt8Array
+    rectangles: Sequence[Rectangle]
 
 
 class Executor(Protocol):
@@ -103,6 +118,23 @@ class Executor(Protocol):
 
         Raises:
             MediaError: they don't fit, or this executor takes its images from the processor's memory.
+        """
+        ...
+
+    def frame(self, frames: Sequence[FrameToCrop]) -> list[ImageOnGpu] | None:
+        """Faces of frames that are in the processor's memory, framed on the GPU and left there for `run`: the same
+        pixels to the bit as `Framing.frame` gives. They lie behind one another, in the order of the frames and of the
+        rectangles.
+
+        Args:
+            frames: each once, with the L rectangles of each of its faces.
+
+        Returns:
+            None where this executor takes its images from the processor's memory: they are framed there.
+
+        Raises:
+            MediaError: a rectangle is empty or too far out.
+            EngineError: the GPU failed, or the executor is closed.
         """
         ...
 

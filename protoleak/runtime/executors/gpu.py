@@ -2,6 +2,8 @@
 
     image ─► latent encoder ─ z0 ─► check ─► noising ─ z_t ─► attributor ─► outputs
 
+An attributor that takes z0, its first operation above the noise, reads it where the latent encoder wrote it.
+
 All on one stream, in one CUDA graph per batch size.
 """
 
@@ -9,10 +11,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from itertools import pairwise
 from math import prod
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,6 +24,7 @@ import numpy as np
 from protoleak.arrays import Array, UInt8Array
 from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.runtime.cuda.arrays import DeviceArray, DeviceArrayError, GpuArray, expect, packed_strides
+from protoleak.runtime.cuda.crops import CudaCrops
 from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.cuda.finite import CudaFinite
 from protoleak.runtime.cuda.graph import CaptureRefused, GraphPerBatchSize, Stage
@@ -28,7 +33,14 @@ from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines.base import EngineDescription, check_finite, not_finite
 from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
-from protoleak.runtime.executors.base import AttributorOutputs, ExpectedShapes, Graphs, ImageOnGpu, describe_both
+from protoleak.runtime.executors.base import (
+    AttributorOutputs,
+    ExpectedShapes,
+    FrameToCrop,
+    Graphs,
+    ImageOnGpu,
+    describe_both,
+)
 from protoleak.runtime.executors.host import CLOSED
 from protoleak.runtime.noising import Noising
 
@@ -38,6 +50,12 @@ ALIGNMENT = 256  # bytes; what cudaMalloc gives, so what every plan is tuned and
 CAPTURED = "one per batch size, from its second run"
 
 
+class _Framed(NamedTuple):
+    """The owner of memory that `GpuExecutor.frame` filled."""
+
+    memory: object
+
+
 @dataclass(frozen=True)
 class _Memory:
     """Everything of one batch size, made once."""
@@ -45,7 +63,7 @@ class _Memory:
     image: DeviceArray
     z0: DeviceArray
     broken: DeviceArray
-    z_t: DeviceArray
+    z_t: DeviceArray | None  # None where the attributor takes z0
     outputs: dict[str, DeviceArray]
 
 
@@ -81,6 +99,7 @@ class GpuExecutor:
     TensorRT isn't known to take.
 
     Args:
+        noising: None where the attributor takes z0.
         options: `cuda_graph`, `stage_times` and `notify` are used.
     """
 
@@ -89,7 +108,7 @@ class GpuExecutor:
         worker: CudaWorker,
         latent_encoder: TensorRtEngine,
         attributor: TensorRtEngine,
-        noising: CudaNoising,
+        noising: CudaNoising | None,
         shapes: ExpectedShapes,
         options: EngineOptions,
     ) -> None:
@@ -101,6 +120,7 @@ class GpuExecutor:
         self._shapes, self._notify, self._timed = shapes, options.notify, options.stage_times
         side = shapes.manifest.preprocessing.image_size
         self._image_shape = side, side, 3
+        self._crops = CudaCrops(worker, side)
         self._lock, self._closed = threading.Lock(), False
         self._memory: dict[int, _Memory] = {}
         self._image: DeviceArray | None = None  # where the latent encoder reads, set before each run
@@ -111,9 +131,11 @@ class GpuExecutor:
         )
         self._graph = GraphPerBatchSize(worker, self._stages, enabled=options.cuda_graph and not self._timed)
         state = CAPTURED if self._graph.enabled else "no: " + ("stages are timed" if self._timed else "switched off")
+        where = "in the attributor" if noising is None else "on the GPU"
         described = describe_both(latent_encoder.describe(), attributor.describe())
         self._description = msgspec.structs.replace(
-            described, settings=described.settings | {"noising": "on the GPU", "cuda_graph": state}
+            described,
+            settings=described.settings | {"noising": where, "framing": "of videos on the GPU", "cuda_graph": state},
         )
 
     @property
@@ -137,10 +159,10 @@ class GpuExecutor:
                 for first in range(0, faces, self.batch_maximum)
             ]
         outputs = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
-        between = [outputs.pop(name).astype(np.float32, copy=False) for name in (Z0, Z_T)] if stages else []
+        between = {name: outputs.pop(name).astype(np.float32, copy=False) for name in (Z0, Z_T) if name in outputs}
         check_finite("attributor", outputs)
         spent = {stage: sum(times[stage] for _, times in parts) for stage in parts[0][1]}
-        return AttributorOutputs(outputs, spent, *between)
+        return AttributorOutputs(outputs, spent, between.get(Z0), between.get(Z_T))
 
     def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
         """See `Executor.take`. Waits for the images, since their pixels are downloaded for the verdict's SHA-256."""
@@ -155,8 +177,8 @@ class GpuExecutor:
                 expect(name, taken, (None, *self._image_shape), (np.uint8,), device=self.worker.ordinal)
             except DeviceArrayError as error:
                 raise MediaError(
-                    f"{error}. Images on the GPU must be uint8 [{side}, {side}, 3] in RGB order: make them so with "
-                    "protoleak.runtime.cuda.crops, or give a NumPy array of any size"
+                    f"{error}. Images on the GPU must be uint8 [{side}, {side}, 3] in RGB order: make them so, or give "
+                    "a NumPy array of any size"
                 ) from error
             try:
                 faces = self._shapes.faces_in(taken.shape[0])
@@ -164,6 +186,38 @@ class GpuExecutor:
                 raise MediaError(f"{name}: {error}") from error
             of_faces = [_rows(taken, looks * index, looks * (index + 1)) for index in range(faces)]
             return [ImageOnGpu(one, self.worker.read(one)) for one in of_faces]
+
+    def frame(self, frames: Sequence[FrameToCrop]) -> list[ImageOnGpu]:
+        """See `Executor.frame`. Waits for the crops, since their pixels are downloaded for the verdicts' SHA-256.
+
+        The memory that frames are uploaded through is kept for each size that occurs: a source has one.
+        """
+        with self._lock:
+            if self._closed:
+                raise EngineError(CLOSED)
+            self.worker.enter_thread()
+            looks = sum(len(frame.rectangles) for frame in frames)
+            faces = self._shapes.faces_in(looks)
+            try:
+                framed = self.worker.allocate((looks, *self._image_shape), np.uint8)
+                framed = replaced(framed, owner=_Framed(framed.owner))
+                first = 0
+                for frame in frames:
+                    pixels = self.worker.buffer("frame", frame.pixels.shape, np.uint8)
+                    self.worker.write(pixels, frame.pixels)
+                    given, taps = self._crops.upload(frame.rectangles)
+                    last = first + len(frame.rectangles)
+                    self._crops.enqueue(pixels, given, taps, _rows(framed, first, last))
+                    first = last
+                on_host = self.worker.read(framed)
+            except ProtoleakError:
+                raise
+            except Exception as error:  # cuda.core's own classes
+                raise explain(error, "framing on the GPU", self._description.name) from error
+        return [
+            ImageOnGpu(_rows(framed, first, first + self._looks), on_host[first : first + self._looks])
+            for first in range(0, faces * self._looks, self._looks)
+        ]
 
     def describe(self) -> EngineDescription:
         """See `Engine.describe`. `settings["cuda_graph"]` says whether graphs are captured; if not, why."""
@@ -197,7 +251,8 @@ class GpuExecutor:
                     marks.append(self.worker.mark())
             else:
                 self._enqueue(batch, self._image.pointer)
-            wanted = {**memory.outputs, BROKEN: memory.broken} | ({Z0: memory.z0, Z_T: memory.z_t} if stages else {})
+            between = {Z0: memory.z0} | ({} if memory.z_t is None else {Z_T: memory.z_t})
+            wanted = {**memory.outputs, BROKEN: memory.broken} | (between if stages else {})
             outputs = self.worker.read_together(wanted)
         except ProtoleakError:
             raise
@@ -228,7 +283,8 @@ class GpuExecutor:
     def _placed(self, images: UInt8Array | DeviceArray, memory: _Memory) -> DeviceArray:
         """The images where the latent encoder can read them."""
         if isinstance(images, DeviceArray):
-            if images.pointer % ALIGNMENT == 0:
+            # What was framed here lies at ever new addresses, each of which would need a graph of its own.
+            if images.pointer % ALIGNMENT == 0 and not isinstance(images.owner, _Framed):
                 return images
             self.worker.copy(images, memory.image)
         elif images.dtype != memory.image.dtype or images.shape != memory.image.shape:
@@ -245,10 +301,10 @@ class GpuExecutor:
             images = batch * self._looks
             encoder, attributor = self._latent_encoder.buffers(images), self._attributor.buffers(batch)
             self._shapes.check_z0(encoder[Z0].shape, images)
-            outputs = {name: array for name, array in attributor.items() if name != Z_T}
+            outputs = {name: array for name, array in attributor.items() if name not in (Z0, Z_T)}
             self._shapes.check_outputs({name: array.shape for name, array in outputs.items()}, batch)
             self._memory[batch] = _Memory(
-                encoder[IMAGE], encoder[Z0], self._finite.output(images), attributor[Z_T], outputs
+                encoder[IMAGE], encoder[Z0], self._finite.output(images), attributor.get(Z_T), outputs
             )
         return self._memory[batch]
 
@@ -259,10 +315,13 @@ class GpuExecutor:
     def _enqueue_noising(self, batch: int) -> None:
         memory = self._memory[batch]
         self._finite.enqueue(memory.z0, memory.broken)
-        self._noising.enqueue(memory.z0, _by_look(memory.z_t, self._looks))
+        if self._noising is not None and memory.z_t is not None:
+            self._noising.enqueue(memory.z0, _by_look(memory.z_t, self._looks))
 
     def _enqueue_attributor(self, batch: int) -> None:
-        self._attributor.enqueue(batch)
+        # [N·L, C, h, w] is [N, L, C, h, w] in memory.
+        bound = {Z0: self._memory[batch].z0} if self._noising is None else None
+        self._attributor.enqueue(batch, bound)
 
 
 def _part(images: UInt8Array | DeviceArray, first: int, last: int) -> UInt8Array | DeviceArray:

@@ -1,19 +1,20 @@
-"""Both graphs in engines that take and give host memory, with NumPy's noising between them."""
+"""Both graphs in engines that take and give host memory, with NumPy's noising between them where it isn't inside."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
 import numpy as np
 
 from protoleak.arrays import Float32Array, UInt8Array
+from protoleak.bundle.manifest import Manifest
 from protoleak.errors import EngineError, MediaError
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
 from protoleak.runtime.engines import Engine, EngineDescription
-from protoleak.runtime.executors.base import AttributorOutputs, ExpectedShapes, ImageOnGpu, describe_both
+from protoleak.runtime.executors.base import AttributorOutputs, ExpectedShapes, FrameToCrop, ImageOnGpu, describe_both
 from protoleak.runtime.noising import Noising
 
 CLOSED = "it is closed: open the bundle again to go on"
@@ -53,14 +54,14 @@ class HostExecutor:
         self._shapes.check_z0(z0.shape, len(images))
         clock.append(time.perf_counter())
         z0 = z0.astype(np.float32, copy=False)
-        z_t = across_looks(self._noising(z0), faces)
+        feed = attributor_feed(self._shapes.manifest, self._noising, z0)
         clock.append(time.perf_counter())
-        outputs = attributor.run({"z_t": z_t})
+        outputs = attributor.run(feed)
         self._shapes.check_outputs({name: values.shape for name, values in outputs.items()}, faces)
         clock.append(time.perf_counter())
         spent = [1000 * (after - before) for before, after in pairwise(clock)]
         milliseconds = dict(zip(("latent_encoder", "noising", "attributor"), spent, strict=True))
-        return AttributorOutputs(outputs, milliseconds, *((z0, z_t) if stages else ()))
+        return AttributorOutputs(outputs, milliseconds, *((z0, feed.get("z_t")) if stages else ()))
 
     def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
         """Raises MediaError: nothing is taken from a GPU here."""
@@ -69,6 +70,9 @@ class HostExecutor:
             "come from the processor's memory: give it as a NumPy array, or load with engine='tensorrt' or "
             "'tensorrt-rtx'"
         )
+
+    def frame(self, frames: Sequence[FrameToCrop]) -> None:
+        """See `Executor.frame`: framing is the processor's here."""
 
     def describe(self) -> EngineDescription:
         """See `Engine.describe`."""
@@ -79,6 +83,14 @@ class HostExecutor:
         engines, self._engines = self._engines, None
         for engine in reversed(engines or ()):  # TensorRT's second plan uses the first one's stream
             engine.close()
+
+
+def attributor_feed(manifest: Manifest, noising: Noising, z0: Float32Array) -> dict[str, Float32Array]:
+    """What the attributor of a bundle is run with, by its input's name, from z0 float32 [N·L, C, h, w]."""
+    faces = len(z0) // len(manifest.preprocessing.looks)
+    if manifest.attributor_input == "z0":
+        return {"z0": z0.reshape(faces, *manifest.attributor_input_shape)}
+    return {"z_t": across_looks(noising(z0), faces)}
 
 
 def across_looks(z_t: Float32Array, faces: int) -> Float32Array:

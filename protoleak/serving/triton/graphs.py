@@ -7,6 +7,8 @@ own.
 
     latent encoder   looks uint8 [N, L, S, S, 3] → z0 float32 [N, L, C, h, w]
     attributor       z0 → embedding, gate, timestep_weight, prototype_distance, class_score; log_density [N, 1]
+
+An attributor that takes z0 anyway, its first operation above the noise, has that batch and needs no noising in front.
 """
 
 from __future__ import annotations
@@ -71,25 +73,42 @@ def by_faces(latent_encoder: bytes, manifest: Manifest) -> bytes:
 
 
 def with_noising(attributor: bytes, manifest: Manifest, noising: Noising) -> bytes:
-    """The attributor with `diffusion.noised` in front of it, and a log density that has two axes.
+    """The attributor with `diffusion.noised` in front of it, if it takes z_t, and a log density that has two axes.
 
     The operations are those of the runtime, in their order: the low-frequency half is P_h · z0 · P_wᵀ behind z0, times
     a factor for each timestep, plus the noise with its own half and factor.
     """
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     model = _loaded(attributor)
     graph, names = model.graph, _names(model)
-    inner_z_t, inner_density = names.fresh(Z_T), names.fresh(LOG_DENSITY)
-    _rename(graph.node, {Z_T: inner_z_t, LOG_DENSITY: inner_density})
+    inner_density = names.fresh(LOG_DENSITY)
+    _rename(graph.node, {LOG_DENSITY: inner_density})
+    before = [] if manifest.attributor_input == Z0 else _noising_in_front(model, names, manifest, noising)
+    # One number per face is a tensor of one axis, which a server's configuration cannot say of an output.
+    after = [_reshape(model, names, inner_density, LOG_DENSITY, (-1, 1))]
+    _surround(model, before, after)
+    looks = len(manifest.preprocessing.looks)
+    _replace(graph.input, manifest.attributor_input, Z0, TensorProto.FLOAT, ("faces", looks, *manifest.latent_shape))
+    for name, shape in output_shapes(manifest).items():
+        _replace(graph.output, name, name, TensorProto.FLOAT, ("faces", *shape))
+    return bytes(model.SerializeToString())
+
+
+def _noising_in_front(model: ModelProto, names: _Names, manifest: Manifest, noising: Noising) -> list[NodeProto]:
+    """The nodes that make z_t of z0, their constants added to the model."""
+    from onnx import helper
+
+    inner_z_t = names.fresh(Z_T)
+    _rename(model.graph.node, {Z_T: inner_z_t})
     looks, steps = len(manifest.preprocessing.looks), len(manifest.timesteps)
-    before: list[NodeProto] = []
+    nodes: list[NodeProto] = []
     planes = Z0
     if noising.projections is not None:
         left, right = noising.projections
         rows, both, low = names.fresh("rows"), names.fresh("both"), names.fresh("low_frequency")
         constants = _constant(model, names, "left", left), _constant(model, names, "right", right.T)
-        before += [
+        nodes += [
             helper.make_node("MatMul", [constants[0], Z0], [rows], name=names.fresh("project_rows")),
             helper.make_node("MatMul", [rows, constants[1]], [low], name=names.fresh("project_columns")),
             helper.make_node("Concat", [Z0, low], [both], name=names.fresh("append"), axis=2),
@@ -99,19 +118,13 @@ def with_noising(attributor: bytes, manifest: Manifest, noising: Noising) -> byt
     spread, scaled, noised = names.fresh("spread"), names.fresh("scaled"), names.fresh("noised")
     factor = _constant(model, names, "latent_factor", noising.latent_factor.reshape(1, 1, steps, 1, 1, 1))
     term = _constant(model, names, "noise_term", noising.noise_term.reshape(1, 1, *noising.noise_term.shape))
-    before += [
+    nodes += [
         _reshape(model, names, planes, spread, (-1, looks, 1, channels, height, width)),
         helper.make_node("Mul", [spread, factor], [scaled], name=names.fresh("scale")),
         helper.make_node("Add", [scaled, term], [noised], name=names.fresh("add_noise")),
         _reshape(model, names, noised, inner_z_t, (-1, looks * steps, channels, height, width)),
     ]
-    # One number per face is a tensor of one axis, which a server's configuration cannot say of an output.
-    after = [_reshape(model, names, inner_density, LOG_DENSITY, (-1, 1))]
-    _surround(model, before, after)
-    _replace(graph.input, Z_T, Z0, TensorProto.FLOAT, ("faces", looks, *manifest.latent_shape))
-    for name, shape in output_shapes(manifest).items():
-        _replace(graph.output, name, name, TensorProto.FLOAT, ("faces", *shape))
-    return bytes(model.SerializeToString())
+    return nodes
 
 
 def output_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:

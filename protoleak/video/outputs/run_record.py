@@ -66,7 +66,7 @@ def run_record(pipeline: ImagePipeline, settings: StreamSettings, face_finder: s
         engine=pipeline.engine,
         generators=list(manifest.generators),
         real_class=manifest.real_class,
-        real_faces_accused=_accused(pipeline.bundle.variant(pipeline.variant).report),
+        real_faces_accused=_accused(pipeline.report),
         alpha=pipeline.alpha,
         settings={name: _plain(getattr(settings, name)) for name in settings.__dataclass_fields__},
         face_finder=face_finder,

@@ -74,7 +74,7 @@ class CameraSource:
                 ) from None
             if frame is None:
                 return
-            height, width = frame.image.shape[:2]
+            height, width = frame.shape
             if (width, height) != (self.info.width, self.info.height):
                 self.info = replace(self.info, width=width, height=height)
             yield frame

@@ -55,7 +55,7 @@ class FileSource:
             self._container.close()
             raise
         duration = _duration(self._container, self._stream)
-        height, width = first.image.shape[:2]
+        height, width = first.shape
         self.info = SourceInfo(
             name=self._shown,
             kind="file",

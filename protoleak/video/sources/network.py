@@ -108,7 +108,7 @@ class NetworkSource:
             )
 
     def _complete(self, frame: Frame) -> None:
-        height, width = frame.image.shape[:2]
+        height, width = frame.shape
         notes = (*self._converter.notes, *self._timestamps.notes)
         if (width, height, notes) != (self.info.width, self.info.height, self.info.notes):
             self.info = replace(self.info, width=width, height=height, notes=notes)

@@ -48,7 +48,7 @@ def _serve(connection: socket.socket, asked: Open, limits: Limits) -> None:
         if not isinstance(item, Frame):
             _say(connection, Message(kind="gap", text=item.reason, timestamp=item.timestamp, seconds=item.seconds))
             continue
-        height, width = item.image.shape[:2]
+        height, width = item.shape
         notes = source.info.notes
         frame = Message(
             kind="frame",

@@ -23,6 +23,10 @@ class SamplingRule:
         self._largest = 0.0
         self._sharpest = 0.0
 
+    def due(self, timestamp: float) -> bool:
+        """Whether any face of a frame at this time, in seconds, is to be attributed."""
+        return timestamp - self._newest >= self._every - 1e-6  # timestamps are rounded to the container's clock
+
     def wants(self, timestamp: float, side: float, sharpness: float) -> bool:
         """Whether this face is to be attributed.
 
@@ -31,11 +35,7 @@ class SamplingRule:
             side: the longer side of its box, in pixels.
             sharpness: of its crop, as `faces.crops.sharpness` gives it.
         """
-        return (
-            timestamp - self._newest >= self._every - 1e-6  # timestamps are rounded to the container's clock
-            or side >= LARGER * self._largest
-            or sharpness >= SHARPER * self._sharpest
-        )
+        return self.due(timestamp) or side >= LARGER * self._largest or sharpness >= SHARPER * self._sharpest
 
     def took(self, timestamp: float, side: float, sharpness: float) -> None:
         """This face is being attributed."""

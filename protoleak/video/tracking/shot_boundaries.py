@@ -29,7 +29,11 @@ class ShotBoundaryDetector:
         self._changes: deque[float] = deque(maxlen=CHANGES_KEPT)
 
     def begins_with(self, image: UInt8Array) -> bool:
-        """Whether this frame, uint8 [H, W, 3], begins another shot than the one before."""
+        """Whether this frame begins another shot than the one before.
+
+        Args:
+            image: uint8 [H, W, 3], or luma alone, uint8 [H, W]; of one kind throughout.
+        """
         step = max(1, min(image.shape[:2]) // SAMPLED_SIDE)
         sampled = np.ascontiguousarray(image[::step, ::step])
         now = cv2.resize(sampled, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -1,71 +1,59 @@
-"""The stage that follows faces over time: finds them in every frame, assigns them to tracks, and samples them."""
+"""The stage that follows faces over time: finds them in frames, assigns them to tracks, and samples them."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from abc import ABC, abstractmethod
+from collections.abc import Container, Sequence
 
 from protoleak.faces.base import FaceDetector
-from protoleak.faces.crops import face_crop, sharpness
 from protoleak.video.frames import Frame, Gap
-from protoleak.video.messages import Decoded, EndOfStream, SampledFace, Tracked, TrackedFrame, TrackedGap, TracksEnded
+from protoleak.video.messages import Decoded, EndOfStream, Tracked, TrackedFrame, TrackedGap, TracksEnded
 from protoleak.video.settings import StreamSettings
-from protoleak.video.tracking.sampling import SamplingRule
+from protoleak.video.tracking.followed import FollowedFaces
+from protoleak.video.tracking.schedule import DetectionSchedule
 from protoleak.video.tracking.shot_boundaries import ShotBoundaryDetector
-from protoleak.video.tracking.tracker import LOST_SECONDS, Tracker
+from protoleak.video.tracking.tracker import LOST_SECONDS
 
 
-class TrackingStage:
+class TrackingStage(ABC):
     """One source's faces over time. Used by one thread.
 
     Args:
-        image_size: side of the network's input, in pixels.
-        pending: see `Scheduler.pending`: while a face of a track is pending, the newest image of that track is sampled
-            as well, and takes its place.
+        image_size, pending: see `FollowedFaces`.
     """
 
     def __init__(
         self, detector: FaceDetector, settings: StreamSettings, image_size: int, pending: Container[int]
     ) -> None:
-        self._detector, self._settings, self._image_size = detector, settings, image_size
-        self._pending = pending
+        self._detector, self._every_frame = detector, settings.detect_every == 0
         self._shots = ShotBoundaryDetector()
-        self._tracker = Tracker()
-        self._rules: dict[int, SamplingRule] = {}
+        self._schedule = DetectionSchedule(settings.detect_every)
+        self._followed = FollowedFaces(settings, image_size, pending)
 
     @property
     def tracks(self) -> int:
         """Begun so far."""
-        return self._tracker.begun
+        return self._followed.tracks
 
-    def track(self, message: Decoded) -> list[Tracked]:
-        """What a decoded message becomes."""
+    def track(self, message: Decoded) -> Sequence[Tracked]:
+        """What a decoded message becomes, after what the messages before it became."""
         if isinstance(message, Frame):
-            return [self.frame(message)]
+            cut = self._shots.begins_with(message.image if self._every_frame else message.overview)
+            return self._frame(message, cut)
+        held = self._held()
         if isinstance(message, Gap):
             # A gap ends all tracks, unless it was so short that a face could have been hidden for as long.
             long = message.seconds is None or message.seconds > LOST_SECONDS
-            return [TrackedGap(message, self._end() if long else [])]
+            self._schedule.restart()
+            return [*held, TrackedGap(message, self._followed.end() if long else [])]
         if isinstance(message, EndOfStream):
-            return [TracksEnded(self._end()), message]
-        return [message]
+            return [*held, TracksEnded(self._followed.end()), message]
+        return [*held, message]
 
-    def frame(self, frame: Frame) -> TrackedFrame:
-        """A frame's faces with their tracks, and those that are to be attributed."""
-        ended = self._end() if self._shots.begins_with(frame.image) else []
-        tracked = self._tracker.update(frame.timestamp, self._detector(frame.image))
-        for track in tracked.ended:
-            del self._rules[track]
-        sampled = []
-        for track, face in tracked.faces:
-            rule = self._rules.setdefault(track, SamplingRule(self._settings.every))
-            crop = face_crop(frame.image, face.box, self._settings.margin)
-            side, sharp = max(face.box.width, face.box.height), sharpness(crop, self._image_size)
-            if track in self._pending or rule.wants(frame.timestamp, side, sharp):
-                rule.took(frame.timestamp, side, sharp)
-                sampled.append(SampledFace(track, frame, face, crop, sharp))
-        return TrackedFrame(frame, [(track, face.box) for track, face in tracked.faces], sampled, ended + tracked.ended)
+    @abstractmethod
+    def _frame(self, frame: Frame, cut: bool) -> list[TrackedFrame]:
+        """The frames that are done once this one has come; `cut`: it begins another shot."""
 
-    def _end(self) -> list[int]:
-        """Ends all open tracks and returns their numbers."""
-        self._rules.clear()
-        return self._tracker.interrupt()
+    @abstractmethod
+    def _held(self) -> list[TrackedFrame]:
+        """The frames that have come and are not done yet; nothing that shows the same faces comes after them."""

@@ -76,7 +76,7 @@ class Tracker:
             faces: all that were found in the frame.
         """
         expected = [track.expected(timestamp) for track in self._open]
-        track_of = dict(_matches(expected, [face.box for face in faces]))
+        track_of = dict(matches(expected, [face.box for face in faces], MINIMUM_OVERLAP))
         follower = {track: face for face, track in track_of.items()}
         kept, ended = [], []
         for index, track in enumerate(self._open):
@@ -95,6 +95,15 @@ class Tracker:
         self._open = kept
         return TrackedFaces([(numbers[index], face) for index, face in enumerate(faces)], ended)
 
+    @property
+    def in_view(self) -> list[int]:
+        """The numbers of the tracks that had a face in the newest frame."""
+        return [track.number for track in self._open if track.missed == 0]
+
+    def expected(self, timestamp: float) -> list[tuple[int, Box]]:
+        """(number of the track, box) of the newest frame's faces, where they should be at this time, in seconds."""
+        return [(track.number, track.expected(timestamp)) for track in self._open if track.missed == 0]
+
     def interrupt(self) -> list[int]:
         """Ends all open tracks, as after a gap in which anything may have happened; returns their numbers."""
         ended = [track.number for track in self._open]
@@ -111,13 +120,19 @@ def overlap(first: Box, second: Box) -> float:
     return width * height / (first.area + second.area - width * height)
 
 
-def _matches(expected: Sequence[Box], found: Sequence[Box]) -> Iterator[tuple[int, int]]:
-    """(face, track) by falling overlap. Greedy differs from the best assignment only where faces cover each other."""
+def matches(expected: Sequence[Box], found: Sequence[Box], least: float) -> Iterator[tuple[int, int]]:
+    """Which box is which of other boxes: (place in `found`, place in `expected`) by falling overlap.
+
+    Greedy differs from the best assignment only where faces cover each other.
+
+    Args:
+        least: overlap below which two boxes are not of one face.
+    """
     pairs = [
         (share, face, track)
         for face, box in enumerate(found)
         for track, other in enumerate(expected)
-        if (share := overlap(box, other)) >= MINIMUM_OVERLAP
+        if (share := overlap(box, other)) >= least
     ]
     faces, tracks = set[int](), set[int]()
     for _, face, track in sorted(pairs, key=lambda pair: (-pair[0], pair[2], pair[1])):

@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoder = load_latent_encoder(write_latent_encoder(place / "encoder.onnx"))
     train(dataset, encoder, settings, place / "model")
     write_images(place / "auxiliary" / "other", "other", 6, 900)
-    exported = ExportSettings(name="small", bandwidth=1.5, auxiliary=place / "auxiliary")
+    exported = ExportSettings(name="small", bandwidth=1.5, auxiliary=place / "auxiliary", computes=())
     export_bundle(load_model(place / "model"), dataset, place / "bundle", exported)
     return place
 

@@ -41,7 +41,10 @@ def export(
 ) -> ExportResult:
     settings = VariantSettings(limits=limits, **more.pop("variant_settings", {}))
     return export_bundle(
-        model, dataset, out, ExportSettings(name="small", variants=asked, variant_settings=settings, **more)
+        model,
+        dataset,
+        out,
+        ExportSettings(name="small", variants=asked, variant_settings=settings, computes=(), **more),
     )
 
 

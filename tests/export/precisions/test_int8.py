@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, numpy_helper
 
 from protoleak.bundle.graph_check import inspect_onnx
@@ -145,3 +149,42 @@ def test_a_layer_that_int8_harms_more_is_ranked_before_those_that_it_harms_less(
     assert [item.signal_to_noise_db for item in ranking] == sorted(item.signal_to_noise_db for item in ranking)
     assert {item.layer for item in ranking} == set(LAYERS)
     assert done == [1, 2, 3]
+
+
+def test_onnx_runtime_takes_every_layer_around_a_group_normalisation_for_int8(tmp_path: Path) -> None:
+    """The exporter ends a group normalisation with a reshape to Shape(x), one more reader of what a layer gives."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3, padding=1),
+        *(torch.nn.GroupNorm(4, 16), torch.nn.SiLU(), torch.nn.Conv2d(16, 16, 3, padding=1)),
+        *(torch.nn.GroupNorm(4, 16), torch.nn.SiLU(), torch.nn.Conv2d(16, 4, 3, padding=1)),
+    )
+    example = torch.zeros(2, 3, 16, 16)
+    program = torch.onnx.export(
+        network.eval(),
+        (example,),
+        dynamo=True,
+        input_names=["image"],
+        output_names=["z0"],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        opset_version=20,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    images = [np.random.default_rng(index).normal(size=(1, 3, 16, 16)).astype(np.float32) for index in range(4)]
+    model = program.model_proto.SerializeToString()
+    assert any(node.op_type == "Shape" for node in onnx.load_from_string(model).graph.node)
+    quantiser = Quantiser(model, "latent_encoder", ({"image": image} for image in images), "minmax")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    session = onnxruntime.InferenceSession(
+        quantiser.quantised(quantiser.layers), options, providers=["CPUExecutionProvider"]
+    )
+    operators = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert (operators.count("QLinearConv"), operators.count("Conv")) == (3, 0)
+    for batch in (images[0], np.concatenate(images)):
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(batch)).numpy()
+        assert signal_to_noise(session.run(["z0"], {"image": batch})[0], expected) > 25

@@ -14,7 +14,7 @@ from protoleak.runtime.cuda import compile as compilation
 from protoleak.runtime.cuda import library
 from protoleak.runtime.cuda.compile import ARCHITECTURES, KERNELS, SOURCES, Source, compile_kernels, read_report
 
-ENTRY_POINTS: dict[Source, int] = {"noising": 8, "crops": 3, "finite": 2}
+ENTRY_POINTS: dict[Source, int] = {"noising": 8, "crops": 2, "finite": 2}
 THREADS = 256
 REGISTERS_PER_MULTIPROCESSOR = 65536  # on all of ARCHITECTURES
 

@@ -1,184 +1,116 @@
-"""The crop kernels, built for the host, against Pillow."""
+"""The crop kernels, built for the host, against the framing that the host itself does."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protoleak.runtime.cuda.crops import (
-    PLAN_EMPTY,
-    PLAN_HEADER,
-    PLAN_TOO_LARGE,
-    ColourMatrix,
-    colour_coefficients,
-    taps_for,
-)
-from tests.runtime.cuda.crop_reference import Box, crop_with_pillow, pillow_may_start_with_columns, rgb_from_nv12
-
-Array = npt.NDArray[Any]
+from protoleak.choices import LOOKS, Look
+from protoleak.faces.crops import frame_face, look_rectangles
+from protoleak.images.framing import Box, Framing
+from protoleak.runtime.cuda.crops import PLAN_HEADER, Rectangle, taps_for
+from tests.runtime.cuda.crop_reference import cropped
+from tests.runtime.cuda.host_library import crop_on_host
 
 
-class HostCrops:
-    """What CudaCrops.enqueue launches."""
-
-    def __init__(self, library: ctypes.CDLL, size: int, largest_side: int = 200) -> None:
-        self.library, self.size, self.taps = library, size, taps_for(largest_side, size)
-        self.status: Array = np.zeros(0)
-
-    def _plans(self, boxes: Sequence[Box], dtype: npt.DTypeLike) -> Array:
-        values = np.array(boxes, dtype).reshape(-1, 4)
-        plans = np.full((len(values), PLAN_HEADER + 2 * (self.taps + 2) * self.size), -(2**30), np.int32)
-        integers = int(np.dtype(dtype) == np.int32)
-        shape = integers, self.size, self.taps
-        self.library.crop_weights(_pointer(values), *shape, _pointer(plans), len(values))
-        self.status = plans[:, 0]
-        return plans
-
-    def _crop(self, name: str, planes: tuple[Array, Array], plans: Array, matrix: Sequence[int]) -> Array:
-        first, second = planes
-        height, width = first.shape[:2]
-        out = np.full((len(plans), self.size, self.size, 3), 77, np.uint8)
-        pitches = ctypes.c_longlong(first.strides[0]), ctypes.c_longlong(second.strides[0])
-        shape = width, height, *matrix, _pointer(plans), self.size, self.taps, _pointer(out), len(plans)
-        getattr(self.library, name)(_pointer(first), _pointer(second), *pitches, *shape)
-        return out
-
-    def bgr(self, frame: Array, boxes: Sequence[Box], dtype: npt.DTypeLike = np.float32) -> Array:
-        return self._crop("crop_bgr", (frame, frame), self._plans(boxes, dtype), (0,) * 5)
-
-    def nv12(self, luma: Array, chroma: Array, boxes: Sequence[Box], matrix: ColourMatrix) -> Array:
-        plans = self._plans(boxes, np.float32)
-        return self._crop("crop_nv12", (luma, chroma), plans, colour_coefficients(matrix))
-
-
-def _pointer(array: Array) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
-
-
-def noise_frame(seed: int, height: int, width: int, padding: int = 0) -> Array:
+def noise_frame(seed: int, height: int, width: int, padding: int = 0) -> np.ndarray:
     """Random pixels: the hardest image for a filter. Rows may be padded, as decoders pad them."""
     rows = np.random.default_rng(seed).integers(0, 256, (height, width + padding, 3), dtype=np.uint8)
     return rows[:, :width]
 
 
-def levels_apart(crop: Array, expected: Array) -> int:
-    return int(np.abs(crop.astype(int) - expected.astype(int)).max())
-
-
-whole_boxes = st.tuples(st.integers(-40, 60), st.integers(-40, 60), st.integers(1, 90), st.integers(1, 90)).map(
-    lambda box: (box[0], box[1], box[0] + box[2], box[1] + box[3])
-)
-part = st.integers(0, 31).map(lambda units: units / 32)  # float32 and float64 hold these exactly
-part_boxes = st.tuples(
-    st.integers(-40, 60), st.integers(-40, 60), st.integers(2, 90), st.integers(2, 90), part, part, part
-).map(lambda box: (box[0] + box[4], box[1] + box[5], box[0] + box[2] + box[6], box[1] + box[3] + box[4] / 2))
+rectangles = st.tuples(st.integers(-40, 60), st.integers(-40, 60), st.integers(1, 90), st.integers(1, 90))
+# Detectors give parts of pixels; faces may lie partly or wholly outside, and be larger than the frame.
+boxes = st.builds(Box, st.floats(-60, 130), st.floats(-60, 130), st.floats(1, 150), st.floats(1, 150))
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 40), st.lists(whole_boxes, min_size=1, max_size=3))
-def test_boxes_of_whole_pixels_equal_the_preprocessing_of_the_crop_byte_for_byte(
-    host_crops: ctypes.CDLL, height: int, width: int, size: int, boxes: list[Box]
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 40), st.lists(rectangles, min_size=1, max_size=3))
+def test_rectangles_equal_the_preprocessing_of_the_crop_byte_for_byte(
+    host_crops: ctypes.CDLL,  # noqa: ARG001  # builds it, outside of the examples
+    height: int,
+    width: int,
+    size: int,
+    rectangles: list[Rectangle],
 ) -> None:
     frame = noise_frame(height * 64 + width, height, width, padding=3)
-    got = HostCrops(host_crops, size).bgr(frame, boxes)
-    for crop, box in zip(got, boxes, strict=True):
-        # The other order of the two passes rounds other numbers in between: each by a half, so one level at the end.
-        allowed = 1 if pillow_may_start_with_columns(box, size) else 0
-        assert levels_apart(crop, crop_with_pillow(frame[..., ::-1], box, size)) <= allowed
+    got, _ = crop_on_host(frame, rectangles, size)
+    for crop, rectangle in zip(got, rectangles, strict=True):
+        np.testing.assert_array_equal(crop, cropped(frame, rectangle, size))
 
 
-@settings(max_examples=80, deadline=None)
-@given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 40), st.lists(part_boxes, min_size=1, max_size=3))
-def test_boxes_of_parts_of_pixels_are_within_one_grey_level_of_pillows_resize_of_a_part(
-    host_crops: ctypes.CDLL, height: int, width: int, size: int, boxes: list[Box]
+@settings(max_examples=120, deadline=None)
+@given(
+    st.integers(1, 120),
+    st.integers(1, 120),
+    st.integers(1, 40),
+    boxes,
+    st.permutations(LOOKS).flatmap(lambda looks: st.integers(1, 3).map(lambda count: tuple(looks[:count]))),
+    st.sampled_from([0.0, 0.25, 1.0]),
+)
+def test_every_look_of_a_face_is_what_the_host_frames_byte_for_byte(
+    host_crops: ctypes.CDLL,  # noqa: ARG001
+    height: int,
+    width: int,
+    size: int,
+    box: Box,
+    looks: tuple[Look, ...],
+    margin: float,
 ) -> None:
-    frame = noise_frame(height * 64 + width, height, width)
-    got = HostCrops(host_crops, size).bgr(frame, boxes)
-    for crop, box in zip(got, boxes, strict=True):
-        assert levels_apart(crop, crop_with_pillow(frame[..., ::-1], box, size)) <= 1  # the order of passes, as above
+    frame, framing = noise_frame(height * 128 + width, height, width), Framing(looks, size)
+    got, _ = crop_on_host(frame, look_rectangles(framing, frame, box, margin), size)
+    np.testing.assert_array_equal(got, frame_face(framing, frame, box, margin).pixels)
 
 
-def test_integer_boxes_give_what_the_same_float_boxes_give(host_crops: ctypes.CDLL) -> None:
-    frame, boxes = noise_frame(1, 60, 70), [(3, 4, 50, 61), (-9, 20, 33, 47)]
-    crops = HostCrops(host_crops, 24)
-    np.testing.assert_array_equal(crops.bgr(frame, boxes, np.int32), crops.bgr(frame, boxes))
-
-
-@pytest.mark.parametrize("side", [300, 301, 1000])
-def test_a_face_of_real_size_equals_pillow(host_crops: ctypes.CDLL, side: int) -> None:
-    """More source rows per tile than the kernel holds at once, at the real output size."""
-    frame = noise_frame(2, 720, 1280)
-    box = (-20.0, 40.0, -20.0 + side, 40.0 + side * 1.25)
-    got = HostCrops(host_crops, 256, largest_side=1024).bgr(frame, [box])
-    np.testing.assert_array_equal(got[0], crop_with_pillow(frame[..., ::-1], box, 256))
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 24), whole_boxes, st.sampled_from(["bt601", "bt709"]))
-def test_nv12_is_within_one_grey_level_of_converting_first(
-    host_crops: ctypes.CDLL, half_height: int, half_width: int, size: int, box: Box, matrix: ColourMatrix
+@pytest.mark.parametrize("looks", [("face", "native", "image"), ("image",)])
+@pytest.mark.parametrize(("height", "width"), [(360, 640), (1280, 720), (1080, 1920), (200, 210)])
+def test_faces_of_real_frames_equal_the_host_at_the_real_size(
+    host_crops: ctypes.CDLL,  # noqa: ARG001
+    looks: tuple[Look, ...],
+    height: int,
+    width: int,
 ) -> None:
-    rng = np.random.default_rng(half_height * 64 + half_width)
-    luma = rng.integers(0, 256, (2 * half_height, 2 * half_width + 6), dtype=np.uint8)[:, : 2 * half_width]
-    chroma = rng.integers(0, 256, (half_height, 2 * half_width + 2), dtype=np.uint8)[:, : 2 * half_width]
-    got = HostCrops(host_crops, size).nv12(luma, chroma, [box], matrix)[0]
-    expected = crop_with_pillow(rgb_from_nv12(luma, chroma, matrix), box, size)
-    # 16-bit coefficients round another way than float64 in few pixels, by one level; the filter keeps it at one.
-    assert levels_apart(got, expected) <= 1
-
-
-def test_nv12_in_bt601_agrees_with_opencvs_conversion(host_crops: ctypes.CDLL) -> None:
-    rng = np.random.default_rng(3)
-    luma = rng.integers(16, 236, (32, 32), dtype=np.uint8)
-    chroma = rng.integers(16, 241, (16, 32), dtype=np.uint8)
-    expected = cv2.cvtColor(np.concatenate([luma, chroma]), cv2.COLOR_YUV2RGB_NV12)
-    got = HostCrops(host_crops, 32).nv12(luma, chroma, [(0, 0, 32, 32)], "bt601")[0]
-    assert levels_apart(got, expected) <= 1  # OpenCV rounds its coefficients to three digits
+    """More source rows per tile than the kernel holds at once; a face in the middle, at a corner, and a small one."""
+    frame, framing = noise_frame(height, height, width), Framing(looks, 256)
+    for box in (Box(0.3 * width, 0.2 * height, 171.3, 230.8), Box(-20, -30.5, 160, 190), Box(90.2, 80.7, 33, 40)):
+        got, _ = crop_on_host(frame, look_rectangles(framing, frame, box, 0.25), 256)
+        np.testing.assert_array_equal(got, frame_face(framing, frame, box, 0.25).pixels)
 
 
 def test_the_order_in_which_threads_run_changes_nothing(host_crops: ctypes.CDLL) -> None:
-    frame, crops = noise_frame(4, 120, 90), HostCrops(host_crops, 40)
-    forward = crops.bgr(frame, [(-3.5, 2, 88, 119)])
+    frame, wanted = noise_frame(4, 120, 90), [(-3, 2, 91, 117)]
+    forward, _ = crop_on_host(frame, wanted, 40)
     host_crops.set_reverse(1)
     try:
-        backward = crops.bgr(frame, [(-3.5, 2, 88, 119)])
+        backward, _ = crop_on_host(frame, wanted, 40)
     finally:
         host_crops.set_reverse(0)
     np.testing.assert_array_equal(forward, backward)
 
 
-@pytest.mark.parametrize(
-    ("box", "status"),
-    [
-        ((10, 10, 10, 20), PLAN_EMPTY),
-        ((10, 20, 20, 10), PLAN_EMPTY),
-        ((float("nan"), 0, 10, 10), PLAN_EMPTY),
-        ((0, 0, float("inf"), 10), PLAN_EMPTY),
-        ((0, 0, 3e9, 3e9), PLAN_EMPTY),
-        ((0, 0, 5000, 5000), PLAN_TOO_LARGE),
-    ],
-)
-def test_a_box_that_cannot_be_cropped_gives_zeros_and_says_so(host_crops: ctypes.CDLL, box: Box, status: int) -> None:
-    crops = HostCrops(host_crops, 16, largest_side=100)
-    got = crops.bgr(noise_frame(5, 30, 30), [(0, 0, 20, 20), box])
-    assert crops.status.tolist() == [0, status]
-    assert got[0].any()
-    assert not got[1].any()
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 12), st.integers(1, 300))
-def test_the_space_made_for_a_largest_side_holds_every_box_up_to_it(
-    host_crops: ctypes.CDLL, side: int, elongation: int, size: int
+def test_the_space_for_a_short_side_holds_every_filter_of_it(
+    host_crops: ctypes.CDLL,  # noqa: ARG001
+    side: int,
+    elongation: int,
+    size: int,
 ) -> None:
-    crops = HostCrops(host_crops, size, largest_side=side)
-    crops._plans([(0, 0, side, side * elongation + elongation - 1), (0.5, 0, side * 1.5, side)], np.float32)
-    assert crops.status.tolist() == [0, 0]
+    taps = taps_for(side, size)
+    frame, wanted = noise_frame(1, 2, 2), [(0, 0, side, side * elongation + elongation - 1), (3, 0, side * 2, side)]
+    # With room for one more nothing is cut off, so a filter that needs more than was made would show as one.
+    _, plans = crop_on_host(frame, wanted, size, taps=taps + 1)
+    axes = plans[:, PLAN_HEADER:].reshape(2, 2, taps + 3, size)
+    assert axes[:, :, 1].max() <= taps
+
+
+def test_a_filter_beyond_the_space_is_cut_off_and_writes_nowhere_else(host_crops: ctypes.CDLL) -> None:
+    assert host_crops
+    _, plans = crop_on_host(noise_frame(2, 90, 90), [(0, 0, 90, 90)], 9, taps=3)
+    axes = plans[0, PLAN_HEADER:].reshape(2, 5, 9)
+    assert (axes[:, 1] == 3).all()
+    assert (axes[:, 2:] >= 0).all()  # weights, none of them left as it was filled

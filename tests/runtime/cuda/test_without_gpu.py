@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from protoleak.errors import EngineUnavailable, MediaError
 from protoleak.runtime.cuda import library
 from protoleak.runtime.cuda.arrays import DeviceArray, DeviceArrayError, packed_strides
-from protoleak.runtime.cuda.crops import BgrFrame, CudaCrops, Nv12Frame, checked_boxes
+from protoleak.runtime.cuda.crops import CudaCrops, checked_rectangles, taps_for
 from protoleak.runtime.cuda.device import CudaWorker, _host_view
 from protoleak.runtime.cuda.noising import CudaNoising, vector_width
 from tests.paths import ROOT
@@ -45,24 +44,23 @@ def test_without_a_driver_a_worker_is_unavailable_with_the_reason() -> None:
         pytest.skip("there is a GPU here")
 
 
-def test_the_kernel_benchmark_measures_nothing_without_a_gpu_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    specification = importlib.util.spec_from_file_location("kernels", ROOT / "benchmarks" / "kernels.py")
-    assert specification is not None
-    assert specification.loader is not None
-    benchmark = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "kernels", benchmark)
-    specification.loader.exec_module(benchmark)
-
-    def unavailable(device: int) -> None:
-        raise EngineUnavailable(f"CUDA device {device} cannot be used here")
-
-    monkeypatch.setattr(benchmark, "CudaWorker", unavailable)
-    monkeypatch.setattr(sys, "argv", ["kernels.py", "--json", str(tmp_path / "kernels.json")])
-    assert benchmark.main() == 2
-    assert "needs a GPU, and nothing was measured: CUDA device 0 cannot be used" in capsys.readouterr().err
-    assert not [*tmp_path.iterdir()]
+def test_the_tests_on_a_gpu_alone_end_with_status_1_and_a_remedy_where_none_could_run() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/gpu/test_kernels.py",
+        "-k",
+        "crops",
+    ]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    assert "1 not run, because CUDA device 0 cannot be used here" in done.stdout
+    assert "nothing of tests/gpu ran: it needs an NVIDIA GPU" in done.stdout
 
 
 def test_a_missing_nvrtc_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,51 +150,50 @@ def test_a_thread_moves_sixteen_bytes_where_rows_allow(width: int, read: Any, ex
     assert vector_width(width, read, np.float32) == expected
 
 
-def test_crops_launch_one_block_per_tile_and_face() -> None:
+def test_crops_launch_one_block_per_tile_and_look() -> None:
     worker: Any = RecordingWorker()
+    worker.write = lambda array, values: worker.launches.append(("write", array.shape, values.tolist()))
     crops = CudaCrops(worker, 100)
-    frame = BgrFrame(array((720, 1280, 3), np.uint8, strides=(4096, 3, 1)))
-    crops.enqueue(frame, array((5, 4), np.float32), crops.output(5))
-    assert worker.launches == [("crops.crop_weights", (5,), 0), ("crops.crop_bgr", (4, 13, 5), 0)]
-    assert worker.arguments[1][2] == 4096  # the pitch
+    frame = array((720, 1280, 3), np.uint8, strides=(4096, 3, 1))
+    given, taps = crops.upload([(0, 0, 1280, 720), (-5, 9, 100, 100)])
+    crops.enqueue(frame, given, taps, array((2, 100, 100, 3), np.uint8))
+    assert worker.launches == [
+        ("write", (2, 4), [[0, 0, 1280, 720], [-5, 9, 100, 100]]),
+        ("crops.crop_weights", (2,), 0),
+        ("crops.crop_rgb", (4, 13, 2), 0),
+    ]
+    assert worker.arguments[1][1:4] == (4096, 1280, 720)  # pitch, width, height
+
+
+def test_faces_of_all_sizes_share_a_few_sizes_of_memory() -> None:
+    worker: Any = RecordingWorker()
+    worker.write = lambda *_: None
+    crops = CudaCrops(worker, 256)
+    assert len({crops.upload([(0, 0, side, side + 7)])[1] for side in range(1, 2049)}) == 4
+    assert all(crops.upload([(0, 0, side, side)])[1] >= taps_for(side, 256) for side in (1, 255, 256, 257, 2000, 2048))
 
 
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (BgrFrame(array((8, 8, 4), np.uint8)), r"frame has the shape \[8, 8, 4\]; expected \[any, any, 3\]"),
-        (BgrFrame(array((8, 8, 3), np.uint8, strides=(64, 4, 1))), "rows of packed pixels"),
-        (BgrFrame(array((0, 8, 3), np.uint8)), "holds no pixels"),
-        (Nv12Frame(array((8, 7), np.uint8), array((4, 7), np.uint8)), "even sides"),
-        (Nv12Frame(array((8, 8), np.uint8), array((8, 8), np.uint8)), r"chroma has the shape .* expected \[4, 8\]"),
-        (Nv12Frame(array((8, 8), np.uint16), array((4, 8), np.uint8)), "luma is of uint16"),  # P010
+        (array((8, 8, 4), np.uint8), r"frame has the shape \[8, 8, 4\]; expected \[any, any, 3\]"),
+        (array((8, 8, 3), np.uint8, strides=(64, 4, 1)), "rows of packed pixels"),
+        (array((0, 8, 3), np.uint8), "holds no pixels"),
+        (array((8, 8, 3), np.uint16), "frame is of uint16"),
     ],
 )
-def test_a_frame_that_does_not_fit_is_refused(frame: BgrFrame | Nv12Frame, message: str) -> None:
+def test_a_frame_that_does_not_fit_is_refused(frame: DeviceArray, message: str) -> None:
     worker: Any = RecordingWorker()
     crops = CudaCrops(worker, 16)
     with pytest.raises(DeviceArrayError, match=message):
-        crops.enqueue(frame, array((1, 4), np.float32), crops.output(1))
+        crops.enqueue(frame, array((1, 4), np.int32), 3, array((1, 16, 16, 3), np.uint8))
     assert not worker.launches
 
 
-@pytest.mark.parametrize(
-    ("box", "message"),
-    [
-        ((5, 5, 5, 9), "box 1 .* is empty or not finite"),
-        ((0, 0, float("nan"), 9), "box 1 .* is empty or not finite"),
-        ((0, 0, 9, float("inf")), "box 1 .* is empty or not finite"),
-        ((0, 0, 300, 400), "box 1 is 300×400 pixels, .* larger largest_side"),
-    ],
-)
-def test_a_box_that_cannot_be_cropped_is_refused_by_its_index(box: tuple[float, ...], message: str) -> None:
-    with pytest.raises(MediaError, match=message):
-        checked_boxes([(0, 0, 10, 10), box], largest_side=200)
-
-
-def test_boxes_of_another_shape_are_refused() -> None:
-    with pytest.raises(MediaError, match=r"boxes have the shape \[4\]"):
-        checked_boxes([0, 0, 10, 10], largest_side=200)
+@pytest.mark.parametrize("rectangle", [(5, 5, 0, 9), (5, 5, 9, -1), (2**24, 0, 9, 9), (0, -(2**24), 9, 9)])
+def test_a_rectangle_that_cannot_be_cropped_is_refused_by_its_index(rectangle: tuple[int, int, int, int]) -> None:
+    with pytest.raises(MediaError, match=r"rectangle 1 of .* is empty or lies too far out"):
+        checked_rectangles([(0, 0, 10, 10), rectangle])
 
 
 def test_pinned_memory_is_seen_where_it_lies_and_can_be_written() -> None:

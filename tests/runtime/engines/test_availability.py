@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from protoleak.bundle.bundle import write_bundle
+from protoleak.bundle.manifest import Manifest
 from protoleak.cli.app import main
 from protoleak.errors import EngineUnavailable
+from protoleak.runtime import configuration
 from protoleak.runtime.engines import AUTO_ORDER, ENGINES, choose, open_engine, survey
 from protoleak.runtime.engines import availability as module
 from protoleak.runtime.engines.gpu import Gpu
 
 pytest.importorskip("onnx", reason="onnx makes the graphs")
+from tests.calibrated_bundle import INSTRUCTIONS, calibrated_files
 from tests.runtime.engines.graphs import network
 
 ORIN = Gpu("Orin", "8.7", 8 * 2**30, integrated=True)
@@ -88,7 +92,7 @@ def test_command_lists_engines_and_explains_its_choices(tiny_bundle: Path, capsy
     printed = capsys.readouterr().out
     assert all(name in printed for name in ENGINES)
     assert f"auto takes {choose('auto')[0]}: " in printed
-    assert "of the variants fp32, auto takes fp32: it stands first" in printed
+    assert "of these auto takes fp32 exact: it stands first" in printed
 
 
 def test_command_gives_the_same_as_json(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,6 +101,30 @@ def test_command_gives_the_same_as_json(tiny_bundle: Path, capsys: pytest.Captur
     assert [item["engine"] for item in report["engines"]] == list(ENGINES)
     assert report["auto"]["engine"] == choose("auto")[0]
     assert report["variants"]["auto"] == "fp32"
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_command_explains_which_compute_is_taken_with_the_numbers(
+    tiny_files: tuple[Manifest, dict[str, bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra")
+    monkeypatch.setattr(configuration, "compute_problem", lambda *_: "this processor has no bfloat16 arithmetic")
+    write_bundle(tmp_path / "b", *calibrated_files(tiny_files))
+    assert main(["engines", str(tmp_path / "b"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["computes"]
+    assert report["auto"] == "exact"
+    assert [(one["compute"], one["taken"]) for one in report["candidates"]] == [("exact", True), ("bf16", False)]
+    assert report["candidates"][1]["left_out"] == "this processor has no bfloat16 arithmetic"
+    assert report["exporter"]["instructions"] == INSTRUCTIONS
+    monkeypatch.setattr(configuration, "compute_problem", lambda *_: None)
+    monkeypatch.setattr(configuration, "instructions", lambda: frozenset(INSTRUCTIONS))
+    assert main(["engines", str(tmp_path / "b")]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "of these auto takes fp32 bf16: it was the fastest where the bundle was exported" in printed
+    assert "(fp32 exact 10 ms, fp32 bf16 5 ms)" in printed
 
 
 @pytest.mark.usefixtures("no_gpu")

@@ -6,6 +6,9 @@ graph keeps them, and is run by a launch. Copies, waits and allocations in a cap
 
 from __future__ import annotations
 
+import ctypes
+import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -23,12 +26,20 @@ from protoleak.runtime.executors import Graphs
 from protoleak.runtime.executors.base import ExpectedShapes
 from protoleak.runtime.executors.gpu import GpuExecutor, for_looks, open_noising
 from protoleak.runtime.noising import Noising
+from tests.runtime.cuda.host_library import host_library
 from tests.runtime.engines import played_tensorrt
 from tests.runtime.engines.played_tensorrt import PlayedModule, PlayedWorker, view_of
 from tests.tiny_bundle import IMAGE_SIZE, make_image
 
 ENGINE = "tensorrt-rtx"
 GPU = Gpu("NVIDIA GeForce RTX 4070", "8.9", 12 * 2**30, integrated=False)
+
+
+class Owner:
+    """Of memory that was allocated."""
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.memory = memory
 
 
 class ExecutorWorker(PlayedWorker):
@@ -67,13 +78,23 @@ class ExecutorWorker(PlayedWorker):
         view_of(array)[...] = values
         return array
 
+    def allocate(self, shape: Any, dtype: Any) -> DeviceArray:
+        """Memory of its own, which is 0xdd again when nobody looks at it any more: a late reader would see that."""
+        self._host_only(f"allocate {shape[0]}")
+        memory = aligned(np.zeros(shape, dtype))
+        weakref.finalize(owner := Owner(memory), memory.fill, 0xDD)
+        return DeviceArray(memory.ctypes.data, tuple(shape), memory.dtype, memory.strides, 0, owner=owner)
+
     def kernel(self, source: str, name: str) -> str:
         return f"{source}.{name}"
 
     def launch(self, kernel: str, grid: tuple[int, ...], threads: int, *given: Any, shared_bytes: int = 0) -> None:
         assert threads == 256
         assert shared_bytes <= 48 * 1024
-        if kernel.startswith("finite."):
+        if kernel.startswith("crops."):
+            self._host_only(kernel.removeprefix("crops."))
+            self._crop(kernel, *given)
+        elif kernel.startswith("finite."):
             values, counts = given[:2]
             assert grid == (values.shape[0],)
             self.enqueue("check", lambda: self._count(values, counts))
@@ -115,6 +136,19 @@ class ExecutorWorker(PlayedWorker):
     def milliseconds_between(self, start: float, end: float) -> float:
         return end - start
 
+    def timed(self, work: Callable[[], None], repeats: int) -> float:
+        """Milliseconds by the processor's clock, of as many calls as were asked for but at most three."""
+        started = time.perf_counter()
+        for _ in range(count := min(repeats, 3)):
+            work()
+        return 1000 * (time.perf_counter() - started) / count
+
+    def __enter__(self) -> ExecutorWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self.log.append("close")
 
@@ -124,6 +158,15 @@ class ExecutorWorker(PlayedWorker):
     def _host_only(self, what: str) -> None:
         assert self.recording is None, f"{what} in a capture"
         self.log.append(what)
+
+    def _crop(self, kernel: str, *given: Any) -> None:
+        values = [ctypes.c_void_p(one.pointer) if isinstance(one, DeviceArray) else one.item() for one in given]
+        library = host_library("host_crops")
+        if kernel == "crops.crop_weights":
+            library.crop_weights(*values, given[0].shape[0])
+        else:
+            values[1] = ctypes.c_longlong(values[1])
+            library.crop_rgb(*values, given[-1].shape[0])
 
     def _noise(self, z0: DeviceArray, z_t: DeviceArray) -> None:
         view_of(z_t)[...] = self.noising(view_of(z0).astype(np.float32))
@@ -162,24 +205,34 @@ class PlayedBuilder:
 
 
 def open_played_executor(
-    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, options: EngineOptions, encoder: bytes | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    bundle: Bundle,
+    options: EngineOptions,
+    encoder: bytes | None = None,
+    graphs: Graphs | None = None,
 ) -> tuple[GpuExecutor, ExecutorWorker]:
-    """The bundle's fp32 variant on a played GPU.
+    """A bundle on a played GPU.
 
     Args:
         encoder: another latent encoder.
+        graphs: both graphs; None for those of the variant fp32.
     """
     noising = Noising.of(bundle.manifest, bundle.noise_bank)
-    worker, *plans = open_played_engines(monkeypatch, bundle, options, encoder)
+    worker, *plans = open_played_engines(monkeypatch, bundle, options, encoder, graphs)
     shapes = ExpectedShapes(bundle.path, bundle.manifest)
-    return GpuExecutor(worker, *plans, open_noising(worker, noising), shapes, options), worker
+    between = None if bundle.manifest.attributor_input == "z0" else open_noising(worker, noising)
+    return GpuExecutor(worker, *plans, between, shapes, options), worker
 
 
 def open_played_engines(
-    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, options: EngineOptions, encoder: bytes | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    bundle: Bundle,
+    options: EngineOptions,
+    encoder: bytes | None = None,
+    graphs: Graphs | None = None,
 ) -> tuple[Any, tensorrt_runtime.TensorRtEngine, tensorrt_runtime.TensorRtEngine]:
     """What `open_worker_and_engines` opens, on a played GPU."""
-    graphs = Graphs.of_variant(bundle.variant("fp32"))
+    graphs = graphs or Graphs.of_variant(bundle.variant("fp32"))
     latent_encoder, attributor = graphs.latent_encoder, graphs.attributor
     if encoder is not None:
         latent_encoder = replace(latent_encoder, model=encoder)
@@ -187,12 +240,12 @@ def open_played_engines(
     worker: Any = ExecutorWorker(Noising.of(bundle.manifest, bundle.noise_bank))
     return (
         worker,
-        _open_plan(monkeypatch, worker, "z0", latent_encoder, for_looks(options, looks)),
-        _open_plan(monkeypatch, worker, "outputs", attributor, options),
+        open_played_plan(monkeypatch, worker, "z0", latent_encoder, for_looks(options, looks)),
+        open_played_plan(monkeypatch, worker, "outputs", attributor, options),
     )
 
 
-def _open_plan(
+def open_played_plan(
     monkeypatch: pytest.MonkeyPatch, worker: Any, name: str, graph: Graph, options: EngineOptions
 ) -> tensorrt_runtime.TensorRtEngine:
     """A plan whose runs are enqueued on the played worker under a name."""

@@ -134,6 +134,7 @@ def ended(track: int = 1, verdict: TrackVerdict | None = None, *, source: str = 
         first_timestamp=0.0,
         last_timestamp=1.96,
         frames=50,
+        frames_detected=20,
         track_verdict=verdict or track_verdict(),
     )
 

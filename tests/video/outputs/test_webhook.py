@@ -44,6 +44,7 @@ def track(number: int, source: str = "rtsp://***@gate/live") -> TrackEvent:
         first_timestamp=0.0,
         last_timestamp=0.4,
         frames=10,
+        frames_detected=4,
         track_verdict=VERDICT,
     )
 

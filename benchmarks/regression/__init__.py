@@ -1,0 +1,1 @@
+"""Two commits of a repository, measured in turns on one machine: what `benchmarks/regress.py` is made of."""
