@@ -52,7 +52,11 @@ def write_made_clip(path: Path, pictures: Sequence[Path], size: tuple[int, int])
     width, height = size
     side = height // 3
     read = [cv2.imread(str(picture)) for picture in pictures]
-    faces = [cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in read if image is not None]
+    faces = [
+        cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        for image in read
+        if image is not None
+    ]
     with av.open(str(path), "w") as target:
         stream = target.add_stream("libx264", rate=RATE)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

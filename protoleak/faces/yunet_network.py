@@ -88,7 +88,7 @@ class OnnxRuntimeNetwork:
                 f"{self._by} cannot run {self._name} on {width}×{height} pixels: {first_line(error)}"
             ) from error
         maps = dict(zip(self._outputs, given, strict=True))
-        rows = np.concatenate([self._decoded(maps, stride, pixels.shape[3] // stride) for stride in STRIDES])
+        rows: Rows = np.concatenate([self._decoded(maps, stride, pixels.shape[3] // stride) for stride in STRIDES])
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(rows) < 2:
             return rows
@@ -139,8 +139,8 @@ class OpenCvNetwork:
                 f"OpenCV {cv2.__version__} cannot run {self._name} on {width}×{height} pixels: "
                 f"{' '.join(str(error.err or error).split())}"
             ) from error
-        found: Rows = np.empty((0, SCORE_COLUMN + 1), np.float32) if rows is None else rows  # None: no face
-        return found
+        found = np.empty((0, SCORE_COLUMN + 1), np.float32) if rows is None else rows  # None: no face
+        return found.astype(np.float32, copy=False)
 
     def _of_size(self, width: int, height: int) -> cv2.FaceDetectorYN:
         size = width, height

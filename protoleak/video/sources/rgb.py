@@ -154,8 +154,9 @@ class DecodedPicture:
         if not plain or any(other.plane == luma.plane for other in others):
             return self.rgb()  # its luma stands nowhere by itself, 8 bits a pixel
         plane = frame.planes[luma.plane]
-        rows = np.frombuffer(plane, np.uint8)[: plane.line_size * frame.height]
-        return rows.reshape(frame.height, plane.line_size)[:, : frame.width]
+        rows = np.frombuffer(memoryview(plane), np.uint8)[: plane.line_size * frame.height]
+        shown: UInt8Array = rows.reshape(frame.height, plane.line_size)[:, : frame.width]
+        return shown
 
 
 def _named(transposed: bool, mirrored: bool, flipped: bool) -> str:
