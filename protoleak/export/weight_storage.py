@@ -13,13 +13,20 @@ import torch
 
 from protoleak.bundle.report import Stage
 from protoleak.export.precisions.build import BuiltVariant
+from protoleak.model.second_order import SecondOrderEncoder
 
-LARGE = 2**14  # elements: below it a Cast costs more than it saves
+LARGE = 2**12  # elements: below it a Cast costs more than it saves
 SUFFIX = "_float16"
 
 
 def round_large_weights(module: torch.nn.Module) -> int:
-    """Rounds large parameters to float16 in place, those that it can hold; returns how many."""
+    """Rounds large parameters to float16 in place, those that it can hold; returns how many.
+
+    Normalisations that the exporter would multiply into them are multiplied in before.
+    """
+    for part in module.modules():
+        if isinstance(part, SecondOrderEncoder):
+            part.fold_norms()
     rounded = 0
     with torch.no_grad():
         for parameter in module.parameters():
