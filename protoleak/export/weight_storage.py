@@ -63,4 +63,4 @@ def stored_as_float16(model: bytes) -> bytes:
         casts.append(helper.make_node("Cast", [name + SUFFIX], [name], name=f"{name}_Cast", to=TensorProto.FLOAT))
     for index, cast in enumerate(casts):
         proto.graph.node.insert(index, cast)
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
