@@ -72,11 +72,10 @@ from protoleak.bundle.signature import (
     raw_public_key,
     sign_manifest,
 )
-from protoleak.bundle.traces import TRACES, TraceSpace
+from protoleak.bundle.traces import TraceSpace
 from protoleak.choices import Arithmetic
 from protoleak.errors import BundleError
 from protoleak.files import replacing
-from protoleak.latent_statistics import statistic_count
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -350,10 +349,9 @@ class Bundle:
         Raises:
             BundleError: it is not what `export` writes.
         """
-        if TRACES not in self._files:
+        if not self.has_class_statistics:
             return None
-        looks, channels = len(self.manifest.preprocessing.looks), self.manifest.latent_shape[0]
-        return TraceSpace.from_bytes(self._files[TRACES], f"{self.path}/{TRACES}", looks, statistic_count(channels))
+        return TraceSpace.of(self.class_statistics(), self.manifest.embedding_size)
 
     def class_statistics(self) -> ClassStatistics:
         """How the features of the named classes are distributed, which a newcomer is told from them by.

@@ -17,13 +17,11 @@ from protoleak.bundle.enrolment import ENROLMENT, ScoreConstants
 from protoleak.bundle.manifest import CalibratedCompute, Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
-from protoleak.bundle.traces import TRACES, TraceSpace
 from protoleak.calibration.class_statistics import fit_class_statistics
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, PrototypeHead, fit_head
 from protoleak.calibration.posterior import PosteriorDensity
-from protoleak.calibration.traces import fit_trace_space
 from protoleak.dataset import Dataset
 from protoleak.errors import DatasetError, EngineError, MediaError, ParityError, ProtoleakError
 from protoleak.export.calibrate import EvaluationImages, evaluate
@@ -123,7 +121,6 @@ class _Fitted:
     """What is fitted to the training images, and how many there were.
 
     Attributes:
-        traces: what tells generators apart that the bundle doesn't know.
         statistics: what a newcomer will be told by; None where head and density allow no enrolment.
         used: readable images per set.
         skipped: a line per file that is no readable image.
@@ -131,7 +128,6 @@ class _Fitted:
 
     head: Head
     density: DensityModel | PosteriorDensity
-    traces: TraceSpace
     statistics: ClassStatistics | None
     used: dict[str, int]
     skipped: tuple[str, ...]
@@ -270,12 +266,7 @@ def _fit(
     if isinstance(head, PrototypeHead) and isinstance(density, PosteriorDensity):
         of_train = train.statistics, train.embedding, train.labels
         statistics = fit_class_statistics(*of_train, len(model.config.generators))
-    traces = fit_trace_space(
-        np.concatenate([train.statistics, validation.statistics]),
-        np.concatenate([train.labels, validation.labels]),
-        len(model.config.looks),
-    )
-    return _Fitted(head, density, traces, statistics, used, tuple(skipped))
+    return _Fitted(head, density, statistics, used, tuple(skipped))
 
 
 def _features(
@@ -455,7 +446,6 @@ def _files(
         narrow: the attributor's large weights were rounded to float16, and are stored so.
     """
     files = {
-        TRACES: fitted.traces.to_bytes(),
         NOISE_BANK: array_bytes(model.config.noise_bank()),
         PROTOTYPES: array_bytes(model.attributor.prototypes.detach().numpy()),
     }

@@ -1,63 +1,52 @@
-"""traces.npz: what is written is read again, and what isn't it is refused."""
-
-from __future__ import annotations
-
-import io
-from typing import Any
+"""Traces are statistics that spread alike in every direction within classes."""
 
 import numpy as np
 import pytest
 
-from protoleak.bundle.traces import TraceSpace
-from protoleak.errors import BundleError
+from protoleak.bundle.class_statistics import ClassStatistics
+from protoleak.bundle.traces import LARGEST_STATISTIC, RIDGE, TraceSpace
+from protoleak.calibration.class_statistics import fit_class_statistics
 
-LOOKS, FEATURES, COUNT = 2, 30, 5
-
-
-def space() -> TraceSpace:
-    random = np.random.default_rng(0)
-    directions = np.stack([np.linalg.qr(random.normal(size=(FEATURES, COUNT)))[0] for _ in range(LOOKS)])
-    return TraceSpace(
-        random.normal(size=(LOOKS, FEATURES)).astype(np.float32),
-        np.full((LOOKS, FEATURES), 0.5, np.float32),
-        directions.astype(np.float16),
-        random.uniform(1, 3, (LOOKS, COUNT)).astype(np.float32),
-        np.array([0.5, 0.7], np.float32),
-    )
+SIZE, EMBEDDING, CLASSES, EACH = 40, 6, 3, 400
 
 
-def test_what_is_written_is_read_again() -> None:
-    given = space()
-    read = TraceSpace.from_bytes(given.to_bytes(), "traces.npz", LOOKS, FEATURES)
-    for name, values in vars(given).items():
-        np.testing.assert_array_equal(getattr(read, name), values)
+def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Statistics that spread along few directions far more than along others, embeddings, classes."""
+    random = np.random.default_rng(seed)
+    mixed = np.eye(SIZE) + 3 * random.standard_normal((SIZE, 4)) @ random.standard_normal((4, SIZE))
+    labels = np.repeat(np.arange(CLASSES), EACH)
+    means = 5 * random.standard_normal((CLASSES, SIZE))
+    statistics = random.standard_normal((len(labels), SIZE)) @ mixed + means[labels]
+    return statistics.astype(np.float32), random.standard_normal((len(labels), EMBEDDING)).astype(np.float32), labels
 
 
-def test_traces_stretch_each_direction_by_its_own_and_the_rest_alike() -> None:
-    given = space()
-    statistics = np.random.default_rng(1).normal(size=(4, LOOKS, FEATURES)).astype(np.float32)
-    traces = given(statistics.reshape(4, -1)).reshape(4, LOOKS, FEATURES)
-    for look in range(LOOKS):
-        vectors = given.directions[look].astype(np.float64)
-        standardised = (statistics[:, look] - given.mean[look]) * 0.5
-        along = standardised @ vectors
-        across = standardised - along @ vectors.T
-        expected = (along * given.stretch[look]) @ vectors.T + given.rest[look] * across
-        np.testing.assert_allclose(traces[:, look], expected, atol=1e-2)
+def test_the_spread_within_classes_is_level() -> None:
+    statistics, embedding, labels = drawn(0)
+    space = TraceSpace.of(fit_class_statistics(statistics, embedding, labels, CLASSES), EMBEDDING)
+    traces = space(statistics).astype(np.float64)
+    assert traces.shape == statistics.shape
+    centred = traces - np.stack([traces[labels == label].mean(axis=0) for label in range(CLASSES)])[labels]
+    variances = np.linalg.eigvalsh(centred.T @ centred / len(centred))
+    before = (statistics - statistics.mean(axis=0)) / statistics.std(axis=0)
+    assert np.linalg.eigvalsh(before.T @ before / len(before)).max() > 5
+    assert variances.max() < 1.1
+    assert variances[-4:].min() > 0.9  # those that the others were small beside
 
 
-def test_statistics_far_out_are_held() -> None:
-    far = np.full((1, LOOKS * FEATURES), 1e6, np.float32)
-    np.testing.assert_array_equal(space()(far), space()(far * 2))
+def test_what_lies_outside_counts_as_far_and_no_further() -> None:
+    statistics, embedding, labels = drawn(1)
+    space = TraceSpace.of(fit_class_statistics(statistics, embedding, labels, CLASSES), EMBEDDING)
+    far = np.full((1, SIZE), 1e6, np.float32)
+    edge = space.mean + LARGEST_STATISTIC * space.deviation
+    np.testing.assert_allclose(space(far), space(edge[None]), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"mean": None}, {"rest": np.array([np.nan, 1], np.float32)}, {"stretch": np.ones((LOOKS, 4), np.float32)}],
-)
-def test_what_does_not_fit_is_refused(change: dict[str, Any]) -> None:
-    arrays = {name: values for name, values in (vars(space()) | change).items() if values is not None}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    with pytest.raises(BundleError, match="that is needed"):
-        TraceSpace.from_bytes(buffer.getvalue(), "traces.npz", LOOKS, FEATURES)
+@pytest.mark.parametrize("rank", [0, 3])
+def test_directions_without_variance_are_none(rank: int) -> None:
+    factors = np.zeros((rank, SIZE + EMBEDDING), np.float16)
+    means = np.zeros((CLASSES, SIZE + EMBEDDING), np.float16)
+    ones = np.ones(SIZE + EMBEDDING, np.float32)
+    space = TraceSpace.of(ClassStatistics(0 * ones, ones, means, factors, 1.0, 10), EMBEDDING)
+    assert len(space.directions) == 0
+    given = np.random.default_rng(2).standard_normal((5, SIZE)).astype(np.float32)
+    np.testing.assert_allclose(space(given), given / np.sqrt(1 + RIDGE), rtol=1e-5)

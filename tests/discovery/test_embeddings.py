@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from protoleak.bundle.bundle import Bundle, write_bundle
-from protoleak.bundle.traces import TRACES
-from protoleak.calibration.traces import fit_trace_space
+from protoleak.bundle.class_statistics import CLASS_STATISTICS
 from protoleak.cli.app import main
 from protoleak.dataset import list_images
 from protoleak.discovery.discover import CLUSTERS, PAGE
@@ -29,15 +28,13 @@ ENGINE = ("--engine", "onnxruntime", "--threads", "1")
 
 
 @pytest.fixture(scope="module")
-def traced(enrollable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small bundle with traces; they are of noise, and hold no cluster."""
+def traceless(enrollable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small bundle as it was exported before newcomers were told by statistics."""
     bundle = Bundle.load(enrollable)
-    random = np.random.default_rng(0)
-    statistics = random.normal(size=(60, 30)).astype(np.float32)
-    space = fit_trace_space(statistics, np.arange(60) % 3, 1)
     files = {name: data for name, data in bundle.contents().items() if name in bundle.manifest.files}
-    out = tmp_path_factory.mktemp("traced") / "bundle"
-    write_bundle(out, bundle.manifest, files | {TRACES: space.to_bytes()})
+    del files[CLASS_STATISTICS]
+    out = tmp_path_factory.mktemp("traceless") / "bundle"
+    write_bundle(out, bundle.manifest, files)
     return out
 
 
@@ -54,11 +51,11 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def screened(traced: Path, stream: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def screened(enrollable: Path, stream: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Verdicts and embeddings."""
     folder = tmp_path_factory.mktemp("screened")
     verdicts, embeddings = folder / "verdicts.jsonl", folder / "embeddings.parquet"
-    assert screen(traced, stream, verdicts, embeddings) == 1  # one file is broken
+    assert screen(enrollable, stream, verdicts, embeddings) == 1  # one file is broken
     return verdicts, embeddings
 
 
@@ -73,14 +70,14 @@ def lines_of(verdicts: Path) -> list[dict[str, Any]]:
 
 
 def test_each_verdict_has_a_row_with_what_the_network_gave(
-    traced: Path, stream: Path, screened: tuple[Path, Path]
+    enrollable: Path, stream: Path, screened: tuple[Path, Path]
 ) -> None:
     verdicts, embeddings = screened
     table, lines = pq.read_table(embeddings), lines_of(verdicts)
     assert [table[name].to_pylist() for name in ("sha256", "verdict", "p_value")] == [
         [line[name] for line in lines] for name in ("sha256", "verdict", "p_value")
     ]
-    bundle = Bundle.load(traced)
+    bundle = Bundle.load(enrollable)
     files = [file for file in list_images(stream) if file.name != "broken.png"]
     with PictureRunner(bundle, "onnxruntime", 1, traces=bundle.traces()) as runner:
         expected = runner.run(files, "pictures")
@@ -97,13 +94,13 @@ def test_each_verdict_has_a_row_with_what_the_network_gave(
 
 
 def test_clusters_are_those_that_the_pictures_give_and_need_no_pictures(
-    traced: Path, stream: Path, screened: tuple[Path, Path], tmp_path: Path
+    enrollable: Path, stream: Path, screened: tuple[Path, Path], tmp_path: Path
 ) -> None:
     verdicts, embeddings = screened
     found = {}
     for name, more in (("pictures", ()), ("embeddings", ("--embeddings", str(embeddings)))):
         out = tmp_path / name
-        assert main(["discover", str(verdicts), "--bundle", str(traced), "--out", str(out), *ENGINE, *more]) == 0
+        assert main(["discover", str(verdicts), "--bundle", str(enrollable), "--out", str(out), *ENGINE, *more]) == 0
         found[name] = msgspec.json.decode((out / CLUSTERS).read_bytes(), type=Discovery)
     (one,), (other,) = found["pictures"].clusters, found["embeddings"].clusters
     assert set(one.pictures) == set(other.pictures)
@@ -112,7 +109,7 @@ def test_clusters_are_those_that_the_pictures_give_and_need_no_pictures(
     moved = tmp_path / "moved.jsonl"
     moved.write_text(verdicts.read_text().replace(str(stream), str(elsewhere)))
     out = tmp_path / "without_pictures"
-    given = ["--embeddings", str(embeddings), "--bundle", str(traced), "--out", str(out)]
+    given = ["--embeddings", str(embeddings), "--bundle", str(enrollable), "--out", str(out)]
     assert main(["discover", str(moved), *given, *ENGINE]) == 0
     again = msgspec.json.decode((out / CLUSTERS).read_bytes(), type=Discovery)
     assert [len(cluster.pictures) for cluster in again.clusters] == [len(one.pictures)]
@@ -120,76 +117,78 @@ def test_clusters_are_those_that_the_pictures_give_and_need_no_pictures(
     assert "<img" not in (out / PAGE).read_text()
 
 
-def test_pictures_without_a_row_are_looked_at_again(traced: Path, screened: tuple[Path, Path], tmp_path: Path) -> None:
+def test_pictures_without_a_row_are_looked_at_again(
+    enrollable: Path, screened: tuple[Path, Path], tmp_path: Path
+) -> None:
     verdicts, embeddings = screened
     some = tmp_path / "some.parquet"
     pq.write_table(pq.read_table(embeddings).slice(0, 12), some)
     out = tmp_path / "found"
-    given = ["--embeddings", str(some), "--bundle", str(traced), "--out", str(out)]
+    given = ["--embeddings", str(some), "--bundle", str(enrollable), "--out", str(out)]
     assert main(["discover", str(verdicts), *given, *ENGINE]) == 0
     discovery = msgspec.json.decode((out / CLUSTERS).read_bytes(), type=Discovery)
     assert discovery.unknown == sum(line["verdict"] == "unknown" for line in lines_of(verdicts))
 
 
 def test_a_run_is_continued_and_a_file_that_is_there_is_kept(
-    traced: Path, stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    enrollable: Path, stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verdicts, embeddings = tmp_path / "verdicts.jsonl", tmp_path / "embeddings.parquet"
-    assert screen(traced, stream / "lemon00.png", verdicts, embeddings) == 0
-    assert screen(traced, stream / "lemon01.png", tmp_path / "other.jsonl", embeddings) == 2
+    assert screen(enrollable, stream / "lemon00.png", verdicts, embeddings) == 0
+    assert screen(enrollable, stream / "lemon01.png", tmp_path / "other.jsonl", embeddings) == 2
     assert "embeddings.parquet exists" in capsys.readouterr().err
-    assert screen(traced, stream / "lemon01.png", verdicts, embeddings, "--resume") == 0
+    assert screen(enrollable, stream / "lemon01.png", verdicts, embeddings, "--resume") == 0
     assert pq.read_table(embeddings)["sha256"].to_pylist() == [line["sha256"] for line in lines_of(verdicts)]
-    assert screen(traced, stream / "lemon02.png", verdicts, embeddings, "--overwrite") == 0
+    assert screen(enrollable, stream / "lemon02.png", verdicts, embeddings, "--overwrite") == 0
     assert len(pq.read_table(embeddings)) == 1
 
 
-def test_a_table_of_verdicts_may_stand_beside_it(traced: Path, stream: Path, tmp_path: Path) -> None:
+def test_a_table_of_verdicts_may_stand_beside_it(enrollable: Path, stream: Path, tmp_path: Path) -> None:
     """A CSV file whose first input has no verdict gets its columns from a picture that nobody asked about."""
     embeddings = tmp_path / "embeddings.parquet"
-    assert screen(traced, stream, tmp_path / "verdicts.csv", embeddings) == 1
+    assert screen(enrollable, stream, tmp_path / "verdicts.csv", embeddings) == 1
     assert len(pq.read_table(embeddings)) == 25
 
 
-def test_a_bundle_without_traces_has_embeddings_too(enrollable: Path, stream: Path, tmp_path: Path) -> None:
+def test_a_bundle_without_traces_has_embeddings_too(traceless: Path, stream: Path, tmp_path: Path) -> None:
     verdicts, embeddings, out = tmp_path / "verdicts.jsonl", tmp_path / "embeddings.parquet", tmp_path / "found"
-    assert screen(enrollable, stream, verdicts, embeddings) == 1
-    found = read_embeddings(embeddings, Bundle.load(enrollable))
+    assert screen(traceless, stream, verdicts, embeddings) == 1
+    found = read_embeddings(embeddings, Bundle.load(traceless))
     assert (found.traces, len(found.rows)) == (None, 25)
-    given = ["--embeddings", str(embeddings), "--bundle", str(enrollable), "--out", str(out)]
+    given = ["--embeddings", str(embeddings), "--bundle", str(traceless), "--out", str(out)]
     assert main(["discover", str(verdicts), *given, *ENGINE]) == 0
     assert len(msgspec.json.decode((out / CLUSTERS).read_bytes(), type=Discovery).clusters) == 1
 
 
 def test_embeddings_of_another_bundle_are_refused(
-    enrollable: Path, screened: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    traceless: Path, screened: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verdicts, embeddings = screened
-    given = ["--embeddings", str(embeddings), "--bundle", str(enrollable), "--out", str(tmp_path / "found")]
+    given = ["--embeddings", str(embeddings), "--bundle", str(traceless), "--out", str(tmp_path / "found")]
     assert main(["discover", str(verdicts), *given]) == 2
     assert "is of the bundle" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 and no more", b"source,sha256\n"])
-def test_what_is_no_file_of_embeddings_is_refused(enrollable: Path, tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_file_of_embeddings_is_refused(traceless: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "e.parquet").write_bytes(content)
     with pytest.raises(ProtoleakError, match="is not what screen --embeddings writes"):
-        read_embeddings(tmp_path / "e.parquet", Bundle.load(enrollable))
+        read_embeddings(tmp_path / "e.parquet", Bundle.load(traceless))
 
 
 @pytest.mark.parametrize(("name", "reason"), [("e.csv", "must end in"), ("no/e.parquet", "no folder")])
 def test_a_place_that_cannot_be_written_is_refused(
-    enrollable: Path, stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, reason: str
+    traceless: Path, stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, reason: str
 ) -> None:
-    assert screen(enrollable, stream / "dawn.png", tmp_path / "v.jsonl", tmp_path / name) == 2
+    assert screen(traceless, stream / "dawn.png", tmp_path / "v.jsonl", tmp_path / name) == 2
     assert reason in capsys.readouterr().err
 
 
 def test_videos_and_folders_have_none(
-    enrollable: Path, screened: tuple[Path, Path], stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    traceless: Path, screened: tuple[Path, Path], stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["screen", "clip.mp4", "--embeddings", str(tmp_path / "e.parquet")]) == 2
     assert "--embeddings is for images" in capsys.readouterr().err
-    given = ["--embeddings", str(screened[1]), "--bundle", str(enrollable), "--out", str(tmp_path / "found")]
+    given = ["--embeddings", str(screened[1]), "--bundle", str(traceless), "--out", str(tmp_path / "found")]
     assert main(["discover", str(stream), *given]) == 2
     assert "is for verdicts" in capsys.readouterr().err

@@ -44,16 +44,16 @@ def test_traces_are_of_the_latents_that_the_runtime_has(posterior: Bundle, datas
     """The whitening is fitted to PyTorch's latents, and applied to those of the exported graph."""
     space = posterior.traces()
     assert space is not None
-    files = [sample.path for sample in (*dataset.train, *dataset.validation)]
-    labels = np.array([sample.label for sample in (*dataset.train, *dataset.validation)])
+    files = [sample.path for sample in dataset.train]
+    labels = np.array([sample.label for sample in dataset.train])
     with PictureRunner(posterior, "onnxruntime", 1, traces=space) as runner:
         found = runner.run(files, "training images")
     assert found.traces is not None
     traces = found.traces.astype(np.float64)
+    np.testing.assert_allclose(traces.mean(axis=0), 0, atol=0.05)
     means = np.stack([traces[labels == label].mean(axis=0) for label in range(3)])
-    np.testing.assert_allclose(means.mean(axis=0), 0, atol=0.05)  # centred on classes that count alike
     spread = traces - means[labels]
-    assert np.linalg.eigvalsh(spread @ spread.T / len(traces)).max() < 1.05 * (1 + len(space.mean))
+    assert np.linalg.eigvalsh(spread @ spread.T / len(traces)).max() < 1.1
 
 
 def test_classes_have_the_statistics_of_the_training_images(posterior: Bundle, dataset: Dataset) -> None:
