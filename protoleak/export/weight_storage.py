@@ -13,13 +13,20 @@ import torch
 
 from protoleak.bundle.report import Stage
 from protoleak.export.precisions.build import BuiltVariant
+from protoleak.model.second_order import SecondOrderEncoder
 
-LARGE = 2**14  # elements: below it a Cast costs more than it saves
+LARGE = 2**12  # elements: below it a Cast costs more than it saves
 SUFFIX = "_float16"
 
 
 def round_large_weights(module: torch.nn.Module) -> int:
-    """Rounds large parameters to float16 in place, those that it can hold; returns how many."""
+    """Rounds large parameters to float16 in place, those that it can hold; returns how many.
+
+    Normalisations that the exporter would multiply into them are multiplied in before.
+    """
+    for part in module.modules():
+        if isinstance(part, SecondOrderEncoder):
+            part.fold_norms()
     rounded = 0
     with torch.no_grad():
         for parameter in module.parameters():
@@ -56,4 +63,4 @@ def stored_as_float16(model: bytes) -> bytes:
         casts.append(helper.make_node("Cast", [name + SUFFIX], [name], name=f"{name}_Cast", to=TensorProto.FLOAT))
     for index, cast in enumerate(casts):
         proto.graph.node.insert(index, cast)
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())

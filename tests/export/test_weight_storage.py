@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from protoleak.bundle.graph_check import inspect_onnx
 from protoleak.export.weight_storage import LARGE, SUFFIX, round_large_weights, stored_as_float16
+from protoleak.model.second_order import SecondOrderEncoder
 
 SIDE = 128
 assert SIDE * SIDE >= LARGE
@@ -53,6 +54,19 @@ def test_a_value_that_float16_does_not_hold_keeps_its_constant(value):
     weights[5, 7] = value
     model = linear(weights)
     assert onnx.load_from_string(stored_as_float16(model)) == onnx.load_from_string(model)
+
+
+def test_normalisations_are_folded_so_that_the_exported_weights_are_the_rounded_ones():
+    torch.manual_seed(0)
+    network = SecondOrderEncoder(in_channels=16, embedding_size=8, positions=2)
+    z = torch.randn(4, 16, 8, 8)
+    network.train()
+    for _ in range(3):
+        network(z)  # running statistics that are not those of a new network
+    before = network.eval()(z)
+    assert round_large_weights(network) == 2
+    assert torch.allclose(network(z), before, rtol=1e-2, atol=1e-3)
+    assert not any(isinstance(part, torch.nn.BatchNorm1d) for part in network.modules())
 
 
 def test_parameters_beyond_float16_are_not_rounded():
