@@ -126,7 +126,7 @@ def in_bfloat16(computes: dict[str, Any]) -> Iterator[str]:
     yield (
         "Where the processor multiplies bfloat16, `--compute auto` judges in it, with thresholds of its own "
         "([decision 29](decisions/0029-calibrated-computes.md)): "
-        f"{exact['milliseconds'] / bf16['milliseconds']:.1f} times as fast in both graphs. The class with the highest "
+        f"{bf16['speedup']:.1f} times as fast in both graphs. The class with the highest "
         f"score is that of exact computing for {gate['generator_agreement']:.1%} of the test images, and "
         f"{gate['verdict_agreement']:.1%} of all images lie on the same side of the threshold."
     )
