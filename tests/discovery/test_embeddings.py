@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from protoleak.bundle.bundle import Bundle, write_bundle
 from protoleak.bundle.class_statistics import CLASS_STATISTICS
+from protoleak.bundle.enrolment import record_file
 from protoleak.cli.app import main
 from protoleak.dataset import list_images
 from protoleak.discovery.discover import CLUSTERS, PAGE
@@ -33,6 +35,9 @@ def traceless(enrollable: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     bundle = Bundle.load(enrollable)
     files = {name: data for name, data in bundle.contents().items() if name in bundle.manifest.files}
     del files[CLASS_STATISTICS]
+    record = bundle.record("fp32")
+    nothing = np.zeros((len(record.labels), 0), record.features.dtype)
+    files[record_file("fp32")] = replace(record, features=nothing).to_bytes()
     out = tmp_path_factory.mktemp("traceless") / "bundle"
     write_bundle(out, bundle.manifest, files)
     return out
