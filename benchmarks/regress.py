@@ -125,8 +125,8 @@ def chosen_of(found: Sequence[Measure], only: Sequence[str]) -> list[Measure]:
     """
     for word in only:
         if not any(word in measure.name for measure in found):
-            names = "; ".join(measure.name for measure in found)
-            raise ProtoleakError(f"--only {word!r} is in the name of no measure: choose among {names}")
+            choice = "; ".join(measure.name for measure in found)
+            raise ProtoleakError(f"--only {word!r} is in the name of no measure: choose among {choice}")
     names = {measure.name for measure in found}
     return [
         measure

@@ -22,6 +22,7 @@ Compute: TypeAlias = Literal["auto", "exact", "bf16"]
 # What the attributor's graph takes: noised latents, or latents, of which it takes its first operation above the noise.
 AttributorInput: TypeAlias = Literal["z_t", "z0"]
 Stem: TypeAlias = Literal["auto", "above_noise", "below_noise"]
+WeightType: TypeAlias = Literal["float32", "float16"]
 EngineName: TypeAlias = Literal[
     "auto", "tensorrt", "tensorrt-rtx", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino", "onnxruntime"
 ]
@@ -51,6 +52,7 @@ KEEPS: tuple[Keep, ...] = get_args(Keep)
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
 COMPUTES: tuple[Compute, ...] = get_args(Compute)
 STEMS: tuple[Stem, ...] = get_args(Stem)
+WEIGHT_TYPES: tuple[WeightType, ...] = get_args(WeightType)
 DENSITY_SPACES: tuple[DensitySpace, ...] = get_args(DensitySpace)
 SPLITS: tuple[Split, ...] = get_args(Split)
 OPERATOR_NAMES: tuple[OperatorName, ...] = get_args(OperatorName)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -75,6 +76,10 @@ class Screener(ImagePipeline):
         if self.framing.needs_face:
             import protoleak.faces.crops
             import protoleak.faces.open  # noqa: F401
+            from protoleak.runtime.engines.onnxruntime import import_onnxruntime
+
+            with contextlib.suppress(ProtoleakError):  # whoever needs it there says so
+                import_onnxruntime()
 
     @property
     def looks_at(self) -> FaceFinder:

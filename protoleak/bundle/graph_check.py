@@ -110,7 +110,7 @@ def input_shape(model: bytes) -> tuple[int | None, ...] | None:
     Raises:
         ValueError: as `inspect_onnx`.
     """
-    inputs = _read(model).inputs
+    inputs, _ = _interface(model)
     return inputs[0].shape if len(inputs) == 1 else None
 
 

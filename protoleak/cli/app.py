@@ -155,8 +155,8 @@ def run_process() -> None:
     """Runs the command line of this process, and ends it.
 
     Engines and the interpreter would free what they hold piece by piece, for a tenth of a second; the system does it at
-    once. Whatever was registered to be done at the end is done. Where somebody watches, as a debugger or a profiler
-    does, or a thread still works, the process ends as any other.
+    once. Whatever was registered to be done at the end is done. Where a debugger or a profiler watches, or a thread
+    still works, the process ends as any other.
     """
     status = main()
     working = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]

@@ -58,6 +58,7 @@ from protoleak.export.precisions.build import (
 from protoleak.export.runner import VariantRunner
 from protoleak.export.settings import ExportSettings
 from protoleak.export.speed import measure_speeds
+from protoleak.export.weight_storage import round_large_weights, stored_small
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
 from protoleak.faces.yunet import YuNetDetector, read_yunet
@@ -168,6 +169,9 @@ def export_bundle(
     """
     check_place(out)
     inputs = _read_inputs(model, dataset, settings)
+    narrow = settings.attributor_weights == "float16"
+    if narrow:
+        round_large_weights(model.attributor)
     fitted = _fit(model, inputs, settings, cache, progress)
     manifest = describe(model, fitted.density, settings, settings.name or out.stem)
     deployed = DeployedAttributor(model.attributor, HeadModule(fitted.head), density_module(fitted.density)).eval()
@@ -188,7 +192,7 @@ def export_bundle(
     speeds, computes = _speeds(model, inputs.framer, manifest, variants, tried, inputs.evaluation.calibration)
     manifest = with_variants(manifest, list(variants.written), variants.refused, speeds)
     manifest = with_computes(manifest, computes, tried.refused)
-    files = _files(model, inputs, variants, fitted) | compute_files(tried.passed)
+    files = _files(model, inputs, variants, fitted, narrow=narrow) | compute_files(tried.passed)
     sha256 = write_bundle(out, manifest, files)
     reports = {name: variant.evaluation.report for name, variant in variants.written.items()}
     return ExportResult(sha256, reports["fp32"], parity, skipped, reports, variants.refused, tried)
@@ -433,8 +437,14 @@ def _enrolment_files(fitted: _Fitted) -> dict[str, bytes]:
     return {ENROLMENT: constants.to_bytes(), CLASS_STATISTICS: fitted.statistics.to_bytes()}
 
 
-def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants, fitted: _Fitted) -> dict[str, bytes]:
-    """Every file of the bundle but its manifest and those of computes, by path."""
+def _files(
+    model: TrainedModel, inputs: _Inputs, variants: _Variants, fitted: _Fitted, *, narrow: bool
+) -> dict[str, bytes]:
+    """Every file of the bundle but its manifest and those of computes, by path.
+
+    Args:
+        narrow: the attributor's large weights were rounded to float16, and are stored so.
+    """
     files = {
         NOISE_BANK: array_bytes(model.config.noise_bank()),
         PROTOTYPES: array_bytes(model.attributor.prototypes.detach().numpy()),
@@ -444,7 +454,7 @@ def _files(model: TrainedModel, inputs: _Inputs, variants: _Variants, fitted: _F
     for_enrolment = _enrolment_files(fitted)
     files |= for_enrolment
     for name, variant in variants.written.items():
-        files |= variant_files(name, variant, bool(for_enrolment))
+        files |= variant_files(name, stored_small(variant) if narrow else variant, bool(for_enrolment))
     return files
 
 

@@ -14,12 +14,14 @@ from protoleak.choices import (
     PRECISIONS,
     RANGE_METHODS,
     STEMS,
+    WEIGHT_TYPES,
     Arithmetic,
     DensitySpace,
     HeadKind,
     Precision,
     RangeMethod,
     Stem,
+    WeightType,
     check_choice,
 )
 from protoleak.errors import ProtoleakError
@@ -69,6 +71,8 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         opset: ONNX opset of the graphs.
         stem: whether the network's first operation is taken of z0 once, above the noise, instead of each timestep's
             z_t: "auto" does so where it was measured to be faster.
+        attributor_weights: the type in which the attributor's large weights are stored and to which they are rounded
+            before anything is measured; computing is float32 with either.
         unknown: folder of images of generators that the model does not know, one folder per generator, to measure on,
             or none.
         photographs: folder of photographs of people from sources that training never saw, to measure on, or none.
@@ -92,6 +96,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     alpha: float = 0.05
     opset: int = DEFAULT_OPSET
     stem: Stem = "auto"
+    attributor_weights: WeightType = "float32"
     unknown: Path | None = None
     photographs: Path | None = None
     face_detector: Path | None = None
@@ -105,6 +110,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         check_choice("head", self.head, HEAD_KINDS)
         check_choice("density_space", self.density_space, DENSITY_SPACES)
         check_choice("stem", self.stem, STEMS)
+        check_choice("attributor_weights", self.attributor_weights, WEIGHT_TYPES)
         for variant in self.variants:
             check_choice("variant", variant, PRECISIONS)
         for compute in self.computes:

@@ -94,28 +94,30 @@ class YuNetDetector:
             minimum_face: shorter side of a box below which it is left out, in pixels of the frame.
             longest_side: larger frames are reduced to it for detection, in pixels.
             opening: the network of a model, by its name and the score.
-            checked: it comes from a bundle, whose graphs were inspected when it was loaded. It isn't run here: whether
-                it can be run shows with the first image.
+            checked: it comes from a bundle, whose graphs were inspected when it was loaded. It is opened and not run:
+                whether it can be run shows with the first image.
 
         Raises:
             ProtoleakError: it is no YuNet model, or cannot be run.
         """
         check_yunet(model, name, sound=checked)
+        self._ran = False
         self._minimum_face = minimum_face
         self._longest_side = longest_side
         self.description = f"YuNet, {name}, SHA-256 {hashlib.sha256(model).hexdigest()[:12]}…"
         try:
             self._network = opening(model, name, score)
-            if not checked:
-                self(np.zeros((longest_side, longest_side, 3), np.uint8))
         except MediaError as error:
             raise ProtoleakError(str(error)) from error
+        if not checked:
+            self(np.zeros((longest_side, longest_side, 3), np.uint8))
 
     def __call__(self, image: UInt8Array) -> list[Face]:
         """Faces in uint8 [H, W, 3] RGB, by falling score.
 
         Raises:
-            MediaError: the network failed on this frame.
+            ProtoleakError: the network cannot be run.
+            MediaError: it failed on this frame, after it could find faces in others.
         """
         return self._find(image, self._longest_side)
 
@@ -129,7 +131,13 @@ class YuNetDetector:
 
     def _find(self, image: UInt8Array, longest_side: int) -> list[Face]:
         small, scale = reduced(image, longest_side)
-        rows = self._network(small)
+        try:
+            rows = self._network(small)
+        except MediaError as error:
+            if self._ran:
+                raise
+            raise ProtoleakError(str(error)) from error
+        self._ran = True
         faces = [_face(row, scale) for row in rows if np.isfinite(row).all()]
         kept = [face for face in faces if min(face.box.width, face.box.height) >= self._minimum_face]
         return sorted(kept, key=lambda face: face.score, reverse=True)

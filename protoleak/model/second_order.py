@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from protoleak.latent_statistics import LAGS, SMALLEST_VARIANCE, statistic_count
 
@@ -112,6 +113,14 @@ class SecondOrderEncoder(nn.Module):
                 head.inverse_deviation.copy_(inverse_deviation[p])
                 head.hidden.weight.copy_(head.hidden.weight @ whitening[p])
 
+    def fold_norms(self) -> None:
+        """Multiplies what batch normalisation does in a trained network into the first layers."""
+        for head in self.heads:
+            assert isinstance(head, _Head)
+            if isinstance(head.norm, nn.BatchNorm1d):
+                head.hidden = fuse_linear_bn_eval(head.hidden.eval(), head.norm.eval())
+                head.norm = nn.Identity()
+
     def _each(self, features: torch.Tensor, position: torch.Tensor, *, standardised: bool) -> torch.Tensor:
         """[B, F] through the head of each one's position: [B, D]."""
         order = torch.cat([torch.nonzero(position == p).squeeze(1) for p in range(len(self.heads))])
@@ -137,7 +146,7 @@ class _Head(nn.Module):
         self.register_buffer("inverse_deviation", torch.ones(features))
         self.drop_features = nn.Dropout(DROPOUT)
         self.hidden = nn.Linear(features, HIDDEN)
-        self.norm = nn.BatchNorm1d(HIDDEN)
+        self.norm: nn.Module = nn.BatchNorm1d(HIDDEN)
         self.drop = nn.Dropout(DROPOUT)
         self.out = nn.Linear(HIDDEN, embedding_size)
 

@@ -221,5 +221,6 @@ def test_a_precision_that_a_bundle_has_not_is_made_of_its_fp32_graphs(precision:
     bundle = Bundle.load()
     made = graphs_of(bundle, precision, gpu.make_faces(bundle, 2))
     variant = bundle.variant("fp32")
-    for graph, exact in zip(made, (variant.latent_encoder, variant.attributor), strict=True):
-        assert graph.count(operator) > exact.count(operator)
+    assert made[0].count(operator) > variant.latent_encoder.count(operator)
+    # A backbone of statistics has no layer with weights, and stays in fp32.
+    assert made[1].count(operator) >= variant.attributor.count(operator)
