@@ -168,6 +168,7 @@ def served_metrics() -> tuple[set[str], dict[str, set[str]]]:
 
     metrics = Metrics()
     metrics.build({"bundle": "any"})
+    metrics.drift_evidence.labels("any").set(1)
     for counter in (metrics.requests, metrics.images, metrics.rejected, metrics.reloads):
         counter.labels("any").inc()
     labels: dict[str, set[str]] = {}

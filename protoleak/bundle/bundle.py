@@ -72,9 +72,11 @@ from protoleak.bundle.signature import (
     raw_public_key,
     sign_manifest,
 )
+from protoleak.bundle.traces import TRACES, TraceSpace
 from protoleak.choices import Arithmetic
 from protoleak.errors import BundleError
 from protoleak.files import replacing
+from protoleak.latent_statistics import statistic_count
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -341,6 +343,17 @@ class Bundle:
                 f"{self.path} holds nothing that a generator could be enrolled with ({ENROLMENT}): {REMEDY}"
             )
         return ScoreConstants.from_bytes(self._files[ENROLMENT], f"{self.path}/{ENROLMENT}")
+
+    def traces(self) -> TraceSpace | None:
+        """What tells generators apart that the bundle doesn't know; None for one that was exported without it.
+
+        Raises:
+            BundleError: it is not what `export` writes.
+        """
+        if TRACES not in self._files:
+            return None
+        looks, channels = len(self.manifest.preprocessing.looks), self.manifest.latent_shape[0]
+        return TraceSpace.from_bytes(self._files[TRACES], f"{self.path}/{TRACES}", looks, statistic_count(channels))
 
     def class_statistics(self) -> ClassStatistics:
         """How the features of the named classes are distributed, which a newcomer is told from them by.

@@ -32,6 +32,14 @@ def discover(
         str | None,
         typer.Option("--bundle", rich_help_panel=INPUT, help="Bundle directory or .zip; left out, protoleak's own."),
     ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            "--embeddings",
+            rich_help_panel=INPUT,
+            help="What `screen --embeddings FILE.parquet` wrote with the verdicts: the pictures are not judged again.",
+        ),
+    ] = None,
     smallest: Annotated[
         int, typer.Option("--smallest", min=2, rich_help_panel=INPUT, help="Pictures that a cluster has at least.")
     ] = 10,
@@ -48,11 +56,22 @@ def discover(
     from protoleak.progress import shown_progress
 
     existing(source, "SOURCE")
+    if embeddings is not None:
+        existing(embeddings, "--embeddings")
     opened = Bundle.load(bundle, trusted_key=trusted_key)
     with shown_progress() as progress:
         found = discover_clusters(
-            source, opened, out, smallest=smallest, engine=engine, threads=threads, progress=progress
+            source,
+            opened,
+            out,
+            embeddings=embeddings,
+            smallest=smallest,
+            engine=engine,
+            threads=threads,
+            progress=progress,
         )
+    if found.left_out:
+        say(f"{found.left_out} unknown pictures were left out: an even share of them was clustered")
     say(f"{found.unknown} of {found.pictures} pictures are unknown, {found.lone} of them in no cluster")
     for cluster in found.clusters:
         nearest = ", ".join(f"{name} {share:.0%}" for name, share in list(cluster.nearest.items())[:3])

@@ -75,6 +75,14 @@ def screen(
             "theirs in --out.",
         ),
     ] = ScreenOptions.report,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            "--embeddings",
+            rich_help_panel=OUTPUT,
+            help="Of images: FILE.parquet for what the network gave of every face, for `protoleak discover`.",
+        ),
+    ] = ScreenOptions.embeddings,
     fdr: Annotated[
         float | None,
         typer.Option(
@@ -208,6 +216,7 @@ def screen(
         overwrite=overwrite,
         report=report,
         fdr=fdr,
+        embeddings=embeddings,
         batch_size=batch_size or ScreenOptions.batch_size,
         engine=engine,
         variant=variant,
@@ -254,6 +263,8 @@ def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
         raise ProtoleakError("--live-events-token-file is for --live-events URL: give that too, or leave it out")
     if options.report is not None:
         raise ProtoleakError("--report is for images: videos have their report in the folder of --out DIR")
+    if options.embeddings is not None:
+        raise ProtoleakError("--embeddings is for images: take stills from a video; leave it out")
     if options.fdr is not None:
         raise ProtoleakError("--fdr is for images: the faces of a video are no tests of their own; leave it out")
     if options.resume:

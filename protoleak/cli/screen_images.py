@@ -36,6 +36,9 @@ if TYPE_CHECKING:  # most runs write no report and no file: what these import ta
     from protoleak.cli.image_report import ImageReport
     from protoleak.cli.results_file import ResultsWriter
 
+if TYPE_CHECKING:
+    from protoleak.discovery.embeddings import EmbeddingsWriter
+
 ROWS_SHOWN = 50
 STANDARD_INPUT = STANDARD_OUTPUT = "-"
 
@@ -119,6 +122,7 @@ def run(options: ScreenOptions) -> ExitStatus:
     with (
         _writer(options, screener, judge, identity) as writer,
         _report(options, screener, judge, drift, findings) as report,
+        _embeddings(options, screener) as embeddings,
     ):
         todo = [item for item in listed if not _done_before(item, writer, report, findings, tally)]
         with shown_progress(errors, stage_lines=False) as progress:
@@ -127,6 +131,8 @@ def run(options: ScreenOptions) -> ExitStatus:
                     records = records_of(item, outcomes, by_face=judge.by_face)
                     for record in records:
                         _record(record, tally, writer, errors)
+                        if embeddings is not None:
+                            embeddings.add(record)
                     _watch(records, drift, errors)
                     if findings is not None:
                         findings.add([record.to_dict(identity) for record in records])
@@ -179,6 +185,8 @@ def _guard_inputs(options: ScreenOptions, listed: Sequence[str | MediaError]) ->
     inputs += [str(given) for given in (options.bundle, options.faces.face_model) if given is not None]
     if options.out not in (None, STANDARD_OUTPUT):
         refuse_inputs([Path(str(options.out))], inputs)
+    if options.embeddings is not None:
+        refuse_inputs([options.embeddings], inputs, "--embeddings")
     if options.report is not None:
         from protoleak.cli.image_report import reports_in
 
@@ -261,6 +269,18 @@ def _report(
         findings=findings,
     ) as report:
         yield report
+
+
+@contextlib.contextmanager
+def _embeddings(options: ScreenOptions, screener: ImagePipeline) -> Iterator[EmbeddingsWriter | None]:
+    if options.embeddings is None:
+        yield None
+        return
+    from protoleak.discovery.embeddings import open_embeddings
+
+    resume, overwrite = options.resume, options.overwrite
+    with open_embeddings(options.embeddings, screener, resume=resume, overwrite=overwrite) as embeddings:
+        yield embeddings
 
 
 @contextlib.contextmanager

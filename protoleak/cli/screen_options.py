@@ -26,6 +26,7 @@ class ScreenOptions:
         sources: images, folders, globs and "-"; no videos.
         alpha: None for the bundle's.
         report: folder for the report on images.
+        embeddings: Parquet file for what the network gave of every face.
         fdr: false discovery rate of the findings over all images; None for no findings.
         faces: how faces are found and cut out of images.
         isolate: decode in processes of its own.
@@ -43,6 +44,7 @@ class ScreenOptions:
     overwrite: bool = False
     report: Path | None = None
     fdr: float | None = None
+    embeddings: Path | None = None
     batch_size: int = 8
     engine: EngineName = "auto"
     variant: str = "auto"

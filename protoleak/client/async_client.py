@@ -12,10 +12,8 @@ from protoleak.client.exchange import (
     BUNDLE,
     DEFAULT_BATCH_SIZE,
     DEFAULT_URL,
-    FACES,
     PATIENCE,
     TIMEOUT,
-    VERDICT,
     Address,
     Answer,
     FaceOutcome,
@@ -51,7 +49,7 @@ class AsyncClient:
     Files are read, and pixels encoded, in threads.
 
     Args:
-        url, token, timeout, patience: see `Client`.
+        url, token, source, timeout, patience: see `Client`.
         http: an AsyncClient of httpx2 to send by, for certificates and proxies of your own; you close it.
 
     Raises:
@@ -64,6 +62,7 @@ class AsyncClient:
         url: str = DEFAULT_URL,
         *,
         token: str | None = None,
+        source: str | None = None,
         timeout: float = TIMEOUT,
         patience: float = PATIENCE,
         http: httpx2.AsyncClient | None = None,
@@ -71,7 +70,7 @@ class AsyncClient:
         need_http()
         import httpx2
 
-        self._address = Address(url.rstrip("/"), token)
+        self._address = Address(url.rstrip("/"), token, source)
         self._timeout, self._patience = timeout, patience
         self._owned = httpx2.AsyncClient() if http is None else None
         self._http = http or self._owned or httpx2.AsyncClient()
@@ -138,14 +137,18 @@ class AsyncClient:
             sent = await asyncio.to_thread(upload, image, index)
         except MediaError as error:
             return error
-        return verdict_of(self._address, await self._asked("POST", VERDICT, sent.data), sent)
+        return verdict_of(
+            self._address, await self._asked("POST", self._address.screening(every_face=False), sent.data), sent
+        )
 
     async def _faces(self, image: ImageSource | MediaError, index: int) -> list[FaceOutcome]:
         try:
             sent = await asyncio.to_thread(upload, image, index)
         except MediaError as error:
             return [error]
-        return faces_of(self._address, await self._asked("POST", FACES, sent.data), sent)
+        return faces_of(
+            self._address, await self._asked("POST", self._address.screening(every_face=True), sent.data), sent
+        )
 
     async def _asked(self, method: str, path: str, data: bytes | None = None) -> Answer:
         """The server's last word."""

@@ -13,10 +13,8 @@ from protoleak.client.exchange import (
     BUNDLE,
     DEFAULT_BATCH_SIZE,
     DEFAULT_URL,
-    FACES,
     PATIENCE,
     TIMEOUT,
-    VERDICT,
     Address,
     Answer,
     FaceOutcome,
@@ -55,6 +53,8 @@ class Client:
     Args:
         url: of the server, such as "https://screening.example".
         token: what the server's --token-file holds; None where it wants none.
+        source: where the images are from, such as a camera's name: the server keeps evidence for each source that its
+            images are not like the calibration's (docs/serve.md). None to say nothing.
         timeout: seconds without a sign of the server, for each image.
         patience: seconds for which a busy server (503) is asked again, as often as it says.
         http: a client of httpx2 to send by, for certificates and proxies of your own; you close it.
@@ -69,6 +69,7 @@ class Client:
         url: str = DEFAULT_URL,
         *,
         token: str | None = None,
+        source: str | None = None,
         timeout: float = TIMEOUT,
         patience: float = PATIENCE,
         http: httpx2.Client | None = None,
@@ -76,7 +77,7 @@ class Client:
         need_http()
         import httpx2
 
-        self._address = Address(url.rstrip("/"), token)
+        self._address = Address(url.rstrip("/"), token, source)
         self._timeout, self._patience = timeout, patience
         self._owned = httpx2.Client() if http is None else None
         self._http = http or self._owned or httpx2.Client()
@@ -173,14 +174,16 @@ class Client:
             sent = upload(image, index)
         except MediaError as error:
             return error
-        return verdict_of(self._address, self._asked("POST", VERDICT, sent.data), sent)
+        return verdict_of(
+            self._address, self._asked("POST", self._address.screening(every_face=False), sent.data), sent
+        )
 
     def _faces(self, image: ImageSource | MediaError, index: int) -> list[FaceOutcome]:
         try:
             sent = upload(image, index)
         except MediaError as error:
             return [error]
-        return faces_of(self._address, self._asked("POST", FACES, sent.data), sent)
+        return faces_of(self._address, self._asked("POST", self._address.screening(every_face=True), sent.data), sent)
 
     def _asked(self, method: str, path: str, data: bytes | None = None) -> Answer:
         """The server's last word."""

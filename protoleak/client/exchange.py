@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import httpx2
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-VERDICT, FACES, BUNDLE = "/v1/screen", "/v1/screen?faces=1", "/v1/bundle"
+BUNDLE, SCREEN = "/v1/bundle", "/v1/screen"
 DEFAULT_BATCH_SIZE = 8  # as of `Screener.each`
 TIMEOUT, PATIENCE = 60.0, 60.0  # seconds
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds between two tries
@@ -90,12 +90,16 @@ class Answer:
 class Address:
     """Where a server is, and who asks.
 
+    Attributes:
+        source: what the server is told that images are from; None for nothing.
+
     Raises:
         ServerError: it is no http or https address.
     """
 
     url: str
     token: str | None = field(default=None, repr=False)
+    source: str | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -110,6 +114,13 @@ class Address:
         """Of a request with this body."""
         kind = {} if data is None else {"Content-Type": "application/octet-stream"}
         return kind if self.token is None else kind | {"Authorization": f"Bearer {self.token}"}
+
+    def screening(self, *, every_face: bool) -> str:
+        """The path that an image is posted to."""
+        asked = {"faces": "1"} if every_face else {}
+        if self.source is not None:
+            asked["source"] = self.source
+        return SCREEN + ("?" + urlencode(asked) if asked else "")
 
     @property
     def shown(self) -> str:

@@ -1,8 +1,9 @@
-"""Clusters of pictures by their embeddings, how stable they are, and whether they may be photographs.
+"""Clusters of pictures by their traces, how stable they are, and whether they may be photographs.
 
+Traces are clustered as `consensus` does it. Of a bundle without them, and where they hold no cluster, embeddings are:
 HDBSCAN (Campello, Moulavi and Sander, 2013) finds clusters of any number and leaves lone pictures out. A cluster's
 stability is that of Hennig (Cluster-wise assessment of cluster stability, 2007): the mean, over random subsets of the
-pictures, of its greatest Jaccard similarity with a cluster that is found in the subset; below about 0.6 a cluster
+pictures, of its greatest Jaccard similarity with a cluster that is found in the subset; below about 0.5 a cluster
 should not be trusted.
 """
 
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Float64Array
+from protoleak.arrays import Float32Array, Float64Array
 from protoleak.bundle.bundle import Calibration
+from protoleak.discovery.consensus import LONE, agreed_clusters
 from protoleak.enrolment.judging import Classes, p_values
 from protoleak.enrolment.rows import Rows, together
 from protoleak.errors import MissingExtra
@@ -27,7 +29,10 @@ SUBSETS, SUBSET_SHARE = 20, 0.8
 NEIGHBOURS = 5
 # A picture whose margin of the camera class is no lower than that of a tenth of the camera originals is like them.
 CAMERA_P_VALUE = 0.1
-LONE = -1
+# Shares of a cluster above which it may be one of photographs. Nine camera originals in ten have such a p-value, of
+# unknown photographs six to nine, of generators' pictures one to six: a cluster that is half of photographs is above
+# the first one.
+LIKE_CAMERAS, BESIDE_CAMERAS = 1 / 4, 1 / 2
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ def find_clusters(
     record: Rows | None,
     smallest: int = SMALLEST_CLUSTER,
     seed: int = 0,
+    traces: Float32Array | None = None,
 ) -> list[Cluster]:
     """The clusters among some pictures, the largest first.
 
@@ -68,19 +74,19 @@ def find_clusters(
         calibration: of that bundle.
         record: the pictures of its conformal lists; None for a bundle without.
         smallest: pictures that a cluster has at least.
+        traces: float32 [n, d] of the pictures; None for a bundle without.
 
     Raises:
         MissingExtra: scikit-learn is not installed.
     """
     if len(rows) < max(2, smallest):
         return []
-    points, context = coordinates(rows), 0
-    labels = cluster_labels(points, smallest)
-    if labels.max() == LONE and record is not None and len(record):
-        # One cluster alone is none to HDBSCAN: it needs something that it stands out from.
-        points, context = coordinates(together([rows, record])), len(record)
-        labels = _own_labels(points, context, smallest)
-    stability = _stability(points, context, labels, smallest, seed)
+    if traces is not None and (agreed := agreed_clusters(traces, smallest, seed)).stability:
+        points: Float64Array = traces.astype(np.float64)
+        points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+        labels, stability = agreed.labels, agreed.stability
+    else:
+        points, labels, stability = _by_embedding(rows, record, smallest, seed)
     found = []
     for label in range(int(labels.max()) + 1):
         members = np.flatnonzero(labels == label)
@@ -88,6 +94,19 @@ def find_clusters(
         members = members[np.argsort(np.square(points[members] - centre).sum(axis=1), kind="stable")]
         found.append(_describe(rows.chosen(members), members, stability[label], classes, calibration, record))
     return sorted(found, key=lambda cluster: -len(cluster.members))
+
+
+def _by_embedding(
+    rows: Rows, record: Rows | None, smallest: int, seed: int
+) -> tuple[Float64Array, npt.NDArray[np.int64], list[float]]:
+    """Points, labels and the stability of each cluster."""
+    points, context = coordinates(rows), 0
+    labels = cluster_labels(points, smallest)
+    if labels.max() == LONE and record is not None and len(record):
+        # One cluster alone is none to HDBSCAN: it needs something that it stands out from.
+        points, context = coordinates(together([rows, record])), len(record)
+        labels = _own_labels(points, context, smallest)
+    return points, labels, _stability(points, context, labels, smallest, seed)
 
 
 def coordinates(rows: Rows) -> Float64Array:
@@ -166,7 +185,7 @@ def _describe(
         like = float((p_values(calibration.real_margins, margins) > CAMERA_P_VALUE).mean())
     if real is not None and record is not None:
         neighbours = _cameras_beside(rows, record, real)
-    near = max(like or 0.0, neighbours or 0.0) > 0.5
+    near = (like or 0.0) > LIKE_CAMERAS or (neighbours or 0.0) > BESIDE_CAMERAS
     return Cluster(members, stability, nearest, like, neighbours, near)
 
 

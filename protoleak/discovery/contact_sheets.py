@@ -31,6 +31,8 @@ def clusters_page(discovery: Discovery, bundle: str) -> str:
         ("pictures", f"{discovery.pictures}, of which {discovery.unknown} are called unknown"),
         ("clusters", f"{len(discovery.clusters)}; {discovery.lone} unknown pictures belong to none"),
     ]
+    if discovery.left_out:
+        facts.append(("left out", f"{discovery.left_out} unknown pictures: an even share was clustered"))
     sections = ["<h1>What nobody knows yet</h1>", facts_table(facts)]
     sections += [_section(cluster) for cluster in discovery.clusters]
     if discovery.skipped:
@@ -42,7 +44,7 @@ def _section(cluster: FoundCluster) -> str:
     nearest = ", ".join(f"{name} {share:.0%}" for name, share in cluster.nearest.items())
     facts = [
         ("pictures", str(len(cluster.pictures))),
-        ("stability", f"{cluster.stability:.2f} (of 1; below 0.6 it should not be trusted)"),
+        ("stability", f"{cluster.stability:.2f} (of 1; below 0.5 look twice)"),
         ("nearest classes", nearest),
         ("files written", f"{cluster.first} to {cluster.last}"),
     ]

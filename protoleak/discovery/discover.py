@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import datetime
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.enrolment import record_file, site_file
-from protoleak.dataset import list_images
 from protoleak.discovery.clusters import SMALLEST_CLUSTER, Cluster, find_clusters
 from protoleak.discovery.contact_sheets import clusters_page
 from protoleak.discovery.records import SCHEMA, Discovery, FoundCluster
-from protoleak.enrolment.judging import UNKNOWN, Classes, judged
+from protoleak.discovery.sources import Unknown, unknown_pictures
+from protoleak.enrolment.judging import Classes
 from protoleak.enrolment.pictures import PictureRunner
-from protoleak.enrolment.rows import calibration_rows, rows_of
-from protoleak.errors import DatasetError, ProtoleakError
+from protoleak.enrolment.rows import calibration_rows
+from protoleak.errors import ProtoleakError
 from protoleak.files import replacing
 from protoleak.progress import Progress, no_progress
 from protoleak.strict_json import decode_json
@@ -28,19 +24,12 @@ from protoleak.strict_json import decode_json
 CLUSTERS, PAGE = "clusters.json", "index.html"
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The files to look at, and whether they are known to be unknown."""
-
-    files: tuple[Path, ...]
-    judged: bool
-
-
 def discover(
     source: Path,
     bundle: Bundle,
     out: Path,
     *,
+    embeddings: Path | None = None,
     smallest: int = SMALLEST_CLUSTER,
     engine: str = "auto",
     threads: int | None = None,
@@ -49,39 +38,36 @@ def discover(
     """Writes clusters.json and index.html into a folder.
 
     Args:
-        source: a folder of pictures, or the verdicts of `protoleak screen` on some, whose files are still there.
+        source: a folder of pictures, or the verdicts of `protoleak screen` on some.
+        embeddings: what `screen --embeddings` wrote with the verdicts; left out, the files are looked at again.
         smallest: pictures that a cluster has at least.
 
     Raises:
-        MissingExtra: scikit-learn is not installed.
+        MissingExtra: scikit-learn is not installed, or pyarrow, which reads embeddings.
         DatasetError: nothing is called unknown, or the source holds no picture.
         ProtoleakError: `out` is there and no discovery.
     """
     check_out(out)
-    listed = _listed(source)
-    variant = bundle.manifest.variants[0]
-    with PictureRunner(bundle, engine, threads) as runner:
-        pictures = runner.run(listed.files, "pictures", progress)
-    rows = rows_of(pictures.records[variant], bundle.additions)
-    classes = Classes.of(bundle.manifest.generators, bundle.manifest.real_class)
-    calibration = bundle.variant(variant).calibration
-    unknown = np.arange(len(rows))
-    if not listed.judged:
-        unknown = np.flatnonzero(judged(rows, classes, calibration, bundle.manifest.alpha) == UNKNOWN)
-    kept = [listed.files[index] for index in pictures.kept]
-    files = [kept[index] for index in unknown]
-    chosen = site_file(variant) if bundle.manifest.recalibrated is not None else record_file(variant)
+    manifest = bundle.manifest
+    variant = manifest.variants[0]
+    with PictureRunner(bundle, engine, threads, variants=(variant,), traces=bundle.traces()) as runner:
+        unknown = unknown_pictures(source, embeddings, runner, progress)
+    classes = Classes.of(manifest.generators, manifest.real_class)
+    chosen = site_file(variant) if manifest.recalibrated is not None else record_file(variant)
     record = calibration_rows(bundle, variant) if chosen in bundle.contents() else None
-    found = find_clusters(rows.chosen(unknown), classes, calibration, record, smallest)
-    clusters = [_described(number, cluster, files) for number, cluster in enumerate(found, start=1)]
+    progress("cluster what is unknown", 0, 0)
+    calibration = bundle.variant(variant).calibration
+    found = find_clusters(unknown.rows, classes, calibration, record, smallest, traces=unknown.traces)
+    clusters = [_described(number, cluster, unknown) for number, cluster in enumerate(found, start=1)]
     discovery = Discovery(
         schema=SCHEMA,
         bundle=bundle.sha256,
-        pictures=len(kept),
-        unknown=len(files),
-        lone=len(files) - sum(len(cluster.pictures) for cluster in clusters),
+        pictures=unknown.looked_at,
+        unknown=len(unknown.files) + unknown.left_out,
+        lone=len(unknown.files) - sum(len(cluster.members) for cluster in found),
         clusters=clusters,
-        skipped=list(pictures.skipped),
+        skipped=list(unknown.skipped),
+        left_out=unknown.left_out,
     )
     with replacing(out) as staged:
         staged.mkdir(exist_ok=True)
@@ -117,32 +103,13 @@ def check_out(out: Path) -> None:
         raise ProtoleakError(f"--out {out} is there and holds something else: choose another folder")
 
 
-def _listed(source: Path) -> _Source:
-    if source.is_dir():
-        return _Source(list_images(source), judged=False)
-    files: list[Path] = []
-    try:
-        with source.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                verdict = json.loads(line)
-                if not isinstance(verdict, dict):
-                    raise ValueError(f"line {number} is no verdict")
-                if verdict.get("verdict") == "unknown" and verdict.get("lacking") is None and verdict.get("source"):
-                    files.append(Path(verdict["source"]))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{source} is neither a folder nor verdicts of `screen --out`: {error}") from error
-    if not files:
-        raise DatasetError(f"{source}: nothing in it is called unknown")
-    return _Source(tuple(dict.fromkeys(files)), judged=True)
-
-
-def _described(number: int, cluster: Cluster, files: Sequence[Path]) -> FoundCluster:
-    members = [files[index] for index in cluster.members]
-    written = [file.stat().st_mtime for file in members]
+def _described(number: int, cluster: Cluster, unknown: Unknown) -> FoundCluster:
+    members = {unknown.files[index].resolve(): index for index in reversed(cluster.members)}
+    written = [_written(file, unknown.times[index]) for file, index in members.items()]
     return FoundCluster(
         number=number,
         working_name=f"unnamed_{number}",
-        pictures=[str(file.resolve()) for file in members],
+        pictures=[str(file) for file in reversed(members)],
         stability=round(cluster.stability, 3),
         nearest={name: round(share, 3) for name, share in cluster.nearest.items()},
         like_cameras=None if cluster.like_cameras is None else round(cluster.like_cameras, 3),
@@ -151,6 +118,14 @@ def _described(number: int, cluster: Cluster, files: Sequence[Path]) -> FoundClu
         first=_when(min(written)),
         last=_when(max(written)),
     )
+
+
+def _written(file: Path, judged: float) -> float:
+    """When a file was written, or judged where it isn't there any more; in seconds since 1970."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return judged
 
 
 def _when(seconds: float) -> str:

@@ -17,7 +17,8 @@ class FoundCluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         stability: see `clusters`.
         nearest: class → share of the pictures that score highest for it.
         like_cameras, neighbours_cameras, near_cameras: see `clusters.Cluster`.
-        first, last: when the earliest and the latest of the files were written, ISO 8601, UTC.
+        first, last: when the earliest and the latest of the files were written, or of those that are not there any more
+            were judged; ISO 8601, UTC.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Discovery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         unknown: pictures that were called unknown.
         lone: those of them that belong to no cluster.
         pictures: that were looked at.
+        left_out: pictures beyond MOST, of which an even share was taken.
     """
 
     schema: int
@@ -49,3 +51,4 @@ class Discovery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lone: int
     clusters: list[FoundCluster]
     skipped: list[str]
+    left_out: int = 0

@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Array, UInt8Array
+from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.enrolment import Record
+from protoleak.bundle.traces import TraceSpace
 from protoleak.errors import DatasetError, MediaError
 from protoleak.faces.crops import frame_face
 from protoleak.faces.open import open_detector
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.content import lacking
 from protoleak.images.decode import open_image
+from protoleak.latent_statistics import second_order_statistics
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime.additions import features_of
 from protoleak.runtime.engines import choose
@@ -40,12 +42,14 @@ class Pictures:
         kept: position of each picture among the files; no two of the same file content.
         sha256: of each kept file.
         skipped: one line per file that gave no picture: its name, and why.
+        traces: float32 [n, L·F] of the first variant, in the order of `kept`; None where they were not asked for.
     """
 
     records: dict[str, Record]
     kept: tuple[int, ...]
     sha256: tuple[str, ...]
     skipped: tuple[str, ...]
+    traces: Float32Array | None = None
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -57,26 +61,41 @@ class Pictures:
 
 
 class PictureRunner:
-    """The graphs of all variants of a bundle, over image files: each is decoded and framed once, as `screen` does it.
+    """The graphs of variants of a bundle, over image files: each is decoded and framed once, as `screen` does it.
 
     Used as a context: `with PictureRunner(bundle) as runner`.
+
+    Args:
+        variants: which of them; None for all.
+        traces: what the pictures' traces are computed by, where they are wanted.
+
+    Attributes:
+        bundle: as given.
     """
 
-    def __init__(self, bundle: Bundle, engine: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: str = "auto",
+        threads: int | None = None,
+        variants: Sequence[str] | None = None,
+        traces: TraceSpace | None = None,
+    ) -> None:
         """Opens them.
 
         Raises:
             EngineUnavailable, EngineError: see `open_engine`.
             ProtoleakError: the bundle looks at faces, and there is no face detector here.
         """
-        manifest = bundle.manifest
+        self.bundle, manifest = bundle, bundle.manifest
         self._framing = manifest.preprocessing.framing
         self._settings = FaceSettings()
         self._statistics = bundle.class_statistics() if bundle.has_class_statistics else None
         self._detector = open_detector(self._settings, bundle) if self._framing.needs_face else None
         name, _ = choose(engine, 0)
         self._executors: dict[str, Executor] = {}
-        for variant in manifest.variants:
+        self._traces = traces
+        for variant in manifest.variants if variants is None else variants:
             graphs = Graphs.of_variant(bundle.variant(variant))
             self._executors[variant] = open_executor(
                 name, graphs, manifest, bundle.noise_bank, location=bundle.path, threads=threads
@@ -108,6 +127,7 @@ class PictureRunner:
         hashes: list[str] = []
         skipped: list[str] = []
         waiting: list[UInt8Array] = []
+        traces: list[Float32Array] = []
         for index, (file, framed) in enumerate(self._framed_ahead(files)):
             if isinstance(framed, MediaError):
                 skipped.append(str(framed))
@@ -122,9 +142,9 @@ class PictureRunner:
                 hashes.append(sha256)
                 waiting.append(face.pixels)
             if len(waiting) == BATCH_SIZE:
-                self._flush(waiting, outputs)
+                self._flush(waiting, outputs, traces)
             progress(f"run on {what}", index + 1, len(files))
-        self._flush(waiting, outputs)
+        self._flush(waiting, outputs, traces)
         if not kept:
             why = f", the first because: {skipped[0]}" if skipped else ""
             raise DatasetError(f"{what}: none of {len(files)} files can be judged{why}")
@@ -133,7 +153,8 @@ class PictureRunner:
         for variant, batches in outputs.items():
             found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
             records[variant] = Record.of(**found, labels=labels)
-        return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped))
+        traced = None if self._traces is None else np.concatenate(traces)
+        return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped), traced)
 
     def _framed_ahead(self, files: Sequence[Path]) -> Iterator[tuple[Path, tuple[FramedFace, str] | MediaError]]:
         """Each file and its face, or why there is none; decoded in a thread while engines run, one batch ahead."""
@@ -154,15 +175,20 @@ class PictureRunner:
             for first, outcome in waiting:
                 yield first, outcome.result()
 
-    def _flush(self, waiting: list[UInt8Array], outputs: dict[str, list[dict[str, Array]]]) -> None:
+    def _flush(
+        self, waiting: list[UInt8Array], outputs: dict[str, list[dict[str, Array]]], traces: list[Float32Array]
+    ) -> None:
         if not waiting:
             return
         pixels = np.concatenate(waiting)
-        for variant, executor in self._executors.items():
-            found = executor.run(pixels, stages=self._statistics is not None)
+        for number, (variant, executor) in enumerate(self._executors.items()):
+            space = self._traces if number == 0 else None
+            found = executor.run(pixels, stages=space is not None or self._statistics is not None)
             batch = {name: found.outputs[name].copy() for name in OUTPUTS}
             if self._statistics is not None and found.z0 is not None:
                 batch["features"] = features_of(found.z0, batch["embedding"], self._statistics)
+            if space is not None and found.z0 is not None:
+                traces.append(space(second_order_statistics(found.z0, len(self._framing.looks))))
             outputs[variant].append(batch)
         waiting.clear()
 

@@ -17,11 +17,13 @@ from protoleak.bundle.enrolment import ENROLMENT, ScoreConstants
 from protoleak.bundle.manifest import CalibratedCompute, Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
+from protoleak.bundle.traces import TRACES, TraceSpace
 from protoleak.calibration.class_statistics import fit_class_statistics
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.calibration.density import DensityModel, fit_density
 from protoleak.calibration.heads import Head, PrototypeHead, fit_head
 from protoleak.calibration.posterior import PosteriorDensity
+from protoleak.calibration.traces import fit_trace_space
 from protoleak.dataset import Dataset
 from protoleak.errors import DatasetError, EngineError, MediaError, ParityError, ProtoleakError
 from protoleak.export.calibrate import EvaluationImages, evaluate
@@ -118,9 +120,10 @@ class _Inputs:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """Head and density, and how many images they were fitted to.
+    """What is fitted to the training images, and how many there were.
 
     Attributes:
+        traces: what tells generators apart that the bundle doesn't know.
         statistics: what a newcomer will be told by; None where head and density allow no enrolment.
         used: readable images per set.
         skipped: a line per file that is no readable image.
@@ -128,6 +131,7 @@ class _Fitted:
 
     head: Head
     density: DensityModel | PosteriorDensity
+    traces: TraceSpace
     statistics: ClassStatistics | None
     used: dict[str, int]
     skipped: tuple[str, ...]
@@ -266,7 +270,12 @@ def _fit(
     if isinstance(head, PrototypeHead) and isinstance(density, PosteriorDensity):
         of_train = train.statistics, train.embedding, train.labels
         statistics = fit_class_statistics(*of_train, len(model.config.generators))
-    return _Fitted(head, density, statistics, used, tuple(skipped))
+    traces = fit_trace_space(
+        np.concatenate([train.statistics, validation.statistics]),
+        np.concatenate([train.labels, validation.labels]),
+        len(model.config.looks),
+    )
+    return _Fitted(head, density, traces, statistics, used, tuple(skipped))
 
 
 def _features(
@@ -446,6 +455,7 @@ def _files(
         narrow: the attributor's large weights were rounded to float16, and are stored so.
     """
     files = {
+        TRACES: fitted.traces.to_bytes(),
         NOISE_BANK: array_bytes(model.config.noise_bank()),
         PROTOTYPES: array_bytes(model.attributor.prototypes.detach().numpy()),
     }

@@ -27,7 +27,7 @@ class SmoothedRanks:
     """Smoothed conformal p-values among a reference that grows by each score that is asked about.
 
     Scores are rounded to float16, which changes no promise, since rounding is the same for all: so what is kept is a
-    count for each of 65,536 values, however long the stream.
+    count for each value that came, at most 65,536 of them, however long the stream.
 
     Args:
         reference: the scores to begin with.
@@ -35,9 +35,7 @@ class SmoothedRanks:
 
     def __init__(self, reference: Iterable[float]) -> None:
         cells = np.array([cell(score) for score in reference], dtype=np.int64)
-        self._counts = np.bincount(cells, minlength=CELLS)
-        self._below = np.concatenate([[0], np.cumsum(self._counts)])  # below each cell, as of the last sum
-        self._since: list[int] = []  # cells that came since
+        self._cells, self._counts = np.unique(cells, return_counts=True)
         self.count = len(cells)
 
     def p_value(self, score: float, theta: float) -> float:
@@ -46,15 +44,13 @@ class SmoothedRanks:
         Args:
             theta: in [0, 1], drawn evenly and independently of all scores.
         """
-        place = cell(score)
+        own = cell(score)
+        place = int(np.searchsorted(self._cells, own))
+        if place == len(self._cells) or self._cells[place] != own:
+            self._cells, self._counts = np.insert(self._cells, place, own), np.insert(self._counts, place, 0)
         self._counts[place] += 1
-        self._since.append(place)
         self.count += 1
-        if len(self._since) == 1024:  # summing 65,536 counts takes as long as comparing some hundred cells
-            self._below = np.concatenate([[0], np.cumsum(self._counts)])
-            self._since = []
-        below = int(self._below[place]) + sum(other < place for other in self._since)
-        return float((below + theta * self._counts[place]) / self.count)
+        return float((self._counts[:place].sum() + theta * self._counts[place]) / self.count)
 
 
 class SimpleJumper:

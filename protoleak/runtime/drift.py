@@ -71,6 +71,7 @@ class DriftMonitor:
         generators: as in the manifest.
         calibration: of the variant in use.
         alpha: significance level of the verdicts.
+        told_at: evidence, to 1, that suffices for the event.
 
     Attributes:
         source: as given.
@@ -78,8 +79,16 @@ class DriftMonitor:
         event: as `take` returned it; None as long as the evidence has not sufficed.
     """
 
-    def __init__(self, source: str, generators: Sequence[str], calibration: Calibration, alpha: float) -> None:
+    def __init__(
+        self,
+        source: str,
+        generators: Sequence[str],
+        calibration: Calibration,
+        alpha: float,
+        told_at: float = EVIDENCE,
+    ) -> None:
         self.source, self.faces = source, 0
+        self._told_at = math.log(told_at)
         self.event: DriftEvent | None = None
         self._thresholds: dict[str, int] = {}
         self._ranks: dict[str, SmoothedRanks] = {}
@@ -126,7 +135,7 @@ class DriftMonitor:
         self.faces += 1
         self._p_values += p_value
         self._largest = max(self._largest, self._jumper.log_wealth)
-        if self.event is not None or self._jumper.log_wealth < math.log(EVIDENCE):
+        if self.event is not None or self._jumper.log_wealth < self._told_at:
             return None
         self.event = DriftEvent(
             source=self.source,

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,7 @@ from protoleak.images.resize import Picture, size_of
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
 from protoleak.runtime.configuration import configure
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
-from protoleak.runtime.drift import DriftMonitor
+from protoleak.runtime.drift import EVIDENCE, DriftMonitor
 from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
 from protoleak.runtime.engines.trial import try_opening
 from protoleak.runtime.executors import ON_PROCESSOR, FrameToCrop, Graphs, ImageOnGpu, open_executor
@@ -39,6 +39,7 @@ from protoleak.runtime.verdict import InputRecord, Verdict
 DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
 DEFAULT_BATCH_SIZE = 8
 
+TakeOutputs: TypeAlias = Callable[[Verdict, Mapping[str, Array]], None]
 AnyImage: TypeAlias = "ImageSource | FramedFace | GpuArray | ImageOnGpu"
 Pipeline = TypeVar("Pipeline", bound="ImagePipeline")
 
@@ -122,6 +123,7 @@ class ImagePipeline:
         else:
             self.bundle = Bundle.load(bundle, trusted_key=trusted_key)
         self._threads, self._engine_options = threads, engine_options
+        self._take_outputs: TakeOutputs | None = None
         self._engine_name = engine
         self._trusted_key = trusted_key
         manifest = self.bundle.manifest
@@ -200,18 +202,28 @@ class ImagePipeline:
         }
         return _reopened, (type(self), str(self.bundle.path), self.bundle.sha256, settings)
 
+    def keep_outputs(self, take: TakeOutputs) -> None:
+        """Has what the stages gave be handed to `take` with every verdict from now on, in the order of the verdicts.
+
+        Args:
+            take: gets the verdict and, of its face alone, the outputs of the attributor by name and "z0", the latents
+                of its looks, float32 [L, C, h, w].
+        """
+        self._take_outputs = take
+
     @property
     def track_accusation_level(self) -> float | None:
         """What the merged `real_p_value` of a track must not exceed for a generator to be named."""
         return self._judgement.rule.track_accusation_level
 
-    def drift_monitor(self, source: str) -> DriftMonitor:
+    def drift_monitor(self, source: str, told_at: float = EVIDENCE) -> DriftMonitor:
         """What watches whether the pictures of one source are like those of the calibration, at this pipeline's α.
 
         Args:
             source: its name, for the event.
+            told_at: evidence, to 1, that suffices for the event; it comes by chance with probability 1/told_at at most.
         """
-        return DriftMonitor(source, self.bundle.manifest.generators, self.calibration, self.alpha)
+        return DriftMonitor(source, self.bundle.manifest.generators, self.calibration, self.alpha, told_at)
 
     @property
     def engine(self) -> EngineDescription:
@@ -429,12 +441,17 @@ class ImagePipeline:
                 yield from self._judge([one])
 
     def _verdicts(self, batch: list[Prepared]) -> list[Verdict]:
-        result = self._executor.run(_together(batch))
+        take = self._take_outputs
+        result = self._executor.run(_together(batch), stages=take is not None)
         shared = {stage: spent / len(batch) for stage, spent in result.milliseconds.items()}
-        return [
-            self._verdict(one, {name: values[index] for name, values in result.outputs.items()}, shared)
-            for index, one in enumerate(batch)
-        ]
+        verdicts = []
+        for index, one in enumerate(batch):
+            outputs = {name: values[index] for name, values in result.outputs.items()}
+            verdicts.append(self._verdict(one, outputs, shared))
+            if take is not None and result.z0 is not None:
+                looks = len(self.framing.looks)
+                take(verdicts[-1], outputs | {"z0": result.z0[index * looks : (index + 1) * looks]})
+        return verdicts
 
     def _verdict(self, one: Prepared, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
         judged = JudgedInput(one.source, one.record, one.notes, one.lacking, one.claims)

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from protoleak.serving import kserve
 from protoleak.serving.access import Access
 from protoleak.serving.bodies import drain, images_in, read_body
+from protoleak.serving.drift import source_named
 from protoleak.serving.metrics import CONTENT_TYPE
 from protoleak.serving.openapi import document
 from protoleak.serving.page_files import page_files
@@ -44,6 +45,7 @@ def build_app(service: Service) -> ASGIApp:
     routes = [
         Route("/v1/screen", endpoints.screen, methods=["POST"]),
         Route("/v1/bundle", endpoints.bundle),
+        Route("/v1/drift", endpoints.drift),
         Route("/v1/health/live", endpoints.live),
         Route("/v1/health/ready", endpoints.ready),
         Route("/v1/metrics", endpoints.metrics),
@@ -100,12 +102,12 @@ class _Endpoints:
     async def screen(self, request: Request) -> Response:
         """POST /v1/screen: verdicts on the images in the body."""
         until = time.monotonic() + self._service.settings.limits.seconds
-        every_face = await self._wants_every_face(request)
+        every_face, source = await self._asked(request)
         body = await self._body(request, until)
         kind, limits = request.headers.get("content-type", ""), self._service.settings.limits
         images, is_raw = await _understood(body, lambda: images_in(kind, body, limits))
         async with _watched(request) as left:
-            judged = await self._service.outcomes(images, every_face, left, until)
+            judged = await self._service.outcomes(images, every_face, left, until, source)
         if is_raw:
             (one,) = judged
             if one.done.error is not None:
@@ -130,6 +132,10 @@ class _Endpoints:
     async def bundle(self, _: Request) -> Response:
         """GET /v1/bundle."""
         return _json(self._service.about())
+
+    async def drift(self, _: Request) -> Response:
+        """GET /v1/drift."""
+        return _json({"data": self._service.drift()})
 
     async def live(self, _: Request) -> Response:
         """GET /v1/health/live: the process answers."""
@@ -191,18 +197,26 @@ class _Endpoints:
         content, kind = page_files()[request.url.path]
         return Response(content, headers={"Content-Type": kind, "Content-Security-Policy": POLICY})
 
-    async def _wants_every_face(self, request: Request) -> bool:
-        given = request.query_params.multi_items()
-        for name, value in given:
-            if name != "faces" or value not in ("0", "1"):
-                await drain(request)
-                raise Refusal(
-                    400,
-                    "bad_query",
-                    f"{name[:20]}={value[:20]}: only faces=1 is taken; the significance level and the rest are set "
-                    "where the server is started",
-                )
-        return ("faces", "1") in given
+    async def _asked(self, request: Request) -> tuple[bool, str | None]:
+        """Whether a verdict on every face is wanted, and where the images are from."""
+        every_face, source = False, None
+        try:
+            for name, value in request.query_params.multi_items():
+                if name == "source":
+                    source = source_named(value)
+                elif name == "faces" and value in ("0", "1"):
+                    every_face = every_face or value == "1"
+                else:
+                    raise Refusal(
+                        400,
+                        "bad_query",
+                        f"{name[:20]}={value[:20]}: only faces=1 and source=NAME are taken; the significance level and "
+                        "the rest are set where the server is started",
+                    )
+        except Refusal:
+            await drain(request)
+            raise
+        return every_face, source
 
     async def _body(self, request: Request, until: float) -> bytes:
         """The request's body, read while there is room for what is in it."""

@@ -70,6 +70,16 @@ class Metrics:
         self.engine_seconds = Histogram(
             "protoleak_engine_seconds", "A batch in the engines.", buckets=SECONDS, registry=registry
         )
+        self.drift_evidence = Gauge(
+            "protoleak_drift_evidence",
+            "Evidence, to 1, that the images of a source are not like the calibration's; from 100 on that is drift.",
+            ["source"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.drifts = Counter(
+            "protoleak_drifts", "Sources, and live sources, whose images were said to be drift.", registry=registry
+        )
         self.reloads = Counter(
             "protoleak_reloads",
             "Bundles that were to be loaded anew.",
@@ -98,6 +108,11 @@ class Metrics:
         elif self._shared is None:
             self._build.clear()
         self._build.labels(**labels).set(1)
+
+    def forget_source(self, source: str) -> None:
+        """Shows nothing of a source any more."""
+        if self._shared is None:  # elsewhere the library keeps it in the workers' files
+            self.drift_evidence.remove(source)
 
     def text(self) -> bytes:
         """In the form that Prometheus reads."""

@@ -10,6 +10,7 @@ import msgspec
 from protoleak.faces.still_images import FaceVerdict
 from protoleak.runtime.drift import DriftEvent
 from protoleak.runtime.verdict import Verdict
+from protoleak.serving.drift import LONGEST_NAME, SourceDrift
 from protoleak.serving.settings import RequestLimits
 from protoleak.serving.streams import StreamRecord, StreamRequest
 from protoleak.version import __version__
@@ -23,6 +24,7 @@ TYPES = (
     GapEvent,
     FailureEvent,
     DriftEvent,
+    SourceDrift,
     StreamRequest,
     StreamRecord,
     RequestLimits,
@@ -98,6 +100,11 @@ def _schemas() -> dict[str, Any]:
             "additionalProperties": False,
             "properties": {"input": _list({"type": "string", "pattern": "^data:"})},
         },
+        "Drift": {
+            "type": "object",
+            "required": ["data"],
+            "properties": {"data": _list(_reference("SourceDrift"))},
+        },
         "Form": {
             "type": "object",
             "required": ["image"],
@@ -115,6 +122,13 @@ def _paths() -> dict[str, Any]:
         "at no faces.",
         "schema": {"enum": ["0", "1"]},
     }
+    source = {
+        "name": "source",
+        "in": "query",
+        "description": "Where the images are from, as a camera or a desk: evidence is kept for each that they are not "
+        "like the calibration's. What is named so is shown to whoever reads the metrics.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME},
+    }
     name = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     images = {
         "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -128,12 +142,18 @@ def _paths() -> dict[str, Any]:
             "post": _operation(
                 "Verdicts on images: on one as it is, or on several in a form or as data: URIs",
                 _answers(_reference("Answer"), 400, 401, 408, 413, 415, 422, 500, 503, 504),
-                parameters=[faces],
+                parameters=[faces, source],
                 body=images,
             )
         },
         "/v1/bundle": {
             "get": _operation("What judges, what it promises, and the limits", _answers({"type": "object"}, 401, 503))
+        },
+        "/v1/drift": {
+            "get": _operation(
+                "The evidence, source by source, that images are not like those of the calibration",
+                _answers(_reference("Drift"), 401),
+            )
         },
         "/v1/health/live": {"get": _free("Whether the process answers", _answers({"type": "object"}))},
         "/v1/health/ready": {"get": _free("Whether it would judge an image now", _answers({"type": "object"}, 503))},
@@ -161,7 +181,7 @@ def _paths() -> dict[str, Any]:
         },
         "/v1/streams/{id}/events": {
             "get": _operation(
-                "The events of a live source, as they come: face, track, gap, failure and end",
+                "The events of a live source, as they come: face, track, gap, failure, drift and end",
                 {"200": {"description": "server-sent events", "content": events}} | _errors(401, 404),
                 parameters=[name],
             )

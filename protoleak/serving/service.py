@@ -13,8 +13,10 @@ import msgspec
 
 from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.image_records import Identity
+from protoleak.runtime.drift import DriftEvent
 from protoleak.serving.about import about
 from protoleak.serving.batcher import Batcher, BatchingFailed, Done, Job
+from protoleak.serving.drift import DriftWatch, SourceDrift
 from protoleak.serving.judging import BundleJudge, failed_record
 from protoleak.serving.metrics import Metrics
 from protoleak.serving.refusal import ClientLeft, Refusal, busy, overloaded
@@ -51,9 +53,10 @@ class Service:
         self._opening, self._notify = opening, notify
         self._judge: BundleJudge | None = None
         self._batcher: Batcher | None = None
+        self._drift: DriftWatch | None = None
         self._accepted = self._read = 0
         self.stopping = False
-        self.streams = Streams(settings.stream_hosts, settings.streams, lambda: self.stopping)
+        self.streams = Streams(settings.stream_hosts, settings.streams, lambda: self.stopping, self._drifted)
 
     @property
     def judge(self) -> BundleJudge:
@@ -94,6 +97,7 @@ class Service:
             ProtoleakError: it is not usable; the one that is open stays.
         """
         judge = self._opening()
+        self._drift = DriftWatch(judge, self.settings.workers)  # of another bundle's calibration nothing is known yet
         before, self._judge = self._judge, judge
         if self._batcher is None:
             settings = self.settings
@@ -144,6 +148,10 @@ class Service:
             "streams": bool(settings.stream_hosts),
         }
 
+    def drift(self) -> list[SourceDrift]:
+        """What /v1/drift says: the evidence of this process."""
+        return [] if self._drift is None else list(self._drift.all())
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """While a body is read."""
@@ -169,13 +177,19 @@ class Service:
             raise overloaded(limit)
 
     async def outcomes(
-        self, images: Sequence[bytes | MediaError], every_face: bool, left: asyncio.Future[None], until: float
+        self,
+        images: Sequence[bytes | MediaError],
+        every_face: bool,
+        left: asyncio.Future[None],
+        until: float,
+        source: str | None = None,
     ) -> list[Judged]:
         """What comes of each image, in order.
 
         Args:
             left: is done when the client has gone.
             until: when the client's time is up, by time.monotonic.
+            source: where the images are from, as the client calls it; None where it doesn't say.
 
         Raises:
             Refusal: no room for them, their time is up, or the threads failed.
@@ -222,6 +236,7 @@ class Service:
                 raise Refusal(500, "internal_error", str(outcome))
             for record in outcome.records:
                 self.metrics.images.labels(record.verdict.label if record.verdict else record.outcome).inc()
+            self._watch(judge, source, outcome)
             judged.append(Judged(outcome, identity))
         return judged
 
@@ -232,6 +247,22 @@ class Service:
             self._batcher.stop(seconds)
         if self._judge is not None:
             self._judge.retire()
+
+    def _watch(self, judge: BundleJudge, source: str | None, done: Done) -> None:
+        """Keeps the evidence that a source's images are unlike the calibration's."""
+        watch = self._drift
+        if watch is None or watch.judge is not judge:  # a bundle was loaded meanwhile
+            return
+        taken = watch.take(source, done.records, self.metrics.forget_source)
+        if taken is not None:
+            monitor, event = taken
+            self.metrics.drift_evidence.labels(source or "").set(monitor.evidence)
+            if event is not None:
+                self._drifted(event)
+
+    def _drifted(self, event: DriftEvent) -> None:
+        self.metrics.drifts.inc()
+        self._notify(f"drift: {event.source}: {event}")
 
     def _count(self, images: int) -> None:
         self._accepted += images

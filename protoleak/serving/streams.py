@@ -16,6 +16,7 @@ import msgspec
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import ProtoleakError
+from protoleak.runtime.drift import DriftEvent
 from protoleak.serving.judging import BundleJudge
 from protoleak.serving.refusal import Refusal, busy
 from protoleak.strict_json import decode_json
@@ -57,12 +58,20 @@ class StreamRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamRecord(msgspec.Struct, frozen=True):
-    """What is said of a stream; the source without what may be secret in it."""
+    """What is said of a stream; the source without what may be secret in it.
+
+    Attributes:
+        events: where they are asked for.
+        drift_faces, drift_evidence: as in the statistics of a source: faces that were compared with the calibration's,
+            and the most evidence, to 1, that they are unlike those.
+    """
 
     id: str
     source: str
     state: State
     events: str
+    drift_faces: int = 0
+    drift_evidence: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class StreamEvent:
 
     Attributes:
         number: from 1, in the order in which they came.
-        kind: "face", "track", "gap", "failure", or "end" for the last one.
+        kind: "face", "track", "gap", "failure", "drift", or "end" for the last one.
         data: JSON.
     """
 
@@ -94,19 +103,26 @@ class Stream:
 
     Args:
         judge: that screens it; it is released when the stream has ended.
+        drifted: called in the stream's thread when its pictures turn out to be unlike the calibration's.
 
     Attributes:
         id: by which it is asked for.
         ended: whether nothing more comes.
     """
 
-    def __init__(self, asked: StreamRequest, judge: BundleJudge, settings: StreamSettings) -> None:
+    def __init__(
+        self,
+        asked: StreamRequest,
+        judge: BundleJudge,
+        settings: StreamSettings,
+        drifted: Callable[[DriftEvent], None],
+    ) -> None:
         self.id = secrets.token_urlsafe(9)
         self.ended = False
-        self._asked, self._judge, self._settings = asked, judge, settings
+        self._asked, self._judge, self._settings, self._drifted = asked, judge, settings, drifted
         self._events: deque[StreamEvent] = deque(maxlen=KEPT_EVENTS)
         self._count = 0
-        self._ending = threading.Event()
+        self._watch = _Watch()
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="protoleak-stream", daemon=True).start()
 
@@ -118,11 +134,13 @@ class Stream:
             without_secrets(self._asked.source),
             "ended" if self.ended else "running",
             f"/v1/streams/{self.id}/events",
+            self._watch.drift_faces,
+            self._watch.drift_evidence,
         )
 
     def end(self) -> None:
         """Ends it; the last events come a moment later."""
-        self._ending.set()
+        self._watch.ending.set()
 
     def after(self, number: int) -> list[StreamEvent]:
         """The kept events with a higher number."""
@@ -132,8 +150,10 @@ class Stream:
     def _run(self) -> None:
         reason = "the source ended"
         try:
-            events = self._judge.screener.streams([self._asked.source], self._settings, sinks=[_Watch(self._ending)])
+            events = self._judge.screener.streams([self._asked.source], self._settings, sinks=[self._watch])
             for event in events:
+                if isinstance(event, DriftEvent):
+                    self._drifted(msgspec.structs.replace(event, source=without_secrets(event.source)))
                 self._add(str(event.__struct_config__.tag), msgspec.json.encode(event))
         except _Ended:
             reason = "ended by a request"
@@ -153,10 +173,16 @@ class Stream:
 
 
 class _Watch:
-    """A sink that ends the screening when it is asked to; `screener.streams` closes the source then."""
+    """A sink that ends the screening when it is asked to; `screener.streams` closes the source then.
 
-    def __init__(self, ending: threading.Event) -> None:
-        self._ending = ending
+    Attributes:
+        ending: set by whoever asks.
+        drift_faces, drift_evidence: see `StreamRecord`.
+    """
+
+    def __init__(self) -> None:
+        self.ending = threading.Event()
+        self.drift_faces, self.drift_evidence = 0, 1.0
 
     def sink(self) -> _Watch:
         return self
@@ -173,13 +199,14 @@ class _Watch:
     def event(self, event: Event, crop: UInt8Array | None) -> None:
         pass
 
-    def status(self, statistics: Statistics) -> None:  # noqa: ARG002 a sink's signature
+    def status(self, statistics: Statistics) -> None:
         """A few times a second."""
-        if self._ending.is_set():
+        self.finish(statistics)
+        if self.ending.is_set():
             raise _Ended
 
     def finish(self, statistics: Statistics) -> None:
-        pass
+        self.drift_faces, self.drift_evidence = statistics.drift_faces, statistics.drift_evidence
 
 
 class Streams:
@@ -188,10 +215,17 @@ class Streams:
     Args:
         hosts: that may be named: HOST, or HOST:PORT for that port alone.
         most: that are screened at once.
+        drifted: see `Stream`.
     """
 
-    def __init__(self, hosts: Sequence[str], most: int, stopping: Callable[[], bool]) -> None:
-        self._hosts = {host.lower() for host in hosts}
+    def __init__(
+        self,
+        hosts: Sequence[str],
+        most: int,
+        stopping: Callable[[], bool],
+        drifted: Callable[[DriftEvent], None],
+    ) -> None:
+        self._hosts, self._drifted = {host.lower() for host in hosts}, drifted
         self._most, self._stopping = most, stopping
         self._streams: dict[str, Stream] = {}
 
@@ -221,7 +255,7 @@ class Streams:
         ended = [stream.id for stream in self._streams.values() if stream.ended]
         for old in ended[: max(0, len(ended) - KEPT_ENDED + 1)]:
             del self._streams[old]
-        stream = Stream(asked, acquired(), settings)
+        stream = Stream(asked, acquired(), settings, self._drifted)
         self._streams[stream.id] = stream
         return stream
 

@@ -10,6 +10,7 @@ pytest.importorskip("httpx2", reason="it speaks HTTP: pip install 'protoleak[cli
 
 import protoleak
 from protoleak.client import Client
+from protoleak.client.exchange import Address
 from tests.client.conftest import PlayedServer
 
 IMAGE = b"any bytes"
@@ -117,3 +118,10 @@ def test_nothing_that_was_given_is_sent_but_the_image(tmp_path: pytest.TempPathF
     ((target, headers, body),) = server.asked
     assert body == IMAGE
     assert "telling" not in target + str(headers)
+
+
+def test_a_source_is_named_in_the_path() -> None:
+    address = Address("http://127.0.0.1:8000", source="desk & co")
+    assert address.screening(every_face=False) == "/v1/screen?source=desk+%26+co"
+    assert address.screening(every_face=True) == "/v1/screen?faces=1&source=desk+%26+co"
+    assert Address("http://127.0.0.1:8000").screening(every_face=False) == "/v1/screen"

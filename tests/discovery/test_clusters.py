@@ -19,7 +19,14 @@ def blob(centre: float, count: int, seed: int, camera_margin: float, label: int 
     random = np.random.default_rng(seed)
     embedding = (random.normal(size=(count, 8)) * 0.3 + centre).astype(np.float16)
     scores = np.column_stack([np.zeros(count), camera_margin + 0.1 * random.normal(size=count)])
-    return Rows(embedding, np.ones_like(embedding), scores, np.zeros(count), np.full(count, label))
+    return Rows(
+        embedding,
+        np.ones_like(embedding),
+        np.zeros((count, 0), np.int8),
+        scores,
+        np.zeros(count),
+        np.full(count, label),
+    )
 
 
 def joined(*parts: Rows) -> Rows:
@@ -69,7 +76,14 @@ def test_cluster_beside_recorded_photographs_is_marked() -> None:
 def test_scattered_pictures_make_no_stable_cluster() -> None:
     random = np.random.default_rng(0)
     embedding = random.uniform(-1, 1, (60, 8)).astype(np.float16)
-    rows = Rows(embedding, np.ones_like(embedding), np.tile([0.0, -3.0], (60, 1)), np.zeros(60), np.zeros(60, np.int64))
+    rows = Rows(
+        embedding,
+        np.ones_like(embedding),
+        np.zeros((60, 0), np.int8),
+        np.tile([0.0, -3.0], (60, 1)),
+        np.zeros(60),
+        np.zeros(60, np.int64),
+    )
     assert all(cluster.stability < 0.6 for cluster in find_clusters(rows, CLASSES, calibration(), None))
 
 

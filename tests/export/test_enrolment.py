@@ -13,6 +13,7 @@ from protoleak.bundle.class_statistics import CLASS_STATISTICS, SOFTNESS, STEPS
 from protoleak.bundle.enrolment import ENROLMENT, Additions, record_file
 from protoleak.dataset import Dataset
 from protoleak.enrolment.discriminant import class_means, fit_discriminant
+from protoleak.enrolment.pictures import PictureRunner
 from protoleak.errors import BundleError
 from protoleak.export.export import ExportSettings, export_bundle
 from protoleak.faces.framer import Framer
@@ -37,6 +38,22 @@ def test_record_holds_the_calibration_images_with_the_numbers_of_the_lists(poste
     record, calibration = posterior.record("fp32"), posterior.variant("fp32").calibration
     assert record.labels.tolist() == [sample.label for sample in dataset.calibration]
     np.testing.assert_array_equal(np.sort(record.log_density.astype(np.float64)), calibration.overall)
+
+
+def test_traces_are_of_the_latents_that_the_runtime_has(posterior: Bundle, dataset: Dataset) -> None:
+    """The whitening is fitted to PyTorch's latents, and applied to those of the exported graph."""
+    space = posterior.traces()
+    assert space is not None
+    files = [sample.path for sample in (*dataset.train, *dataset.validation)]
+    labels = np.array([sample.label for sample in (*dataset.train, *dataset.validation)])
+    with PictureRunner(posterior, "onnxruntime", 1, traces=space) as runner:
+        found = runner.run(files, "training images")
+    assert found.traces is not None
+    traces = found.traces.astype(np.float64)
+    means = np.stack([traces[labels == label].mean(axis=0) for label in range(3)])
+    np.testing.assert_allclose(means.mean(axis=0), 0, atol=0.05)  # centred on classes that count alike
+    spread = traces - means[labels]
+    assert np.linalg.eigvalsh(spread @ spread.T / len(traces)).max() < 1.05 * (1 + len(space.mean))
 
 
 def test_classes_have_the_statistics_of_the_training_images(posterior: Bundle, dataset: Dataset) -> None:

@@ -83,7 +83,7 @@ def test_this_machine_needs_no_token(host: str) -> None:
     ],
 )
 def test_live_sources_elsewhere_are_refused(source: str, code: str) -> None:
-    streams = Streams(["gate:554", "10.0.0.7"], 4, lambda: False)
+    streams = Streams(["gate:554", "10.0.0.7"], 4, lambda: False, lambda _: None)
     with pytest.raises(Refusal) as refused:
         streams._check(source)
     assert refused.value.code == code
@@ -91,7 +91,7 @@ def test_live_sources_elsewhere_are_refused(source: str, code: str) -> None:
 
 @pytest.mark.parametrize("source", ["rtsp://gate:554/a?b=c", "rtsp://user:pass@10.0.0.7/x", "HTTPS://10.0.0.7:8/x"])
 def test_live_sources_of_the_list_are_taken(source: str) -> None:
-    Streams(["gate:554", "10.0.0.7"], 4, lambda: False)._check(source)
+    Streams(["gate:554", "10.0.0.7"], 4, lambda: False, lambda _: None)._check(source)
 
 
 def test_no_live_source_is_taken_unless_a_host_is_named(server: RunningServer) -> None:
