@@ -16,7 +16,6 @@ from protoleak.bundle.bundle import Calibration
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import Face
 from protoleak.images.framing import Box
-from protoleak.runtime import drift
 from protoleak.runtime.drift import DriftEvent, DriftMonitor
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Gap
@@ -284,11 +283,13 @@ def test_two_thousand_frames_leave_no_thread_no_file_and_no_memory_of_their_trac
 def test_drift_is_an_event_after_the_face_that_tells_it_and_counted(
     screener: SlowScreener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift, "EVIDENCE", 1e-9)  # which the first face reaches
     generators = screener.bundle.manifest.generators
     low = np.linspace(-9e3, -8e3, 60)  # log densities below which none of the faces lies
     calibration = Calibration(low, (low,) * len(generators), None)
-    monkeypatch.setattr(screener, "drift_monitor", lambda name: DriftMonitor(name, generators, calibration, 0.05))
+    reached = 1e-9  # by the first face
+    monkeypatch.setattr(
+        screener, "drift_monitor", lambda name: DriftMonitor(name, generators, calibration, 0.05, told_at=reached)
+    )
     sink = RecordingSink()
     events = run(screener, ScriptedSource(range(3 * RATE)), sink)
     first, told, *rest = events
