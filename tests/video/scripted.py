@@ -49,6 +49,12 @@ def no_face(index: int) -> list[Face]:  # noqa: ARG001  # the signature of a scr
     return []
 
 
+def threads_left() -> list[str]:
+    """The threads of streams; that which watches over the engines is the process's, and stays."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith("protoleak-") and name != "protoleak-watchdog"]
+
+
 class ScriptedDetector:
     """Finds what the script says of a frame's index, after `seconds` of work."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from protoleak.bundle.bundle import Calibration
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import Face
 from protoleak.images.framing import Box
-from protoleak.runtime import drift
 from protoleak.runtime.drift import DriftEvent, DriftMonitor
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Gap
@@ -32,6 +30,7 @@ from tests.video.scripted import (
     SlowScreener,
     no_face,
     one_face,
+    threads_left,
 )
 
 
@@ -45,12 +44,8 @@ def nothing_left_behind() -> Iterator[None]:
     """No test may leave a thread or a file handle."""
     before = handles()
     yield
-    assert pipeline_threads() == []
+    assert threads_left() == []
     assert handles() <= before
-
-
-def pipeline_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("protoleak-")]
 
 
 def handles() -> int:
@@ -221,7 +216,7 @@ WAITING = """
 import os, signal, sys, threading
 from protoleak.video.settings import StreamSettings
 from protoleak.video.stream import stream
-from tests.video.scripted import RecordingSink, ScriptedDetector, ScriptedSource, SlowScreener
+from tests.video.scripted import RecordingSink, ScriptedDetector, ScriptedSource, SlowScreener, threads_left
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sink, source = RecordingSink(), ScriptedSource([0, 600.0])
 screener = SlowScreener(sys.argv[1], threads=1, engine="onnxruntime")
@@ -280,7 +275,7 @@ def test_two_thousand_frames_leave_no_thread_no_file_and_no_memory_of_their_trac
     for event in stream(screener, ScriptedSource(range(2000), script), StreamSettings(), (), ScriptedDetector(script)):
         tracks += isinstance(event, TrackEvent)
         faces += isinstance(event, FaceEvent)
-        assert len(pipeline_threads()) <= 3 + 2  # the stages, and the screener's decoders while it runs
+        assert len(threads_left()) <= 3 + 2  # the stages, and the screener's decoders while it runs
     assert (tracks, faces) == (20, 40)
     assert handles() <= before
 
@@ -288,11 +283,13 @@ def test_two_thousand_frames_leave_no_thread_no_file_and_no_memory_of_their_trac
 def test_drift_is_an_event_after_the_face_that_tells_it_and_counted(
     screener: SlowScreener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift, "EVIDENCE", 1e-9)  # which the first face reaches
     generators = screener.bundle.manifest.generators
     low = np.linspace(-9e3, -8e3, 60)  # log densities below which none of the faces lies
     calibration = Calibration(low, (low,) * len(generators), None)
-    monkeypatch.setattr(screener, "drift_monitor", lambda name: DriftMonitor(name, generators, calibration, 0.05))
+    reached = 1e-9  # by the first face
+    monkeypatch.setattr(
+        screener, "drift_monitor", lambda name: DriftMonitor(name, generators, calibration, 0.05, told_at=reached)
+    )
     sink = RecordingSink()
     events = run(screener, ScriptedSource(range(3 * RATE)), sink)
     first, told, *rest = events

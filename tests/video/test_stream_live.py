@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from protoleak.video.events import FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Gap
 from protoleak.video.settings import StreamSettings
 from protoleak.video.stream import stream
-from tests.video.scripted import RecordingSink, ScriptedDetector, ScriptedSource, SlowScreener
+from tests.video.scripted import RecordingSink, ScriptedDetector, ScriptedSource, SlowScreener, threads_left
 
 # These tests compare sleeping with sleeping; the margins are for a machine that does other things as well.
 SLACK = 0.75  # seconds
@@ -27,10 +26,6 @@ def screener(tiny_bundle: Path) -> SlowScreener:
 
 def three_faces(index: int) -> list[Face]:  # noqa: ARG001  # the signature of a script
     return [Face(Box(left, 30, 48, 48), 0.9) for left in (2, 56, 110)]
-
-
-def threads_left() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("protoleak-")]
 
 
 def test_a_source_three_times_faster_than_the_engine_is_attributed_with_bounded_latency(screener: SlowScreener) -> None:

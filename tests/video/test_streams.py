@@ -20,7 +20,7 @@ from protoleak.video.queues import Turns
 from protoleak.video.settings import StreamSettings
 from protoleak.video.streams import streams
 from tests.video.outputs.made import RUN
-from tests.video.scripted import RecordingSink, ScriptedDetector, ScriptedSource, SlowScreener, named
+from tests.video.scripted import RecordingSink, ScriptedDetector, ScriptedSource, SlowScreener, named, threads_left
 
 
 class RecordingSinks:
@@ -42,10 +42,6 @@ class RecordingSinks:
 @pytest.fixture
 def screener(tiny_bundle: Path) -> SlowScreener:
     return SlowScreener(tiny_bundle, threads=1, engine="onnxruntime")
-
-
-def threads_left() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("protoleak-")]
 
 
 def test_two_cameras_run_at_once_and_a_file_beside_them(screener: SlowScreener) -> None:
