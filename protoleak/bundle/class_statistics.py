@@ -46,7 +46,8 @@ class ClassStatistics:
     Attributes:
         mean, deviation: float32 [J], of a feature before it is standardised: over all classes, and within them.
         class_means: float16 [K, J].
-        factors: float16 [R, J], Fᵀ F being what R directions hold of the covariance.
+        directions: int8 [R, J], and scales: float32 [R], whose products are F: Fᵀ F is what R directions hold of the
+            covariance.
         remainder: variance in each direction besides.
         pictures: that it was fitted to.
     """
@@ -54,9 +55,31 @@ class ClassStatistics:
     mean: Float32Array
     deviation: Float32Array
     class_means: npt.NDArray[np.float16]
-    factors: npt.NDArray[np.float16]
+    directions: npt.NDArray[np.int8]
+    scales: Float32Array
     remainder: float
     pictures: int
+
+    @classmethod
+    def of(
+        cls,
+        mean: Float32Array,
+        deviation: Float32Array,
+        class_means: Float64Array,
+        factors: Float64Array,
+        remainder: float,
+        pictures: int,
+    ) -> ClassStatistics:
+        """With the factors F [R, J] rounded to a byte each, 127 for the largest magnitude of a row."""
+        scales = np.abs(factors).max(axis=1, initial=0.0) / 127
+        directions = np.rint(factors / np.maximum(scales, np.finfo(np.float32).tiny)[:, None]).astype(np.int8)
+        means = class_means.astype(np.float16)
+        return cls(mean, deviation, means, directions, scales.astype(np.float32), remainder, pictures)
+
+    @property
+    def factors(self) -> Float64Array:
+        """F, float64 [R, J]."""
+        return self.directions.astype(np.float64) * self.scales[:, None].astype(np.float64)
 
     def features(self, statistics: Float32Array, embedding: npt.NDArray[np.floating]) -> FeatureArray:
         """int8 [n, J] of statistics [n, L·F] and embeddings [n, D]; L·F + D = J."""
@@ -80,11 +103,12 @@ class ClassStatistics:
             BundleError: it is not such a file, or its arrays do not fit one another.
         """
         arrays = read_npz(data, where)
-        size, rank = _length(arrays.get("mean")), _length(arrays.get("factors"))
+        size, rank = _length(arrays.get("mean")), _length(arrays.get("scales"))
         check_array(arrays.get("mean"), "mean", np.float32, (size,), where)
         check_array(arrays.get("deviation"), "deviation", np.float32, (size,), where)
         check_array(arrays.get("class_means"), "class_means", np.float16, (classes, size), where)
-        check_array(arrays.get("factors"), "factors", np.float16, (rank, size), where)
+        check_array(arrays.get("directions"), "directions", np.int8, (rank, size), where)
+        check_array(arrays.get("scales"), "scales", np.float32, (rank,), where)
         check_array(arrays.get("remainder"), "remainder", np.float64, (), where)
         check_array(arrays.get("pictures"), "pictures", np.int64, (), where)
         if not (arrays["deviation"] > 0).all() or not arrays["remainder"] > 0 or not arrays["pictures"] > 0:
@@ -93,7 +117,8 @@ class ClassStatistics:
             mean=arrays["mean"],
             deviation=arrays["deviation"],
             class_means=arrays["class_means"],
-            factors=arrays["factors"],
+            directions=arrays["directions"],
+            scales=arrays["scales"],
             remainder=float(arrays["remainder"]),
             pictures=int(arrays["pictures"]),
         )

@@ -44,7 +44,7 @@ class TraceSpace:
             embedding_size: D, of the features that are no statistics.
         """
         size = len(statistics.mean) - embedding_size
-        factors = statistics.factors[:, :size].astype(np.float64)
+        factors = statistics.factors[:, :size]
         variances, vectors = np.linalg.eigh(factors @ factors.T)
         held = variances > SMALLEST_SHARE * variances.max(initial=SMALLEST_SHARE)
         variances, vectors = variances[held], vectors[:, held]

@@ -31,17 +31,17 @@ def fit_class_statistics(
     within = values - _means(values, labels, classes)[labels]
     deviation = np.sqrt(np.square(within).mean(axis=0)).clip(SMALLEST_DEVIATION).astype(np.float32)
     mean = values.mean(axis=0).astype(np.float32)
-    nothing = np.zeros((0, len(mean)), np.float16)
-    rough = ClassStatistics(mean, deviation, nothing, nothing, 1.0, len(values))
+    nothing = np.zeros((0, len(mean)))
+    rough = ClassStatistics.of(mean, deviation, nothing, nothing, 1.0, len(values))
     points = rough.features(statistics, embedding).astype(np.float64) / STEPS  # as they will be where it is used
     means = _means(points, labels, classes)
     _, singular, directions = np.linalg.svd((points - means[labels]) / np.sqrt(len(points)), full_matrices=False)
     remainder = float(np.square(singular[RANK:]).sum() / len(mean))
-    return ClassStatistics(
+    return ClassStatistics.of(
         mean,
         deviation,
-        means.astype(np.float16),
-        (singular[:RANK, None] * directions[:RANK]).astype(np.float16),
+        means,
+        singular[:RANK, None] * directions[:RANK],
         max(remainder, SMALLEST_REMAINDER),
         len(points),
     )

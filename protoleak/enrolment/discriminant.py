@@ -39,7 +39,7 @@ def fit_discriminant(features: FeatureArray, statistics: ClassStatistics, means:
     mean = points.mean(axis=0)
     pictures = statistics.pictures + len(points)
     own = (points - mean) / np.sqrt(pictures)
-    factors = statistics.factors.astype(np.float64) * np.sqrt(statistics.pictures / pictures)
+    factors = statistics.factors * np.sqrt(statistics.pictures / pictures)
     weights = _solved(np.concatenate([factors, own]), RIDGE + statistics.remainder, mean - means)
     bias = (weights * (mean + means) / 2).sum(axis=1)
     return Discriminant(

@@ -43,10 +43,10 @@ def test_what_lies_outside_counts_as_far_and_no_further() -> None:
 
 @pytest.mark.parametrize("rank", [0, 3])
 def test_directions_without_variance_are_none(rank: int) -> None:
-    factors = np.zeros((rank, SIZE + EMBEDDING), np.float16)
-    means = np.zeros((CLASSES, SIZE + EMBEDDING), np.float16)
+    factors = np.zeros((rank, SIZE + EMBEDDING))
+    means = np.zeros((CLASSES, SIZE + EMBEDDING))
     ones = np.ones(SIZE + EMBEDDING, np.float32)
-    space = TraceSpace.of(ClassStatistics(0 * ones, ones, means, factors, 1.0, 10), EMBEDDING)
+    space = TraceSpace.of(ClassStatistics.of(0 * ones, ones, means, factors, 1.0, 10), EMBEDDING)
     assert len(space.directions) == 0
     given = np.random.default_rng(2).standard_normal((5, SIZE)).astype(np.float32)
     np.testing.assert_allclose(space(given), given / np.sqrt(1 + RIDGE), rtol=1e-5)

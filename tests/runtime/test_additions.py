@@ -24,8 +24,8 @@ def random_discriminant(seed: int, rivals: int) -> Discriminant:
 
 
 def plain_statistics() -> ClassStatistics:
-    ones, nothing = np.ones(FEATURES, np.float32), np.zeros((0, FEATURES), np.float16)
-    return ClassStatistics(0 * ones, ones, nothing, nothing, 1.0, 10)
+    ones, nothing = np.ones(FEATURES, np.float32), np.zeros((0, FEATURES))
+    return ClassStatistics.of(0 * ones, ones, nothing, nothing, 1.0, 10)
 
 
 @pytest.mark.parametrize("auxiliary", [0, 2])
