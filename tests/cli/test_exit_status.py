@@ -39,7 +39,7 @@ def test_a_full_disk_is_one_line_and_status_1_wherever_it_is_met(
     def full(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(app, "app", full)
+    monkeypatch.setattr(app, "application", lambda: full)
     monkeypatch.setattr(app, "_drop_output", lambda: None)
     assert app.main([]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from protoleak.metrics.false_discovery import benjamini_hochberg
-from protoleak.runtime import drift
+from protoleak.runtime import drift, pipeline
 from tests.cli.conftest import Run
 from tests.tiny_bundle import make_image
 
@@ -105,7 +105,9 @@ def test_findings_are_of_images_and_not_of_videos(screen, capsys: pytest.Capture
 def test_drift_is_said_once_and_stands_in_the_report(
     screen, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(drift, "EVIDENCE", 1.01)  # which a few pictures reach by chance
+    monitor = drift.DriftMonitor
+    little = 1.01  # evidence that a few pictures reach by chance
+    monkeypatch.setattr(pipeline, "DriftMonitor", lambda *about: monitor(*about[:-1], told_at=little))
     screen(images, "--report", tmp_path)
     said = [line for line in capsys.readouterr().err.splitlines() if "drift: after" in line]
     assert len(said) == 1
