@@ -24,7 +24,7 @@ GUIDE = ROOT / "docs" / "unknown_generator.md"
 def test_commands_of_the_guide_lead_from_an_unknown_picture_to_a_signed_bundle(
     enrollable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pictures(tmp_path / "incoming", None, 30, 1000)
+    write_pictures(tmp_path / "incoming", None, 40, 1000)
     Image.fromarray(make_image(0, 1)).save(tmp_path / "incoming" / "known.png")
     write_pictures(tmp_path / "cameras", CAMERA, 100, 2000)
     for kind, name in enumerate(("dawn", "moss")):

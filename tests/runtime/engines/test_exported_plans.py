@@ -159,8 +159,11 @@ def made(model: bytes, stage: str, precision: str, bundle: Bundle) -> bytes:
     feeds: list[dict[str, np.ndarray]] = [{"image": looks} for looks in pixels]
     if stage == "attributor":
         encoder = open_engine("onnxruntime", Graphs.of_variant(bundle.variant("fp32")).latent_encoder)
-        noising = Noising.of(bundle.manifest, bundle.noise_bank)
-        noised = [noising(encoder.run(feed)["z0"]) for feed in feeds]
-        feeds = [{"z_t": z_t.reshape(1, -1, *z_t.shape[2:])} for z_t in noised]
+        latents = [encoder.run(feed)["z0"] for feed in feeds]
+        if bundle.manifest.attributor_input == "z_t":
+            noising = Noising.of(bundle.manifest, bundle.noise_bank)
+            latents = [noising(z0) for z0 in latents]
+        shape = bundle.manifest.attributor_input_shape
+        feeds = [{bundle.manifest.attributor_input: given.reshape(1, *shape)} for given in latents]
     quantiser = Quantiser(model, stage, iter(feeds), "minmax")  # type: ignore[arg-type]
     return quantiser.quantised(quantiser.layers)
