@@ -43,7 +43,8 @@ def test_a_generator_like_the_auxiliary_ones_is_told_apart_by_contrast_alone() -
 
     def of(count: int, centre: float, spread: float) -> Features:
         values = np.concatenate([random.normal(4, 1, (count, 5)), random.normal(centre, spread, (count, 1))], axis=1)
-        return Features(values.astype(np.float32), np.ones((count, 6), np.float32), np.arange(count) % 2, ())
+        ones, none = np.ones((count, 6), np.float32), np.zeros((count, 0), np.float32)
+        return Features(values.astype(np.float32), ones, none, np.arange(count) % 2, ())
 
     # The known ones are spread wide along one axis; the one left out lies in the midst of them, beside the auxiliary.
     turn = Turn(of(200, 0, 3), of(60, 0, 3), of(200, 0, 0.1), of(60, 0, 0.1))

@@ -37,9 +37,10 @@ def nine_examples(folder: Path) -> list[Path]:
 
 
 def screened(images: Iterable[Path], bundle: Path | None, out: Path) -> dict[str, list[dict[str, Any]]]:
-    """Path → its lines, from `protoleak screen --out`."""
+    """Path → its lines, from `protoleak screen --out`, in the arithmetic of Triton's graphs."""
     sources = [str(path) for path in images]
-    main(["screen", *sources, *([] if bundle is None else ["--bundle", str(bundle)]), "--out", str(out)])
+    chosen = [] if bundle is None else ["--bundle", str(bundle)]
+    main(["screen", *sources, *chosen, "--compute", "exact", "--out", str(out)])
     found: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
     for line in out.read_text().splitlines():
         record = json.loads(line)
