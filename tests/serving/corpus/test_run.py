@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("ray", reason="Ray is not installed: it is too large for every test run")
+pytest.importorskip("ray.data", reason="Ray is not installed: it is too large for every test run")
 
 from tests.paths import ROOT
 from tests.serving.corpus.conftest import rows_of, write_images
