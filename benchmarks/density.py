@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 
 from protoleak.arrays import Float32Array, Float64Array
 from protoleak.calibration.kernel import log_kernel_density
-from protoleak.environment.machine import processor
-from protoleak.environment.versions import source_commit
+from protoleak.environment.machine import describe_machine
 from protoleak.export.density_module import KernelLogDensity, kernel_log_density_module
 from protoleak.runtime.engines import Engine, Graph, open_engine
 
@@ -112,9 +110,7 @@ def main() -> None:
         "threads": 1,
         "target_ms": TARGET_MILLISECONDS,
         "rows": rows,
-        "load_average_1min": os.getloadavg()[0],
-        "machine": f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "commit": source_commit() or "unknown",
+        "machine": msgspec.to_builtins(describe_machine()),
     }
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

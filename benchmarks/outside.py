@@ -16,8 +16,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
-import platform
 import statistics
 import threading
 import time
@@ -25,13 +23,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.bench.inputs import drawn_images
-from protoleak.environment.machine import processor
-from protoleak.environment.versions import source_commit
+from protoleak.environment.machine import describe_machine
 from protoleak.errors import MediaError
 from protoleak.images import content
 from protoleak.images.claims.read import read_claims
@@ -210,9 +208,7 @@ def main() -> None:
         "looks": options.looks,
         "target_ms": TARGET_MILLISECONDS,
         "stages": rows,
-        "load_average_1min": os.getloadavg()[0],
-        "machine": f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "commit": source_commit() or "unknown",
+        "machine": msgspec.to_builtins(describe_machine()),
     }
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,6 @@ from protoleak.images.content import lacking
 from protoleak.images.decode import open_image
 from protoleak.latent_statistics import second_order_statistics
 from protoleak.progress import Progress, no_progress
-from protoleak.runtime.additions import features_of
 from protoleak.runtime.engines import choose
 from protoleak.runtime.executors import Executor, Graphs, open_executor
 from protoleak.runtime.pipeline import FramedFace
@@ -185,10 +184,12 @@ class PictureRunner:
             space = self._traces if number == 0 else None
             found = executor.run(pixels, stages=space is not None or self._statistics is not None)
             batch = {name: found.outputs[name].copy() for name in OUTPUTS}
-            if self._statistics is not None and found.z0 is not None:
-                batch["features"] = features_of(found.z0, batch["embedding"], self._statistics)
-            if space is not None and found.z0 is not None:
-                traces.append(space(second_order_statistics(found.z0, len(self._framing.looks))))
+            if found.z0 is not None:
+                of_latents = second_order_statistics(found.z0, len(self._framing.looks))
+                if self._statistics is not None:
+                    batch["features"] = self._statistics.features(of_latents, batch["embedding"])
+                if space is not None:
+                    traces.append(space(of_latents))
             outputs[variant].append(batch)
         waiting.clear()
 
