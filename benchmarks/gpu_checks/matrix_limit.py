@@ -13,7 +13,7 @@ from benchmarks.gpu_checks.setup import TENSORRT, Setup, own_cache, tf32
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.graph_sizes import follow
 from protoleak.bundle.onnx_model import FLOAT, UINT8, read_model
-from protoleak.bundle.operators import Sized
+from protoleak.bundle.operators.base import Sized
 from protoleak.errors import EngineUnavailable, ProtoleakError
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines import Graph

@@ -27,7 +27,7 @@ from protoleak.bundle.onnx_model import (
     Tensor,
     read_model,
 )
-from protoleak.bundle.operators import RULES
+from protoleak.bundle.operators.rules import RULES
 from protoleak.errors import shortened
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 28  # what the rules in `operators` don't know of old versions they refuse
