@@ -33,7 +33,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
-from protoleak.bundle.bundle import write_bundle
+from protoleak.bundle.writer import write_bundle
 from protoleak.environment.processors import processors
 from protoleak.version import __version__
 from tests.tiny_bundle import make_image, tiny_bundle_files

@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float32Array
-from protoleak.bundle.bundle import Bundle, Calibration
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.dataset import list_images
 from protoleak.discovery.clusters import find_clusters
 from protoleak.enrolment.judging import UNKNOWN, Classes, judged

@@ -18,7 +18,7 @@ from typing import cast
 
 import numpy as np
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.environment.machine import processor
 from protoleak.environment.versions import source_commit
 from protoleak.metrics.martingale import SimpleJumper

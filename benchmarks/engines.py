@@ -31,9 +31,11 @@ from protoleak.bench.run import run_benchmark
 from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bench.tables import ROW_COLUMNS, STAGE_COLUMNS, facts, row_cells, stage_cells
 from protoleak.bundle import manifest as manifests
-from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, write_bundle
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.reader import NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport
+from protoleak.bundle.writer import array_bytes, write_bundle
 from protoleak.calibration.density import DensityModel
 from protoleak.calibration.heads import PrototypeHead
 from protoleak.choices import BackboneKind

@@ -33,8 +33,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
-from protoleak.bundle.bundle import DEFAULT_BUNDLE, Bundle, write_bundle
+from protoleak.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from protoleak.bundle.reader import FACE_DETECTOR
+from protoleak.bundle.writer import write_bundle
 from protoleak.environment.machine import describe_machine
 from protoleak.video.outputs.records import TracksFile
 from tests.export.conftest import write_data

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.enrolment.fit import Setting, fit
 from protoleak.enrolment.judging import p_values, recalibrated
 from protoleak.enrolment.recalibrate import exchangeability

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 import protoleak
 from benchmarks.rtsp_camera import RtspCamera
 from benchmarks.video_soak import entries
-from protoleak.bundle.bundle import write_bundle
+from protoleak.bundle.writer import write_bundle
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent

@@ -178,8 +178,9 @@ def sign_with(key: Path | None, out: Path) -> None:
     """Signs a bundle that was just written, where there is a key."""
     if key is None:
         return
-    from protoleak.bundle.bundle import Bundle, sign_bundle
+    from protoleak.bundle.bundle import Bundle
     from protoleak.bundle.signature import read_private_key
+    from protoleak.bundle.writer import sign_bundle
     from protoleak.cli.sign import ask_passphrase
 
     signer = sign_bundle(Bundle.load(out), read_private_key(key, lambda: ask_passphrase(key)))

@@ -19,7 +19,8 @@ from protoleak.errors import CalibrationError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from protoleak.bundle.bundle import Bundle, Calibration
+    from protoleak.bundle.bundle import Bundle
+    from protoleak.bundle.calibration import Calibration
     from protoleak.bundle.manifest import Manifest
     from protoleak.bundle.signature import Signer
 

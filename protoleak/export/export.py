@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from protoleak.arrays import UInt8Array
-from protoleak.bundle.bundle import array_bytes, check_place, write_bundle
 from protoleak.bundle.class_statistics import CLASS_STATISTICS, ClassStatistics
 from protoleak.bundle.enrolment import ENROLMENT, ScoreConstants
 from protoleak.bundle.manifest import CalibratedCompute, Manifest
 from protoleak.bundle.reader import FACE_DETECTOR, NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
+from protoleak.bundle.writer import array_bytes, check_place, write_bundle
 from protoleak.calibration.class_statistics import fit_class_statistics
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.calibration.density import DensityModel, fit_density

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float32Array
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.report import BundleReport, CalibrationList
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import measure

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from protoleak.arrays import Array, Float32Array, Float64Array
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.runtime import conformal
 from protoleak.runtime.verdict import CalibrationGroup, Feature, Label, NearestPrototype, Why

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
 from protoleak.calibration.temperature import fit_temperature
 from protoleak.errors import CalibrationError

@@ -192,7 +192,7 @@ def test_files_that_are_no_images_are_listed_and_counted_in_every_row(
 def test_a_variant_that_cannot_be_measured_is_an_error_in_its_place(
     tiny_files: tuple, known: Path, tmp_path: Path
 ) -> None:
-    from protoleak.bundle.bundle import write_bundle
+    from protoleak.bundle.writer import write_bundle
 
     manifest, files = tiny_files
     twice = {name.replace("fp32", "fp16"): data for name, data in files.items() if name.startswith("variants/")}

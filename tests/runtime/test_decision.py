@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protoleak.bundle.bundle import Bundle, Calibration
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import CalibrationError
 from protoleak.runtime.conformal import accusation_level, acquittal_level

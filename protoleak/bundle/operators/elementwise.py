@@ -1,4 +1,4 @@
-"""Operators that leave the shape as it is, or broadcast those of their inputs: arithmetic, activations, norms, casts."""
+"""Operators that leave the shape as it is, or broadcast those of their inputs: arithmetic, activations, norms."""
 
 from __future__ import annotations
 

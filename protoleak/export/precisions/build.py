@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from protoleak.arrays import Array, Float32Array, UInt8Array
-from protoleak.bundle.bundle import ACCUSATION_SHARE
+from protoleak.bundle.calibration import ACCUSATION_SHARE
 from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.enrolment import record_file
 from protoleak.bundle.manifest import Manifest
