@@ -17,7 +17,8 @@ from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakErro
 from protoleak.images.resize import Picture
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
-from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
+from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, ImagePipeline
+from protoleak.runtime.prepared import FramedFace
 
 if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
     from protoleak.faces.base import FaceDetector

@@ -25,7 +25,8 @@ from protoleak.image_records import Identity, Outcome, Record, Settings, records
 from protoleak.images.discover import expand_sources
 from protoleak.progress import shown_progress
 from protoleak.runtime.drift import DriftMonitor
-from protoleak.runtime.pipeline import FramedFace, ImagePipeline
+from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.runtime.prepared import FramedFace
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
 

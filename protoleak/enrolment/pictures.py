@@ -26,7 +26,7 @@ from protoleak.latent_statistics import second_order_statistics
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime.engines import choose
 from protoleak.runtime.executors import Executor, Graphs, open_executor
-from protoleak.runtime.pipeline import FramedFace
+from protoleak.runtime.prepared import FramedFace
 
 BATCH_SIZE = 8
 OUTPUTS = ("embedding", "gate", "class_score", "log_density")

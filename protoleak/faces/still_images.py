@@ -14,7 +14,8 @@ from protoleak.images.claims.claim import Claim, disagreement
 from protoleak.images.decode import Decode, open_image
 from protoleak.images.framing import Framing
 from protoleak.images.sources import ImageSource
-from protoleak.runtime.pipeline import FramedFace, ImagePipeline
+from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.runtime.prepared import FramedFace
 from protoleak.runtime.verdict import InputRecord, Verdict
 
 

@@ -20,7 +20,7 @@ from protoleak.images.claims.claim import Claim
 from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, decode, open_image
 from protoleak.images.framing import Framing
-from protoleak.runtime.pipeline import FramedFace, pixels_record
+from protoleak.runtime.prepared import FramedFace, pixels_record
 from protoleak.runtime.verdict import InputRecord
 
 
