@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from protoleak.errors import ParityError
+from protoleak.errors import DatasetError, EngineError, ParityError
+from protoleak.export.graphs import DeployedAttributor
+from protoleak.export.images import spread_pixels
+from protoleak.export.runner import VariantRunner
+from protoleak.faces.framer import Framer
+from protoleak.model.checkpoint import TrainedModel
+from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
 RELATIVE_TOLERANCE = 1e-4
+PARITY_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,37 @@ class ParityRow:
     @property
     def passes(self) -> bool:
         return bool(self.relative <= RELATIVE_TOLERANCE)
+
+
+def prove_parity(
+    model: TrainedModel, deployed: DeployedAttributor, runner: VariantRunner, framer: Framer, paths: Sequence[Path]
+) -> tuple[ParityRow, ...]:
+    """Compares both graphs with PyTorch on real images, each graph fed what the runtime feeds it; PyTorch noises z0
+    and takes every operation of z_t, whatever the graph does.
+
+    Raises:
+        ParityError: they differ by more than 1e-4 of an output's largest magnitude, or a graph fails or gives an output
+            that is not finite.
+        DatasetError: there is no image to compare on.
+    """
+    pixels = spread_pixels(paths, PARITY_IMAGES, framer)
+    if not pixels:
+        raise DatasetError(
+            f"none of {len(paths)} calibration images can be read: they are needed to prove the exported graphs on, "
+            "and to calibrate with"
+        )
+    images = np.stack(pixels)
+    try:
+        stages = runner.stages(images)
+    except EngineError as error:
+        raise ParityError(f"the exported graphs cannot be used: {error}; no bundle written") from error
+    z_t = model.config.noised(stages["z0"])
+    with torch.inference_mode():
+        outputs = deployed(torch.from_numpy(stages.get("z_t", z_t)))
+    expected = {"z0": model.encode(images.reshape(-1, *images.shape[2:]))}
+    expected |= {"z_t": z_t} if "z_t" in stages else {}
+    expected |= {name: value.numpy() for name, value in zip(ATTRIBUTOR_OUTPUTS, outputs, strict=True)}
+    return compare_outputs(expected, stages)
 
 
 def compare_outputs(
