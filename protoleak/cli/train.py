@@ -192,8 +192,8 @@ class _Report(msgspec.Struct):
 
 
 def _print(out: Path, data: Path) -> None:
+    from protoleak.training.model_directory import REPORT_FILE
     from protoleak.training.report import PAGE_FILE
-    from protoleak.training.train import REPORT_FILE
 
     report = msgspec.json.decode((out / REPORT_FILE).read_bytes(), type=_Report)
     best = report.epochs[report.best_epoch - 1]
