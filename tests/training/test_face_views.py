@@ -14,23 +14,12 @@ from hypothesis import strategies as st
 from protoleak.faces.base import Face
 from protoleak.faces.largest import LargestFace
 from protoleak.images.framing import Box
-from protoleak.training.face_views import (
-    FILTERS,
-    LARGEST_SIDE,
-    RETOUCHES,
-    SMALLEST_SIDE,
-    STYLES,
-    WRITERS,
-    FaceView,
-    Style,
-    Writer,
-    draw_face_view,
-    ffhq_matrix,
-    moved,
-    resize,
-    retouch,
-    write,
-)
+from protoleak.training.face_views.draw import STYLES, WRITERS, draw_face_view
+from protoleak.training.face_views.regions import LARGEST_SIDE, SMALLEST_SIDE, Style, ffhq_matrix, moved
+from protoleak.training.face_views.resampling import FILTERS, resize
+from protoleak.training.face_views.retouching import RETOUCHES, retouch
+from protoleak.training.face_views.view import FaceView
+from protoleak.training.face_views.writers import Writer, write
 from tests.look_bundle import YUNET, face_image
 
 pytest.importorskip("av", reason="PyAV writes film")
