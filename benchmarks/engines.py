@@ -43,7 +43,7 @@ from protoleak.export.density_module import DensityModule
 from protoleak.export.graphs import DeployedAttributor, export_attributor, export_latent_encoder
 from protoleak.export.head_modules import HeadModule
 from protoleak.export.precisions.int8 import Quantiser
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from protoleak.images.preprocess import preprocess
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.checkpoint import LatentEncoderRecord, ModelConfig, TrainedModel, load_model, save_model

@@ -33,10 +33,10 @@ from protoleak.environment.machine import describe_machine
 from protoleak.errors import MediaError
 from protoleak.images import content
 from protoleak.images.claims.read import read_claims
-from protoleak.images.decode import open_image
 from protoleak.images.formats import jpeg
 from protoleak.images.formats.examine import examine
 from protoleak.images.framing import Framing, stand_in
+from protoleak.images.open import open_image
 from protoleak.runtime.engines.time_limit import time_limit
 from tests.images.jpegs import jpegs
 

@@ -254,7 +254,7 @@ def _report(
         yield None
         return
     from protoleak.cli.image_report import open_image_report
-    from protoleak.images.decode import open_image
+    from protoleak.images.open import open_image
     from protoleak.video.outputs.run_record import run_record
     from protoleak.video.settings import StreamSettings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from protoleak.discovery.records import Discovery, FoundCluster
 from protoleak.errors import MediaError
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from protoleak.reports.page import bullets, facts_table, page
 
 SHOWN, SIDE, QUALITY = 24, 120, 75

@@ -13,7 +13,7 @@ from protoleak.evaluation import tables
 from protoleak.evaluation.confusion_plot import confusion_plot
 from protoleak.evaluation.results import AccusedFace, Histogram, Report, Robustness, RobustnessRow, VariantReport
 from protoleak.evaluation.robustness import AS_IT_IS, CHAIN
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from protoleak.metrics.report import Probabilities
 from protoleak.reports.line_plot import Axis, Series, line_plot
 from protoleak.reports.page import Cell, Row, bullets, facts_table, page, table

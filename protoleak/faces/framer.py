@@ -9,8 +9,8 @@ from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
 from protoleak.faces.base import Face
 from protoleak.faces.largest import LargestFace
-from protoleak.images.decode import OpenedImage, open_image
 from protoleak.images.framing import Framing
+from protoleak.images.open import OpenedImage, open_image
 from protoleak.images.resize import Picture
 
 

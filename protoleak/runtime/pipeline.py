@@ -20,8 +20,9 @@ from protoleak.bundle.bundle import Bundle
 from protoleak.choices import Upright
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
 from protoleak.images.content import lacking
-from protoleak.images.decode import Decode, decode, open_image
+from protoleak.images.decode import Decode, decode
 from protoleak.images.isolated import IsolatedDecoder
+from protoleak.images.open import open_image
 from protoleak.images.resize import Picture, size_of
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
 from protoleak.runtime.cuda.arrays import GpuArray, on_gpu

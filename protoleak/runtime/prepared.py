@@ -10,7 +10,7 @@ import numpy as np
 
 from protoleak.arrays import UInt8Array
 from protoleak.images.claims.claim import Claim
-from protoleak.images.decode import OpenedImage
+from protoleak.images.open import OpenedImage
 from protoleak.runtime.cuda.arrays import DeviceArray, packed_strides
 from protoleak.runtime.verdict import InputRecord
 
