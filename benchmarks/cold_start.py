@@ -33,12 +33,12 @@ HERE = Path(__file__).resolve().parent.parent
 STAGES = """
 import sys, time
 clock = [time.perf_counter()]
-import protoleak.cli.screen_images
+import protoleak.cli.screen_images.run
 clock.append(time.perf_counter())
 from protoleak.bundle.bundle import Bundle
 bundle = Bundle.load(sys.argv[2] if len(sys.argv) > 2 else None)
 clock.append(time.perf_counter())
-screener = protoleak.cli.screen_images.Screener(bundle)
+screener = protoleak.cli.screen_images.run.Screener(bundle)
 clock.append(time.perf_counter())
 screener(sys.argv[1])
 clock.append(time.perf_counter())

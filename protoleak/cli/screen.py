@@ -1,4 +1,4 @@
-"""`protoleak screen`: verdicts on images (screen_images.py) and on videos (screen_video.py)."""
+"""`protoleak screen`: verdicts on images (screen_images/) and on videos (screen_video.py)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network_settings import GB, NetworkSettings
 
-RESULTS_SUFFIXES = (".jsonl", ".ndjson", ".csv")  # as in cli.results_file, which imports too much for a help text
+RESULTS_SUFFIXES = (".jsonl", ".ndjson", ".csv")  # as in cli.screen_images.results_file, which imports too much for a help text
 VIDEOS = "Videos"
 
 
@@ -244,7 +244,7 @@ def screen(
         _check_images(video_options)
     statuses: list[ExitStatus] = []
     if stills:
-        from protoleak.cli.screen_images import run as run_images
+        from protoleak.cli.screen_images.run import run as run_images
 
         statuses.append(run_images(options))
     if videos and ExitStatus.INTERRUPTED not in statuses:
