@@ -92,7 +92,15 @@ class EarlierRecords:
 def read_earlier(
     file: Path, identity: Identity, is_csv: bool, in_full: bool
 ) -> tuple[list[str] | None, EarlierRecords]:
-    """Checks every line, cuts off a last one that was only half written, and returns columns and records."""
+    """Checks every line, cuts off a last one that was only half written, and returns columns and records.
+
+    Args:
+        identity: of the run that continues the file.
+        in_full: keep the lines of a JSON Lines file, for `EarlierRecords.done_in_full`.
+
+    Raises:
+        ProtoleakError: it is no results file, cannot be read, or is of a run with another identity.
+    """
     try:
         data = file.read_bytes()
     except OSError as error:

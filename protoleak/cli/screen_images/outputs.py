@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace as replace_fields
 
 from protoleak.cli.screen_images.judging import Judging, example_record
-from protoleak.cli.screen_options import ScreenOptions
+from protoleak.cli.screen_options import STANDARD_OUTPUT, ScreenOptions
 from protoleak.errors import MediaError
 from protoleak.image_records import Identity, Record
 from protoleak.runtime.drift import DriftMonitor
@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # most runs write no report and no file: what these import ta
     from protoleak.cli.screen_images.report import ImageReport
     from protoleak.cli.screen_images.results_file import ResultsWriter
     from protoleak.discovery.embeddings import EmbeddingsWriter
-
-STANDARD_OUTPUT = "-"
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,10 @@ from typing import Any, Literal, TextIO
 
 from protoleak.cli.screen_images.earlier_results import EarlierRecords, read_earlier
 from protoleak.cli.screen_images.rows import cell, flattened, json_line
+from protoleak.cli.screen_options import CSV_SUFFIX, JSON_LINES_SUFFIXES, STANDARD_OUTPUT
 from protoleak.errors import ProtoleakError
 from protoleak.files import locked
 from protoleak.image_records import Identity, Record
-
-JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
-CSV_SUFFIX = ".csv"
-STANDARD_OUTPUT = "-"
 
 
 class ResultsWriter:

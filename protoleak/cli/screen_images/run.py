@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, BinaryIO
 from protoleak.cli.console import error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.screen_images.judging import Judging, choose_judging
-from protoleak.cli.screen_images.outputs import STANDARD_OUTPUT, Outputs, open_outputs, refuse_inputs_as_outputs
+from protoleak.cli.screen_images.outputs import Outputs, open_outputs, refuse_inputs_as_outputs
 from protoleak.cli.screen_images.tally import Tally, print_summary, print_table
-from protoleak.cli.screen_options import ScreenOptions, open_screener
+from protoleak.cli.screen_options import (
+    JSON_LINES_SUFFIXES,
+    STANDARD_INPUT,
+    STANDARD_OUTPUT,
+    ScreenOptions,
+    open_screener,
+)
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.image_records import Record, records_of
 from protoleak.images.discover import expand_sources
@@ -24,8 +30,6 @@ from protoleak.screener import Screener
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-STANDARD_INPUT = "-"
 
 
 def run(options: ScreenOptions) -> ExitStatus:
@@ -73,11 +77,7 @@ def _check(options: ScreenOptions) -> None:
 
         check_level(options.fdr)
     for option, value in (("--report", options.report), ("--fdr", options.fdr)):
-        if value is None or not options.resume:
-            continue
-        from protoleak.cli.screen_images.results_file import JSON_LINES_SUFFIXES
-
-        if not str(options.out).lower().endswith(JSON_LINES_SUFFIXES):
+        if value is not None and options.resume and not str(options.out).lower().endswith(JSON_LINES_SUFFIXES):
             raise ProtoleakError(
                 f"{option} with --resume takes what was judged before from JSON Lines: give --out FILE.jsonl"
             )
