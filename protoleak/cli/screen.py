@@ -26,7 +26,7 @@ from protoleak.cli.options import (
     UprightOption,
     VariantOption,
 )
-from protoleak.cli.screen_options import CSV_SUFFIX, JSON_LINES_SUFFIXES, ScreenOptions, VideoOptions
+from protoleak.cli.screen_options import CSV_SUFFIX, JSON_LINES_SUFFIXES, STANDARD_OUTPUT, ScreenOptions, VideoOptions
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
@@ -280,7 +280,7 @@ def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
             f"--out {options.out}: a file for images and a folder for videos, and the sources hold both (such "
             f"as {without_secrets(video_options.sources[0])!r}): screen them one after the other"
         )
-    elif options.out == "-" or Path(options.out).suffix.lower() in (*JSON_LINES_SUFFIXES, CSV_SUFFIX):
+    elif options.out == STANDARD_OUTPUT or Path(options.out).suffix.lower() in (*JSON_LINES_SUFFIXES, CSV_SUFFIX):
         raise ProtoleakError(f"--out {options.out}: videos are written into a folder: give --out DIR")
 
 
