@@ -31,6 +31,8 @@ from benchmarks.corpora.results import Result
 from benchmarks.corpora.runs import BROKEN, command, plain_run, write_images
 from protoleak.bundle.writer import write_bundle
 from protoleak.environment.processors import processors
+from protoleak.files import write_whole
+from protoleak.strict_json import json_bytes
 from protoleak.version import __version__
 from tests.tiny_bundle import tiny_bundle_files
 
@@ -58,7 +60,7 @@ def main() -> None:
         """After every kind: all of them together take long."""
         print(line, flush=True)
         if options.json:
-            options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+            write_whole(options.json, [json_bytes(result)])
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

@@ -32,7 +32,9 @@ from protoleak.enrolment.judging import UNKNOWN, Classes, judged
 from protoleak.enrolment.pictures import PictureRunner
 from protoleak.enrolment.rows import Rows, calibration_rows, rows_of
 from protoleak.environment.machine import describe_machine
+from protoleak.files import write_whole
 from protoleak.progress import shown_progress
+from protoleak.strict_json import json_bytes
 
 PHOTOGRAPH = "photographs"
 ENOUGH = 20  # pictures of a generator in one cluster, with which it counts as found
@@ -87,7 +89,7 @@ def write(file: Path, result: dict[str, Any]) -> None:
     runs = json.loads(file.read_text())["runs"] if file.exists() else []
     runs = [run for run in runs if run["unseen"] != result["unseen"]]
     what = "generators that a bundle doesn't know, found among photographs that it doesn't know"
-    file.write_text(json.dumps({"what": what, "runs": [*runs, result]}, indent=1) + "\n")
+    write_whole(file, [json_bytes({"what": what, "runs": [*runs, result]})])
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -43,11 +43,13 @@ from protoleak.export.density_module import DensityModule
 from protoleak.export.graphs import DeployedAttributor, export_attributor, export_latent_encoder
 from protoleak.export.head_modules import HeadModule
 from protoleak.export.precisions.int8 import Quantiser
+from protoleak.files import write_whole
 from protoleak.images.open import open_image
 from protoleak.images.preprocess import preprocess
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.checkpoint import LatentEncoderRecord, ModelConfig, TrainedModel, load_model, save_model
 from protoleak.model.latent_encoder import load_latent_encoder
+from protoleak.strict_json import json_bytes
 
 GENERATORS = 10
 EMBEDDING, PER_GENERATOR, COMPONENTS = 128, 6, 8
@@ -227,8 +229,7 @@ def main() -> None:
     for what, number, limit, met in targets(report.rows):
         console.print(f"  {'met   ' if met else 'MISSED'} {what}: {number:.2f} ({limit})", markup=False, soft_wrap=True)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        write_whole(options.json, [json_bytes(report)])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ of their variance.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 from pathlib import Path
 
@@ -19,7 +18,9 @@ import numpy as np
 
 from protoleak.environment.machine import processor
 from protoleak.environment.versions import source_commit
+from protoleak.files import write_whole
 from protoleak.metrics.false_discovery import benjamini_hochberg
+from protoleak.strict_json import json_bytes
 
 LEVEL, ORIGINALS, IMAGES, SHIFT, SEED = 0.05, 1494, 500, 3.0, 27
 
@@ -74,7 +75,7 @@ def main() -> None:
         "commit": source_commit(),
     }
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

@@ -11,14 +11,11 @@ itself; after every kill what is on the disk is read. It exits with status 1 whe
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-
-import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
@@ -27,6 +24,8 @@ from benchmarks.killing.models import of_distillation, of_export, of_training
 from benchmarks.killing.runs import Kind, killed
 from protoleak.bundle.writer import write_bundle
 from protoleak.environment.machine import describe_machine
+from protoleak.files import write_whole
+from protoleak.strict_json import json_bytes
 from tests.tiny_bundle import tiny_bundle_files
 
 
@@ -59,7 +58,7 @@ def main() -> None:
                 print(f"  {line}")
             if options.json:  # after each kind: a run of hours may itself be ended
                 facts = {"machine": describe_machine(), "found": results}
-                options.json.write_text(json.dumps(msgspec.to_builtins(facts), indent=1) + "\n")
+                write_whole(options.json, [json_bytes(facts)])
     sys.exit(any(one.lost or one.doubled or one.broken for one in results))
 
 

@@ -22,7 +22,9 @@ import numpy as np
 
 from protoleak.environment.machine import processor
 from protoleak.environment.versions import source_commit
+from protoleak.files import write_whole
 from protoleak.metrics.merging import e_value, weight
+from protoleak.strict_json import json_bytes
 
 LEVEL, ORIGINALS = 0.01, 1494  # as in the default bundle
 FACES, MINIMUM = 30, 3
@@ -157,7 +159,7 @@ def main() -> None:
         result["films"] = films(options.films)
         print(f"\nfilms: {json.dumps(result['films'], indent=1)}")
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ from benchmarks.video_soak import entries
 from protoleak.bundle.writer import write_bundle
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
+from protoleak.files import write_whole
 from protoleak.isolation.limits import resident_bytes
+from protoleak.strict_json import json_bytes
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network import NetworkSource
@@ -258,9 +260,7 @@ def main() -> None:
     print(json.dumps(facts, indent=1))
     print("as promised" if holds else "NOT as promised")
     if options.json:
-        options.json.write_text(
-            json.dumps({"machine": msgspec.to_builtins(describe_machine())} | facts, indent=1) + "\n"
-        )
+        write_whole(options.json, [json_bytes({"machine": describe_machine()} | facts)])
     sys.exit(not holds)
 
 

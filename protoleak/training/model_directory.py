@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import msgspec
-
 from protoleak.errors import CheckpointError, ProtoleakError
 from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
@@ -16,6 +14,7 @@ from protoleak.model.checkpoint import (
     load_model,
     save_model,
 )
+from protoleak.strict_json import json_bytes
 from protoleak.training.fit import FitResult
 from protoleak.training.latents import Skipped
 from protoleak.training.report import PAGE_FILE, html_page
@@ -72,7 +71,7 @@ def write_model(
     staged = out / "finished"
     shutil.rmtree(staged, ignore_errors=True)
     save_model(staged, model)
-    (staged / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    (staged / REPORT_FILE).write_bytes(json_bytes(report))
     lines = [f"{item.path}: {item.reason}" for item in skipped]
     (staged / PAGE_FILE).write_text(html_page(report, result.curves, lines), encoding="utf-8")
     (out / MODEL_FILE).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import msgspec
 
 from protoleak.choices import EngineName
 from protoleak.errors import ProtoleakError
-from protoleak.strict_json import decode_json
+from protoleak.strict_json import decode_json, json_bytes
 
 Backend: TypeAlias = Literal["onnxruntime", "tensorrt"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -70,7 +70,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     batch_maximum: int
 
     def to_json(self) -> bytes:
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        return json_bytes(self)
 
 
 def read_settings(folder: Path) -> ModelSettings:
