@@ -1,7 +1,7 @@
 """Distils a light latent encoder from a large one: the student learns to give the teacher's latents.
 
 The loss compares latents of random crops at many scales, and in all directions of the latent space alike, so that the
-student keeps what is faint too (see `distillation_loss`). How well it does is reported as the correlation with the
+student keeps what is faint too (see `distillation.loss`). How well it does is reported as the correlation with the
 teacher, per channel, on images that it never saw. What a student is worth is another question:
 `benchmarks/encoders.py` asks how well its latents separate generators, and in what time.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -13,7 +13,6 @@ from protoleak.errors import ProtoleakError
 from protoleak.strict_json import decode_json, json_bytes
 
 Backend: TypeAlias = Literal["onnxruntime", "tensorrt"]
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
 IMAGES_MAXIMUM = 16  # in one request
 # Beside each Python model: how it is set, and the bundle.
 SETTINGS_FILE, BUNDLE_FOLDER = "settings.json", "bundle"
