@@ -23,7 +23,7 @@ from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, decode
 from protoleak.images.isolated import IsolatedDecoder
 from protoleak.images.open import open_image
-from protoleak.images.resize import Picture, size_of
+from protoleak.images.resize import RgbImage, size_of
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
 from protoleak.runtime.cuda.arrays import GpuArray, on_gpu
 from protoleak.runtime.drift import EVIDENCE, DriftMonitor
@@ -245,7 +245,7 @@ class ImagePipeline:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def frame(self, image: Picture) -> FramedFace:
+    def frame(self, image: RgbImage) -> FramedFace:
         """The face that an image is judged by: here the middle of the image, whatever it shows.
 
         Args:
