@@ -82,6 +82,7 @@ def _split(use: Use) -> Result:
 
 
 def slices(use: Use) -> tuple[slice, ...]:
+    """How a Slice cuts each axis of its input."""
     shape = use.given(0).shape
     starts, ends = ([int(value) for value in use.known(index).ravel()] for index in (1, 2))
     axes = use.integers("", 3) or list(range(len(starts)))

@@ -30,10 +30,12 @@ class Sized:
 
     @property
     def elements(self) -> int:
+        """How many numbers it holds."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
+        """Of all its numbers."""
         return self.elements * DTYPES[self.element_type].itemsize
 
 
@@ -52,6 +54,7 @@ class Use:
         return found
 
     def optional(self, index: int) -> Sized | None:
+        """An input that may be left out."""
         return self.inputs[index] if index < len(self.inputs) else None
 
     def known(self, index: int) -> Array:
@@ -73,12 +76,14 @@ class Use:
         return [int(value) for value in found]
 
     def integer(self, attribute: str, default: int) -> int:
+        """An attribute that is one integer."""
         found = self.node.attributes.get(attribute, default)
         if not isinstance(found, int):
             raise ValueError(f"{attribute} is no integer")
         return found
 
     def word(self, attribute: str, default: str) -> str:
+        """An attribute that is text."""
         found = self.node.attributes.get(attribute, default.encode())
         if not isinstance(found, bytes):
             raise ValueError(f"{attribute} is no text")
@@ -98,6 +103,12 @@ Evaluation: TypeAlias = Callable[[Use], Array]
 
 
 def sized_result(use: Use, shape: Sequence[int], element_type: int | None = None, work: int | None = None) -> Result:
+    """The result of an operator with one output.
+
+    Args:
+        element_type: None for that of the first input.
+        work: None for one step per element that is read or written, whichever are more.
+    """
     kind = use.given(0).element_type if element_type is None else element_type
     if len(shape) > MAXIMUM_AXES:
         raise ValueError(f"its output has {len(shape)} axes")
@@ -127,6 +138,7 @@ def axis_of(axis: int, axes: int) -> int:
 
 
 def axes_of(given: Sequence[int], axes: int) -> set[int]:
+    """Axes counted from the front, each once."""
     found = [axis_of(axis, axes) for axis in given]
     if len(found) > len(set(found)):
         raise ValueError(f"the axes {list(given)} are not distinct")
@@ -134,6 +146,7 @@ def axes_of(given: Sequence[int], axes: int) -> set[int]:
 
 
 def lengths(values: Array) -> tuple[int, ...]:
+    """A shape from the values of a tensor that holds one."""
     lengths = tuple(int(value) for value in values.ravel())
     if len(lengths) > MAXIMUM_AXES or min(lengths, default=0) < 0:
         raise ValueError(f"the shape {list(lengths[: MAXIMUM_AXES + 1])}")

@@ -42,6 +42,7 @@ def _constant_of_shape(use: Use) -> Result:
 
 
 def fill(value: Attribute | None) -> float:
+    """What a ConstantOfShape fills its output with."""
     return float(value.data[0]) if isinstance(value, Tensor) and value.data.size else 0.0
 
 
@@ -57,6 +58,7 @@ def _shape(use: Use) -> Result:
 
 
 def shape_value(use: Use) -> Array:
+    """What a Shape gives: int64 [axes], or a part of them."""
     shape = use.given(0).shape
     end = use.node.attributes.get("end", len(shape))
     if not isinstance(end, int):

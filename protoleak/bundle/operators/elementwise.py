@@ -7,6 +7,7 @@ from protoleak.bundle.operators.base import Result, Rule, Use, broadcast, sized_
 
 
 def same_size(use: Use) -> Result:
+    """An output like the first input."""
     return sized_result(use, use.given(0).shape)
 
 
