@@ -147,7 +147,7 @@ def axes_of(given: Sequence[int], axes: int) -> set[int]:
 
 def lengths(values: Array) -> tuple[int, ...]:
     """A shape from the values of a tensor that holds one."""
-    lengths = tuple(int(value) for value in values.ravel())
-    if len(lengths) > MAXIMUM_AXES or min(lengths, default=0) < 0:
-        raise ValueError(f"the shape {list(lengths[: MAXIMUM_AXES + 1])}")
-    return lengths
+    found = tuple(int(value) for value in values.ravel())
+    if len(found) > MAXIMUM_AXES or min(found, default=0) < 0:
+        raise ValueError(f"the shape {list(found[: MAXIMUM_AXES + 1])}")
+    return found
