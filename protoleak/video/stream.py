@@ -10,7 +10,7 @@ from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
 from protoleak.video.events import Event
 from protoleak.video.frames import FrameSource
-from protoleak.video.run import POLL_SECONDS, SourceRun, SharedResources
+from protoleak.video.run import POLL_SECONDS, SharedResources, SourceRun
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import Sink
 

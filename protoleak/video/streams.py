@@ -20,7 +20,7 @@ from protoleak.faces.open import open_detector
 from protoleak.images.sources import printable
 from protoleak.video.events import Event, FailureEvent
 from protoleak.video.frames import FrameSource
-from protoleak.video.run import POLL_SECONDS, SourceRun, SharedResources
+from protoleak.video.run import POLL_SECONDS, SharedResources, SourceRun
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import SourcesSink
 from protoleak.video.sources.open import is_live, open_source
