@@ -10,16 +10,9 @@ import msgspec
 import typer
 
 from protoleak.cli.console import say
+from protoleak.cli.endings import interruptible
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.options import (
-    INPUT,
-    OUTPUT,
-    BundleArgument,
-    EngineOption,
-    ThreadsOption,
-    TrustedKeyOption,
-    interruptible,
-)
+from protoleak.cli.options import INPUT, OUTPUT, BundleArgument, EngineOption, ThreadsOption, TrustedKeyOption
 from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:

@@ -10,16 +10,10 @@ import msgspec
 import typer
 
 from protoleak.cli.console import say
+from protoleak.cli.endings import interruptible
 from protoleak.cli.enrol import SHOWN_SKIPPED, JsonOption, KeyOption, OutOption, say_dropped, sign_with
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.options import (
-    INPUT,
-    BundleArgument,
-    EngineOption,
-    ThreadsOption,
-    TrustedKeyOption,
-    interruptible,
-)
+from protoleak.cli.options import INPUT, BundleArgument, EngineOption, ThreadsOption, TrustedKeyOption
 
 if TYPE_CHECKING:
     from protoleak.enrolment.recalibrate import ListCheck, Recalibration
