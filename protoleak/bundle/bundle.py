@@ -68,7 +68,6 @@ from protoleak.errors import BundleError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-
 _DEFAULT_FILES = resources.files("protoleak") / "default_bundle"  # no path where the package lies in an archive
 DEFAULT_BUNDLE = Path(str(_DEFAULT_FILES))
 

@@ -14,7 +14,6 @@ from protoleak.runtime.verdict import Verdict
 if TYPE_CHECKING:
     from rich.console import Console
 
-
 ROWS_SHOWN = 50
 
 
