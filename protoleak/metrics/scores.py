@@ -10,20 +10,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Float64Array
+from protoleak.arrays import Float64Array, softmax
 from protoleak.errors import CalibrationError
 from protoleak.metrics.ranking import Ranking, class_aurocs, unweighted
 
 FloatArray = npt.NDArray[np.floating]
 LabelArray = npt.NDArray[np.int64]
 TRUE_POSITIVE_RATE = 0.95  # at which false positives are counted
-
-
-def softmax(class_score: FloatArray) -> Float64Array:
-    """Softmax over the last axis, in float64."""
-    shifted = class_score.astype(np.float64) - class_score.max(axis=-1, keepdims=True)
-    exponential = np.exp(shifted)
-    return np.asarray(exponential / exponential.sum(axis=-1, keepdims=True))
 
 
 def auc_per_generator(labels: LabelArray, class_score: FloatArray) -> Float64Array:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protoleak.arrays import softmax
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import CalibrationError
 from protoleak.runtime.conformal import accusation_level, acquittal_level
-from protoleak.runtime.decision import DecisionRule, Evidence, Levels, explain, label_of, softmax
+from protoleak.runtime.decision import DecisionRule, Evidence, Levels, explain, label_of
 
 CALIBRATION = Calibration(
     overall=np.arange(60, dtype=np.float64),
