@@ -38,7 +38,3 @@ def test_known_above_unknown_is_an_auroc_of_one_and_below_is_zero() -> None:
     assert metrics.auroc_known_unknown(low, high) == 0.0
     with pytest.raises(CalibrationError, match="0 unknown"):
         metrics.auroc_known_unknown(low, np.array([]))
-
-
-def test_the_softmax_of_huge_scores_is_finite() -> None:
-    np.testing.assert_allclose(metrics.softmax(np.array([[1e5, 0.0], [-1e5, -1e5]])), [[1, 0], [0.5, 0.5]])
