@@ -69,8 +69,8 @@ def _aligned(
         source = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA))
         matrix = matrix @ np.array([[width / small[0], 0, 0], [0, height / small[1], 0], [0, 0, 1]])
     warped = cv2.warpAffine(source, matrix, (over, over), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    pixels = np.asarray(warped) if over == side else resize(np.asarray(warped), side, side, "lanczos")
-    return pixels, moved(face, unit * side)
+    pixels: UInt8Array = np.asarray(warped, np.uint8)
+    return pixels if over == side else resize(pixels, side, side, "lanczos"), moved(face, unit * side)
 
 
 def _edges(
