@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
@@ -17,11 +18,11 @@ from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:
     from protoleak.bundle.bundle import Bundle
-    from protoleak.enrolment.enrol import Enrolment
     from protoleak.enrolment.report import EnrolmentReport
 
 LIMITS = "Limits, beyond which nothing is written"
 SHOWN_SKIPPED = 5
+Report = TypeVar("Report")
 
 OutOption = Annotated[
     Path, typer.Option("--out", rich_help_panel=OUTPUT, help="Bundle to write: a directory, or a .zip.")
@@ -147,7 +148,7 @@ def enrol(
     if as_json:
         print(json.dumps(msgspec.to_builtins(found.reports) | {"refused": list(found.refusals)}, indent=2))
     else:
-        _print(found, name)
+        say_reports(found.skipped, found.reports, lambda report: report_lines(report, name))
     if found.sha256 is None:
         raise ProtoleakError(f"{name} was not enrolled, nothing was written; forbidden by {'; '.join(found.refusals)}")
     say_dropped(opened)
@@ -180,15 +181,22 @@ def sign_with(key: Path | None, out: Path) -> None:
     say(f"signed with {signer.key}", to_errors=True)
 
 
-def _print(found: Enrolment, generator: str) -> None:
-    for line in found.skipped[:SHOWN_SKIPPED]:
+def say_reports(skipped: Sequence[str], reports: Mapping[str, Report], lines: Callable[[Report], list[str]]) -> None:
+    """Prints a change's reports.
+
+    Args:
+        skipped: one line per file that gave no picture.
+        reports: by variant.
+        lines: gives a report in words.
+    """
+    for line in skipped[:SHOWN_SKIPPED]:
         say(f"skipped: {line}")
-    if len(found.skipped) > SHOWN_SKIPPED:
-        say(f"skipped: {len(found.skipped) - SHOWN_SKIPPED} more")
-    for variant, report in found.reports.items():
-        if len(found.reports) > 1:
+    if len(skipped) > SHOWN_SKIPPED:
+        say(f"skipped: {len(skipped) - SHOWN_SKIPPED} more")
+    for variant, report in reports.items():
+        if len(reports) > 1:
             say(f"variant {variant}")
-        for line in report_lines(report, generator):
+        for line in lines(report):
             say(line)
 
 

@@ -32,7 +32,7 @@ from protoleak.export.images import ImageSet
 from protoleak.export.inputs import ExportInputs, read_inputs
 from protoleak.export.manifest import describe, with_computes, with_images, with_variants
 from protoleak.export.onnx_graph import graph_metadata, with_metadata
-from protoleak.export.parity import ParityRow, prove_parity
+from protoleak.export.parity import prove_parity
 from protoleak.export.precisions.build import BuiltVariant, VariantBuilder, calibration_pixels, sizes
 from protoleak.export.runner import VariantRunner
 from protoleak.export.settings import ExportSettings
@@ -62,7 +62,7 @@ class ExportResult:
 
     sha256: str
     report: BundleReport
-    parity: tuple[ParityRow, ...]
+    parity: tuple[OutputParity, ...]
     skipped: tuple[str, ...]
     reports: dict[str, BundleReport]
     refused: dict[str, str]
@@ -163,7 +163,7 @@ def _fp32(
     runner: VariantRunner,
     manifest: Manifest,
     graphs: dict[Stage, bytes],
-    parity: Sequence[ParityRow],
+    parity: Sequence[OutputParity],
     images: EvaluationImages,
     settings: ExportSettings,
     progress: Progress,
@@ -174,8 +174,7 @@ def _fp32(
     evaluation = evaluate(
         "fp32", runner, manifest, images, settings.alpha, progress, left_out, settings.accusation_share, statistics
     )
-    rows = [OutputParity(row.output, row.maximum, row.mean, row.relative, row.passes) for row in parity]
-    report = msgspec.structs.replace(evaluation.report, parity=rows, size=sizes(graphs))
+    report = msgspec.structs.replace(evaluation.report, parity=list(parity), size=sizes(graphs))
     return BuiltVariant(graphs, replace(evaluation, report=report))
 
 

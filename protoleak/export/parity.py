@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from protoleak.bundle.report import OutputParity
 from protoleak.errors import DatasetError, EngineError, ParityError
 from protoleak.export.graphs import DeployedAttributor
 from protoleak.export.images import spread_pixels
@@ -23,28 +23,9 @@ RELATIVE_TOLERANCE = 1e-4
 PARITY_IMAGES = 8
 
 
-@dataclass(frozen=True)
-class ParityRow:
-    """How one output of a graph compares.
-
-    Attributes:
-        maximum, mean: absolute differences.
-        relative: the largest absolute difference over the largest magnitude that PyTorch gave.
-    """
-
-    output: str
-    maximum: float
-    mean: float
-    relative: float
-
-    @property
-    def passes(self) -> bool:
-        return bool(self.relative <= RELATIVE_TOLERANCE)
-
-
 def prove_parity(
     model: TrainedModel, deployed: DeployedAttributor, runner: VariantRunner, framer: Framer, paths: Sequence[Path]
-) -> tuple[ParityRow, ...]:
+) -> tuple[OutputParity, ...]:
     """Compares both graphs with PyTorch on real images, each graph fed what the runtime feeds it; PyTorch noises z0
     and takes every operation of z_t, whatever the graph does.
 
@@ -75,7 +56,7 @@ def prove_parity(
 
 def compare_outputs(
     expected: Mapping[str, npt.NDArray[Any]], actual: Mapping[str, npt.NDArray[Any]]
-) -> tuple[ParityRow, ...]:
+) -> tuple[OutputParity, ...]:
     """One row per output of `expected`, the PyTorch side.
 
     Raises:
@@ -95,7 +76,8 @@ def compare_outputs(
             continue
         difference = np.abs(result.astype(np.float64) - reference.astype(np.float64))
         scale = max(float(np.abs(reference).max()), np.finfo(np.float32).tiny)
-        rows.append(ParityRow(name, float(difference.max()), float(difference.mean()), float(difference.max()) / scale))
+        maximum, mean, relative = float(difference.max()), float(difference.mean()), float(difference.max()) / scale
+        rows.append(OutputParity(name, maximum, mean, relative, relative <= RELATIVE_TOLERANCE))
     if broken or not all(row.passes for row in rows):
         reasons = broken or [f"relative error above {RELATIVE_TOLERANCE:g}"]
         raise ParityError(
@@ -104,7 +86,7 @@ def compare_outputs(
     return tuple(rows)
 
 
-def table(rows: list[ParityRow] | tuple[ParityRow, ...]) -> str:
+def table(rows: list[OutputParity] | tuple[OutputParity, ...]) -> str:
     """The rows as text, one output a line."""
     lines = [f"{'output':<22}{'max |Δ|':>12}{'mean |Δ|':>12}{'relative':>12}"]
     for row in rows:
