@@ -10,7 +10,6 @@ later face on. "Fixed" is what `protoleak.metrics.martingale` does not do: p-val
 from __future__ import annotations
 
 import argparse
-import platform
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -18,8 +17,7 @@ from typing import cast
 import numpy as np
 
 from protoleak.bundle.calibration import Calibration
-from protoleak.environment.machine import processor
-from protoleak.environment.versions import source_commit
+from protoleak.environment.machine import describe_machine
 from protoleak.files import write_whole
 from protoleak.metrics.martingale import SimpleJumper
 from protoleak.runtime.drift import EVIDENCE, DriftMonitor
@@ -95,10 +93,7 @@ def main() -> None:
         "faces": options.faces,
         "rows": rows,
         "fixed_reference_without_drift": fixed,
-        "machine": processor(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "commit": source_commit(),
+        "machine": describe_machine(),
     }
     if options.json is not None:
         write_whole(options.json, [json_bytes(result)])

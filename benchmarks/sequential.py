@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
-from protoleak.environment.machine import processor
-from protoleak.environment.versions import source_commit
+from protoleak.environment.machine import describe_machine
 from protoleak.files import write_whole
 from protoleak.metrics.merging import e_value, weight
 from protoleak.strict_json import json_bytes
@@ -150,10 +148,7 @@ def main() -> None:
         "tracks": options.tracks,
         "simulated": simulated,
         "blocks": against,
-        "machine": processor(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "commit": source_commit(),
+        "machine": describe_machine(),
     }
     if options.films is not None:
         result["films"] = films(options.films)
