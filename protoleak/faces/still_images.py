@@ -8,7 +8,7 @@ from typing import Protocol
 
 from protoleak.errors import EngineError, MediaError, NoFaceError
 from protoleak.faces.base import BoxRecord, Face, FaceDetector
-from protoleak.faces.crops import frame_face
+from protoleak.faces.crops import frame_each
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.claims.claim import Claim, disagreement
 from protoleak.images.decode import Decode, open_image
@@ -121,8 +121,9 @@ def find_faces(
         limits = f"of {settings.minimum_face} pixels or more (--minimum-face, --face-score)"
         none = NoFaceError(f"{opened.name}: no face {limits} was found{notes}")
         raise none.about(opened.source, opened.sha256)
-    chosen = range(len(faces)) if choose is None else choose(faces)
-    framed = {place: frame_face(pipeline.framing, opened.pixels, faces[place].box, settings.margin) for place in chosen}
+    chosen = [*(range(len(faces)) if choose is None else choose(faces))]
+    boxes = [faces[place].box for place in chosen]
+    framed = dict(zip(chosen, frame_each(pipeline.framing, opened.pixels, boxes, settings.margin), strict=True))
     record = InputRecord(opened.sha256, opened.hashed, opened.size, opened.width, opened.height)
     return FacesInImage(opened.name, opened.source, record, opened.notes, opened.claims, tuple(faces), framed)
 
