@@ -192,7 +192,8 @@ class OpenVinoEngine:
 
     def _run_one(self, feeds: dict[str, Array]) -> list[Array]:
         for name, values in feeds.items():
-            if not np.isfinite(values).all():  # its ReLU turns NaN into 0, which would then look like a result
+            # Its ReLU turns NaN into 0, which would then look like a result.
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise EngineError(f"the {self._graph.stage} was given NaN or infinite values in {name!r}: no verdict")
         try:
             self._request.start_async({name: np.ascontiguousarray(values) for name, values in feeds.items()})
