@@ -31,7 +31,12 @@ def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
     Returns:
         uint8 [side, side, 3] with side = round((1 + 2·margin) · longer side), at least 1; a copy.
     """
-    return np.array(cut(image, *crop_square(box, margin)))
+    return np.array(face_view(image, box, margin))
+
+
+def face_view(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
+    """As `face_crop`, but a view of the image where the square lies inside."""
+    return cut(image, *crop_square(box, margin))
 
 
 def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) -> FramedFace:
@@ -133,4 +138,4 @@ def sharpness(crop: UInt8Array, size: int) -> float:
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     smaller = size < grey.shape[0]
     resized = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    return float(cv2.Laplacian(resized, cv2.CV_32F).var(dtype=np.float64))
+    return float(cv2.Laplacian(resized, cv2.CV_16S).var(dtype=np.float64))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
+import numpy as np
+
 from protoleak.faces.base import Face
-from protoleak.faces.crops import face_crop, sharpness
+from protoleak.faces.crops import face_view, sharpness
 from protoleak.video.frames import Frame
 from protoleak.video.messages import SampledFace, TrackedFrame
 from protoleak.video.settings import StreamSettings
@@ -61,11 +63,11 @@ class FollowedFaces:
         sampled = []
         for track, face in tracked.faces:
             rule = self._rule(track)
-            crop = face_crop(frame.image, face.box, self._settings.margin)
-            side, sharp = max(face.box.width, face.box.height), sharpness(crop, self._image_size)
+            view = face_view(frame.image, face.box, self._settings.margin)
+            side, sharp = max(face.box.width, face.box.height), sharpness(view, self._image_size)
             if track in self._pending or rule.wants(frame.timestamp, side, sharp):
                 rule.took(frame.timestamp, side, sharp)
-                sampled.append(SampledFace(track, frame, face, crop, sharp))
+                sampled.append(SampledFace(track, frame, face, np.array(view), sharp))
         return TrackedFrame(frame, list(found.items()), sampled, [*ended, *tracked.ended])
 
     def between(self, frame: Frame, faces: Sequence[Face]) -> TrackedFrame:
