@@ -29,13 +29,9 @@ def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
         margin: what is shown around the face, as a share of the box's longer side on every side.
 
     Returns:
-        uint8 [side, side, 3] with side = round((1 + 2·margin) · longer side), at least 1; a copy.
+        uint8 [side, side, 3] with side = round((1 + 2·margin) · longer side), at least 1; a view of the image where the
+        square lies inside.
     """
-    return np.array(face_view(image, box, margin))
-
-
-def face_view(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
-    """As `face_crop`, but a view of the image where the square lies inside."""
     return cut(image, *crop_square(box, margin))
 
 
