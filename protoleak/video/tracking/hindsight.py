@@ -104,8 +104,7 @@ class _Segment:
         if last - first < 2:
             return
         (start, earlier), (end, later) = self._known(first), self._known(last)
-        expected = [self._moved(face.box, start, end) for face in earlier]
-        pairs = list(matches(expected, [face.box for face in later], SAME_FACE))
+        pairs = self._same(earlier, later, start, end)
         if len(pairs) == len(earlier) == len(later):
             for place in range(first + 1, last):
                 share = (self._frames[place].timestamp - start) / max(end - start, SHORTEST)
@@ -115,6 +114,16 @@ class _Segment:
         self.detect(middle)
         self._fill(first, middle)
         self._fill(middle, last)
+
+    def _same(
+        self, earlier: Sequence[Face], later: Sequence[Face], start: float, end: float
+    ) -> Sequence[tuple[int, int]]:
+        """Which face of `later` is which of `earlier`: where it stands still, else where it goes on as it moved."""
+        found = [face.box for face in later]
+        staying = list(matches([face.box for face in earlier], found, SAME_FACE))
+        if len(staying) == len(earlier):
+            return staying
+        return list(matches([self._moved(face.box, start, end) for face in earlier], found, SAME_FACE))
 
     def _known(self, place: int) -> tuple[float, Sequence[Face]]:
         if place < 0:
