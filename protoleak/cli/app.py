@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import gc
 import io
 import os
 import sys
@@ -160,6 +161,7 @@ def run_process() -> None:
     once. Whatever was registered to be done at the end is done. Where a debugger or a profiler watches, or a thread
     still works, the process ends as any other.
     """
+    gc.disable()  # until the command runs, see cli.collector
     status = main()
     working = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
     if working or sys.gettrace() is not None or sys.getprofile() is not None or sys.flags.inspect:

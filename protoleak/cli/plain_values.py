@@ -11,13 +11,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
+from protoleak.cli.collector import wake_collector
+
 from typer.core import TyperCommand, TyperGroup
 
 PLAIN = (str, int, float)
 
 
 class PlainCommand(TyperCommand):
-    """A command whose plain values are not validated."""
+    """A command whose plain values are not validated, and before which the collector rests."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        wake_collector()
+        return super().invoke(ctx)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """All parameters, `--help` among them."""

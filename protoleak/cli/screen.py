@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from protoleak.cli.collector import resting_collector
 from protoleak.cli.exit_status import ExitStatus, status_of_all
 from protoleak.cli.options import (
     ENGINE,
@@ -189,7 +190,8 @@ def screen(
     ] = VideoOptions.live_events_token,
 ) -> None:
     """Say of each face who made it: a known generator, a camera (real), or nobody that the bundle knows."""
-    from protoleak.video.sources.open import separate
+    with resting_collector():
+        from protoleak.video.sources.open import separate
 
     stills, videos = separate(sources)
     if faces == "none" and face_model is not None:
@@ -244,7 +246,8 @@ def screen(
         _check_images(video_options)
     statuses: list[ExitStatus] = []
     if stills:
-        from protoleak.cli.screen_images import run as run_images
+        with resting_collector():
+            from protoleak.cli.screen_images import run as run_images
 
         statuses.append(run_images(options))
     if videos and ExitStatus.INTERRUPTED not in statuses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -83,19 +84,27 @@ class VideoOptions:
     live_events_token: Path | None = None
 
 
-def open_screener(options: ScreenOptions, kind: type[Pipeline], *, spinning: bool = True) -> Pipeline:
+def open_screener(
+    options: ScreenOptions,
+    kind: type[Pipeline],
+    *,
+    spinning: bool = True,
+    meanwhile: Callable[[Pipeline], None] | None = None,
+) -> Pipeline:
     """The screener, or the pipeline that judges images whole, that the options ask for; what its engine has to say goes
     to standard error.
 
     Args:
         spinning: see `EngineOptions`.
+        meanwhile: see `ImagePipeline`.
 
     Raises:
         ProtoleakError: the bundle, the engine or alpha is not usable.
     """
+    from protoleak.cli.collector import resting_collector
     from protoleak.cli.console import error_console, plan_progress, print_note
 
-    with plan_progress("the plans of this bundle") as progress:
+    with resting_collector(), plan_progress("the plans of this bundle") as progress:
         return kind(
             options.bundle,
             trusted_key=options.trusted_key,
@@ -105,6 +114,7 @@ def open_screener(options: ScreenOptions, kind: type[Pipeline], *, spinning: boo
             threads=options.threads,
             isolate=options.isolate,
             upright=options.upright,
+            meanwhile=meanwhile,
             engine_options=EngineOptions(
                 compute=options.compute,
                 device=options.device,

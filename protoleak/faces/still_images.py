@@ -131,14 +131,14 @@ def find_faces(
 def screen_faces(
     pipeline: ImagePipeline,
     detector: FaceDetector,
-    images: Iterable[ImageSource | MediaError],
+    images: Iterable[ImageSource | FacesInImage | MediaError],
     settings: FaceSettings,
     batch_size: int,
 ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
     """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
 
     Args:
-        images: as in `ImagePipeline.each`; an error in its place is passed on.
+        images: as in `ImagePipeline.each`, or with their faces found already; an error in its place is passed on.
         settings: see `find_faces`.
         batch_size: faces that go through the engines together; they may be of several images.
     """
@@ -148,7 +148,7 @@ def screen_faces(
         try:
             found = (
                 image
-                if isinstance(image, MediaError)
+                if isinstance(image, MediaError | FacesInImage)
                 else find_faces(pipeline, detector, image, settings, f"image {index}")
             )
         except MediaError as error:

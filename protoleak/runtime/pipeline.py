@@ -114,8 +114,14 @@ class ImagePipeline:
         engine_options: EngineOptions | None = None,
         isolate: bool = False,
         upright: Upright | None = None,
+        meanwhile: Callable[[Any], None] | None = None,
     ) -> None:
-        """See `protoleak.load` for the arguments and errors."""
+        """See `protoleak.load` for the arguments and errors.
+
+        Args:
+            meanwhile: called with the pipeline, which cannot judge yet, while engines of the processor open their
+                graphs: for what needs its bundle and framing alone.
+        """
         if isinstance(bundle, Bundle):
             self.bundle = bundle
             if trusted_key is not None:
@@ -163,9 +169,13 @@ class ImagePipeline:
             with ThreadPoolExecutor(1, thread_name_prefix="protoleak-open") as pool:
                 opening = pool.submit(open_it)
                 self._import_meanwhile()
+                if meanwhile is not None:
+                    meanwhile(self)
                 self._executor = opening.result()
         else:  # a GPU's context belongs to the thread that makes it
             self._executor = open_it()
+            if meanwhile is not None:
+                meanwhile(self)
 
     def _import_meanwhile(self) -> None:
         """Imports what preparing images needs, while the engines compile their graphs."""
