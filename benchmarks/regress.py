@@ -186,7 +186,9 @@ def main(arguments: Sequence[str] | None = None, found: Sequence[Measure] | None
     mean, seconds = overall(rows), time.perf_counter() - started
     slower = [row for row in rows if row.slower_than(options.limit)]
     if mean is not None:
-        print(f"all measures together: {mean:.3f} of base's time (geometric mean); measured in {seconds / 60:.1f} minutes")
+        print(
+            f"all measures together: {mean:.3f} of base's time (geometric mean); measured in {seconds / 60:.1f} minutes"
+        )
     for row in slower:
         reason = row.why if row.change is None else f"{row.change.ratio:.3f} ({row.change.low:.3f} or more)"
         print(f"SLOWER {row.measure}: {reason}; the limit is {options.limit:g}")

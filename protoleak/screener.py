@@ -17,6 +17,7 @@ from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakErro
 from protoleak.images.resize import Picture
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
+from protoleak.runtime.opening import Opening
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
 
 if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
@@ -45,7 +46,7 @@ class Screener(ImagePipeline):
 
     def __init__(
         self,
-        bundle: Bundle | str | os.PathLike[str] | None = None,
+        bundle: Opening | Bundle | str | os.PathLike[str] | None = None,
         *,
         trusted_key: str | os.PathLike[str] | None = None,
         alpha: float | None = None,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
-import gc
 import io
 import os
 import sys
@@ -21,6 +20,7 @@ from protoleak.cli.commands import COMMANDS, function_of
 from protoleak.cli.console import say, without_long_inputs
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.plain_values import PlainCommand, PlainGroup
+from protoleak.cli.short_process import begin_short_process
 from protoleak.cli.signals import Signals, watch_signals
 from protoleak.errors import DiskFull, ProtoleakError
 from protoleak.files import NO_ROOM
@@ -161,7 +161,7 @@ def run_process() -> None:
     once. Whatever was registered to be done at the end is done. Where a debugger or a profiler watches, or a thread
     still works, the process ends as any other.
     """
-    gc.disable()  # until the command runs, see cli.collector
+    begin_short_process()
     status = main()
     working = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
     if working or sys.gettrace() is not None or sys.getprofile() is not None or sys.flags.inspect:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
-from protoleak.cli.collector import wake_collector
+from protoleak.cli.short_process import wake_collector
 
 from typer.core import TyperCommand, TyperGroup
 

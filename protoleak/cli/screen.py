@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from protoleak.cli.collector import resting_collector
 from protoleak.cli.exit_status import ExitStatus, status_of_all
 from protoleak.cli.options import (
     ENGINE,
@@ -27,7 +26,8 @@ from protoleak.cli.options import (
     UprightOption,
     VariantOption,
 )
-from protoleak.cli.screen_options import ScreenOptions, VideoOptions
+from protoleak.cli.screen_options import ScreenOptions, VideoOptions, open_early
+from protoleak.cli.short_process import resting_collector
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
@@ -247,9 +247,10 @@ def screen(
     statuses: list[ExitStatus] = []
     if stills:
         with resting_collector():
+            early = open_early(options)
             from protoleak.cli.screen_images import run as run_images
 
-        statuses.append(run_images(options))
+        statuses.append(run_images(options, early))
     if videos and ExitStatus.INTERRUPTED not in statuses:
         from protoleak.cli.screen_video import run as run_videos
 

@@ -26,6 +26,7 @@ from protoleak.image_records import Identity, Outcome, Record, Settings, records
 from protoleak.images.discover import expand_sources
 from protoleak.progress import shown_progress
 from protoleak.runtime.drift import DriftMonitor
+from protoleak.runtime.opening import Opening
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
@@ -124,8 +125,11 @@ class _First:
             yield image if found is None else found
 
 
-def run(options: ScreenOptions) -> ExitStatus:
+def run(options: ScreenOptions, early: Opening | None = None) -> ExitStatus:
     """Screens all sources and returns the exit status.
+
+    Args:
+        early: the bundle, where it is being opened already.
 
     Raises:
         ProtoleakError: nothing could be started: the bundle, engine, alpha, results file or report is not usable.
@@ -150,7 +154,7 @@ def run(options: ScreenOptions) -> ExitStatus:
     _guard_inputs(options, listed)
     first = _First(options, listed)
     kind = ImagePipeline if options.finder == "none" else Screener
-    screener = open_screener(options, kind, meanwhile=first.find_faces)
+    screener = open_screener(options, kind, early=early, meanwhile=first.find_faces)
     errors = error_console()
     judge = _judge(options, screener, errors, first)
     tally = _Tally([], Counter())

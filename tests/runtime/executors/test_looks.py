@@ -131,7 +131,7 @@ def test_a_callers_looks_on_the_gpu_are_taken_face_by_face_and_judged_as_on_the_
     from tests.runtime.executors.played_executor import aligned, opened
 
     executor, _ = opened(monkeypatch, look_bundle)
-    monkeypatch.setattr("protoleak.runtime.pipeline.open_executor", lambda *_, **__: executor)
+    monkeypatch.setattr("protoleak.runtime.opening.open_executor", lambda *_, **__: executor)
     pipeline = ImagePipeline(tiny_look_bundle, engine="tensorrt-rtx")
     looks = different_looks(2)
     flat = aligned(looks.reshape(-1, *looks.shape[2:]))
