@@ -171,8 +171,8 @@ class Screener(ImagePipeline):
         """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
 
         Args:
-            images: as in `faces`, or what `faces.still_images.find_faces` gave; an error in its place is passed on. They
-                are taken as needed.
+            images: as in `faces`, or what `faces.still_images.find_faces` gave; an error in its place is passed on.
+                They are taken as needed.
             settings: of the detector and the crops; None for the defaults.
             batch_size: faces that go through the engines together; they may be of several images.
 

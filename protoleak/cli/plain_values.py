@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
-from protoleak.cli.short_process import wake_collector
-
 from typer.core import TyperCommand, TyperGroup
+
+from protoleak.cli.short_process import wake_collector
 
 PLAIN = (str, int, float)
 
