@@ -60,10 +60,10 @@ class _Look:
         return float(deviation[0, 0])
 
     def detail(self) -> float:
-        """Of the whole look; of the rows in its middle where they alone have enough for all."""
+        """Of the whole look; of three quarters of its rows where they alone have enough for all."""
         luma = self._luma
-        if (quarter := len(luma) // 4) > REACH:
-            part = _difference(luma[quarter - REACH : REACH - quarter], REACH) / luma.size
+        if (eighth := len(luma) // 8) > REACH:
+            part = _difference(luma[eighth - REACH : REACH - eighth], REACH) / luma.size
             if part >= ENOUGH * LOWEST_DETAIL:
                 return part
         return _difference(luma) / luma.size
