@@ -61,8 +61,8 @@ def environment(caches: Path, tree: Path = HERE) -> dict[str, str]:
 def timed(command: list[str], variables: Mapping[str, str]) -> tuple[float, str]:
     """Wall seconds and standard error of one process, which must succeed."""
     started = time.perf_counter()
-    # Elsewhere than in a source tree: `python -m` looks for the package in the working folder first.
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, cwd=tempfile.gettempdir())
+    elsewhere = tempfile.gettempdir()  # `python -m` looks for the package in the working folder first
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, cwd=elsewhere)
     elapsed = time.perf_counter() - started
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed: {done.stderr.strip()}")
