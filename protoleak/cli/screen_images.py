@@ -18,6 +18,7 @@ from msgspec.structs import replace as replace_fields
 from protoleak.cli.console import coloured, error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.screen_options import ScreenOptions, open_screener
+from protoleak.cli.short_process import keep_to_the_end
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import BoxRecord, FaceDetector
 from protoleak.faces.settings import FaceFinder
@@ -155,6 +156,7 @@ def run(options: ScreenOptions, early: Opening | None = None) -> ExitStatus:
     first = _First(options, listed)
     kind = ImagePipeline if options.finder == "none" else Screener
     screener = open_screener(options, kind, early=early, meanwhile=first.find_faces)
+    keep_to_the_end(screener)
     errors = error_console()
     judge = _judge(options, screener, errors, first)
     tally = _Tally([], Counter())

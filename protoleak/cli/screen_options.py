@@ -131,10 +131,10 @@ def open_screener(
         ProtoleakError: the bundle, the engine or alpha is not usable.
     """
     from protoleak.cli.console import plan_progress
-    from protoleak.cli.short_process import keep_to_the_end, resting_collector
+    from protoleak.cli.short_process import resting_collector
 
     with resting_collector(), plan_progress("the plans of this bundle") as progress:
-        screener = kind(
+        return kind(
             early or options.bundle,
             trusted_key=options.trusted_key,
             alpha=options.alpha,
@@ -146,8 +146,6 @@ def open_screener(
             meanwhile=meanwhile,
             engine_options=_engine_options(options, progress, spinning=spinning),
         )
-    keep_to_the_end(screener)
-    return screener
 
 
 def _engine_options(options: ScreenOptions, progress: Progress, *, spinning: bool = True) -> EngineOptions:

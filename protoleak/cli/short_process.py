@@ -29,17 +29,17 @@ def keep_to_the_end(what: object) -> None:
 
 @contextmanager
 def resting_collector() -> Iterator[None]:
-    """No collection inside; afterwards none of what is there by then is looked at again."""
-    rested = not gc.isenabled()
-    gc.disable()
+    """No collection inside, where the process ends with the command."""
+    if _kept is not None:
+        gc.disable()
     try:
         yield
     finally:
-        if not rested:
-            wake_collector()
+        wake_collector()
 
 
 def wake_collector() -> None:
-    """Collects from now on, and looks at nothing that is there by now."""
-    gc.freeze()
-    gc.enable()
+    """Collects from now on, and looks at nothing that is there by now, where the process ends with the command."""
+    if _kept is not None:
+        gc.freeze()
+        gc.enable()

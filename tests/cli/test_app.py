@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -333,6 +334,20 @@ def test_a_process_ends_with_the_commands_status_and_all_that_it_said(arguments:
     )
     assert done.returncode == main(arguments)
     assert done.stdout.endswith("last words\n")
+
+
+def test_the_collector_rests_while_a_process_of_one_command_starts_and_in_no_other() -> None:
+    code = (
+        "import atexit, gc, sys; from protoleak.cli.app import run_process; "
+        "sys.argv[1:] = ['screen', 'nothing-here.jpg']; "
+        "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 0)); run_process()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("True True\n")
+    before = gc.get_freeze_count()
+    main(["screen", "nothing-here.jpg"])
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == before
 
 
 def test_a_command_imports_no_other_command() -> None:

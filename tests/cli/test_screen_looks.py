@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from protoleak.choices import MINIMUM_FACE
-from protoleak.faces.base import Face
 from protoleak.faces.yunet import YuNetDetector
 from protoleak.runtime.pipeline import ImagePipeline
 from tests.cli.conftest import Run
