@@ -485,7 +485,7 @@ def _done(outcome: Prepared | MediaError) -> Future[Prepared | MediaError]:
 def pixels_record(pixels: UInt8Array) -> InputRecord:
     """What verdicts say of a face that came framed: uint8 [L, S, S, 3]."""
     return InputRecord(
-        hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest(),
+        hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest(),
         "pixels",
         pixels.nbytes,
         pixels.shape[2],
