@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -30,7 +31,7 @@ from protoleak.runtime.drift import EVIDENCE, DriftMonitor
 from protoleak.runtime.engines import EngineDescription, EngineOptions
 from protoleak.runtime.executors import FrameToCrop, ImageOnGpu
 from protoleak.runtime.judge import Judge, JudgedInput
-from protoleak.runtime.open import choose_graphs, open_graphs
+from protoleak.runtime.opening import Opening
 from protoleak.runtime.prepared import FramedFace, Prepared, joined_pixels, lie_together, opened_record, pixels_record
 from protoleak.runtime.verdict import Verdict
 
@@ -60,7 +61,7 @@ class ImagePipeline:
 
     def __init__(
         self,
-        bundle: Bundle | str | os.PathLike[str] | None = None,
+        bundle: Opening | Bundle | str | os.PathLike[str] | None = None,
         *,
         trusted_key: str | os.PathLike[str] | None = None,
         alpha: float | None = None,
@@ -70,30 +71,50 @@ class ImagePipeline:
         engine_options: EngineOptions | None = None,
         isolate: bool = False,
         upright: Upright | None = None,
+        meanwhile: Callable[[Any], None] | None = None,
     ) -> None:
-        """See `protoleak.load` for the arguments and errors."""
-        if isinstance(bundle, Bundle):
-            self.bundle = bundle
-            if trusted_key is not None:
-                bundle.require_signer(trusted_key)
-        else:
-            self.bundle = Bundle.load(bundle, trusted_key=trusted_key)
-        self._threads, self._engine_options = threads, engine_options
+        """See `protoleak.load` for the arguments and errors.
+
+        Args:
+            bundle: also one that is being opened: then trusted_key, variant, engine, threads and engine_options are
+                those that it was opened with.
+            meanwhile: called with the pipeline, which cannot judge yet, while engines of the processor open their
+                graphs: for what needs its bundle and framing alone.
+        """
+        opening = (
+            bundle
+            if isinstance(bundle, Opening)
+            else Opening(
+                bundle,
+                trusted_key=trusted_key,
+                variant=variant,
+                engine=engine,
+                threads=threads,
+                engine_options=engine_options,
+            )
+        )
+        self.bundle, chosen, self._opening = opening.bundle, opening.variant, opening
         self._take_outputs: TakeOutputs | None = None
-        self._engine_name = engine
-        self._trusted_key = trusted_key
-        chosen = choose_graphs(self.bundle, engine, variant, engine_options or EngineOptions(), threads)
-        self.variant, self.compute = chosen.variant.name, chosen.compute
-        self.calibration, self.report = chosen.variant.calibration, chosen.variant.report
-        self._foreign_thresholds = chosen.foreign_thresholds
-        self._judgement = Judge(self.bundle, chosen.variant, alpha=alpha, upright=upright)
+        self.variant, self.compute, self.calibration = chosen.name, opening.compute, chosen.calibration
+        self.report = chosen.report
+        self._foreign_thresholds = None if opening.calibrated else f"of {chosen.compute}, not of {self.compute}"
+        if self._foreign_thresholds is not None:
+            opening.options.notify(
+                f"the bundle has no thresholds for {self.compute}, so those of {chosen.compute} judge"
+            )
+        self._judgement = Judge(self.bundle, chosen, alpha=alpha, upright=upright)
         self.alpha, self.bundle_record = self._judgement.alpha, self._judgement.bundle_record
         preprocessing = self.bundle.manifest.preprocessing
         self.upright: Upright = upright or preprocessing.upright
         self.framing = replace(preprocessing.framing, upright=self.upright == "auto")
         self.isolate = isolate
         self.decode: Decode = IsolatedDecoder(DECODING_THREADS) if isolate else decode
-        self._executor = open_graphs(self.bundle, chosen, threads, self._import_meanwhile)
+        self._executor = opening.executor(partial(self._while_opening, meanwhile))
+
+    def _while_opening(self: Pipeline, meanwhile: Callable[[Pipeline], None] | None) -> None:
+        self._import_meanwhile()
+        if meanwhile is not None:
+            meanwhile(self)
 
     def _import_meanwhile(self) -> None:
         """Imports what preparing images needs, while the engines compile their graphs."""
@@ -119,12 +140,12 @@ class ImagePipeline:
     def __reduce__(self) -> tuple[Callable[..., ImagePipeline], tuple[object, ...]]:
         """Pickled as its settings: unpickling opens the bundle at the same place, and refuses it if it has changed."""
         settings = {
-            "trusted_key": self._trusted_key,
+            "trusted_key": self._opening.trusted_key,
             "alpha": self.alpha,
             "variant": self.variant,
-            "engine": self._engine_name,
-            "threads": self._threads,
-            "engine_options": replace(self._engine_options or EngineOptions(), compute=self.compute),
+            "engine": self._opening.engine_asked,
+            "threads": self._opening.threads,
+            "engine_options": replace(self._opening.options, compute=self.compute),
             "isolate": self.isolate,
             "upright": self.upright,
         }

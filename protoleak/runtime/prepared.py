@@ -59,7 +59,11 @@ class Prepared:
 def pixels_record(pixels: UInt8Array) -> InputRecord:
     """What verdicts say of a face that came framed: uint8 [L, S, S, 3]."""
     return InputRecord(
-        hashlib.sha256(pixels.tobytes()).hexdigest(), "pixels", pixels.nbytes, pixels.shape[2], pixels.shape[1]
+        hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest(),
+        "pixels",
+        pixels.nbytes,
+        pixels.shape[2],
+        pixels.shape[1],
     )
 
 
@@ -80,6 +84,8 @@ def joined_pixels(batch: Sequence[Prepared]) -> UInt8Array | DeviceArray:
     """uint8 [N·L, S, S, 3]; without a copy on the GPU."""
     first = batch[0].pixels
     if not isinstance(first, DeviceArray):
+        if len(batch) == 1:
+            return first
         return np.concatenate([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
     shape = (len(batch) * first.shape[0], *first.shape[1:])
     return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))

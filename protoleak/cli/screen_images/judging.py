@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from protoleak.cli.console import print_note
+from protoleak.cli.screen_images.first_image import FirstImage, finder_of
 from protoleak.cli.screen_options import ScreenOptions
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import BoxRecord
@@ -37,14 +38,13 @@ class Judging:
     by_face: bool
 
 
-def choose_judging(options: ScreenOptions, screener: ImagePipeline, errors: Console) -> Judging:
+def choose_judging(options: ScreenOptions, screener: ImagePipeline, errors: Console, first: FirstImage) -> Judging:
     """As the options say, else as the bundle was trained; `errors` is told by whom faces are found.
 
     Raises:
         ProtoleakError: there is no such face detector here.
     """
-    batch_size = options.batch_size
-    finder = options.finder or (screener.looks_at if isinstance(screener, Screener) else "none")
+    batch_size, finder = options.batch_size, finder_of(options, screener)
     if finder == "none" or not isinstance(screener, Screener):
         return Judging(
             lambda images: ([outcome] for outcome in screener.each(images, batch_size)),
@@ -52,11 +52,11 @@ def choose_judging(options: ScreenOptions, screener: ImagePipeline, errors: Cons
             False,
         )
     settings = replace(options.faces, faces=finder)
-    detector = screener.detector(settings)
+    detector = first.detector or screener.detector(settings)
     print_note(errors, f"faces are found by {detector.description}")
     recorded = settings_by_face(detector.description, screener.upright, settings)
     return Judging(
-        lambda images: screener.each_face(images, settings, detector=detector, batch_size=batch_size),
+        lambda images: screener.each_face(first.in_place(images), settings, detector=detector, batch_size=batch_size),
         recorded,
         True,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from protoleak.cli.console import error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
+from protoleak.cli.screen_images.first_image import FirstImage
 from protoleak.cli.screen_images.judging import Judging, choose_judging
 from protoleak.cli.screen_images.outputs import Outputs, open_outputs, refuse_inputs_as_outputs
 from protoleak.cli.screen_images.tally import Tally, print_summary, print_table
@@ -20,11 +21,13 @@ from protoleak.cli.screen_options import (
     ScreenOptions,
     open_screener,
 )
+from protoleak.cli.short_process import keep_to_the_end
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.image_records import Record, records_of
 from protoleak.images.discover import expand_sources
 from protoleak.progress import shown_progress
 from protoleak.runtime.drift import DriftMonitor
+from protoleak.runtime.opening import Opening
 from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.screener import Screener
 
@@ -32,8 +35,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def run(options: ScreenOptions) -> ExitStatus:
+def run(options: ScreenOptions, early: Opening | None = None) -> ExitStatus:
     """Screens all sources and returns the exit status.
+
+    Args:
+        early: the bundle, where it is being opened already.
 
     Raises:
         ProtoleakError: nothing could be started: the bundle, engine, alpha, results file or report is not usable.
@@ -42,9 +48,12 @@ def run(options: ScreenOptions) -> ExitStatus:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is in our notes and errors, one line each
     listed = expand_sources(options.sources, _standard_input(options), null=options.null)
     refuse_inputs_as_outputs(options, listed)
-    screener = open_screener(options, ImagePipeline if options.finder == "none" else Screener)
+    first = FirstImage(options, listed)
+    kind = ImagePipeline if options.finder == "none" else Screener
+    screener = open_screener(options, kind, early=early, meanwhile=first.find_faces)
+    keep_to_the_end(screener)
     errors = error_console()
-    judging = choose_judging(options, screener, errors)
+    judging = choose_judging(options, screener, errors, first)
     sources = options.sources
     drift = screener.drift_monitor(sources[0] if len(sources) == 1 else f"{len(sources)} sources")
     tally = Tally()
