@@ -11,7 +11,8 @@ from protoleak.arrays import UInt8Array
 from protoleak.images.content import lacking
 from protoleak.images.framing import Box, Framing, cut
 from protoleak.runtime.executors import FrameToCrop
-from protoleak.runtime.pipeline import FramedFace, ImagePipeline
+from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.runtime.prepared import FramedFace
 
 if TYPE_CHECKING:  # what it imports is for GPUs
     from protoleak.runtime.cuda.crops import Rectangle

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from protoleak.arrays import UInt8Array
 from protoleak.choices import FACE_MARGIN, Look
 from protoleak.images.preprocess import preprocess
-from protoleak.images.resize import Picture
+from protoleak.images.resize import RgbImage
 
 STAND_IN_SHARE = 0.4  # of the short side: the box's side where an image is judged whole and there is no face to look at
 
@@ -70,7 +70,7 @@ class Framing:
         """Whether a look depends on where the face is."""
         return any(look != "image" for look in self.looks)
 
-    def frame(self, image: Picture, face: Box | None) -> UInt8Array:
+    def frame(self, image: RgbImage, face: Box | None) -> UInt8Array:
         """All looks at one face.
 
         Args:
@@ -82,7 +82,7 @@ class Framing:
         """
         return self.frame_each(image, [face])[0]
 
-    def frame_each(self, image: Picture, faces: Sequence[Box | None]) -> list[UInt8Array]:
+    def frame_each(self, image: RgbImage, faces: Sequence[Box | None]) -> list[UInt8Array]:
         """All looks at each of several faces of one image, as `frame` gives them: what shows the whole image is made
         once for all of them."""
         pixels = np.asarray(image)

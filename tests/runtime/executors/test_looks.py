@@ -12,7 +12,8 @@ from protoleak.diffusion import noised_latents
 from protoleak.errors import EngineError, MediaError
 from protoleak.runtime.engines import open_engine
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS, Graphs, HostExecutor, open_executor
-from protoleak.runtime.pipeline import FramedFace, ImagePipeline
+from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.runtime.prepared import FramedFace
 from tests.tiny_bundle import COMPONENTS, IMAGE_SIZE, make_image
 
 LOOKS, FACES = 3, 5

@@ -12,9 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from protoleak.cli.findings import MEANING, Findings
-from protoleak.cli.image_report.entry import Entry, boxes
-from protoleak.cli.image_report.thumbnail import OpenImage, thumbnail
+from protoleak.cli.screen_images.findings import MEANING, Findings
+from protoleak.cli.screen_images.report.entry import Entry, boxes
+from protoleak.cli.screen_images.report.thumbnail import OpenImage, thumbnail
 from protoleak.errors import ProtoleakError
 from protoleak.files import locked, refused, write_whole
 from protoleak.image_records import sha256_of_file

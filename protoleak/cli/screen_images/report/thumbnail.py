@@ -10,7 +10,7 @@ from PIL import ImageDraw
 
 from protoleak.errors import MediaError
 from protoleak.faces.base import BoxRecord
-from protoleak.images.decode import OpenedImage
+from protoleak.images.open import OpenedImage
 from protoleak.runtime.verdict import Label
 from protoleak.video.outputs.verdict_style import STYLES
 

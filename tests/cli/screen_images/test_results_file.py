@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 import protoleak
-from protoleak.cli.results_file import open_results
+from protoleak.cli.screen_images.results_file import open_results
 from protoleak.errors import MediaError, NoFaceError, ProtoleakError
 from protoleak.image_records import Identity, Record, records_of
 from protoleak.images.sources import printable

@@ -16,8 +16,8 @@ from PIL import Image, PngImagePlugin
 from protoleak.bundle.bundle import DEFAULT_BUNDLE
 from protoleak.bundle.reader import FACE_DETECTOR
 from protoleak.choices import MINIMUM_FACE
-from protoleak.cli.image_report import report as module
-from protoleak.cli.image_report.report import page_name
+from protoleak.cli.screen_images.report import report as module
+from protoleak.cli.screen_images.report.report import page_name
 from tests.browser import chromium, opened
 from tests.cli.conftest import Run
 from tests.look_bundle import SIDE, face_image, group_of_two
