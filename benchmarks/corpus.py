@@ -3,12 +3,12 @@
     python benchmarks/corpus.py --json benchmarks/results/corpus.json
     python benchmarks/corpus.py --kinds driver --images 400 --kills 4 --json benchmarks/results/corpus.json
 
-The second one replaces in the file what it measures, and leaves the rest.
+The first one begins the file anew; the second one replaces in it what it measures, and leaves the rest.
 
 Everything is made by script, and the bundle is the small one of the tests: what is measured is the machinery and not a
 network. `rows`: the images and six broken ones, each a row. `worker`, `driver`: the same with SIGKILL to a worker
-every few seconds, or to the whole run, which is then continued; the rows have to be those of the run that nobody
-killed, and parts that were there before a kill have to be untouched. `memory`: a list of paths at which nothing is, as
+whenever another part is done, or to the whole run, which is then continued; the rows have to be those of the run that
+nobody killed, and parts that were there before a kill have to be untouched. `memory`: a list of paths at which nothing is, as
 far as it gets in --seconds; the largest memory of the command itself, and of all its processes together, in which pages
 that several share are counted once. It exits with status 1 where rows differ or a finished part was done again.
 """
@@ -34,8 +34,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from protoleak.bundle.bundle import write_bundle
+from protoleak.environment.machine import Machine, describe_machine
 from protoleak.environment.processors import processors
-from protoleak.version import __version__
 from tests.tiny_bundle import make_image, tiny_bundle_files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,6 +51,7 @@ KEY = ("source", "sha256", "outcome", "reason", "face", "verdict", "p_value", "l
 SECONDS_BETWEEN_SAMPLES = 1.0
 SECONDS_TO_END = 300.0
 Rows = list[tuple[object, ...]]
+KINDS = ("rows", "worker", "driver", "memory")
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -60,28 +61,33 @@ class Run(msgspec.Struct, kw_only=True):
         images: whole ones; six broken ones come to them.
         starts: of the command.
         kills: that hit.
+        parts_at_kills: finished parts at each of them, of so many as the corpus has blocks.
         rows, distinct: at the end.
         missing, extra: rows compared with the run that nobody killed.
         redone: parts that were there before a kill and were written again.
         seconds: all of it.
+        load_average: over the minute before it ended.
     """
 
     kind: str
     images: int
     starts: int
     kills: int
+    parts_at_kills: list[int]
     rows: int
     distinct: int
     missing: int
     extra: int
     redone: int
     seconds: float
+    load_average: float = msgspec.field(default_factory=lambda: os.getloadavg()[0])
 
     def __str__(self) -> str:
         return (
-            f"{self.kind}: {self.images} images, {self.starts} starts, {self.kills} kills, {self.rows} rows, "
+            f"{self.kind}: {self.images} images, {self.starts} starts, {self.kills} kills (at {self.parts_at_kills} "
+            f"finished parts), {self.rows} rows, "
             f"{self.distinct} distinct, {self.missing} missing, {self.extra} extra, {self.redone} finished parts done "
-            f"again, {self.seconds:.0f} s"
+            f"again, {self.seconds:.0f} s, load {self.load_average:.1f}"
         )
 
 
@@ -99,6 +105,7 @@ class Memory(msgspec.Struct, kw_only=True):
     command_mb: float
     together_mb: float
     seconds: float
+    load_average: float = msgspec.field(default_factory=lambda: os.getloadavg()[0])
 
     def __str__(self) -> str:
         return (
@@ -110,7 +117,7 @@ class Memory(msgspec.Struct, kw_only=True):
 class Result(msgspec.Struct, kw_only=True):
     """All of it, as it is written."""
 
-    protoleak: str
+    machine: Machine
     processors: int
     workers: int
     runs: dict[str, Run]
@@ -200,6 +207,7 @@ def plain_run(typed: list[str], out: Path, log: Path) -> tuple[Run, Rows]:
         images=len(rows) - len(BROKEN),
         starts=1,
         kills=0,
+        parts_at_kills=[],
         rows=len(rows),
         distinct=len(set(rows)),
         missing=0,
@@ -213,15 +221,17 @@ def plain_run(typed: list[str], out: Path, log: Path) -> tuple[Run, Rows]:
 def kill_workers(typed: list[str], out: Path, log: Path, kills: int, chance: random.Random, expected: Rows) -> Run:
     """Kills one worker after another; Ray starts others in their place."""
     begun, hit, starts = time.monotonic(), 0, 0
+    at: list[int] = []
     while hit < kills:
         shutil.rmtree(out, ignore_errors=True)
         process = start(typed, log)
         starts += 1
         seen: set[int] = set()
+        done = 0
         while process.poll() is None:
             time.sleep(0.2)
             fresh = [one for one in workers_of(process.pid) if one not in seen]
-            if hit < kills and fresh and parts_of(out):  # the work goes on
+            if hit < kills and fresh and len(parts_of(out)) > done:  # the work goes on
                 time.sleep(chance.uniform(0, 2))
                 one = chance.choice(fresh)
                 try:
@@ -230,14 +240,17 @@ def kill_workers(typed: list[str], out: Path, log: Path, kills: int, chance: ran
                     continue
                 seen.add(one)
                 hit += 1
+                done = len(parts_of(out))
+                at.append(done)
         if process.returncode not in (0, 1):
             sys.exit(f"a run whose workers were killed ended with {process.returncode}:\n{log.read_text()[-2000:]}")
-    return compared("worker", starts, hit, 0, rows_of(out), expected, begun)
+    return compared("worker", starts, at, 0, rows_of(out), expected, begun)
 
 
 def kill_drivers(typed: list[str], out: Path, log: Path, kills: int, chance: random.Random, expected: Rows) -> Run:
     """Kills the whole run at random moments between two finished parts, and continues it."""
     begun, hit, starts, redone = time.monotonic(), 0, 0, 0
+    at: list[int] = []
     while hit < kills:
         shutil.rmtree(out, ignore_errors=True)
         before: dict[str, tuple[int, int]] = {}
@@ -253,13 +266,14 @@ def kill_drivers(typed: list[str], out: Path, log: Path, kills: int, chance: ran
                 now = parts_of(out)
                 redone += sum(now.get(name) != file for name, file in before.items())
                 before = now
+                at.append(len(now))
                 continue
             if process.wait() not in (0, 1):
                 sys.exit(f"a run that was continued ended with {process.returncode}:\n{log.read_text()[-2000:]}")
             now = parts_of(out)
             redone += sum(now.get(name) != file for name, file in before.items())
             break
-    return compared("driver", starts, hit, redone, rows_of(out), expected, begun)
+    return compared("driver", starts, at, redone, rows_of(out), expected, begun)
 
 
 def wait_for_work(process: subprocess.Popen[bytes], out: Path, parts: int, chance: random.Random) -> bool:
@@ -282,13 +296,14 @@ def until_gone(family: list[int]) -> None:
         time.sleep(0.2)
 
 
-def compared(kind: str, starts: int, kills: int, redone: int, rows: Rows, expected: Rows, begun: float) -> Run:
+def compared(kind: str, starts: int, at: list[int], redone: int, rows: Rows, expected: Rows, begun: float) -> Run:
     found, wanted = set(rows), set(expected)
     return Run(
         kind=kind,
         images=len(expected) - len(BROKEN),
         starts=starts,
-        kills=kills,
+        kills=len(at),
+        parts_at_kills=at,
         rows=len(rows),
         distinct=len(found),
         missing=len(wanted - found),
@@ -332,9 +347,7 @@ def proportional(process: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--kinds", default="rows,worker,driver,memory", help="rows always come first, but alone for memory"
-    )
+    parser.add_argument("--kinds", default=",".join(KINDS), help="rows always come first, but alone for memory")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=10, help="of workers, and as many of the whole run")
     parser.add_argument("--paths", type=int, default=1_000_000, help="for the memory")
@@ -345,8 +358,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     chance, kinds = random.Random(options.seed), options.kinds.split(",")
-    result = Result(protoleak=__version__, processors=processors(), workers=options.workers, runs={})
-    if options.json and options.json.exists():
+    result = Result(machine=describe_machine(), processors=processors(), workers=options.workers, runs={})
+    if options.json and options.json.exists() and set(kinds) != set(KINDS):
         result = msgspec.json.decode(options.json.read_bytes(), type=Result)
 
     def save(line: str) -> None:
