@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import cast
 
 import uvicorn
 
 from protoleak.errors import ProtoleakError
 from protoleak.serving.app import build_app
+from protoleak.serving.connections import Connection
 from protoleak.serving.endings import Endings
 from protoleak.serving.judging import BundleJudge
 from protoleak.serving.service import Open, Service
@@ -24,6 +26,8 @@ BACKLOG = 1024
 # signal came isn't lost; each is closed with its answer.
 LINGER_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 15
+# For which an answer may lie at a client's side unread, or unacknowledged, before the connection is taken for dead.
+UNREAD_SECONDS = 30
 WATCH_SECONDS = 0.5
 MARGIN_SECONDS = 0.5  # of the grace, for closing engines
 
@@ -40,6 +44,8 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections have it from the socket that they came by
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD_SECONDS)
         bound.bind(address)
     except OSError as error:
         raise ProtoleakError(
@@ -100,15 +106,17 @@ class _Life:
 
     async def run(self) -> None:
         """From here to the end."""
+        limits = self._service.settings.limits
         config = uvicorn.Config(
             build_app(self._service),
             lifespan="off",
             log_config=None,
+            log_level="error",  # what clients send that isn't HTTP is no news, and they could fill a disk with it
             access_log=False,
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
-            http="h11",
+            http=cast("type[asyncio.Protocol]", partial(Connection, limits=limits, metrics=self._service.metrics)),
             loop="asyncio",
             ws="none",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,

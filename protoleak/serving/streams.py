@@ -28,6 +28,7 @@ from protoleak.video.sources.redaction import without_secrets
 from protoleak.video.statistics import Statistics
 
 KEPT_EVENTS = 1000  # of each stream, for clients that come later or come back
+LONGEST_ADDRESS = 4096  # characters
 KEPT_ENDED = 16  # streams that have ended and can still be read
 HEARTBEAT_SECONDS = 15.0
 POLL_SECONDS = 0.5
@@ -228,6 +229,7 @@ class Streams:
         self._hosts, self._drifted = {host.lower() for host in hosts}, drifted
         self._most, self._stopping = most, stopping
         self._streams: dict[str, Stream] = {}
+        self._ending: list[Stream] = []  # forgotten, and not ended yet
 
     def start(self, body: bytes, acquired: Callable[[], BundleJudge]) -> Stream:
         """Starts what a request asks for.
@@ -250,7 +252,8 @@ class Streams:
         except (msgspec.DecodeError, ProtoleakError) as error:
             raise Refusal(400, "bad_json", f'not {{"source": "rtsp://…"}}: {error}') from error
         self._check(asked.source)
-        if sum(not stream.ended for stream in self._streams.values()) >= self._most:
+        self._ending = [stream for stream in self._ending if not stream.ended]
+        if sum(not stream.ended for stream in self._streams.values()) + len(self._ending) >= self._most:
             raise busy("too_many_streams", f"{self._most} live sources are screened already: end one")
         ended = [stream.id for stream in self._streams.values() if stream.ended]
         for old in ended[: max(0, len(ended) - KEPT_ENDED + 1)]:
@@ -272,8 +275,9 @@ class Streams:
 
     def end(self, name: str) -> None:
         """Ends one and forgets it. Raises Refusal where there is no such stream."""
-        self.get(name).end()
-        del self._streams[name]
+        stream = self._streams.pop(self.get(name).id)
+        stream.end()
+        self._ending.append(stream)
 
     def close(self) -> None:
         """Ends all."""
@@ -300,7 +304,7 @@ class Streams:
             await asyncio.sleep(POLL_SECONDS)
 
     def _check(self, source: str) -> None:
-        found = ADDRESS.fullmatch(source)
+        found = ADDRESS.fullmatch(source) if len(source) <= LONGEST_ADDRESS else None
         if found is None:
             raise Refusal(400, "bad_source", "the source is no plain rtsp://, rtsps://, http:// or https:// address")
         host = found["host"].lower()
