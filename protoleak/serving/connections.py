@@ -77,8 +77,9 @@ class Connection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._metrics.requests.labels("400").inc()
             body = msgspec.json.encode(Refusal(400, "bad_http", msg).body)
+            headers = [*TYPE_AND_END, (b"content-length", str(len(body)).encode())]
             for event in (
-                h11.Response(status_code=400, headers=list(TYPE_AND_END), reason=b"Bad Request"),
+                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
                 h11.Data(data=body),
                 h11.EndOfMessage(),
             ):
@@ -102,6 +103,8 @@ class Connection(H11Protocol):
 
 async def _crowded(_: Scope, __: Receive, send: Send) -> None:
     refusal = busy("crowded", "all connections that may be are being answered: come again later")
-    headers = [*TYPE_AND_END, *((name.lower().encode(), value.encode()) for name, value in refusal.headers.items())]
+    body = msgspec.json.encode(refusal.body)
+    own = {"Content-Length": str(len(body)), **refusal.headers}
+    headers = [*TYPE_AND_END, *((name.lower().encode(), value.encode()) for name, value in own.items())]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": msgspec.json.encode(refusal.body)})
+    await send({"type": "http.response.body", "body": body})

@@ -119,7 +119,7 @@ class _Life:
             http=cast("type[asyncio.Protocol]", partial(Connection, limits=limits, metrics=self._service.metrics)),
             loop="asyncio",
             ws="none",
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_keep_alive=max(1, min(KEEP_ALIVE_SECONDS, int(limits.seconds))),
             timeout_graceful_shutdown=max(1, int(self._grace - MARGIN_SECONDS)),
             h11_max_incomplete_event_size=32 * 1024,
         )
