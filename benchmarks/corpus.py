@@ -8,9 +8,10 @@ The first one begins the file anew; the second one replaces in it what it measur
 Everything is made by script, and the bundle is the small one of the tests: what is measured is the machinery and not a
 network. `rows`: the images and six broken ones, each a row. `worker`, `driver`: the same with SIGKILL to a worker
 whenever another part is done, or to the whole run, which is then continued; the rows have to be those of the run that
-nobody killed, and parts that were there before a kill have to be untouched. `memory`: a list of paths at which nothing is, as
-far as it gets in --seconds; the largest memory of the command itself, and of all its processes together, in which pages
-that several share are counted once. It exits with status 1 where rows differ or a finished part was done again.
+nobody killed, and parts that were there before a kill have to be untouched. `memory`: a list of paths at which nothing
+is, as far as it gets in --seconds; the largest memory of the command itself, and of all its processes together, in
+which pages that several share are counted once. It exits with status 1 where rows differ or a finished part was done
+again. Where a machine is so busy that Ray's processes take a minute to start, give more --patience.
 """
 
 from __future__ import annotations
@@ -115,11 +116,16 @@ class Memory(msgspec.Struct, kw_only=True):
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """All of it, as it is written."""
+    """All of it, as it is written.
+
+    Attributes:
+        patience: seconds without progress after which a run is given up.
+    """
 
     machine: Machine
     processors: int
     workers: int
+    patience: float
     runs: dict[str, Run]
     memory: Memory | None = None
 
@@ -358,7 +364,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     chance, kinds = random.Random(options.seed), options.kinds.split(",")
-    result = Result(machine=describe_machine(), processors=processors(), workers=options.workers, runs={})
+    result = Result(
+        machine=describe_machine(), processors=processors(), workers=options.workers, patience=options.patience, runs={}
+    )
     if options.json and options.json.exists() and set(kinds) != set(KINDS):
         result = msgspec.json.decode(options.json.read_bytes(), type=Result)
 
