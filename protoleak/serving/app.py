@@ -74,7 +74,9 @@ def build_app(service: Service) -> ASGIApp:
         HTTPException: _http_error,
         Exception: _broken,
     }
-    app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
+    endpoints_alone = Starlette(routes=routes, exception_handlers=handlers)
+    endpoints_alone.router.redirect_slashes = False  # to an address that the client's Host header would make up
+    app: ASGIApp = endpoints_alone
     origins = service.settings.cors_origins
     app = Access(app, settings=service.settings, metrics=service.metrics, stopping=lambda: service.stopping)
     if origins:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 FIELD = "image"  # of a form
 RAW_TYPES = ("application/octet-stream", "")
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what is wrong with a form is told to its client
 # A request of ours has a few strings beside its images; a body of nothing but strings takes ten times its size when read.
 MOST_STRINGS = 4096
 # What is read and thrown away of a body that is refused, so that a client that is still sending sees the answer.
@@ -156,6 +158,8 @@ def _form_images(body: bytes, options: Mapping[bytes, bytes], limits: RequestLim
     boundary = options.get(b"boundary")
     if not boundary:
         raise Refusal(400, "bad_form", "multipart/form-data without a boundary")
+    # The parser takes seconds for a body of nothing but boundaries, or of what looks like one; an image holds none.
+    check_count(body.count(b"--" + boundary) - 1, limits)
     reader = _FormReader(limits)
     try:
         parser = MultipartParser(boundary, reader.callbacks())

@@ -84,6 +84,9 @@ class Connection(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
+            if not self.is_waiting:  # what is wrong is in a body: its endpoint has nobody left to answer
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
         self.transport.close()
 
     def _start_timer(self) -> None:

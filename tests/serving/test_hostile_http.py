@@ -81,6 +81,21 @@ def test_where_all_are_being_answered_the_newest_is_told_so(tiny_bundle: Path) -
     assert (refused.status, refused.json["error"]["code"], refused.headers["retry-after"]) == (503, "crowded", "1")
 
 
+def test_nothing_that_clients_send_fills_the_log(server: RunningServer) -> None:
+    assert server.screen(b"hello--mark", 'multipart/form-data; boundary="mark"').status == 400
+    for sent in (b"no HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(sent)
+            assert connection.recv(100)
+    said(server, b"POST /v1/screen HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert server.ask("GET", "/v1/health/live").status == 200
+    assert len(server._lines) == 1  # where it serves
+
+
+def test_a_path_with_a_slash_too_many_is_not_redirected(server: RunningServer) -> None:
+    assert server.ask("GET", "/v1/bundle/").status == 404
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -114,8 +129,9 @@ def tensor(**more: object) -> bytes:
         ("/v1/screen", json.dumps({"input": ["a"] * 1_000_000}).encode(), "application/json", "bad_json"),
         ("/v1/screen", b'{"input": ' + b"[" * 1_000_000, "application/json", "bad_json"),
         ("/v1/screen", form([b""] * 100_000)[0], 'multipart/form-data; boundary="mark"', "too_many_images"),
+        ("/v1/screen", form([b"\r\n--markx" * 3_000_000])[0], 'multipart/form-data; boundary="mark"', "too_many_images"),
     ],
-    ids=["numbers", "strings of a tensor", "a shape", "a tree", "strings", "brackets", "parts"],
+    ids=["numbers", "strings of a tensor", "a shape", "a tree", "strings", "brackets", "parts", "boundaries"],
 )
 def test_bombs_are_refused_at_once(server: RunningServer, path: str, body: bytes, kind: str, code: str) -> None:
     started = time.monotonic()
