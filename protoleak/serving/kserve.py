@@ -95,7 +95,9 @@ class Inference:
         self.images = _images(tensor, rest, limits)
         count = len(self.images)
         if tensor.shape not in ([count], [count, 1]) or not count:
-            raise Refusal(400, "bad_request", f"{count} images in a tensor whose shape is neither [{count}] nor [{count}, 1]")
+            raise Refusal(
+                400, "bad_request", f"{count} images in a tensor whose shape is neither [{count}] nor [{count}, 1]"
+            )
         self._shape, self._id = tensor.shape, asked.id
         wanted = asked.outputs[0].parameters if asked.outputs else {}
         self._binary = bool(wanted.get("binary_data", asked.parameters.get("binary_data_output", False)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import re
 import secrets
 import threading
@@ -15,7 +16,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from protoleak.arrays import UInt8Array
-from protoleak.errors import ProtoleakError
+from protoleak.errors import MissingExtra, ProtoleakError
 from protoleak.runtime.drift import DriftEvent
 from protoleak.serving.judging import BundleJudge
 from protoleak.serving.refusal import Refusal, busy
@@ -40,6 +41,12 @@ ADDRESS = re.compile(
 )
 
 State: TypeAlias = Literal["running", "ended"]
+
+
+def need_video() -> None:
+    """Raises MissingExtra where nothing is installed that reads live sources; asked at the start, not by the first camera."""
+    if importlib.util.find_spec("av") is None:
+        raise MissingExtra("av", "video")
 
 
 class StreamRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -83,7 +83,10 @@ def test_where_all_are_being_answered_the_newest_is_told_so(tiny_bundle: Path) -
 
 def test_nothing_that_clients_send_fills_the_log(server: RunningServer) -> None:
     assert server.screen(b"hello--mark", 'multipart/form-data; boundary="mark"').status == 400
-    for sent in (b"no HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"):
+    for sent in (
+        b"no HTTP\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ):
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
             connection.sendall(sent)
             assert connection.recv(100)
@@ -115,7 +118,9 @@ def test_what_is_not_http_is_a_refusal_like_any_other(server: RunningServer, sen
 
 
 def tensor(**more: object) -> bytes:
-    return json.dumps({"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["eA=="]} | more]}).encode()
+    return json.dumps(
+        {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["eA=="]} | more]}
+    ).encode()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +134,12 @@ def tensor(**more: object) -> bytes:
         ("/v1/screen", json.dumps({"input": ["a"] * 1_000_000}).encode(), "application/json", "bad_json"),
         ("/v1/screen", b'{"input": ' + b"[" * 1_000_000, "application/json", "bad_json"),
         ("/v1/screen", form([b""] * 100_000)[0], 'multipart/form-data; boundary="mark"', "too_many_images"),
-        ("/v1/screen", form([b"\r\n--markx" * 3_000_000])[0], 'multipart/form-data; boundary="mark"', "too_many_images"),
+        (
+            "/v1/screen",
+            form([b"\r\n--markx" * 3_000_000])[0],
+            'multipart/form-data; boundary="mark"',
+            "too_many_images",
+        ),
     ],
     ids=["numbers", "strings of a tensor", "a shape", "a tree", "strings", "brackets", "parts", "boundaries"],
 )
@@ -195,3 +205,9 @@ def test_an_answer_that_refuses_a_large_body_is_seen(tiny_bundle: Path, tmp_path
     (tmp_path / "token").write_text("12345678")
     with RunningServer(tiny_bundle, *ENGINE, "--no-isolate", "--token-file", tmp_path / "token") as running:
         assert running.screen(bytes(6 * 2**20)).status == 401
+
+
+def test_an_image_of_nothing_but_escapes_fails_alone(server: RunningServer) -> None:
+    body = b'{"input": ["data:image/png,%s"]}' % (b"%41" * 2_000_000)
+    (record,) = server.screen(body, "application/json").json["data"]
+    assert record["error"]["message"] == "a data: URI with more than 1048576 percent signs: write it as base64"
