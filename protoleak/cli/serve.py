@@ -69,8 +69,8 @@ def serve(
             "--allow-host",
             metavar="NAME",
             rich_help_panel=NETWORK,
-            help="Name by which it may be asked, as a proxy in front passes it on; may be repeated. Without a token only "
-            "localhost and addresses are, so that no page elsewhere can give itself out as this server.",
+            help="Name by which it may be asked, as a proxy in front passes it on; may be repeated. Without a token "
+            "only localhost and addresses are, so that no page elsewhere can give itself out as this server.",
         ),
     ] = None,
     cors_origin: Annotated[

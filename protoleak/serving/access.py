@@ -94,11 +94,11 @@ class Access:
         if self._token is not None and not _is_free(scope) and not _is_borne(headers, self._token):
             message = "a token is wanted: Authorization: Bearer TOKEN"
             return Refusal(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
-        if scope["method"] not in READING and headers.get("sec-fetch-site") in OTHER_SITES:
-            if "*" not in self._origins and headers.get("origin") not in self._origins:
-                return Refusal(
-                    403, "other_site", "pages of other origins may ask where the server was started with --cors-origin"
-                )
+        is_from_elsewhere = scope["method"] not in READING and headers.get("sec-fetch-site") in OTHER_SITES
+        if is_from_elsewhere and "*" not in self._origins and headers.get("origin") not in self._origins:
+            return Refusal(
+                403, "other_site", "pages of other origins may ask where the server was started with --cors-origin"
+            )
         return None
 
 

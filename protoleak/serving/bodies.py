@@ -26,7 +26,7 @@ T = TypeVar("T")
 FIELD = "image"  # of a form
 RAW_TYPES = ("application/octet-stream", "")
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what is wrong with a form is told to its client
-# A request of ours has a few strings beside its images; a body of nothing but strings takes ten times its size when read.
+# A request has a few strings beside its images; a body of nothing but strings takes ten times its size when it is read.
 MOST_STRINGS = 4096
 # What is read and thrown away of a body that is refused, so that a client that is still sending sees the answer.
 DRAINED_BYTES, DRAINED_SECONDS = 8 * 2**20, 2.0

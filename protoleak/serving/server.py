@@ -105,7 +105,7 @@ class _Life:
         self._service, self._bound, self._notify = service, bound, notify
         self._grace = service.settings.grace
         self._problem: BaseException | None = None
-        self._reloading = threading.Lock()
+        self._reloading, self._reload_waits = threading.Lock(), False
         self._until = 0.0
 
     async def run(self) -> None:
@@ -157,10 +157,14 @@ class _Life:
             self._notify(f"serving on {address_of(self._bound)}: {self._service.description}")
 
     def _reload(self) -> None:
+        if self._reload_waits:  # it will load what is there when its turn comes
+            return
+        self._reload_waits = True
         threading.Thread(target=self._reload_in_turn, name="protoleak-reload", daemon=True).start()
 
     def _reload_in_turn(self) -> None:
         with self._reloading:
+            self._reload_waits = False
             self._service.reload()
 
     def _stop_soon(self) -> None:

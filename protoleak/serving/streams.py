@@ -44,7 +44,7 @@ State: TypeAlias = Literal["running", "ended"]
 
 
 def need_video() -> None:
-    """Raises MissingExtra where nothing is installed that reads live sources; asked at the start, not by the first camera."""
+    """Raises MissingExtra where nothing is installed that reads live sources, before the first is asked for."""
     if importlib.util.find_spec("av") is None:
         raise MissingExtra("av", "video")
 

@@ -52,7 +52,7 @@ def said(server: RunningServer, sent: bytes, seconds: float = 10.0) -> bytes:
 def test_who_does_not_go_on_is_hung_up_on(narrow: RunningServer, sent: bytes) -> None:
     started = time.monotonic()
     said(narrow, sent, seconds=20.0)
-    assert SECONDS * 0.9 < time.monotonic() - started
+    assert time.monotonic() - started > SECONDS * 0.9
 
 
 def test_a_connection_that_was_idle_for_longest_makes_room(narrow: RunningServer) -> None:
@@ -72,12 +72,14 @@ def test_where_all_are_being_answered_the_newest_is_told_so(tiny_bundle: Path) -
     slow = ("-m", "tests.serving.slow_server")
     request = b"POST /v1/screen HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n%s"
     image = png(0, 1)
-    with RunningServer(tiny_bundle, 1.0, "--connections", 1, command=slow) as running:
-        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as first:
-            first.sendall(request % (len(image), image))
-            time.sleep(0.3)
-            refused = running.ask("GET", "/v1/health/live")
-            assert first.recv(1000).startswith(b"HTTP/1.1 200")
+    with (
+        RunningServer(tiny_bundle, 1.0, "--connections", 1, command=slow) as running,
+        socket.create_connection(("127.0.0.1", running.port), timeout=20) as first,
+    ):
+        first.sendall(request % (len(image), image))
+        time.sleep(0.3)
+        refused = running.ask("GET", "/v1/health/live")
+        assert first.recv(1000).startswith(b"HTTP/1.1 200")
     assert (refused.status, refused.json["error"]["code"], refused.headers["retry-after"]) == (503, "crowded", "1")
 
 
