@@ -22,7 +22,8 @@ class Connection(H11Protocol):
     """uvicorn's, which waits for ever for a client that begins a request and doesn't go on, and takes any number.
 
     One that has been waited on for as long as a request may take is closed. Where there are as many as may be, the one
-    that has been waited on for longest makes room; where all are being answered, the next request of the new one is 503.
+    that has been waited on for longest makes room; where all are being answered, the next request of the new one is
+    503.
 
     Args:
         limits: `seconds` and `connections` of these.
