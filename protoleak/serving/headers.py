@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection
+from functools import lru_cache
 
 MOST_DIGITS = 18  # of a number that is one; more take long to read
 
@@ -13,7 +13,8 @@ def whole_number(text: str) -> int | None:
     return int(text) if len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else None
 
 
-def is_own_name(host: str, names: Collection[str]) -> bool:
+@lru_cache(maxsize=64)
+def is_own_name(host: bytes, names: frozenset[str]) -> bool:
     """Whether a Host header names this machine.
 
     A page of another site can have its own name resolve to 127.0.0.1, and its browser then takes this server for that
@@ -22,8 +23,8 @@ def is_own_name(host: str, names: Collection[str]) -> bool:
     Args:
         names: further ones, in lower case.
     """
-    host = host.strip().lower()
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    text = host.decode("latin-1").strip().lower()
+    name = text[1:].partition("]")[0] if text.startswith("[") else text.partition(":")[0]
     name = name.removesuffix(".")
     if name == "localhost" or name.endswith(".localhost") or name in names:
         return True

@@ -185,7 +185,7 @@ def test_only_plain_digits_are_a_number(server: RunningServer, text: str) -> Non
     ],
 )
 def test_a_name_that_resolves_to_this_machine_is_not_its_name(host: str, own: bool) -> None:
-    assert is_own_name(host, {"screening.example"}) == own
+    assert is_own_name(host.encode(), frozenset({"screening.example"})) == own
 
 
 def test_a_page_that_gives_itself_out_as_this_server_gets_nothing(narrow: RunningServer) -> None:

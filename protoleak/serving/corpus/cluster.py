@@ -91,8 +91,8 @@ def cluster(place: Place, workers: int) -> Iterator[None]:
 
 
 def _silence() -> None:
-    """Ray Data writes of every step, and stack traces of what it meets when Ray ends under it; what matters is raised, and
-    said by us in one line."""
+    """Ray Data writes of every step, and stack traces of what it meets when Ray ends under it; what matters is raised,
+    and said by us in one line."""
     import ray.data
 
     for name in ("ray", "ray.data"):
