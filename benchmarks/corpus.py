@@ -3,14 +3,15 @@
     python benchmarks/corpus.py --json benchmarks/results/corpus.json
     python benchmarks/corpus.py --kinds driver --images 400 --kills 4 --json benchmarks/results/corpus.json
 
-The second one replaces in the file what it measures, and leaves the rest.
+The first one begins the file anew; the second one replaces in it what it measures, and leaves the rest.
 
 Everything is made by script, and the bundle is the small one of the tests: what is measured is the machinery and not a
 network. `rows`: the images and six broken ones, each a row. `worker`, `driver`: the same with SIGKILL to a worker
-every few seconds, or to the whole run, which is then continued; the rows have to be those of the run that nobody
-killed, and parts that were there before a kill have to be untouched. `memory`: a list of paths at which nothing is, as
-far as it gets in --seconds; the largest memory of the command itself, and of all its processes together, in which pages
-that several share are counted once. It exits with status 1 where rows differ or a finished part was done again.
+whenever another part is done, or to the whole run, which is then continued; the rows have to be those of the run that
+nobody killed, and parts that were there before a kill have to be untouched. `memory`: a list of paths at which nothing
+is, as far as it gets in --seconds; the largest memory of the command itself, and of all its processes together, in
+which pages that several share are counted once. It exits with status 1 where rows differ or a finished part was done
+again. Where a machine is so busy that Ray's processes take a minute to start, give more --patience.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ from benchmarks.corpora.memory import memory
 from benchmarks.corpora.results import Result
 from benchmarks.corpora.runs import BROKEN, command, plain_run, write_images
 from protoleak.bundle.writer import write_bundle
+from protoleak.environment.machine import describe_machine
 from protoleak.environment.processors import processors
 from protoleak.files import write_whole
 from protoleak.strict_json import json_bytes
-from protoleak.version import __version__
 from tests.tiny_bundle import tiny_bundle_files
+
+KINDS = ("rows", "worker", "driver", "memory")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--kinds", default="rows,worker,driver,memory", help="rows always come first, but alone for memory"
-    )
+    parser.add_argument("--kinds", default=",".join(KINDS), help="rows always come first, but alone for memory")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=10, help="of workers, and as many of the whole run")
     parser.add_argument("--paths", type=int, default=1_000_000, help="for the memory")
@@ -52,8 +53,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     chance, kinds = random.Random(options.seed), options.kinds.split(",")
-    result = Result(protoleak=__version__, processors=processors(), workers=options.workers, runs={})
-    if options.json and options.json.exists():
+    result = Result(
+        machine=describe_machine(), processors=processors(), workers=options.workers, patience=options.patience, runs={}
+    )
+    if options.json and options.json.exists() and set(kinds) != set(KINDS):
         result = msgspec.json.decode(options.json.read_bytes(), type=Result)
 
     def save(line: str) -> None:

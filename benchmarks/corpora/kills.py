@@ -21,15 +21,17 @@ SECONDS_TO_END = 300.0
 def kill_workers(typed: list[str], out: Path, log: Path, kills: int, chance: random.Random, expected: Rows) -> Run:
     """Kills one worker after another; Ray starts others in their place."""
     begun, hit, starts = time.monotonic(), 0, 0
+    at: list[int] = []
     while hit < kills:
         shutil.rmtree(out, ignore_errors=True)
         process = start(typed, log)
         starts += 1
         seen: set[int] = set()
+        done = 0
         while process.poll() is None:
             time.sleep(0.2)
             fresh = [one for one in workers_of(process.pid) if one not in seen]
-            if hit < kills and fresh and parts_of(out):  # the work goes on
+            if hit < kills and fresh and len(parts_of(out)) > done:  # the work goes on
                 time.sleep(chance.uniform(0, 2))
                 one = chance.choice(fresh)
                 try:
@@ -38,9 +40,11 @@ def kill_workers(typed: list[str], out: Path, log: Path, kills: int, chance: ran
                     continue
                 seen.add(one)
                 hit += 1
+                done = len(parts_of(out))
+                at.append(done)
         if process.returncode not in (0, 1):
             sys.exit(f"a run whose workers were killed ended with {process.returncode}:\n{log.read_text()[-2000:]}")
-    return compared("worker", starts, hit, 0, rows_of(out), expected, begun)
+    return compared("worker", starts, at, 0, rows_of(out), expected, begun)
 
 
 def workers_of(process: int) -> list[int]:
@@ -51,6 +55,7 @@ def workers_of(process: int) -> list[int]:
 def kill_drivers(typed: list[str], out: Path, log: Path, kills: int, chance: random.Random, expected: Rows) -> Run:
     """Kills the whole run at random moments between two finished parts, and continues it."""
     begun, hit, starts, redone = time.monotonic(), 0, 0, 0
+    at: list[int] = []
     while hit < kills:
         shutil.rmtree(out, ignore_errors=True)
         before: dict[str, tuple[int, int]] = {}
@@ -66,13 +71,14 @@ def kill_drivers(typed: list[str], out: Path, log: Path, kills: int, chance: ran
                 now = parts_of(out)
                 redone += sum(now.get(name) != file for name, file in before.items())
                 before = now
+                at.append(len(now))
                 continue
             if process.wait() not in (0, 1):
                 sys.exit(f"a run that was continued ended with {process.returncode}:\n{log.read_text()[-2000:]}")
             now = parts_of(out)
             redone += sum(now.get(name) != file for name, file in before.items())
             break
-    return compared("driver", starts, hit, redone, rows_of(out), expected, begun)
+    return compared("driver", starts, at, redone, rows_of(out), expected, begun)
 
 
 def wait_for_work(process: subprocess.Popen[bytes], out: Path, parts: int, chance: random.Random) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
+
+from protoleak.environment.machine import Machine
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -12,28 +16,33 @@ class Run(msgspec.Struct, kw_only=True):
         images: whole ones; six broken ones come to them.
         starts: of the command.
         kills: that hit.
+        parts_at_kills: finished parts at each of them, of so many as the corpus has blocks.
         rows, distinct: at the end.
         missing, extra: rows compared with the run that nobody killed.
         redone: parts that were there before a kill and were written again.
         seconds: all of it.
+        load_average: over the minute before it ended.
     """
 
     kind: str
     images: int
     starts: int
     kills: int
+    parts_at_kills: list[int]
     rows: int
     distinct: int
     missing: int
     extra: int
     redone: int
     seconds: float
+    load_average: float = msgspec.field(default_factory=lambda: os.getloadavg()[0])
 
     def __str__(self) -> str:
         return (
-            f"{self.kind}: {self.images} images, {self.starts} starts, {self.kills} kills, {self.rows} rows, "
+            f"{self.kind}: {self.images} images, {self.starts} starts, {self.kills} kills (at {self.parts_at_kills} "
+            f"finished parts), {self.rows} rows, "
             f"{self.distinct} distinct, {self.missing} missing, {self.extra} extra, {self.redone} finished parts done "
-            f"again, {self.seconds:.0f} s"
+            f"again, {self.seconds:.0f} s, load {self.load_average:.1f}"
         )
 
 
@@ -51,6 +60,7 @@ class Memory(msgspec.Struct, kw_only=True):
     command_mb: float
     together_mb: float
     seconds: float
+    load_average: float = msgspec.field(default_factory=lambda: os.getloadavg()[0])
 
     def __str__(self) -> str:
         return (
@@ -60,10 +70,15 @@ class Memory(msgspec.Struct, kw_only=True):
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """All of it, as it is written."""
+    """All of it, as it is written.
 
-    protoleak: str
+    Attributes:
+        patience: seconds without progress after which a run is given up.
+    """
+
+    machine: Machine
     processors: int
     workers: int
+    patience: float
     runs: dict[str, Run]
     memory: Memory | None = None

@@ -89,6 +89,7 @@ def plain_run(typed: list[str], out: Path, log: Path) -> tuple[Run, Rows]:
         images=len(rows) - len(BROKEN),
         starts=1,
         kills=0,
+        parts_at_kills=[],
         rows=len(rows),
         distinct=len(set(rows)),
         missing=0,
@@ -99,13 +100,14 @@ def plain_run(typed: list[str], out: Path, log: Path) -> tuple[Run, Rows]:
     return run, rows
 
 
-def compared(kind: str, starts: int, kills: int, redone: int, rows: Rows, expected: Rows, begun: float) -> Run:
+def compared(kind: str, starts: int, at: list[int], redone: int, rows: Rows, expected: Rows, begun: float) -> Run:
     found, wanted = set(rows), set(expected)
     return Run(
         kind=kind,
         images=len(expected) - len(BROKEN),
         starts=starts,
-        kills=kills,
+        kills=len(at),
+        parts_at_kills=at,
         rows=len(rows),
         distinct=len(found),
         missing=len(wanted - found),

@@ -63,6 +63,16 @@ def serve(
         bool,
         typer.Option("--no-token", rich_help_panel=NETWORK, help="Listen on a host that others reach without a token."),
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            rich_help_panel=NETWORK,
+            help="Name by which it may be asked, as a proxy in front passes it on; may be repeated. Without a token "
+            "only localhost and addresses are, so that no page elsewhere can give itself out as this server.",
+        ),
+    ] = None,
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -168,6 +178,14 @@ def serve(
             help="For one request; then 504, and what still waits of it is dropped before the engines.",
         ),
     ] = 30,
+    connections: Annotated[
+        int,
+        typer.Option(
+            "--connections",
+            rich_help_panel=LIMITS,
+            help="Open at once; then the one that was idle for longest is closed, or the newest is 503.",
+        ),
+    ] = 512,
     allow_streams: Annotated[
         list[str] | None,
         typer.Option(
@@ -212,6 +230,7 @@ def serve(
             faces=faces_limit,
             queue=queue,
             seconds=request_seconds,
+            connections=connections,
         ),
         host=host,
         port=port,
@@ -219,6 +238,7 @@ def serve(
         batching_threads=batching_threads,
         token=None if token_file is None else read_token(token_file, "--token-file"),
         open_to_all=no_token,
+        allow_hosts=tuple(allow_host or ()),
         cors_origins=tuple(cors_origin or ()),
         grace=grace,
         stream_hosts=tuple(allow_streams or ()),

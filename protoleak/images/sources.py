@@ -23,6 +23,9 @@ from protoleak.images.formats.base import MAXIMUM_BYTES
 MAXIMUM_FILE_BYTES = MAXIMUM_BYTES // 2  # 25 megapixels of 16-bit RGBA are 0.2 GB uncompressed
 LONGEST_NAME = 255  # bytes, of most file systems
 DATA_URI = "data:"
+MOST_ESCAPES = (
+    2**20
+)  # of a data: URI; each costs time and memory when it is read, which many of them made seconds and GB
 BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_\r\n")
 
 
@@ -122,6 +125,8 @@ def read_data_uri(text: str) -> bytes:
     if not comma:
         raise MediaError("a data: URI without a comma before its data")
     check_bytes(len(payload) * 3 // 4)
+    if payload.count("%") > MOST_ESCAPES:
+        raise MediaError(f"a data: URI with more than {MOST_ESCAPES} percent signs: write it as base64")
     raw = unquote_to_bytes(payload)
     if not head.lower().endswith(";base64"):
         return raw

@@ -22,6 +22,7 @@ from protoleak.serving import kserve
 from protoleak.serving.access import Access
 from protoleak.serving.bodies import drain, images_in, read_body
 from protoleak.serving.drift import source_named
+from protoleak.serving.headers import whole_number
 from protoleak.serving.metrics import CONTENT_TYPE
 from protoleak.serving.openapi import document
 from protoleak.serving.page_files import page_files
@@ -73,15 +74,11 @@ def build_app(service: Service) -> ASGIApp:
         HTTPException: _http_error,
         Exception: _broken,
     }
-    app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers)
+    endpoints_alone = Starlette(routes=routes, exception_handlers=handlers)
+    endpoints_alone.router.redirect_slashes = False  # to an address that the client's Host header would make up
+    app: ASGIApp = endpoints_alone
     origins = service.settings.cors_origins
-    app = Access(
-        app,
-        token=service.settings.token,
-        metrics=service.metrics,
-        stopping=lambda: service.stopping,
-        shared=bool(origins),
-    )
+    app = Access(app, settings=service.settings, metrics=service.metrics, stopping=lambda: service.stopping)
     if origins:
         app = CORSMiddleware(
             app,
@@ -180,8 +177,7 @@ class _Endpoints:
     async def stream_events(self, request: Request) -> Response:
         """GET /v1/streams/{id}/events: server-sent events."""
         stream = self._service.streams.get(request.path_params["id"])
-        last = request.headers.get("last-event-id", "0")
-        after = int(last) if last.isdigit() else 0
+        after = whole_number(request.headers.get("last-event-id", "")) or 0
         return StreamingResponse(self._service.streams.events(stream, after), media_type="text/event-stream")
 
     async def kserve_server(self, _: Request) -> Response:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -20,8 +21,13 @@ from protoleak.strict_json import decode_json
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+T = TypeVar("T")
+
 FIELD = "image"  # of a form
 RAW_TYPES = ("application/octet-stream", "")
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what is wrong with a form is told to its client
+# A request has a few strings beside its images; a body of nothing but strings takes ten times its size when it is read.
+MOST_STRINGS = 4096
 # What is read and thrown away of a body that is refused, so that a client that is still sending sees the answer.
 DRAINED_BYTES, DRAINED_SECONDS = 8 * 2**20, 2.0
 
@@ -94,9 +100,9 @@ def images_in(kind: str, body: bytes, limits: RequestLimits) -> tuple[list[bytes
     name = media.decode("latin-1").strip().lower()
     images: list[bytes | MediaError]
     if name == "multipart/form-data":
-        images = list(_form_images(body, options))
+        images = list(_form_images(body, options, limits))
     elif name == "application/json":
-        images = _json_images(body)
+        images = _json_images(body, limits)
     elif name.startswith("image/") or name in RAW_TYPES:
         return [body], True
     else:
@@ -108,18 +114,35 @@ def images_in(kind: str, body: bytes, limits: RequestLimits) -> tuple[list[bytes
         )
     if not images:
         raise Refusal(400, "no_image", "there is no image in the request")
-    if len(images) > limits.images:
-        raise Refusal(
-            400, "too_many_images", f"{len(images)} images in one request, more than the {limits.images} allowed"
-        )
     return images, False
 
 
-def _json_images(body: bytes) -> list[bytes | MediaError]:
+def json_of(body: bytes, kind: type[T], what: str) -> T:
+    """A body as a value of that type.
+
+    Args:
+        what: it should have been, for the message.
+
+    Raises:
+        Refusal: it is not that.
+    """
     try:
-        document = decode_json(body, _Document)
+        if body.count(b'"') > 2 * MOST_STRINGS:
+            raise msgspec.DecodeError(f"it has more than {MOST_STRINGS} strings")
+        return decode_json(body, kind)
     except msgspec.DecodeError as error:
-        raise Refusal(400, "bad_json", f'not {{"input": ["data:image/…;base64,…", …]}}: {error}') from error
+        raise Refusal(400, "bad_json", f"not {what}: {error}") from error
+
+
+def check_count(images: int, limits: RequestLimits) -> None:
+    """Raises Refusal where they are more than a request may hold; asked before they are read."""
+    if images > limits.images:
+        raise Refusal(400, "too_many_images", f"more images in one request than the {limits.images} allowed")
+
+
+def _json_images(body: bytes, limits: RequestLimits) -> list[bytes | MediaError]:
+    document = json_of(body, _Document, '{"input": ["data:image/…;base64,…", …]}')
+    check_count(len(document.input), limits)
     images: list[bytes | MediaError] = []
     for place, text in enumerate(document.input):
         if not text.startswith(DATA_URI):  # an address would have us ask others, and a path would read our own files
@@ -131,11 +154,13 @@ def _json_images(body: bytes) -> list[bytes | MediaError]:
     return images
 
 
-def _form_images(body: bytes, options: Mapping[bytes, bytes]) -> list[bytes]:
+def _form_images(body: bytes, options: Mapping[bytes, bytes], limits: RequestLimits) -> list[bytes]:
     boundary = options.get(b"boundary")
     if not boundary:
         raise Refusal(400, "bad_form", "multipart/form-data without a boundary")
-    reader = _FormReader()
+    # The parser takes seconds for a body of nothing but boundaries, or of what looks like one; an image holds none.
+    check_count(body.count(b"--" + boundary) - 1, limits)
+    reader = _FormReader(limits)
     try:
         parser = MultipartParser(boundary, reader.callbacks())
         parser.write(body)
@@ -157,7 +182,8 @@ class _FormReader:
         complete: whether the last boundary came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: RequestLimits) -> None:
+        self._limits = limits
         self.images: list[bytes] = []
         self.complete = False
         self._header, self._value = bytearray(), bytearray()
@@ -178,6 +204,7 @@ class _FormReader:
         }
 
     def _begin(self) -> None:
+        check_count(len(self.images) + 1, self._limits)
         self._disposition, self._data = b"", []
 
     def _header_end(self) -> None:

@@ -11,13 +11,14 @@ import base64
 import binascii
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
+from protoleak.serving.bodies import check_count, json_of
+from protoleak.serving.headers import whole_number
 from protoleak.serving.refusal import Refusal
 from protoleak.serving.settings import RequestLimits
-from protoleak.strict_json import decode_json
 from protoleak.version import __version__
 
 MODEL, VERSION = "protoleak", "1"
@@ -35,24 +36,27 @@ MODEL_METADATA: dict[str, Any] = {
 }
 
 
+_Parameter: TypeAlias = "str | int | float | bool"
+
+
 class _Tensor(msgspec.Struct, frozen=True):
     name: str
     shape: list[int] = []
     datatype: str = TYPE
-    data: list[Any] | None = None
-    parameters: dict[str, Any] = {}
+    data: list[str] | None = None
+    parameters: dict[str, _Parameter] = {}
 
 
 class _Wanted(msgspec.Struct, frozen=True):
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, _Parameter] = {}
 
 
 class _Request(msgspec.Struct, frozen=True):
     inputs: list[_Tensor]
     id: str | None = None
     outputs: list[_Wanted] | None = None
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, _Parameter] = {}
 
 
 class Inference:
@@ -75,32 +79,25 @@ class Inference:
         self._binary = False
         if header_length is None:
             head, rest = body, b""
-        elif header_length.isdigit() and int(header_length) <= len(body):
-            head, rest = body[: int(header_length)], body[int(header_length) :]
+        elif (length := whole_number(header_length)) is not None and length <= len(body):
+            head, rest = body[:length], body[length:]
         else:
             raise Refusal(400, "bad_request", f"{HEADER_LENGTH} {header_length[:20]!r} in a body of {len(body)} bytes")
         if not head and header_length is not None:
             self.images, self._shape, self._binary = [rest], [1, 1], True
             return
-        try:
-            asked = decode_json(head, _Request)
-        except msgspec.DecodeError as error:
-            raise Refusal(400, "bad_json", f"no inference request: {error}") from error
+        asked = json_of(head, _Request, "an inference request")
         if len(asked.inputs) != 1 or asked.inputs[0].name != INPUT or asked.inputs[0].datatype != TYPE:
             raise Refusal(400, "bad_request", f"the one input is {INPUT!r}, {TYPE} [N]")
         tensor = asked.inputs[0]
         if asked.outputs is not None and any(wanted.name != OUTPUT for wanted in asked.outputs):
             raise Refusal(400, "bad_request", f"the one output is {OUTPUT!r}")
-        self.images = _images(tensor, rest)
-        if len(self.images) > limits.images:
+        self.images = _images(tensor, rest, limits)
+        count = len(self.images)
+        if tensor.shape not in ([count], [count, 1]) or not count:
             raise Refusal(
-                400, "too_many_images", f"{len(self.images)} images, more than the {limits.images} of a request"
+                400, "bad_request", f"{count} images in a tensor whose shape is neither [{count}] nor [{count}, 1]"
             )
-        count = 1
-        for length in tensor.shape:
-            count *= length
-        if count != len(self.images) or not self.images:
-            raise Refusal(400, "bad_request", f"{len(self.images)} images in a tensor of shape {tensor.shape}")
         self._shape, self._id = tensor.shape, asked.id
         wanted = asked.outputs[0].parameters if asked.outputs else {}
         self._binary = bool(wanted.get("binary_data", asked.parameters.get("binary_data_output", False)))
@@ -124,16 +121,15 @@ class Inference:
         return head + raw, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
 
 
-def _images(tensor: _Tensor, rest: bytes) -> list[bytes]:
+def _images(tensor: _Tensor, rest: bytes, limits: RequestLimits) -> list[bytes]:
     if tensor.data is None:
         size = tensor.parameters.get("binary_data_size")
         if size != len(rest):
-            raise Refusal(400, "bad_request", f"binary_data_size {size!r}, and {len(rest)} bytes follow")
-        return _binary_strings(rest)
+            raise Refusal(400, "bad_request", f"binary_data_size {str(size)[:20]}, and {len(rest)} bytes follow")
+        return _binary_strings(rest, limits)
+    check_count(len(tensor.data), limits)
     images = []
     for value in tensor.data:
-        if not isinstance(value, str):
-            raise Refusal(400, "bad_request", f"data of {INPUT!r} in JSON is base64")
         try:
             images.append(base64.b64decode(value, validate=True))
         except (binascii.Error, ValueError):
@@ -141,9 +137,11 @@ def _images(tensor: _Tensor, rest: bytes) -> list[bytes]:
     return images
 
 
-def _binary_strings(raw: bytes) -> list[bytes]:
-    found, place = [], 0
+def _binary_strings(raw: bytes, limits: RequestLimits) -> list[bytes]:
+    found: list[bytes] = []
+    place = 0
     while place < len(raw):
+        check_count(len(found) + 1, limits)
         if place + LENGTH.size > len(raw):
             raise Refusal(400, "bad_request", "a binary tensor that ends within a length")
         (length,) = LENGTH.unpack_from(raw, place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -15,11 +15,15 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 # Where the workers' counts lie, as prometheus_client wants it named; set by the process that starts them.
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BUILD = "protoleak_build_info"
+MOST_SERIES = 1024
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -87,6 +91,8 @@ class Metrics:
             registry=registry,
         )
         self._build: Gauge | None = None
+        self._built: Mapping[str, str] = {}
+        self._sources: set[str] = set()
         self._shared = os.environ.get(SHARED_FOLDER)
         if self._shared is None:
             ProcessCollector(registry=registry)
@@ -99,7 +105,7 @@ class Metrics:
         """
         if self._build is None:
             self._build = Gauge(
-                "protoleak_build_info",
+                BUILD,
                 "What is served.",
                 list(labels),
                 registry=self._registry,
@@ -107,7 +113,22 @@ class Metrics:
             )
         elif self._shared is None:
             self._build.clear()
+        else:
+            self._build.labels(**self._built).set(0)
         self._build.labels(**labels).set(1)
+        self._built = labels
+
+    def show_evidence(self, source: str, evidence: float) -> None:
+        """Shows how unlike the calibration's the images of a source are.
+
+        With several workers the library forgets no series, so that only the first `MOST_SERIES` sources are shown:
+        their names are whatever clients give.
+        """
+        if self._shared is not None and source not in self._sources:
+            if len(self._sources) == MOST_SERIES:
+                return
+            self._sources.add(source)
+        self.drift_evidence.labels(source).set(evidence)
 
     def forget_source(self, source: str) -> None:
         """Shows nothing of a source any more."""
@@ -119,5 +140,15 @@ class Metrics:
         if self._shared is None:
             return generate_latest(self._registry)
         merged = CollectorRegistry()
-        MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
+        merged.register(_Merged())
         return generate_latest(merged)
+
+
+class _Merged(Collector):
+    """The counts of all workers, without bundles that none of them serves any more."""
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in MultiProcessCollector(None).collect():  # type: ignore[no-untyped-call]
+            if metric.name == BUILD:
+                metric.samples = [sample for sample in metric.samples if sample.value]
+            yield metric

@@ -11,6 +11,7 @@ from protoleak.faces.still_images import FaceVerdict
 from protoleak.runtime.drift import DriftEvent
 from protoleak.runtime.verdict import Verdict
 from protoleak.serving.drift import LONGEST_NAME, SourceDrift
+from protoleak.serving.kserve import MODEL
 from protoleak.serving.settings import RequestLimits
 from protoleak.serving.streams import StreamRecord, StreamRequest
 from protoleak.version import __version__
@@ -141,7 +142,7 @@ def _paths() -> dict[str, Any]:
         "/v1/screen": {
             "post": _operation(
                 "Verdicts on images: on one as it is, or on several in a form or as data: URIs",
-                _answers(_reference("Answer"), 400, 401, 408, 413, 415, 422, 500, 503, 504),
+                _answers(_reference("Answer"), 400, 401, 403, 408, 413, 415, 422, 500, 503, 504),
                 parameters=[faces, source],
                 body=images,
             )
@@ -166,7 +167,7 @@ def _paths() -> dict[str, Any]:
         "/v1/streams": {
             "post": _operation(
                 "Screens a live source from now on",
-                _answers(_reference("StreamRecord"), 400, 401, 403, 503, good="201"),
+                _answers(_reference("StreamRecord"), 400, 401, 403, 408, 413, 415, 503, good="201"),
                 body={JSON: {"schema": _reference("StreamRequest")}},
             ),
             "get": _operation("The live sources", _answers({"type": "object"}, 401)),
@@ -175,7 +176,7 @@ def _paths() -> dict[str, Any]:
             "get": _operation("A live source", _answers(_reference("StreamRecord"), 401, 404), parameters=[name]),
             "delete": _operation(
                 "Ends the screening of a live source",
-                {"204": {"description": "it ends"}} | _errors(401, 404),
+                {"204": {"description": "it ends"}} | _errors(401, 403, 404),
                 parameters=[name],
             ),
         },
@@ -184,6 +185,28 @@ def _paths() -> dict[str, Any]:
                 "The events of a live source, as they come: face, track, gap, failure, drift and end",
                 {"200": {"description": "server-sent events", "content": events}} | _errors(401, 404),
                 parameters=[name],
+            )
+        },
+    } | _inference_paths()
+
+
+def _inference_paths() -> dict[str, Any]:
+    """The open inference protocol's, which its own specification describes to the last field."""
+    tensors = {JSON: {"schema": {"type": "object"}}, "application/octet-stream": {"schema": {"type": "string"}}}
+    health = _free("As under /v1/health", _answers({"type": "object"}, 503))
+    model = f"/v2/models/{MODEL}"
+    return {
+        "/v2": {"get": _operation("The server, in the open inference protocol", _answers({"type": "object"}, 401))},
+        "/v2/health/live": {"get": health},
+        "/v2/health/ready": {"get": health},
+        model: {"get": _operation("The model: its inputs and outputs", _answers({"type": "object"}, 401))},
+        f"{model}/ready": {"get": health},
+        f"{model}/infer": {
+            "post": _operation(
+                "Verdicts on images in a tensor, each as JSON Lines",
+                {"200": {"description": "well", "content": tensors}}
+                | _errors(400, 401, 403, 408, 413, 415, 500, 503, 504),
+                body=tensors,
             )
         },
     }
@@ -213,8 +236,9 @@ def _answers(schema: dict[str, Any], *errors: int, good: str = "200") -> dict[st
 
 
 def _errors(*codes: int) -> dict[str, Any]:
+    known = (*codes, 421) if 401 in codes else codes  # whoever wants a token, or none, looks at the name as well
     return {
-        str(code): {"description": ERRORS[code], "content": {JSON: {"schema": _reference("Error")}}} for code in codes
+        str(code): {"description": ERRORS[code], "content": {JSON: {"schema": _reference("Error")}}} for code in known
     }
 
 
@@ -226,6 +250,7 @@ ERRORS = {
     408: "the body did not come in time",
     413: "the body is too large",
     415: "a type or encoding that is not taken",
+    421: "the server is asked by a name that is not its own",
     422: "an image that cannot be read, is too large, or holds no face",
     500: "the engines gave nothing that is a result, or the server is broken",
     503: "no room, or not ready: come again after Retry-After seconds",

@@ -9,21 +9,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import cast
 
 import uvicorn
 
 from protoleak.errors import ProtoleakError
 from protoleak.serving.app import build_app
+from protoleak.serving.connections import Connection
 from protoleak.serving.endings import Endings
 from protoleak.serving.judging import BundleJudge
 from protoleak.serving.service import Open, Service
 from protoleak.serving.settings import ServeSettings
+from protoleak.serving.streams import need_video
 
 BACKLOG = 1024
 # After SIGTERM connections that are open are still answered for so long, so that a request that was on its way when the
 # signal came isn't lost; each is closed with its answer.
 LINGER_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 15
+# For which an answer may lie at a client's side unread, or unacknowledged, before the connection is taken for dead.
+UNREAD_SECONDS = 30
 WATCH_SECONDS = 0.5
 MARGIN_SECONDS = 0.5  # of the grace, for closing engines
 
@@ -40,6 +45,8 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections have it from the socket that they came by
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD_SECONDS)
         bound.bind(address)
     except OSError as error:
         raise ProtoleakError(
@@ -77,7 +84,10 @@ def serve(
 
     Raises:
         ProtoleakError: the bundle is not usable.
+        MissingExtra: live sources are allowed, and what reads them is not installed.
     """
+    if settings.stream_hosts:
+        need_video()
     service = Service(settings, opening or partial(open_judge, settings, notify), notify)
     asyncio.run(_Life(service, bound, notify).run())
 
@@ -95,23 +105,25 @@ class _Life:
         self._service, self._bound, self._notify = service, bound, notify
         self._grace = service.settings.grace
         self._problem: BaseException | None = None
-        self._reloading = threading.Lock()
+        self._reloading, self._reload_waits = threading.Lock(), False
         self._until = 0.0
 
     async def run(self) -> None:
         """From here to the end."""
+        limits = self._service.settings.limits
         config = uvicorn.Config(
             build_app(self._service),
             lifespan="off",
             log_config=None,
+            log_level="error",  # what clients send that isn't HTTP is no news, and they could fill a disk with it
             access_log=False,
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
-            http="h11",
+            http=cast("type[asyncio.Protocol]", partial(Connection, limits=limits, metrics=self._service.metrics)),
             loop="asyncio",
             ws="none",
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_keep_alive=max(1, min(KEEP_ALIVE_SECONDS, int(limits.seconds))),
             timeout_graceful_shutdown=max(1, int(self._grace - MARGIN_SECONDS)),
             h11_max_incomplete_event_size=32 * 1024,
         )
@@ -145,10 +157,14 @@ class _Life:
             self._notify(f"serving on {address_of(self._bound)}: {self._service.description}")
 
     def _reload(self) -> None:
+        if self._reload_waits:  # it will load what is there when its turn comes
+            return
+        self._reload_waits = True
         threading.Thread(target=self._reload_in_turn, name="protoleak-reload", daemon=True).start()
 
     def _reload_in_turn(self) -> None:
         with self._reloading:
+            self._reload_waits = False
             self._service.reload()
 
     def _stop_soon(self) -> None:

@@ -256,7 +256,7 @@ class Service:
         taken = watch.take(source, done.records, self.metrics.forget_source)
         if taken is not None:
             monitor, event = taken
-            self.metrics.drift_evidence.labels(source or "").set(monitor.evidence)
+            self.metrics.show_evidence(source or "", monitor.evidence)
             if event is not None:
                 self._drifted(event)
 

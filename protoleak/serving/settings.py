@@ -25,7 +25,9 @@ class RequestLimits:
         images: of a request; more is 400.
         faces: of an image, where a verdict on each is asked for; more is 422.
         queue: images that are accepted and not answered yet; above that a request is 503 with Retry-After.
-        seconds: for a request from its first byte to its answer; then it is 504, and is dropped before the engine.
+        seconds: for a request from its first byte to its answer; then it is 504, and is dropped before the engine. A
+            connection on which no whole request comes for so long is closed.
+        connections: that are open at once in a process.
 
     Raises:
         ProtoleakError: a value is outside its limits.
@@ -37,6 +39,7 @@ class RequestLimits:
     faces: int = 64
     queue: int = 64
     seconds: float = 30.0
+    connections: int = 512
 
     def __post_init__(self) -> None:
         most = MAXIMUM_PIXELS / 1e6
@@ -46,6 +49,7 @@ class RequestLimits:
         check_limit("faces", self.faces, self.faces >= 1, "at least 1")
         check_limit("queue", self.queue, self.queue >= self.images, f"at least the {self.images} images of a request")
         check_limit("seconds", self.seconds, self.seconds > 0, "more than 0")
+        check_limit("connections", self.connections, self.connections >= 1, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class ServeSettings:
         batching_threads: that hand batches to the engines, in turns.
         token: that requests must bear; None for none.
         open_to_all: no token is wanted on a host that others reach.
+        allow_hosts: names by which it may be asked besides localhost and addresses, where it is asked without a token.
         cors_origins: origins whose pages may ask; none unless named.
         grace: seconds after SIGTERM within which the server has ended.
         stream_hosts: hosts of live sources that may be screened; none unless named.
@@ -109,6 +114,7 @@ class ServeSettings:
     batching_threads: int = 1
     token: str | None = field(default=None, repr=False)
     open_to_all: bool = False
+    allow_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     grace: float = 10.0
     stream_hosts: tuple[str, ...] = ()

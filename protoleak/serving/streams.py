@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import re
 import secrets
 import threading
@@ -15,7 +16,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from protoleak.arrays import UInt8Array
-from protoleak.errors import ProtoleakError
+from protoleak.errors import MissingExtra, ProtoleakError
 from protoleak.runtime.drift import DriftEvent
 from protoleak.serving.judging import BundleJudge
 from protoleak.serving.refusal import Refusal, busy
@@ -28,6 +29,7 @@ from protoleak.video.sources.redaction import without_secrets
 from protoleak.video.statistics import Statistics
 
 KEPT_EVENTS = 1000  # of each stream, for clients that come later or come back
+LONGEST_ADDRESS = 4096  # characters
 KEPT_ENDED = 16  # streams that have ended and can still be read
 HEARTBEAT_SECONDS = 15.0
 POLL_SECONDS = 0.5
@@ -39,6 +41,12 @@ ADDRESS = re.compile(
 )
 
 State: TypeAlias = Literal["running", "ended"]
+
+
+def need_video() -> None:
+    """Raises MissingExtra where nothing is installed that reads live sources, before the first is asked for."""
+    if importlib.util.find_spec("av") is None:
+        raise MissingExtra("av", "video")
 
 
 class StreamRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -228,6 +236,7 @@ class Streams:
         self._hosts, self._drifted = {host.lower() for host in hosts}, drifted
         self._most, self._stopping = most, stopping
         self._streams: dict[str, Stream] = {}
+        self._ending: list[Stream] = []  # forgotten, and not ended yet
 
     def start(self, body: bytes, acquired: Callable[[], BundleJudge]) -> Stream:
         """Starts what a request asks for.
@@ -250,7 +259,8 @@ class Streams:
         except (msgspec.DecodeError, ProtoleakError) as error:
             raise Refusal(400, "bad_json", f'not {{"source": "rtsp://…"}}: {error}') from error
         self._check(asked.source)
-        if sum(not stream.ended for stream in self._streams.values()) >= self._most:
+        self._ending = [stream for stream in self._ending if not stream.ended]
+        if sum(not stream.ended for stream in self._streams.values()) + len(self._ending) >= self._most:
             raise busy("too_many_streams", f"{self._most} live sources are screened already: end one")
         ended = [stream.id for stream in self._streams.values() if stream.ended]
         for old in ended[: max(0, len(ended) - KEPT_ENDED + 1)]:
@@ -272,8 +282,9 @@ class Streams:
 
     def end(self, name: str) -> None:
         """Ends one and forgets it. Raises Refusal where there is no such stream."""
-        self.get(name).end()
-        del self._streams[name]
+        stream = self._streams.pop(self.get(name).id)
+        stream.end()
+        self._ending.append(stream)
 
     def close(self) -> None:
         """Ends all."""
@@ -300,7 +311,7 @@ class Streams:
             await asyncio.sleep(POLL_SECONDS)
 
     def _check(self, source: str) -> None:
-        found = ADDRESS.fullmatch(source)
+        found = ADDRESS.fullmatch(source) if len(source) <= LONGEST_ADDRESS else None
         if found is None:
             raise Refusal(400, "bad_source", "the source is no plain rtsp://, rtsps://, http:// or https:// address")
         host = found["host"].lower()

@@ -96,6 +96,7 @@ SETTINGS: dict[str, tuple[tuple[type, ...], dict[str, str], dict[str, object]]] 
         | {"streams_limit": "streams", "no_token": "open_to_all"},
         {
             **{"body_limit": RequestLimits.body / MEBIBYTE, "token_file": None, "cors_origin": None},
+            **{"allow_host": None},
             **{"allow_streams": None, "face_model": None, "face_score": FaceSettings.face_score},
             **{"minimum_face": FaceSettings.minimum_face, "margin": FaceSettings.margin},
         },

@@ -25,7 +25,7 @@ class Tally:
 
 def request_of(body: bytes, path: str = "/v1/screen", kind: str = "image/png") -> bytes:
     """A whole HTTP request."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

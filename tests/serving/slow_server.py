@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--batching-threads", type=int, default=1)
     parser.add_argument("--grace", type=float, default=10.0)
     parser.add_argument("--request-seconds", type=float, default=30.0)
+    parser.add_argument("--connections", type=int, default=512)
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
 
@@ -38,7 +39,7 @@ def main() -> None:
 
     settings = ServeSettings(
         BundleOptions(bundle=given.bundle, engine="onnxruntime", threads=1, isolate=False),
-        RequestLimits(queue=given.queue, seconds=given.request_seconds),
+        RequestLimits(queue=given.queue, seconds=given.request_seconds, connections=given.connections),
         port=given.port,
         batching_threads=given.batching_threads,
         grace=given.grace,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,14 @@ def test_live_sources_elsewhere_are_refused(source: str, code: str) -> None:
 @pytest.mark.parametrize("source", ["rtsp://gate:554/a?b=c", "rtsp://user:pass@10.0.0.7/x", "HTTPS://10.0.0.7:8/x"])
 def test_live_sources_of_the_list_are_taken(source: str) -> None:
     Streams(["gate:554", "10.0.0.7"], 4, lambda: False, lambda _: None)._check(source)
+
+
+def test_live_sources_without_what_reads_them_are_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert main(["serve", "--allow-streams", "gate", "--port", "0"]) == 2
+    assert "protoleak[video]" in capsys.readouterr().err
 
 
 def test_no_live_source_is_taken_unless_a_host_is_named(server: RunningServer) -> None:

@@ -94,7 +94,8 @@ def test_a_chunked_body_above_the_limit_is_413_and_not_kept(server: RunningServe
     before = peak()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(
-            b"POST /v1/screen HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /v1/screen HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
         )
         for _ in range(33):
             connection.sendall(b"100000\r\n" + bytes(2**20) + b"\r\n")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+from tests.paths import ROOT
 from tests.serving.conftest import png
 from tests.serving.running import ENGINE, RunningServer
 
@@ -34,6 +37,26 @@ def test_a_bundle_that_cannot_be_opened_ends_all_of_them(tmp_path: Path) -> None
     running = RunningServer(tmp_path / "nothing", "--workers", 2)
     assert running.process.wait(120) == 2
     running.wait_for("no bundle at")
+
+
+def test_the_counts_of_all_hold_what_is_served_now_and_a_bounded_number_of_sources(tmp_path: Path) -> None:
+    code = """
+from protoleak.serving.metrics import Metrics
+metrics = Metrics()
+metrics.build({"sha256": "before"})
+metrics.build({"sha256": "now"})
+for number in range(2000):
+    metrics.show_evidence(f"source {number}", 1.0)
+print(metrics.text().decode())
+"""
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert [line for line in shown.splitlines() if line.startswith("protoleak_build_info")] == [
+        'protoleak_build_info{sha256="now"} 1.0'
+    ]
+    assert shown.count("protoleak_drift_evidence{") == 1024
 
 
 def _children(parent: int) -> list[int]:

@@ -91,11 +91,12 @@ def cluster(place: Place, workers: int) -> Iterator[None]:
 
 
 def _silence() -> None:
-    """Ray Data writes of every step; what matters is said by us."""
+    """Ray Data writes of every step, and stack traces of what it meets when Ray ends under it; what matters is raised,
+    and said by us in one line."""
     import ray.data
 
     for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -103,7 +103,8 @@ def _judge(
     blocks = folder.unfinished(corpus)
     if blocks:
         rate = _Rate(corpus, blocks, progress)
-        supervisor.run(Work(options.out.resolve(), corpus, settings), blocks, workers, options.place, rate.show)
+        busy = min(workers, len(blocks))  # the others would be started for nothing
+        supervisor.run(Work(options.out.resolve(), corpus, settings), blocks, busy, options.place, rate.show)
     if missing := folder.unfinished(corpus):
         raise ProtoleakError(f"{len(missing)} of {corpus.blocks} parts are missing in {options.out}: give --resume")
     return corpus
