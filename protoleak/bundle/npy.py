@@ -55,7 +55,10 @@ def read_npy(data: bytes, where: str) -> Array:
             "copy or export the bundle again"
         )
     flat = np.frombuffer(data, dtype, offset=begin)
-    return flat.reshape(lengths, order="F" if fortran else "C")
+    try:
+        return flat.reshape(lengths, order="F" if fortran else "C")
+    except (ValueError, OverflowError):  # no elements, along axes of 2⁶³
+        raise BundleError(f"{where} has the shape {_short(lengths)}, which no array has: export it again") from None
 
 
 def read_npz(data: bytes, where: str, wanted: Collection[str] | None = None) -> dict[str, Array]:

@@ -29,12 +29,14 @@ def examine(data: bytes) -> Declared:
         end = place + 12 + length
         count += 1
         check_parts(count, "chunks")
-        if kind == b"IHDR" and length >= 8:
-            width, height = struct.unpack_from(">II", data, place + 8)
-            check_cost(Declared(width, height), len(data))
-            rows = _Rows(data[place + 8 : place + 21]) if length == 13 else None
         if end > len(data):
             raise MediaError("truncated: the file ends before the image does")
+        if kind == b"IHDR":
+            if length != 13:
+                raise MediaError(f"damaged: its header has {length} bytes where 13 are needed")
+            width, height = struct.unpack_from(">II", data, place + 8)
+            check_cost(Declared(width, height), len(data))
+            rows = _Rows(data[place + 8 : place + 21])
         if kind[:1].isupper():  # the image cannot do without it
             found = zlib.crc32(memoryview(data)[place + 4 : end - 4])
             if found != int.from_bytes(data[end - 4 : end], "big"):

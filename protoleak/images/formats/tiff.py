@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from protoleak.errors import MediaError
 from protoleak.images.formats import jpeg
-from protoleak.images.formats.base import MAXIMUM_FRAMES, MEGABYTE, Declared
+from protoleak.images.formats.base import MAXIMUM_FRAMES, MEGABYTE, Declared, check_cost
 from protoleak.images.formats.directories import Directories, Entry
 
 WIDTH, HEIGHT, COMPRESSION, STRIP_OFFSETS, STRIP_SIZES = 0x100, 0x101, 0x103, 0x111, 0x117
+TILE_WIDTH, TILE_LENGTH = 0x142, 0x143
 TILE_OFFSETS, TILE_SIZES, JPEG_TABLES = 0x144, 0x145, 0x15B
 NEW_JPEG, DEFLATE = 7, (8, 32946)
 MAXIMUM_BYTES = 512 * MEGABYTE  # of decompressed strips
@@ -25,7 +26,11 @@ def examine(data: bytes) -> Declared:
     """
     directories = Directories(data)
     first, place = directories.read(directories.first)
-    width, height = (next(iter(directories.values(first.get(tag))), 0) for tag in (WIDTH, HEIGHT))
+    directories.check_inner()
+    width, height, wide, high = (
+        next(iter(directories.values(first.get(tag))), 0) for tag in (WIDTH, HEIGHT, TILE_WIDTH, TILE_LENGTH)
+    )
+    check_cost(Declared(wide, high, 9.0), len(data))  # a tile may be larger than the image, and is decoded whole
     pages, seen = 1, {directories.first}
     while place and place not in seen and pages <= MAXIMUM_FRAMES:
         seen.add(place)
