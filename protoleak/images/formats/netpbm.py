@@ -37,11 +37,13 @@ def examine(data: bytes) -> Declared:
             "save it in binary form or as PNG"
         )
     place, numbers = len(kind), list[int]()
-    while len(numbers) < (2 if kind in BITMAPS + FLOATS else 3):
+    while len(numbers) < (2 if kind in BITMAPS else 3):
         found = TOKEN.match(data, place, HEADER)
         if found is None and len(data) > HEADER:
             raise MediaError(f"damaged: a header of more than {HEADER // 1024} kB")
         token = b"" if found is None else re.sub(COMMENT, b"", found[1])
+        if kind in FLOATS and len(numbers) == 2 and found is not None:
+            break  # a factor
         if found is None or len(token) > 10 or not token.isdigit():  # Pillow would take +5 and 5_0 for numbers
             raise MediaError("damaged: its header holds something else than numbers")
         numbers.append(int(token))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk
+from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, matching, walk
 from protoleak.video.sources.network_settings import NetworkSettings
 
 if TYPE_CHECKING:  # whoever screens images asks here which of the names are videos, and needs nothing that opens one
@@ -103,8 +103,7 @@ def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
             if not found or any(True for _ in _files(source, IMAGE_SUFFIXES)):
                 stills.append(source)
         elif _is_pattern(source):
-            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 Path.glob refuses absolute patterns
-            others, found = separate(matches)
+            others, found = separate(matching(source))
             videos.update(dict.fromkeys(found))
             # Left as a pattern where it can be: what matches nothing is reported by whoever expands images.
             stills += others if found else [source]
