@@ -86,8 +86,6 @@ def check_graph(model: bytes, interface: Interface) -> Sizes:
     problems = _findings(read).problems()
     if problems:
         raise ValueError("; ".join(problems))
-    if len(read.opsets) != 1:
-        raise ValueError(f"opsets {_few(read.opsets)} are imported, and which holds is not said")
     return check_sizes(read, *interface)
 
 
@@ -205,6 +203,8 @@ def _read(model: bytes) -> OnnxModel:
     read = read_model(model)
     if not OLDEST_OPSET <= min(read.opsets, default=0) <= max(read.opsets, default=0) <= NEWEST_OPSET:
         raise ValueError(f"opset {_few(read.opsets)}: protoleak knows {OLDEST_OPSET} to {NEWEST_OPSET}")
+    if len(read.opsets) != 1:
+        raise ValueError(f"opsets {_few(read.opsets)} are imported, and which holds is not said")
     if len(read.nodes) > MOST_NODES:
         raise ValueError(f"{len(read.nodes)} nodes, more than the {MOST_NODES} that are allowed")
     _interfaces[hashlib.sha256(model).digest()] = read.inputs, read.outputs

@@ -102,6 +102,7 @@ class OnnxRuntimeEngine:
         session_options = onnxruntime.SessionOptions()
         session_options.log_severity_level = ERRORS_ONLY
         session_options.use_deterministic_compute = True
+        session_options.add_session_config_entry("session.load_model_format", "ONNX")  # and never its own
         session_options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
         # Else threads of this graph spin on after its run, for as long as a whole run takes, on the cores that the
         # other graph's threads then need: docs/decisions/0030-onnxruntime-and-the-stem.md.
