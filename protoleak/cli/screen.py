@@ -191,7 +191,7 @@ def screen(
     """Say of each face who made it: a known generator, a camera (real), or nobody that the bundle knows."""
     from protoleak.video.sources.open import separate
 
-    stills, videos = separate(sources)
+    stills, videos = separate(sources, isolate=isolate)
     if faces == "none" and face_model is not None:
         raise ProtoleakError("--face-model is a YuNet model and --faces none uses none: leave one out")
     settings = StreamSettings(
