@@ -29,6 +29,7 @@ from protoleak.runtime.engines.base import (
     run_one_by_one,
     too_slow,
 )
+from protoleak.runtime.engines.openvino_sizes import excess
 from protoleak.runtime.engines.openvino_norms import spread_group_norms
 
 # OpenVINO's names of the element types that graphs' inputs and outputs have here.
@@ -142,6 +143,8 @@ class OpenVinoEngine:
                 model = core.read_model(io.BytesIO(graph.model))
                 seen = _ports(model.inputs, graph), _ports(model.outputs, graph)
                 model.reshape({port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+                if (more := excess(model, graph.model)) is not None:
+                    raise ValueError(f"it would make {more}: refused")
                 if not options.bfloat16:
                     spread_group_norms(model)
                 compiled = core.compile_model(model, "CPU", config)
