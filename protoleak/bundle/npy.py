@@ -80,6 +80,8 @@ def read_npz(data: bytes, where: str, wanted: Collection[str] | None = None) -> 
                 name = entry.filename.removesuffix(".npy")
                 if wanted is not None and name not in wanted:
                     continue
+                if name in arrays:
+                    raise BundleError(f"{where} holds two arrays of the name {_short(name)!r}: export it again")
                 content = read_member(archive, entry, left)
                 left -= len(content)
                 arrays[name] = read_npy(content, f"{where}: {name!r}")

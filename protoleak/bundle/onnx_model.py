@@ -38,8 +38,8 @@ MAXIMUM_AXES = 8
 MAXIMUM_SIDE = 2**31 - 1
 EXTERNAL = 1  # data_location
 DEFAULT_DOMAINS = ("", "ai.onnx")
-# Marks of FlatBuffers. ONNX Runtime (its own format) and OpenVINO (TensorFlow Lite) look at them first, and would open
-# another graph in the same bytes than is read here: a ModelProto can begin with a text in which they stand.
+# Marks of FlatBuffers at byte 4: of ONNX Runtime's own format and of TensorFlow Lite's. ONNX Runtime looks for its own
+# first, and opens another graph in the same bytes than is read here: a ModelProto can begin with a text that says so.
 OTHER_FORMATS = (b"ORTM", b"TFL3")
 # Behind the integer types of int32_data: these hold the bits of float16, the others are numbers.
 IN_INT32 = frozenset({2, 3, 4, 5, 6, 9, 10})

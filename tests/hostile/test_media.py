@@ -29,7 +29,9 @@ def check(tried: list[Tried]) -> None:
 def test_hostile_images_cost_one_line_and_little_time_and_memory() -> None:
     tried = list(try_images(0, len(BOMBS) + MUTATED))
     check(tried)
-    assert {one.name for one in tried[: len(BOMBS)] if one.outcome.error is None} <= {"pages"}
+    # Their pictures are sound; what stands beside them is left unread.
+    sound = {"pages", "steps of a sampler", "many steps", "fields of IPTC"}
+    assert {one.name for one in tried[: len(BOMBS)] if one.outcome.error is None} <= sound
     assert any(one.outcome.error is None for one in tried[len(BOMBS) :])  # not everything is refused
 
 
