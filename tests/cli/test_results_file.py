@@ -253,3 +253,23 @@ def test_a_folder_in_the_place_of_the_file_is_said(identity: Identity, tmp_path:
         with pytest.raises(ProtoleakError, match="is a folder"), opened:
             pass
     assert (tmp_path / "x.jsonl").is_dir()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "schema,source\n1," + "x" * 200_000 + "\n",
+        "schema,source\n1,a\0b\n",
+        "schema,outcome,source,sha256,face,faces,reason,alpha,bundle.sha256,bundle.variant,bundle.signer,bundle.signer.key\n"
+        "4,verdict,a,b,,,,0.05,c,d,e,f\n",
+    ],
+)
+def test_a_table_that_is_none_of_ours_is_one_line(content: str, tmp_path: Path, identity: Identity) -> None:
+    file = tmp_path / "out.csv"
+    file.write_text(content)
+    with (
+        pytest.raises(ProtoleakError, match="no results file|no record|has schema"),
+        open_results(str(file), identity, resume=True, overwrite=False),
+    ):
+        pass
+    assert file.read_text() == content
