@@ -56,14 +56,16 @@ def _parts(data: bytes, directories: Directories, first: dict[int, Entry]) -> It
     """The strips or tiles of the first page.
 
     Raises:
-        MediaError: one reaches beyond the end of the file.
+        MediaError: it isn't said where they are, or one reaches beyond the end of the file.
     """
     offsets, sizes = (
         directories.values(first.get(one)) or directories.values(first.get(other))
         for one, other in ((STRIP_OFFSETS, TILE_OFFSETS), (STRIP_SIZES, TILE_SIZES))
     )
+    if not offsets or len(offsets) != len(sizes):
+        raise MediaError("damaged: its directory does not say where its strips are and how long")
     read = 0
-    for offset, size in zip(offsets, sizes, strict=False):
+    for offset, size in zip(offsets, sizes, strict=True):
         read += size
         if offset + size > len(data) or read > 2 * len(data):
             raise MediaError("truncated: the file ends before the image does")
