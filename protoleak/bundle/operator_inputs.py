@@ -35,6 +35,12 @@ BECAME_INPUTS: dict[str, tuple[tuple[str, ...], int]] = {
     **dict.fromkeys(("ReduceSum", "Squeeze", "Unsqueeze"), (("axes",), 13)),
     **dict.fromkeys((name for name in REDUCING if name != "ReduceSum"), (("axes",), 18)),
 }
+# Operator → attributes that there are from an opset on.
+NEWER: dict[str, tuple[tuple[str, ...], int]] = {
+    "Shape": (("start", "end"), 15),
+    "ReduceSum": (("noop_with_empty_axes",), 13),
+    **dict.fromkeys((name for name in REDUCING if name != "ReduceSum"), (("noop_with_empty_axes",), 18)),
+}
 OLDEST = {"Resize": 11}  # before, its second input was what its third is now
 
 
@@ -56,6 +62,9 @@ def check_inputs(use: Use, opset: int) -> None:
     found = [one for one in attributes if opset >= since and one in use.node.attributes]
     if found:
         raise ValueError(f"its {found[0]} is an attribute, and an input in opset {opset}")
+    attributes, since = NEWER.get(name, ((), 0))
+    if opset < since and not use.node.attributes.keys().isdisjoint(attributes):
+        raise ValueError(f"it has {attributes[0]}, which there is from opset {since} on")
     if name in PARAMETERS:
         PARAMETERS[name](use)
 

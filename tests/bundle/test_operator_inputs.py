@@ -74,6 +74,8 @@ def test_an_input_that_engines_let_an_output_grow_by_is_refused(
         ("Squeeze", [], 13, {"axes": [0]}),
         ("Slice", [numbers(0), numbers(1)], 9, {"starts": [0], "ends": [4], "axes": [3]}),
         ("Clip", [ones()], 7, {"min": 0.0}),
+        ("Shape", [], 11, {"start": 1}),
+        ("ReduceSum", [], 11, {"noop_with_empty_axes": 1}),
     ],
 )
 def test_numbers_in_the_place_of_another_opset_are_refused(
@@ -101,6 +103,13 @@ def test_inputs_as_the_standard_has_them_are_taken(
     operator: str, given: list[np.ndarray | None], shape: Shape, attributes: Given, expected: Shape
 ) -> None:
     assert output_shape(operator, given, shape, **attributes) == expected
+
+
+def test_a_window_of_which_engines_disagree_is_refused() -> None:
+    options: Given = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
+    assert output_shape("MaxPool", [], (1, 1, 5, 5), **options) == (1, 1, 3, 3)
+    with pytest.raises(ValueError, match="padding alone"):
+        output_shape("MaxPool", [], (1, 1, 5, 5), pads=[1, 1, 1, 1], **options)
 
 
 def test_a_constant_of_the_name_of_an_input_is_refused() -> None:

@@ -160,6 +160,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "a sign before a number": lambda: b"P6\n+5000 5000\n254\n" + bytes(75_000_000),
     "a line between digits": lambda: b"P6\n50_00 5000\n254\n" + bytes(75_000_000),
     "CMYK to 254": lambda: b"P0CMYK\n5000 5000\n254\n" + bytes(100_000_000),
+    "ends of rows in a BMP": lambda: _run_lengths(0) + b"\x01\x05\0\0" * 6000 + bytes(200_000),
     "runs in a BMP": lambda: _run_lengths(20_000_000),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 from protoleak.errors import MediaError
 from protoleak.images.decode import open_image
 from protoleak.video.sources.open import open_source
-from tests.hostile.images import BOMBS, encoded, formats, picture
+from tests.hostile.images import BOMBS, chunk, encoded, formats, picture
 from tests.hostile.media import try_images, try_videos
 from tests.hostile.outcomes import Tried
 from tests.hostile.videos import video
@@ -73,3 +75,12 @@ def test_an_intact_picture_is_taken_flat_or_not(kind: str, flat: bool) -> None:
     if flat:  # long runs of zero bits in optimised JPEGs
         pixels[64:, 64:] = 255
     assert open_image(encoded(Image.fromarray(pixels), kind)).image.size == (512, 512)
+
+
+def test_a_png_with_another_header_or_without_its_palette_is_refused() -> None:
+    rows = zlib.compress(bytes(65 * 32))
+    for header, kind in (((64, 64, 8, 0, 0, 0, 0), 14), ((64, 32, 8, 3, 0, 0, 0), 13)):
+        ihdr = struct.pack(">IIBBBBB", *header).ljust(kind, b"\0")
+        data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", ihdr) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+        with pytest.raises(MediaError, match="its header has|palette is missing"):
+            open_image(data)

@@ -51,9 +51,9 @@ def examine(data: bytes) -> Declared:
     width, height, largest = (*numbers, 255)[:3]
     count = width * height * CHANNELS[kind]
     is_fast = largest == 255 or (largest == 65535 and kind == b"P5")
-    if not is_fast and count > MAXIMUM_NUMBERS:
+    if not is_fast and count * (1 if largest < 256 else 2) > MAXIMUM_NUMBERS:  # those of two bytes take twice as long
         raise MediaError(
-            f"{count} numbers of another range than 0 to 255, more than the {MAXIMUM_NUMBERS} allowed: save it with 8 "
-            "bits per channel or as PNG"
+            f"{count} numbers of another range than 0 to 255, more than the {MAXIMUM_NUMBERS} bytes allowed: save it "
+            "with 8 bits per channel or as PNG"
         )
     return Declared(width, height, 7.0)

@@ -82,7 +82,7 @@ def test_without_pyav_the_error_names_the_extra(name: str, tmp_path: Path, monke
 def test_with_isolation_files_are_looked_into_in_a_process_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path / "clip.bin")
+    write(tmp_path / "clip.mp4").rename(tmp_path / "clip.bin")
     (tmp_path / "text").write_text("no video")
 
     def in_this_process(*_: object, **__: object) -> None:
