@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 from protoleak.errors import MediaError
 from protoleak.images.formats import jpeg
-from protoleak.images.formats.base import MAXIMUM_FRAMES, MEGABYTE, Declared, check_cost
+from protoleak.images.formats.base import MAXIMUM_FRAMES, MEGABYTE, Declared, check_cost, first_zeros
 from protoleak.images.formats.directories import Directories, Entry
 
 WIDTH, HEIGHT, COMPRESSION, STRIP_OFFSETS, STRIP_SIZES = 0x100, 0x101, 0x103, 0x111, 0x117
 TILE_WIDTH, TILE_LENGTH = 0x142, 0x143
 TILE_OFFSETS, TILE_SIZES, JPEG_TABLES = 0x144, 0x145, 0x15B
 NEW_JPEG, DEFLATE = 7, (8, 32946)
+WITHOUT_CHECKSUM, ERASED = (32773, 50000), 256  # PackBits and Zstandard, whose encoders write no such runs of zeros
 MAXIMUM_BYTES = 512 * MEGABYTE  # of decompressed strips
 CHUNK = MEGABYTE  # of decompressed data that is in memory at a time
 
@@ -37,11 +38,14 @@ def examine(data: bytes) -> Declared:
         pages += 1
         _, place = directories.read(place)
     compression = next(iter(directories.values(first.get(COMPRESSION))), 1)
-    if compression == NEW_JPEG or compression in DEFLATE:
+    if compression == NEW_JPEG or compression in DEFLATE or compression in WITHOUT_CHECKSUM:
         shared = _jpeg_tables(data, first.get(JPEG_TABLES))
         for part in _parts(data, directories, first):
             if compression == NEW_JPEG:
                 jpeg.check_part(part[:2] + shared + part[2:])
+            elif compression in WITHOUT_CHECKSUM:
+                if first_zeros(part, 0, len(part), ERASED) is not None:
+                    raise MediaError(f"damaged: a part of it was erased ({ERASED} zero bytes or more)")
             else:
                 _check_deflated(part, MAXIMUM_BYTES)
     return Declared(width, height, 9.0, min(pages, MAXIMUM_FRAMES), pages > MAXIMUM_FRAMES)
