@@ -16,7 +16,7 @@ from protoleak.video.sources.open import open_source
 from tests.hostile.images import BOMBS, chunk, encoded, formats, picture
 from tests.hostile.media import try_images, try_videos
 from tests.hostile.outcomes import Tried
-from tests.hostile.videos import video
+from tests.hostile.videos import many_edits, video
 
 MUTATED = 120
 SECONDS, MEBIBYTES = 5.0, 512.0
@@ -84,3 +84,14 @@ def test_a_png_with_another_header_or_without_its_palette_is_refused() -> None:
         data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", ihdr) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
         with pytest.raises(MediaError, match="its header has|palette is missing"):
             open_image(data)
+
+
+def test_a_video_of_edits_without_end_is_refused_and_one_of_some_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    path.write_bytes(many_edits(200_000))
+    with pytest.raises(MediaError, match=r"x\.mp4: 200000 edits of 250 frames each"):
+        open_source(str(path))
+    path.write_bytes(many_edits(2))
+    source = open_source(str(path))
+    assert sum(1 for _ in source) == 500
+    source.close()
