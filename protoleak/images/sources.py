@@ -22,7 +22,9 @@ from protoleak.images.formats.base import MAXIMUM_BYTES
 MAXIMUM_FILE_BYTES = MAXIMUM_BYTES // 2  # 25 megapixels of 16-bit RGBA are 0.2 GB uncompressed
 LONGEST_NAME = 255  # bytes, of most file systems
 DATA_URI = "data:"
-HEXADECIMAL = np.array([int(chr(code), 16) if chr(code) in "0123456789abcdefABCDEF" else -1 for code in range(256)], np.int16)
+HEXADECIMAL = np.array(
+    [int(chr(code), 16) if chr(code) in "0123456789abcdefABCDEF" else -1 for code in range(256)], np.int16
+)
 BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_\r\n")
 
 

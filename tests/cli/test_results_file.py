@@ -268,7 +268,7 @@ def test_a_table_that_is_none_of_ours_is_one_line(content: str, tmp_path: Path, 
     file = tmp_path / "out.csv"
     file.write_text(content)
     with (
-        pytest.raises(ProtoleakError, match="no results file|no record|has schema"),
+        pytest.raises(ProtoleakError, match=r"no results file|no record|has schema"),
         open_results(str(file), identity, resume=True, overwrite=False),
     ):
         pass

@@ -108,7 +108,10 @@ def _tiff(*more: tuple[int, int, int, bytes], side: int = 64) -> bytes:
     data = bytearray(encoded(picture(0, side), "TIFF"))
     place = struct.unpack_from("<L", data, 4)[0]
     count = struct.unpack_from("<H", data, place)[0]
-    entries = {struct.unpack_from("<H", data, at)[0]: bytes(data[at : at + 12]) for at in range(place + 2, place + 2 + 12 * count, 12)}
+    entries = {
+        struct.unpack_from("<H", data, at)[0]: bytes(data[at : at + 12])
+        for at in range(place + 2, place + 2 + 12 * count, 12)
+    }
     for tag, kind, number, content in more:
         value = content
         if len(content) > 4:
@@ -148,7 +151,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "a flat PNG": lambda: encoded(Image.new("L", (9900, 9900)), "PNG"),
     "blocks before a frame": lambda: _in_gif(b"\x21\xfe" + b"\x01a" * 5_000_000 + b"\0"),
     "stray bytes before a frame": lambda: _in_gif(bytes(20_000_000)),
-    "steps of a sampler": lambda: _in_png(chunk(b"zTXt", b"parameters\0\0" + zlib.compress(b"Steps: " + b"1" * 1_000_000))),
+    "steps of a sampler": lambda: _in_png(
+        chunk(b"zTXt", b"parameters\0\0" + zlib.compress(b"Steps: " + b"1" * 1_000_000))
+    ),
     "many steps": lambda: _in_png(
         b"".join(chunk(b"zTXt", b"p%d\0\0" % n + zlib.compress(b"Steps: 1 " * 110_000)) for n in range(30))
     ),

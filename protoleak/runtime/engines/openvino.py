@@ -29,8 +29,8 @@ from protoleak.runtime.engines.base import (
     run_one_by_one,
     too_slow,
 )
-from protoleak.runtime.engines.openvino_sizes import excess
 from protoleak.runtime.engines.openvino_norms import spread_group_norms
+from protoleak.runtime.engines.openvino_sizes import excess
 
 # OpenVINO's names of the element types that graphs' inputs and outputs have here.
 ELEMENT_TYPES = {"f32": FLOAT, "f16": FLOAT16, "u8": UINT8, "i64": INT64}
