@@ -159,7 +159,7 @@ def matching(pattern: str) -> list[str]:
     for root in glob.glob(before) if before else [""]:  # noqa: PTH207
         for place, _ in _folders(root or os.curdir):
             inside = os.path.relpath(place, root or os.curdir)
-            if any(part.startswith(".") and part != os.curdir for part in inside.split(os.sep)):
+            if any(part.startswith(".") for part in Path(inside).parts):
                 continue
             below = root if inside == os.curdir else os.path.join(root, inside)  # noqa: PTH118 names stay as they are
             rest = after.lstrip("".join(SEPARATORS))
