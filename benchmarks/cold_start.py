@@ -10,7 +10,6 @@ compiled before (both in a temporary folder here). The first run fills these cac
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import re
@@ -24,6 +23,8 @@ from pathlib import Path
 
 from protoleak.environment.machine import processor
 from protoleak.environment.versions import source_commit
+from protoleak.files import write_whole
+from protoleak.strict_json import json_bytes
 
 TARGET_SECONDS = 0.5
 IMPORT_LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| (\s*)(\S+)")
@@ -33,12 +34,12 @@ HERE = Path(__file__).resolve().parent.parent
 STAGES = """
 import sys, time
 clock = [time.perf_counter()]
-import protoleak.cli.screen_images
+import protoleak.cli.screen_images.run
 clock.append(time.perf_counter())
 from protoleak.bundle.bundle import Bundle
 bundle = Bundle.load(sys.argv[2] if len(sys.argv) > 2 else None)
 clock.append(time.perf_counter())
-screener = protoleak.cli.screen_images.Screener(bundle)
+screener = protoleak.cli.screen_images.run.Screener(bundle)
 clock.append(time.perf_counter())
 screener(sys.argv[1])
 clock.append(time.perf_counter())
@@ -160,8 +161,7 @@ def measure(options: argparse.Namespace, caches: Path) -> None:
         other = environment(caches / "other", options.against.resolve())
         result["in_turns"] = compare(command, options.runs, variables, other)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

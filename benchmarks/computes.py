@@ -49,6 +49,7 @@ from protoleak.files import write_whole
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.executors import Executor, Graphs, open_executor
 from protoleak.runtime.timings import time_executors
+from protoleak.strict_json import json_bytes
 
 RANGE_IMAGES, RANKED_IMAGES = 64, 16
 # Range method → how many layers are given back: minmax is too far off for that to help.
@@ -146,7 +147,7 @@ def main() -> None:
         with_graphs.close()
     report = Report(describe_machine(), bundle.sha256, noise, rows)
     if options.json is not None:
-        write_whole(options.json, [msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"])
+        write_whole(options.json, [json_bytes(report)])
 
 
 def line(row: Row) -> str:

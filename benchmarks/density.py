@@ -10,12 +10,10 @@ one another: the differences with every reference, as small bundles have them, a
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 
@@ -23,7 +21,9 @@ from protoleak.arrays import Float32Array, Float64Array
 from protoleak.calibration.kernel import log_kernel_density
 from protoleak.environment.machine import describe_machine
 from protoleak.export.density_module import KernelLogDensity, kernel_log_density_module
+from protoleak.files import write_whole
 from protoleak.runtime.engines import Engine, Graph, open_engine
+from protoleak.strict_json import json_bytes
 
 TARGET_MILLISECONDS = 0.2
 FEATURES, CLASSES, IMAGES = 128, 10, 64
@@ -110,11 +110,10 @@ def main() -> None:
         "threads": 1,
         "target_ms": TARGET_MILLISECONDS,
         "rows": rows,
-        "machine": msgspec.to_builtins(describe_machine()),
+        "machine": describe_machine(),
     }
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

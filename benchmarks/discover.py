@@ -24,14 +24,17 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float32Array
-from protoleak.bundle.bundle import Bundle, Calibration
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.dataset import list_images
 from protoleak.discovery.clusters import find_clusters
 from protoleak.enrolment.judging import UNKNOWN, Classes, judged
 from protoleak.enrolment.pictures import PictureRunner
 from protoleak.enrolment.rows import Rows, calibration_rows, rows_of
 from protoleak.environment.machine import describe_machine
+from protoleak.files import write_whole
 from protoleak.progress import shown_progress
+from protoleak.strict_json import json_bytes
 
 PHOTOGRAPH = "photographs"
 ENOUGH = 20  # pictures of a generator in one cluster, with which it counts as found
@@ -86,7 +89,7 @@ def write(file: Path, result: dict[str, Any]) -> None:
     runs = json.loads(file.read_text())["runs"] if file.exists() else []
     runs = [run for run in runs if run["unseen"] != result["unseen"]]
     what = "generators that a bundle doesn't know, found among photographs that it doesn't know"
-    file.write_text(json.dumps({"what": what, "runs": [*runs, result]}, indent=1) + "\n")
+    write_whole(file, [json_bytes({"what": what, "runs": [*runs, result]})])
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -10,20 +10,19 @@ later face on. "Fixed" is what `protoleak.metrics.martingale` does not do: p-val
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
 
-from protoleak.bundle.bundle import Calibration
-from protoleak.environment.machine import processor
-from protoleak.environment.versions import source_commit
+from protoleak.bundle.calibration import Calibration
+from protoleak.environment.machine import describe_machine
+from protoleak.files import write_whole
 from protoleak.metrics.martingale import SimpleJumper
 from protoleak.runtime.drift import EVIDENCE, DriftMonitor
 from protoleak.runtime.verdict import Verdict
+from protoleak.strict_json import json_bytes
 
 ALPHA, SEED = 0.05, 27
 CLASSES = ("real", "generator")
@@ -94,13 +93,10 @@ def main() -> None:
         "faces": options.faces,
         "rows": rows,
         "fixed_reference_without_drift": fixed,
-        "machine": processor(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "commit": source_commit(),
+        "machine": describe_machine(),
     }
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

@@ -44,13 +44,14 @@ from protoleak.dataset import Dataset, Sample, read_dataset
 from protoleak.environment.machine import describe_machine
 from protoleak.export.export import export_bundle
 from protoleak.export.settings import DEFAULT_CONTRAST, ExportSettings
-from protoleak.files import cache_folder
+from protoleak.files import cache_folder, write_whole
 from protoleak.metrics.measures import ALL_UNKNOWN
 from protoleak.model.checkpoint import load_model
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.model.light_encoder import LightEncoder
 from protoleak.model.loading import usable_workers
 from protoleak.progress import shown_progress
+from protoleak.strict_json import json_bytes
 from protoleak.training.fit import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import train
@@ -244,7 +245,7 @@ def main() -> None:
         "commit": machine.commit,
         "processor": f"{machine.processor}, {machine.cores} cores",
         "threads": torch.get_num_threads(),
-        "machine": msgspec.to_builtins(machine),
+        "machine": machine,
         "targets": {
             "macro_auc_below_teacher": AUC_MARGIN,
             "open_set_auroc_below_teacher": OPEN_SET_MARGIN,
@@ -259,8 +260,7 @@ def main() -> None:
         "encoders": results,
     }
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+        write_whole(options.json, [json_bytes(record)])
     if options.html:
         options.html.write_text(html(results, record), encoding="utf-8")
 

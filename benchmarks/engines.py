@@ -31,9 +31,11 @@ from protoleak.bench.run import run_benchmark
 from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bench.tables import ROW_COLUMNS, STAGE_COLUMNS, facts, row_cells, stage_cells
 from protoleak.bundle import manifest as manifests
-from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, write_bundle
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.reader import NOISE_BANK, PROTOTYPES
 from protoleak.bundle.report import BundleReport
+from protoleak.bundle.writer import array_bytes, write_bundle
 from protoleak.calibration.density import DensityModel
 from protoleak.calibration.heads import PrototypeHead
 from protoleak.choices import BackboneKind
@@ -41,11 +43,13 @@ from protoleak.export.density_module import DensityModule
 from protoleak.export.graphs import DeployedAttributor, export_attributor, export_latent_encoder
 from protoleak.export.head_modules import HeadModule
 from protoleak.export.precisions.int8 import Quantiser
-from protoleak.images.decode import open_image
+from protoleak.files import write_whole
+from protoleak.images.open import open_image
 from protoleak.images.preprocess import preprocess
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.checkpoint import LatentEncoderRecord, ModelConfig, TrainedModel, load_model, save_model
 from protoleak.model.latent_encoder import load_latent_encoder
+from protoleak.strict_json import json_bytes
 
 GENERATORS = 10
 EMBEDDING, PER_GENERATOR, COMPONENTS = 128, 6, 8
@@ -225,8 +229,7 @@ def main() -> None:
     for what, number, limit, met in targets(report.rows):
         console.print(f"  {'met   ' if met else 'MISSED'} {what}: {number:.2f} ({limit})", markup=False, soft_wrap=True)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        write_whole(options.json, [json_bytes(report)])
 
 
 if __name__ == "__main__":

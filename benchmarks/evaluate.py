@@ -38,10 +38,11 @@ from protoleak.evaluation.tables import brief, estimate, first_line
 from protoleak.export.images import in_order_of
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
-from protoleak.files import cache_folder
+from protoleak.files import cache_folder, write_whole
 from protoleak.images.perturbations import OPERATORS
 from protoleak.metrics.intervals import Resamples
 from protoleak.model.checkpoint import TrainedModel, load_model
+from protoleak.strict_json import json_bytes
 from protoleak.training.fit import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 
@@ -132,7 +133,7 @@ def run(arguments: argparse.Namespace) -> None:
 def write(results: Results, path: Path | None) -> None:
     """After every row, so that an interruption keeps those that are there."""
     if path is not None:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
+        write_whole(path, [json_bytes(results)])
 
 
 NOTES = [

@@ -11,15 +11,14 @@ of their variance.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 from pathlib import Path
 
 import numpy as np
 
-from protoleak.environment.machine import processor
-from protoleak.environment.versions import source_commit
+from protoleak.environment.machine import describe_machine
+from protoleak.files import write_whole
 from protoleak.metrics.false_discovery import benjamini_hochberg
+from protoleak.strict_json import json_bytes
 
 LEVEL, ORIGINALS, IMAGES, SHIFT, SEED = 0.05, 1494, 500, 3.0, 27
 
@@ -68,13 +67,10 @@ def main() -> None:
         "images": IMAGES,
         "folders": options.folders,
         "rows": rows,
-        "machine": processor(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "commit": source_commit(),
+        "machine": describe_machine(),
     }
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def _manifest(data: bytes) -> None:
-    from protoleak.bundle.manifest import parse_manifest
+    from protoleak.bundle.manifest_check import parse_manifest
 
     parse_manifest(data, Path("fuzzed"))
 
@@ -91,7 +91,7 @@ def main() -> int:
             file.touch()
     with atheris.instrument_imports(include=["protoleak"]):
         import protoleak.bundle.graph_check
-        import protoleak.bundle.manifest
+        import protoleak.bundle.manifest_check
         import protoleak.bundle.npy
         import protoleak.dataset  # noqa: F401
     atheris.Setup(sys.argv, lambda data: once(target, data))

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -40,8 +38,10 @@ from protoleak.arrays import UInt8Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
+from protoleak.files import write_whole
 from protoleak.images.framing import Framing
 from protoleak.runtime.engines.gpu import find_gpu
+from protoleak.strict_json import json_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 Section = Callable[[Setup], Iterator[Row]]
@@ -207,11 +207,10 @@ def write(file: Path, machine: object, bundle: Bundle, settings: Settings, rows:
         "settings": {
             name: _plain(getattr(settings, name)) for name in (field.name for field in dataclasses.fields(Settings))
         },
-        "rows": msgspec.to_builtins(list(rows)),
-        "machine": msgspec.to_builtins(machine),
+        "rows": rows,
+        "machine": machine,
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(file, [json_bytes(result)])
 
 
 def _plain(value: object) -> object:

@@ -9,7 +9,6 @@ that grows. Each kind of input is made by a module of tests/hostile, whose quick
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from pathlib import Path
 import msgspec
 
 from protoleak.environment.machine import describe_machine
+from protoleak.files import write_whole
+from protoleak.strict_json import json_bytes
 from tests.hostile.media import try_images, try_videos
 from tests.hostile.outcomes import Tried, outcome_of_bundle, resident_mib
 
@@ -64,7 +65,7 @@ def main() -> int:
                 found.append(_report(what, trial(arguments[what], arguments["seed"], Path(folder))))
             if arguments["json"] is not None:
                 facts = {"machine": describe_machine(), "seed": arguments["seed"], "found": found}
-                arguments["json"].write_text(json.dumps(msgspec.to_builtins(facts), indent=1) + "\n")
+                write_whole(arguments["json"], [json_bytes(facts)])
     return 1 if any(one.findings for one in found) else 0
 
 

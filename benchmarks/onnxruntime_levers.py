@@ -30,8 +30,10 @@ from rich.table import Table
 from protoleak.arrays import Array
 from protoleak.bundle.bundle import DEFAULT_BUNDLE, Bundle, Variant
 from protoleak.environment.machine import describe_machine
+from protoleak.files import write_whole
 from protoleak.runtime.engines import open_engine
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS, Graphs
+from protoleak.strict_json import json_bytes
 
 OPENVINO = "OpenVINO"
 FACES = 5  # through every lever in each round; the first warms up
@@ -215,8 +217,8 @@ def main() -> None:
         table.add_row(row.lever, *(f"{value:.2f}" for value in (row.encoder, row.attributor, row.whole, row.ratio)))
     Console(width=130).print(table)
     if options.json:
-        record = {"machine": msgspec.to_builtins(describe_machine()), "rounds": options.rounds, "rows": rows}
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+        record = {"machine": describe_machine(), "rounds": options.rounds, "rows": rows}
+        write_whole(options.json, [json_bytes(record)])
 
 
 if __name__ == "__main__":

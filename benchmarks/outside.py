@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
-import json
 import statistics
 import threading
 import time
@@ -23,7 +22,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import msgspec
 import numpy as np
 from PIL import Image
 
@@ -31,13 +29,15 @@ from protoleak.arrays import UInt8Array
 from protoleak.bench.inputs import drawn_images
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import MediaError
+from protoleak.files import write_whole
 from protoleak.images import content
 from protoleak.images.claims.read import read_claims
-from protoleak.images.decode import open_image
 from protoleak.images.formats import jpeg
 from protoleak.images.formats.examine import examine
 from protoleak.images.framing import Framing, stand_in
+from protoleak.images.open import open_image
 from protoleak.runtime.engines.time_limit import time_limit
+from protoleak.strict_json import json_bytes
 from tests.images.jpegs import jpegs
 
 TARGET_MILLISECONDS = 1.5
@@ -208,11 +208,10 @@ def main() -> None:
         "looks": options.looks,
         "target_ms": TARGET_MILLISECONDS,
         "stages": rows,
-        "machine": msgspec.to_builtins(describe_machine()),
+        "machine": describe_machine(),
     }
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

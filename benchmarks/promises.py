@@ -17,13 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.enrolment.fit import Setting, fit
 from protoleak.enrolment.judging import p_values, recalibrated
 from protoleak.enrolment.recalibrate import exchangeability
 from protoleak.enrolment.rows import Rows
 from protoleak.environment.machine import describe_machine
+from protoleak.files import write_whole
 from protoleak.runtime import conformal
+from protoleak.strict_json import json_bytes
 from tests.enrolment.made import NAMES, REAL, World, rows_in, setting_of
 
 ALPHA, NEW = 0.05, len(NAMES)
@@ -49,7 +51,7 @@ def main() -> None:
         print(json.dumps(rows[-1]))
     result = {"bundles": arguments.bundles, "rows": rows, "commit": describe_machine().commit}
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        write_whole(arguments.json, [json_bytes(result)])
 
 
 def promises(world: World) -> list[tuple[str, float, float]]:

@@ -12,7 +12,6 @@ a whole lies beyond --limit, or where head cannot do what base could.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -20,7 +19,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -31,7 +29,9 @@ from benchmarks.regression.ratios import LEAST_ROUNDS, Row, overall, rows_of
 from benchmarks.regression.turns import TOTAL, Measure, ProbeFailed, take_turns
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
+from protoleak.files import write_whole
 from protoleak.progress import Progress, no_progress, shown_progress
+from protoleak.strict_json import json_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 1.05  # what repeated comparisons of a commit with itself stay below by far, see docs/benchmarks.md
@@ -216,11 +216,10 @@ def write(
         "bundle": options.bundle,
         "cpus": options.cpus,
         "geometric_mean": mean,
-        "rows": msgspec.to_builtins(rows),
-        "machine": msgspec.to_builtins(machine),
+        "rows": rows,
+        "machine": machine,
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

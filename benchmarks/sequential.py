@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
-from protoleak.environment.machine import processor
-from protoleak.environment.versions import source_commit
+from protoleak.environment.machine import describe_machine
+from protoleak.files import write_whole
 from protoleak.metrics.merging import e_value, weight
+from protoleak.strict_json import json_bytes
 
 LEVEL, ORIGINALS = 0.01, 1494  # as in the default bundle
 FACES, MINIMUM = 30, 3
@@ -148,16 +148,13 @@ def main() -> None:
         "tracks": options.tracks,
         "simulated": simulated,
         "blocks": against,
-        "machine": processor(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "commit": source_commit(),
+        "machine": describe_machine(),
     }
     if options.films is not None:
         result["films"] = films(options.films)
         print(f"\nfilms: {json.dumps(result['films'], indent=1)}")
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

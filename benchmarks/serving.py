@@ -28,6 +28,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from benchmarks import serving_checks as checks
+from benchmarks.processes import processor_seconds_of
 from protoleak.environment.machine import describe_machine
 from protoleak.environment.versions import source_commit
 from protoleak.screener import Screener
@@ -136,20 +137,15 @@ def noop(seconds: float) -> dict[str, Any]:
     data = images()[0]
     with RunningServer(command=checks.STAND_IN) as server:
         clients(server.port, data, 8, 1.0)
-        before = _ticks(server.process.pid)
+        before = processor_seconds_of(server.process.pid)
         row = clients(server.port, data, 32, seconds)
-        spent = (_ticks(server.process.pid) - before) / 100
+        spent = processor_seconds_of(server.process.pid) - before
         alone = clients(server.port, data, 1, min(seconds, 3.0))
     served = row["requests_per_second"] * seconds
     return {name: round(value, 2) for name, value in row.items()} | {
         "processor_microseconds_per_request": round(1e6 * spent / max(1.0, served)),
         "one_client_requests_per_second": round(alone["requests_per_second"], 1),
     }
-
-
-def _ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return int(fields[11]) + int(fields[12])
 
 
 def main() -> None:

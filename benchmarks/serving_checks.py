@@ -18,7 +18,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from benchmarks.serving_process import handles_of, memory_of, threads_of
+from benchmarks.processes import handles_of, memory_of, processor_seconds_of, threads_of
 from tests.serving.clients import Tally, ask_at_once, keep_asking, leave_early, request_of
 from tests.serving.running import RunningServer
 
@@ -52,8 +52,8 @@ def seconds_to_ready(bundle: list[str]) -> dict[str, float]:
         while server.ask("GET", "/v1/health/ready").status != 200:
             time.sleep(0.01)
         wall = time.perf_counter() - started
-        ticks = Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return {"seconds": round(wall, 2), "processor_seconds": (int(ticks[11]) + int(ticks[12])) / 100}
+        spent = processor_seconds_of(server.process.pid)
+    return {"seconds": round(wall, 2), "processor_seconds": spent}
 
 
 def overload(image: bytes, clients: int = 150, queue: int = 64) -> dict[str, Any]:

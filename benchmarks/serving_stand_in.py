@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from protoleak.errors import EngineError
-from protoleak.runtime.pipeline import Prepared
+from protoleak.runtime.prepared import Prepared
 from protoleak.runtime.verdict import Verdict
 from protoleak.serving.judging import BundleJudge, PreparedImage
 from protoleak.serving.server import listen, serve

@@ -34,9 +34,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 import protoleak
 from benchmarks.rtsp_camera import RtspCamera
 from benchmarks.video_soak import entries
-from protoleak.bundle.bundle import write_bundle
+from protoleak.bundle.writer import write_bundle
 from protoleak.environment.machine import describe_machine
 from protoleak.errors import ProtoleakError
+from protoleak.files import write_whole
+from protoleak.isolation.limits import resident_bytes
+from protoleak.strict_json import json_bytes
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network import NetworkSource
@@ -132,19 +135,12 @@ def images(bundle: str, count: int) -> Level:
         with subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.DEVNULL) as process:
             while process.poll() is None:
                 time.sleep(0.5)
-                if out.exists() and (pages := _resident(process.pid)) is not None:
-                    resident.append(pages)
+                if out.exists() and (held := resident_bytes(process.pid)) is not None:
+                    resident.append(held / 2**20)
         found = [json.loads(line)["source"] for line in out.read_text().splitlines()]
         if process.returncode or len(found) != count or len(set(found)) != count:
             sys.exit(f"status {process.returncode}, {len(found)} lines of {len(set(found))} images instead of {count}")
         return _level(count, begun, resident)
-
-
-def _resident(process: int) -> float | None:
-    try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except (OSError, IndexError):
-        return None
 
 
 def rtsp(bundle: str, clip: Path, seconds: float) -> Faults:
@@ -264,9 +260,7 @@ def main() -> None:
     print(json.dumps(facts, indent=1))
     print("as promised" if holds else "NOT as promised")
     if options.json:
-        options.json.write_text(
-            json.dumps({"machine": msgspec.to_builtins(describe_machine())} | facts, indent=1) + "\n"
-        )
+        write_whole(options.json, [json_bytes({"machine": describe_machine()} | facts)])
     sys.exit(not holds)
 
 

@@ -30,11 +30,13 @@ from protoleak.environment.machine import describe_machine
 from protoleak.export.density_module import DensityModule
 from protoleak.export.graphs import DeployedAttributor, above_noise, export_attributor
 from protoleak.export.head_modules import HeadModule
+from protoleak.files import write_whole
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines import Graph, open_engine
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 from protoleak.runtime.noising import Noising
+from protoleak.strict_json import json_bytes
 
 EMBEDDING, GENERATORS, PER_GENERATOR = 128, 10, 6
 ENGINES: dict[str, tuple[str, EngineOptions]] = {
@@ -154,8 +156,8 @@ def main() -> None:
         table.add_row(row.backbone, row.engine, flops, f"{row.noising:.2f}", spent, f"{row.ratio:.2f}")
     Console(width=120).print(table)
     if options.json:
-        record = {"machine": msgspec.to_builtins(describe_machine()), "turns": options.turns, "rows": rows}
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+        record = {"machine": describe_machine(), "turns": options.turns, "rows": rows}
+        write_whole(options.json, [json_bytes(record)])
 
 
 if __name__ == "__main__":

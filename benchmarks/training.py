@@ -25,6 +25,8 @@ import torch
 from protoleak.bundle.bundle import Bundle
 from protoleak.choices import COMPUTES
 from protoleak.environment.machine import describe_machine
+from protoleak.files import write_whole
+from protoleak.strict_json import json_bytes
 from protoleak.training.fit import fit, keep_freed_memory
 from protoleak.training.inputs import Latents
 from protoleak.training.noising import Noising
@@ -97,7 +99,7 @@ def main() -> None:
         "epochs": options.epochs,
         "seconds": round(whole, 1),
         "target": TARGET_SECONDS,
-        "machine": msgspec.to_builtins(describe_machine()),
+        "machine": describe_machine(),
     }
     met = "met" if whole <= TARGET_SECONDS else "MISSED"
     print(f"{options.images} images, backbone {settings.backbone}, {result['arithmetic']}, freed memory kept: {kept}")
@@ -106,8 +108,7 @@ def main() -> None:
     if options.both:
         result["epoch_seconds_plain_malloc"] = in_another_process(options)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ SHA-256 of what was judged.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -39,8 +38,10 @@ from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
 from protoleak.faces.yunet import YuNetDetector
 from protoleak.faces.yunet_network import OpenCvNetwork
+from protoleak.files import write_whole
 from protoleak.images.framing import Box
 from protoleak.screener import Screener
+from protoleak.strict_json import json_bytes
 from protoleak.video.events import FaceEvent, TrackEvent
 from protoleak.video.frames import Frame
 from protoleak.video.settings import StreamSettings
@@ -314,13 +315,12 @@ def main() -> None:
             "settings": screener.engine.settings,
             "rounds": options.rounds,
             "real_time_priority": priority is not None and priority != os.SCHED_OTHER,
-            "clips": msgspec.to_builtins(measured),
+            "clips": measured,
             "targets": [dict(zip(("what", "number", "limit", "met"), each, strict=True)) for each in found],
-            "soak": msgspec.to_builtins(long),
-            "machine": msgspec.to_builtins(machine),
+            "soak": long,
+            "machine": machine,
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        write_whole(options.json, [json_bytes(result)])
 
 
 if __name__ == "__main__":

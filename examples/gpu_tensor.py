@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import protoleak
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 
 IMAGES = sorted(Path(__file__).with_name("images").glob("*.jpg"))
 

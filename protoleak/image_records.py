@@ -19,7 +19,6 @@ from protoleak.errors import MediaError, NoFaceError, ProtoleakError, SkippedInp
 from protoleak.faces.settings import FaceSettings
 from protoleak.faces.still_images import FaceVerdict
 from protoleak.files import open_regular
-from protoleak.images.claims.claim import Claim
 from protoleak.images.sources import MAXIMUM_FILE_BYTES, name_in_messages, printable
 from protoleak.runtime.verdict import BundleRecord, Verdict
 
@@ -145,11 +144,6 @@ def outcome_of(error: ProtoleakError) -> Outcome:
 def file_sha256(verdict: Verdict) -> str:
     """SHA-256 of the image's file, for a verdict on a face as for one on the image."""
     return verdict.image.sha256 if isinstance(verdict, FaceVerdict) else verdict.input.sha256
-
-
-def claims_of(records: Sequence[Record]) -> list[Claim]:
-    """What the file of these records says of itself."""
-    return next((record.verdict.claims for record in records if record.verdict is not None), [])
 
 
 def sha256_of_file(path: str | os.PathLike[str]) -> str | None:

@@ -14,10 +14,11 @@ import numpy as np
 from protoleak.bundle.bundle import Bundle
 from protoleak.choices import DETECT_EVERY, FACE_SCORE, MINIMUM_FACE, Upright
 from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
-from protoleak.images.resize import Picture
+from protoleak.images.resize import RgbImage
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
-from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
+from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, ImagePipeline
+from protoleak.runtime.prepared import FramedFace
 
 if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
     from protoleak.faces.base import FaceDetector
@@ -87,7 +88,7 @@ class Screener(ImagePipeline):
         "none"."""
         return "auto" if self.framing.needs_face else "none"
 
-    def frame(self, image: Picture) -> FramedFace:
+    def frame(self, image: RgbImage) -> FramedFace:
         """The largest face of an image, where the bundle looks at faces; else the image as a whole.
 
         Args:

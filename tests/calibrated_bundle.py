@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.manifest import CalibratedCompute, Manifest, MeasuredOn
 from protoleak.bundle.report import BundleReport, parse_report
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from protoleak.bundle.bundle import write_bundle
 from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.writer import write_bundle
 from tests.paths import SHARED, TOKEN
 
 FLOOR = -0.5  # best class score below which a picture of the small bundle lies far from everything

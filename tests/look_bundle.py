@@ -105,7 +105,8 @@ def train_small(data: Path, folder: Path) -> TrainedModel:
 def export_small(model: TrainedModel, data: Path, folder: Path) -> Path:
     """Its bundle, with a face detector and with margins of what was left out."""
     from protoleak.dataset import read_dataset
-    from protoleak.export.export import ExportSettings, export_bundle
+    from protoleak.export.export import export_bundle
+    from protoleak.export.settings import ExportSettings
 
     left_out = write_left_out(folder / "left_out.npz")
     settings = ExportSettings(name="looks", face_detector=YUNET, left_out=left_out, computes=())

@@ -68,8 +68,8 @@ MODULES = modules()
 
 @cache
 def imported(path: Path) -> tuple[tuple[str, bool], ...]:
-    """Dotted names that a file imports, with whether that happens when the file itself is imported; what stands under
-    TYPE_CHECKING binds no module at run time and is left out of the circles, but not of the floors."""
+    """Dotted names that a file imports, with whether that happens when the file itself is imported: not so what stands
+    in a function or under TYPE_CHECKING."""
     return tuple(_imported(ast.parse(path.read_text())))
 
 

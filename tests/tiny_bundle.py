@@ -14,12 +14,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from protoleak.bundle import bundle as bundles
 from protoleak.bundle import manifest as manifests
 from protoleak.bundle import reader as bundle_files
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.class_statistics import CLASS_STATISTICS
 from protoleak.bundle.enrolment import ENROLMENT, Record, ScoreConstants, record_file
 from protoleak.bundle.report import BundleReport
+from protoleak.bundle.writer import array_bytes, write_bundle
 from protoleak.calibration.class_statistics import fit_class_statistics
 from protoleak.choices import Look
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
@@ -198,7 +199,7 @@ def tiny_bundle_files(
     held_out = [outputs(model, kind, 2000, CALIBRATION_IMAGES) for kind in range(len(GENERATORS))]
     densities = np.concatenate([found["log_density"] for found in held_out]).astype(np.float64)
     predicted = np.concatenate([found["class_score"].argmax(axis=1) for found in held_out])
-    calibration = bundles.Calibration(
+    calibration = Calibration(
         overall=np.sort(densities),
         per_generator=tuple(np.sort(densities[predicted == kind]) for kind in range(len(GENERATORS))),
         temperature=1.5,
@@ -233,8 +234,8 @@ def tiny_bundle_files(
         files={},
     )
     files = {
-        bundle_files.NOISE_BANK: bundles.array_bytes(noise),
-        bundle_files.PROTOTYPES: bundles.array_bytes(prototypes.astype(np.float32)),
+        bundle_files.NOISE_BANK: array_bytes(noise),
+        bundle_files.PROTOTYPES: array_bytes(prototypes.astype(np.float32)),
         "variants/fp32/latent_encoder.onnx": encoder,
         "variants/fp32/attributor.onnx": model,
         "variants/fp32/calibration.npz": calibration.to_bytes(),
@@ -263,5 +264,5 @@ def framed(framing: Framing, image: np.ndarray) -> np.ndarray:
 
 def write(folder: Path, manifest: manifests.Manifest, files: dict[str, bytes]) -> Path:
     """Writes a bundle into a folder and returns its path."""
-    bundles.write_bundle(folder, manifest, files)
+    write_bundle(folder, manifest, files)
     return folder

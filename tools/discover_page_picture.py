@@ -23,7 +23,7 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
 
-from protoleak.bundle.bundle import write_bundle  # noqa: E402
+from protoleak.bundle.writer import write_bundle  # noqa: E402
 from tests.conftest import FLOOR  # noqa: E402
 from tests.tiny_bundle import tiny_bundle_files  # noqa: E402
 

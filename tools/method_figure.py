@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instea
 import protoleak  # noqa: E402
 from protoleak.arrays import Array, UInt8Array  # noqa: E402
 from protoleak.diffusion import low_frequency_projection  # noqa: E402
-from protoleak.images.decode import open_image  # noqa: E402
+from protoleak.images.open import open_image  # noqa: E402
 from protoleak.reports.svg import colour  # noqa: E402
 from protoleak.runtime.engines import EngineOptions  # noqa: E402
 from protoleak.runtime.executors import Graphs, open_executor  # noqa: E402

@@ -34,8 +34,8 @@ def load_table(measured: dict[str, Any]) -> Iterator[str]:
     machine = measured["machine"]
     yield (
         f"Measured on {machine['cores']} cores of an {machine['processor']} with the default bundle, "
-        f"commit {measured['commits']['table'][:7]}. The ceiling is `Screener.each` on the same images in the same process, "
-        "in turns with the load:"
+        f"commit {measured['commits']['table'][:7]}. The ceiling is `Screener.each` on the same images in the same "
+        "process, in turns with the load:"
     )
     yield ""
     yield "| engine | batch at most | clients | requests/s | p50 ms | p95 ms | p99 ms | ceiling, images/s | share |"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
-from benchmarks.gpu_checks.rows import Number, Row, measured, not_measured
+from benchmarks.gpu_checks.rows import Number, Row, attempted, measured, not_measured
 from benchmarks.gpu_checks.setup import GPU_ENGINES, TENSORRT, Setup
-from protoleak.errors import ProtoleakError
 from protoleak.runtime.executors import Executor
 
 LATENCY, STAGES = "latency of a batch, images in and outputs out", "stages on the GPU, ms per batch"
@@ -28,14 +28,15 @@ def latency(setup: Setup) -> Iterator[Row]:
                 continue
             for batch in setup.settings.batch_sizes:
                 what = f"{name}, batch {batch}"
-                try:
-                    executor = setup.open(engine, precision, batch, cuda_graph=graph)
-                    try:
-                        yield measured(LATENCY, what, timed(setup, executor, batch))
-                    finally:
-                        executor.close()
-                except ProtoleakError as error:
-                    yield not_measured(LATENCY, what, error, failed=True)
+                yield from attempted(LATENCY, what, partial(_timed, setup, engine, precision, batch, graph, what))
+
+
+def _timed(setup: Setup, engine: str, precision: str, batch: int, graph: bool, what: str) -> Iterator[Row]:
+    executor = setup.open(engine, precision, batch, cuda_graph=graph)
+    try:
+        yield measured(LATENCY, what, timed(setup, executor, batch))
+    finally:
+        executor.close()
 
 
 def stages(setup: Setup) -> Iterator[Row]:
@@ -46,10 +47,11 @@ def stages(setup: Setup) -> Iterator[Row]:
             continue
         for batch in setup.settings.batch_sizes:
             what = f"{engine}, {precision}, batch {batch}"
-            try:
-                yield measured(STAGES, what, dict(stage_times(setup, engine, precision, batch)))
-            except ProtoleakError as error:
-                yield not_measured(STAGES, what, error, failed=True)
+            yield from attempted(STAGES, what, partial(_stages, setup, engine, precision, batch, what))
+
+
+def _stages(setup: Setup, engine: str, precision: str, batch: int, what: str) -> Iterator[Row]:
+    yield measured(STAGES, what, dict(stage_times(setup, engine, precision, batch)))
 
 
 def timed(setup: Setup, executor: Executor, batch: int) -> dict[str, Number]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from benchmarks.gpu_checks.latency import stage_times
-from benchmarks.gpu_checks.rows import Number, Row, measured, not_measured
+from benchmarks.gpu_checks.rows import Number, Row, attempted, measured, not_measured
 from benchmarks.gpu_checks.setup import TENSORRT, Setup, own_cache, tf32
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.graph_sizes import follow
 from protoleak.bundle.onnx_model import FLOAT, UINT8, read_model
-from protoleak.bundle.operators import Sized
+from protoleak.bundle.operators.base import Sized
 from protoleak.errors import EngineUnavailable, ProtoleakError
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines import Graph
@@ -39,26 +40,27 @@ class Peak:
 
 def matrix_limit(setup: Setup) -> Iterator[Row]:
     """A row for each precision and network, at the largest batch."""
-    batch, work = max(setup.settings.batch_sizes), operations(setup.bundle)
+    batch = max(setup.settings.batch_sizes)
     for engine, precision, why in setup.combinations(TENSORRT):
         what = f"{engine}, {precision}, batch {batch}"
         if why is not None:
             yield not_measured(LIMIT, what, why)
             continue
-        try:
-            limit, reason = peak(setup, engine, precision)
-            times = stage_times(setup, engine, precision, batch)
-        except ProtoleakError as error:
-            yield not_measured(LIMIT, what, error, failed=True)
-            continue
-        for stage in ("latent_encoder", "attributor"):
-            reached = work[stage] * batch / times[stage] / 1e9
-            values: dict[str, Number] = {"GFLOP per face": work[stage] / 1e9, "TFLOP/s": reached}
-            if limit is None:
-                yield not_measured(LIMIT, f"{what}, {stage}: {reached:.3g} TFLOP/s, of which limit", reason)
-            else:
-                values |= {"limit TFLOP/s": limit.tflops, "share": reached / limit.tflops}
-                yield measured(LIMIT, f"{what}, {stage}", {**values, "limit by": limit.by})
+        yield from attempted(LIMIT, what, partial(_shares, setup, engine, precision, batch, what))
+
+
+def _shares(setup: Setup, engine: str, precision: str, batch: int, what: str) -> Iterator[Row]:
+    work = operations(setup.bundle)
+    limit, reason = peak(setup, engine, precision)
+    times = stage_times(setup, engine, precision, batch)
+    for stage in ("latent_encoder", "attributor"):
+        reached = work[stage] * batch / times[stage] / 1e9
+        values: dict[str, Number] = {"GFLOP per face": work[stage] / 1e9, "TFLOP/s": reached}
+        if limit is None:
+            yield not_measured(LIMIT, f"{what}, {stage}: {reached:.3g} TFLOP/s, of which limit", reason)
+        else:
+            values |= {"limit TFLOP/s": limit.tflops, "share": reached / limit.tflops}
+            yield measured(LIMIT, f"{what}, {stage}", {**values, "limit by": limit.by})
 
 
 def operations(bundle: Bundle) -> dict[str, float]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.gpu_checks.rows import Row, measured, not_measured
 from benchmarks.gpu_checks.setup import TENSORRT, Setup
 from protoleak.errors import ProtoleakError
+from protoleak.isolation.limits import resident_bytes
 from protoleak.runtime.executors import Executor, FrameToCrop
 
 MEMORY = "memory over many runs"
 SAMPLES = 20
-LARGEST_GROWTH_MIB = (
-    4.0  # over all runs: what a driver may take at any moment, and far below a leak of one buffer a run
-)
+# Over all runs: what a driver may take at any moment, and far below a leak of one buffer a run.
+LARGEST_GROWTH_MIB = 4.0
 FRAME = (360, 640, 3)
 
 
@@ -49,7 +49,7 @@ def _level(setup: Setup, executor: Executor, what: str) -> Row:
     for run in range(warm_up + runs + 1):
         if run >= warm_up and (run - warm_up) % every == 0:
             on_gpu.append(setup.free_memory() / 2**20)
-            on_host.append(resident_mib())
+            on_host.append(resident_bytes(os.getpid()))
         size = sizes[run % len(sizes)]
         executor.run(setup.faces(size, run))
         framed = executor.frame([FrameToCrop(frame, [(9, 9, 200, 200)] * (setup.looks * size))])
@@ -63,14 +63,5 @@ def _level(setup: Setup, executor: Executor, what: str) -> Row:
         "MiB per 1000 runs": 1000 * grown / runs,
     }
     if on_host[0] is not None and on_host[-1] is not None:
-        values["resident MiB grown"] = on_host[-1] - on_host[0]
+        values["resident MiB grown"] = (on_host[-1] - on_host[0]) / 2**20
     return measured(MEMORY, what, values, grown <= LARGEST_GROWTH_MIB)
-
-
-def resident_mib(status: Path = Path("/proc/self/status")) -> float | None:
-    """Resident memory of this process; None where the system doesn't say."""
-    try:
-        lines = status.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:")), None)

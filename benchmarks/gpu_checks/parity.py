@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 
-from benchmarks.gpu_checks.rows import Number, Row, measured, not_measured
+from benchmarks.gpu_checks.rows import Number, Row, attempted, measured, not_measured
 from benchmarks.gpu_checks.setup import GPU_ENGINES, TENSORRT, Setup
 from protoleak.arrays import Array
-from protoleak.errors import ProtoleakError
 from protoleak.runtime.executors.base import AttributorOutputs
 
 PARITY, GRAPH = "parity with the processor's fp32", "CUDA graph against no graph"
@@ -27,21 +27,21 @@ def parity(setup: Setup) -> Iterator[Row]:
         if why is not None:
             yield not_measured(PARITY, engine if precision == setup.settings.precisions[0] else what, why)
             continue
-        try:
-            executor = setup.open(engine, precision)
-            try:
-                found = executor.run(setup.faces(len(setup.images)), stages=True)
-                layers = executor.describe().settings.get("layers", "unreported")
-            finally:
-                executor.close()
-        except ProtoleakError as error:
-            yield not_measured(PARITY, what, error, failed=True)
-            continue
-        deviations = {name: deviation(found, setup.reference, name) for name in OUTPUTS}
-        same = float(np.mean(best(found) == best(setup.reference)))
-        holds = max(deviations.values()) <= LARGEST_FP32_DEVIATION if precision == "fp32" else same >= LEAST_AGREEMENT
-        values: dict[str, Number] = {f"{name}: largest deviation": value for name, value in deviations.items()}
-        yield measured(PARITY, what, {**values, "same best class": same, "layers": layers}, holds)
+        yield from attempted(PARITY, what, partial(_beside_reference, setup, engine, precision))
+
+
+def _beside_reference(setup: Setup, engine: str, precision: str) -> Iterator[Row]:
+    executor = setup.open(engine, precision)
+    try:
+        found = executor.run(setup.faces(len(setup.images)), stages=True)
+        layers = executor.describe().settings.get("layers", "unreported")
+    finally:
+        executor.close()
+    deviations = {name: deviation(found, setup.reference, name) for name in OUTPUTS}
+    same = float(np.mean(best(found) == best(setup.reference)))
+    holds = max(deviations.values()) <= LARGEST_FP32_DEVIATION if precision == "fp32" else same >= LEAST_AGREEMENT
+    values: dict[str, Number] = {f"{name}: largest deviation": value for name, value in deviations.items()}
+    yield measured(PARITY, f"{engine}, {precision}", {**values, "same best class": same, "layers": layers}, holds)
 
 
 def graphs(setup: Setup) -> Iterator[Row]:
@@ -51,13 +51,10 @@ def graphs(setup: Setup) -> Iterator[Row]:
         if why is not None:
             yield not_measured(GRAPH, what, why)
             continue
-        try:
-            yield _bits(setup, engine, precision)
-        except ProtoleakError as error:
-            yield not_measured(GRAPH, what, error, failed=True)
+        yield from attempted(GRAPH, what, partial(_bits, setup, engine, precision))
 
 
-def _bits(setup: Setup, engine: str, precision: str) -> Row:
+def _bits(setup: Setup, engine: str, precision: str) -> Iterator[Row]:
     opened = setup.open(engine, precision), setup.open(engine, precision, cuda_graph=False)
     captured, plain = opened
     try:
@@ -70,7 +67,7 @@ def _bits(setup: Setup, engine: str, precision: str) -> Row:
                 differing += not _same_bits(one, other)
         state = captured.describe().settings.get("cuda_graph", "")
         values: dict[str, Number] = {"runs": 4 * len(sizes), "runs that differ": differing, "graph": state}
-        return measured(GRAPH, f"{engine}, {precision}", values, differing == 0 and not state.startswith("no"))
+        yield measured(GRAPH, f"{engine}, {precision}", values, differing == 0 and not state.startswith("no"))
     finally:
         for executor in opened:
             executor.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
+
+from protoleak.errors import ProtoleakError
 
 Number = float | int | str | bool
 
@@ -42,3 +44,11 @@ def measured(section: str, what: str, values: Mapping[str, Number], holds: bool 
 def not_measured(section: str, what: str, why: object, *, failed: bool = False) -> Row:
     """A row without: `why` follows on "not measured, because"."""
     return Row(section=section, what=what, why=" ".join(str(why).split()), failed=failed)
+
+
+def attempted(section: str, what: str, measure: Callable[[], Iterable[Row]]) -> Iterator[Row]:
+    """The rows of a measurement, and where it breaks a row that says why."""
+    try:
+        yield from measure()
+    except ProtoleakError as error:
+        yield not_measured(section, what, error, failed=True)

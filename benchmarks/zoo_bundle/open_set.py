@@ -32,8 +32,9 @@ from protoleak.environment.machine import describe_machine
 from protoleak.export.features import Features, network_features
 from protoleak.export.images import auxiliary_generators
 from protoleak.faces.framer import Framer
-from protoleak.files import cache_folder
+from protoleak.files import cache_folder, write_whole
 from protoleak.model.checkpoint import load_model
+from protoleak.strict_json import json_bytes
 from zoo.generators import REAL, families
 
 BANDWIDTHS = (0.125, 0.5, 1.0, 1.5, 2.0, 3.0)  # in median neighbour distances; the first is near the likeliest
@@ -82,7 +83,7 @@ def main() -> None:
         "left_out": aurocs,
         "chosen": {"bandwidth": BANDWIDTHS[best[0]], "contrast": CONTRASTS[best[1]]},
     }
-    arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+    write_whole(arguments.json, [json_bytes(record)])
 
 
 def parse_arguments() -> argparse.Namespace:

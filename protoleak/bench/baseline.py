@@ -16,7 +16,7 @@ from protoleak.arrays import Array
 from protoleak.bench.timing import Sample, Workload
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import CheckpointError
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from protoleak.model.checkpoint import ModelConfig, TrainedModel, attributor_outputs, load_model
 from protoleak.model.latent_encoder import LatentEncoder
 from protoleak.model.torch_latent_encoder import TorchLatentEncoder

@@ -15,21 +15,17 @@ Nothing in a bundle is a pickle, and nothing in it is executed before every chec
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from protoleak.arrays import Float32Array, Float64Array
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.class_statistics import CLASS_STATISTICS, ClassStatistics, Discriminant, discriminant_file
 from protoleak.bundle.enrolment import (
     ENROLMENT,
@@ -50,8 +46,8 @@ from protoleak.bundle.graph_check import (
     latent_encoder_interface,
 )
 from protoleak.bundle.graph_sizes import Sizes
-from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
-from protoleak.bundle.npy import read_npy, read_npz
+from protoleak.bundle.manifest import MANIFEST, Manifest
+from protoleak.bundle.npy import read_float32, read_npy
 from protoleak.bundle.reader import (
     CALIBRATION,
     FACE_DETECTOR,
@@ -64,97 +60,16 @@ from protoleak.bundle.reader import (
     read_zip,
 )
 from protoleak.bundle.report import BundleReport, parse_report
-from protoleak.bundle.signature import (
-    SIGNATURE,
-    Signer,
-    check_signature,
-    fingerprint,
-    raw_public_key,
-    sign_manifest,
-)
+from protoleak.bundle.signature import SIGNATURE, Signer, check_signature, sign_manifest
 from protoleak.bundle.traces import TraceSpace
 from protoleak.choices import Arithmetic
 from protoleak.errors import BundleError
-from protoleak.files import replacing
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-ACCUSATION_SHARE = 0.2  # accusing a photograph is worse than calling a known generator unknown
 _DEFAULT_FILES = resources.files("protoleak") / "default_bundle"  # no path where the package lies in an archive
 DEFAULT_BUNDLE = Path(str(_DEFAULT_FILES))
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What one variant's own outputs on the calibration images gave.
-
-    Attributes:
-        overall: float64 [n], sorted log densities of all calibration images.
-        per_generator: one sorted float64 array per generator: the log densities of the calibration images that this
-            variant attributed to that generator.
-        temperature: T of the calibrated softmax(class score / T), or None where none was fitted.
-        real_margins: float64 [m], sorted margins (`runtime.conformal.real_margin`) of the calibration images of the
-            class of camera originals; None in a bundle without one.
-        generated_margins: float64 [g], the same of calibration images by generators: `real` is said only of an image
-            that is more camera-like than these; None in a bundle that doesn't ask for that.
-        accusation_share: of α, in (0, 1]: the level among real_margins at which a generator may be named.
-    """
-
-    overall: Float64Array
-    per_generator: tuple[Float64Array, ...]
-    temperature: float | None
-    real_margins: Float64Array | None = None
-    generated_margins: Float64Array | None = None
-    accusation_share: float = ACCUSATION_SHARE
-
-    def to_bytes(self) -> bytes:
-        """The .npz form (no pickle)."""
-        arrays: dict[str, npt.NDArray[Any]] = {"overall": self.overall}
-        arrays |= {f"generator_{index}": values for index, values in enumerate(self.per_generator)}
-        if self.temperature is not None:
-            arrays["temperature"] = np.float64(self.temperature)
-        if self.real_margins is not None:
-            arrays["real_margins"] = self.real_margins
-        if self.generated_margins is not None:
-            arrays["generated_margins"] = self.generated_margins
-        if self.accusation_share != ACCUSATION_SHARE:
-            arrays["accusation_share"] = np.float64(self.accusation_share)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes allow_pickle for one of them
-        return buffer.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes, generators: int, where: str) -> Calibration:
-        """Reads the .npz form.
-
-        Raises:
-            BundleError: it is not such a file, or an array is missing, unsorted or not finite.
-        """
-        wanted = ["overall", *(f"generator_{index}" for index in range(generators))]
-        known = {*wanted, "temperature", "real_margins", "generated_margins", "accusation_share"}
-        arrays = {name: np.asarray(found, np.float64) for name, found in read_npz(data, where, known).items()}
-        margins = [name for name in ("real_margins", "generated_margins") if name in arrays]
-        for name in [*wanted, *margins]:
-            values = arrays.get(name)
-            if values is None or values.ndim != 1:
-                raise BundleError(f"{where} lacks the list {name!r}: export the bundle again")
-            if not np.isfinite(values).all() or (np.diff(values) < 0).any():
-                raise BundleError(f"{where}: the values of {name!r} are not finite and sorted; export again")
-        temperature = arrays.get("temperature")
-        if temperature is not None and not (temperature.shape == () and np.isfinite(temperature) and temperature > 0):
-            raise BundleError(f"{where}: the temperature {temperature} is not a positive number")
-        share = arrays.get("accusation_share", np.float64(ACCUSATION_SHARE))
-        if not (share.shape == () and 0 < share <= 1):
-            raise BundleError(f"{where}: the accusation share {share} does not lie in (0, 1]")
-        return cls(
-            overall=arrays["overall"],
-            per_generator=tuple(arrays[name] for name in wanted[1:]),
-            temperature=None if temperature is None else float(temperature),
-            real_margins=arrays.get("real_margins"),
-            generated_margins=arrays.get("generated_margins"),
-            accusation_share=float(share),
-        )
 
 
 @dataclass(frozen=True)
@@ -200,8 +115,8 @@ class Bundle:
         self.base: Base | None = None
         self._files = files
         self._heavy: set[str] = set()
-        self.noise_bank = _read_array(files[NOISE_BANK], NOISE_BANK, (len(manifest.timesteps), *manifest.latent_shape))
-        self.prototypes = _read_array(
+        self.noise_bank = read_float32(files[NOISE_BANK], NOISE_BANK, (len(manifest.timesteps), *manifest.latent_shape))
+        self.prototypes = read_float32(
             files[PROTOTYPES],
             PROTOTYPES,
             (len(manifest.generators), manifest.prototypes_per_generator, manifest.embedding_size),
@@ -415,93 +330,3 @@ class Bundle:
             return check(self._files[name])
         except ValueError as error:
             raise BundleError(f"{self.path}/{name}: {error}: nothing was executed; export it again") from error
-
-
-def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
-    """Writes a bundle directory (or, where `path` ends in .zip, one file) and returns its SHA-256.
-
-    The manifest's `files` is filled in here. The bundle appears under its name only when it is complete: it is
-    written beside it and renamed. An existing bundle at that path is replaced; anything else there is left alone.
-
-    Raises:
-        BundleError: something that is not a bundle is at `path`, or the disk refused.
-    """
-    records = {name: FileRecord(hashlib.sha256(data).hexdigest(), len(data)) for name, data in sorted(files.items())}
-    encoded = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=records)), indent=2)
-    return write_files(path, {MANIFEST: encoded, **files})
-
-
-def write_files(path: Path, files: Mapping[str, bytes]) -> str:
-    """As `write_bundle`, of files that are complete: the manifest among them, and a signature where there is one.
-
-    Raises:
-        BundleError: something that is not a bundle is at `path`, or the disk refused.
-    """
-    check_place(path)
-    try:
-        with replacing(path) as staged:
-            if path.suffix == ".zip":
-                _write_zip(staged, files)
-            else:
-                for name, data in files.items():
-                    target = staged / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(data)
-    except OSError as error:
-        raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
-    return hashlib.sha256(files[MANIFEST]).hexdigest()
-
-
-def sign_bundle(bundle: Bundle, key: Ed25519PrivateKey) -> Signer:
-    """Puts a signature into a bundle where it lies, in the place of one that it has; returns whose it is.
-
-    Raises:
-        BundleError: the disk refused; the bundle is then as it was.
-    """
-    signature = bundle.signed(key)
-    try:
-        if bundle.path.is_dir():
-            with replacing(bundle.path / SIGNATURE) as staged:
-                staged.write_bytes(signature)
-        else:
-            contents = dict(bundle.contents()) | {SIGNATURE: signature}
-            with replacing(bundle.path) as staged:
-                _write_zip(staged, contents)
-    except OSError as error:
-        raise BundleError(f"cannot sign the bundle {bundle.path}: {error.strerror or error}") from error
-    return Signer(fingerprint(raw_public_key(key.public_key())), checked=True, trusted=False)
-
-
-def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
-    """The manifest first, so that a reader of the stream knows what comes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(contents, key=lambda name: (name != MANIFEST, name)):
-            archive.writestr(name, contents[name])
-
-
-def check_place(path: Path) -> None:
-    """Raises BundleError where something that is not a bundle is at `path`: it is never replaced."""
-    if path.exists() and not _looks_like_bundle(path):
-        raise BundleError(f"{path} exists and is not a bundle: choose another place, or move it away")
-
-
-def _looks_like_bundle(path: Path) -> bool:
-    if path.is_dir():
-        return (path / MANIFEST).is_file() or not any(path.iterdir())
-    return path.suffix == ".zip" and zipfile.is_zipfile(path)
-
-
-def _read_array(data: bytes, name: str, shape: tuple[int, ...]) -> Float32Array:
-    array = read_npy(data, name)
-    if array.dtype != np.float32 or array.shape != shape:
-        raise BundleError(f"{name} is {array.dtype} {array.shape}, the manifest asks for float32 {shape}")
-    if not np.isfinite(array).all():
-        raise BundleError(f"{name} holds NaN or infinite values: nothing was executed; export the bundle again")
-    return np.ascontiguousarray(array, np.float32)
-
-
-def array_bytes(array: npt.NDArray[Any]) -> bytes:
-    """An array in .npy form, as `write_bundle` takes it."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()

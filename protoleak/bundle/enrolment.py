@@ -24,7 +24,8 @@ import numpy.typing as npt
 
 from protoleak.arrays import Float32Array, Float64Array
 from protoleak.bundle.class_statistics import ClassStatistics, Discriminant, FeatureArray, check_array
-from protoleak.bundle.manifest import MANIFEST, Manifest, parse_manifest
+from protoleak.bundle.manifest import MANIFEST, Manifest
+from protoleak.bundle.manifest_check import parse_manifest
 from protoleak.bundle.npy import read_npz
 from protoleak.bundle.signature import SIGNATURE, Signer, check_signature
 from protoleak.errors import BundleError

@@ -28,7 +28,7 @@ from protoleak.bundle.onnx_model import (
     Tensor,
     read_model,
 )
-from protoleak.bundle.operators import RULES
+from protoleak.bundle.operators.rules import RULES
 from protoleak.errors import shortened
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 28  # what the rules in `operators` don't know of old versions they refuse
@@ -83,10 +83,7 @@ def check_graph(model: bytes, interface: Interface) -> Sizes:
     Raises:
         ValueError: one line that says what is wrong.
     """
-    read = _read(model)
-    problems = _findings(read).problems()
-    if problems:
-        raise ValueError("; ".join(problems))
+    read = _sound(model)
     return check_sizes(read, *interface)
 
 
@@ -119,10 +116,10 @@ def latent_encoder_interface(manifest: Manifest) -> Interface:
     return (Port("image", UINT8, (None, side, side, 3)),), (Port("z0", FLOAT, (None, *manifest.latent_shape)),)
 
 
-def attributor_interface(manifest: Manifest) -> Interface:
-    """What attributor.onnx of a bundle takes and gives."""
-    generators, size = manifest.generators_in_graph, manifest.embedding_size
-    shapes: dict[str, tuple[int, ...]] = {
+def attributor_output_shapes(manifest: Manifest, generators: int) -> dict[str, tuple[int, ...]]:
+    """Output of the attributor → its shape for one face, with the scores of so many generators."""
+    size = manifest.embedding_size
+    return {
         "embedding": (size,),
         "gate": (size,),
         "timestep_weight": (len(manifest.positions),),
@@ -130,6 +127,11 @@ def attributor_interface(manifest: Manifest) -> Interface:
         "class_score": (generators,),
         "log_density": (),
     }
+
+
+def attributor_interface(manifest: Manifest) -> Interface:
+    """What attributor.onnx of a bundle takes and gives."""
+    shapes = attributor_output_shapes(manifest, manifest.generators_in_graph)
     outputs = tuple(Port(name, FLOAT, (None, *shape)) for name, shape in shapes.items())
     return (Port(manifest.attributor_input, FLOAT, (None, *manifest.attributor_input_shape)),), outputs
 
@@ -141,10 +143,7 @@ def check_face_detector(model: bytes) -> Sizes:
     Raises:
         ValueError: one line that says what is wrong.
     """
-    read = _read(model)
-    problems = _findings(read).problems()
-    if problems:
-        raise ValueError("; ".join(problems))
+    read = _sound(model)
     declared = read.inputs[0] if len(read.inputs) == 1 else None
     if declared is None or declared.element_type != FLOAT or declared.shape is None or len(declared.shape) != 4:
         raise ValueError("a face detector takes one float32 image [1, 3, H, W]")
@@ -198,6 +197,15 @@ def differences(model: bytes, inputs: Iterable[Declared], outputs: Iterable[Decl
                 shapes = f"{list(port.shape)} where the file says {list(declared.shape)}"
                 found.append(f"{kind} {declared.name} has the shape {shapes}")
     return found
+
+
+def _sound(model: bytes) -> OnnxModel:
+    """The graph; a ValueError with everything that is unsound about it."""
+    read = _read(model)
+    problems = _findings(read).problems()
+    if problems:
+        raise ValueError("; ".join(problems))
+    return read
 
 
 def _read(model: bytes) -> OnnxModel:

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from protoleak.bundle.onnx_model import TYPE_NAMES, OnnxModel
-from protoleak.bundle.operator_inputs import check_inputs
-from protoleak.bundle.operators import LARGEST_KNOWN, Sized, Use, apply
+from protoleak.bundle.operators.base import LARGEST_KNOWN, Sized, Use
+from protoleak.bundle.operators.inputs import check_inputs
+from protoleak.bundle.operators.rules import apply
 
 MIB = 2**20
 LARGEST_TENSOR = 512 * MIB  # bytes; an SD-VAE encoder's are 34 MiB at 256 pixels and 134 at 512

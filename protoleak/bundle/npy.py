@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from protoleak.arrays import Array
+from protoleak.arrays import Array, Float32Array
 from protoleak.bundle.archive import ArchiveError, open_archive, read_member
 from protoleak.errors import BundleError
 
@@ -59,6 +59,20 @@ def read_npy(data: bytes, where: str) -> Array:
         return flat.reshape(lengths, order="F" if fortran else "C")
     except (ValueError, OverflowError):  # no elements, along axes of 2⁶³
         raise BundleError(f"{where} has the shape {_short(lengths)}, which no array has: export it again") from None
+
+
+def read_float32(data: bytes, name: str, shape: tuple[int, ...]) -> Float32Array:
+    """The float32 array of that shape, C-ordered.
+
+    Raises:
+        BundleError: it is another array, or holds NaN or infinite values.
+    """
+    array = read_npy(data, name)
+    if array.dtype != np.float32 or array.shape != shape:
+        raise BundleError(f"{name} is {array.dtype} {array.shape}, the manifest asks for float32 {shape}")
+    if not np.isfinite(array).all():
+        raise BundleError(f"{name} holds NaN or infinite values: nothing was executed; export the bundle again")
+    return np.ascontiguousarray(array, np.float32)
 
 
 def read_npz(data: bytes, where: str, wanted: Collection[str] | None = None) -> dict[str, Array]:

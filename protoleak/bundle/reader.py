@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from protoleak.bundle.archive import ArchiveError, open_archive, read_member
-from protoleak.bundle.manifest import MANIFEST, Manifest, parse_manifest
+from protoleak.bundle.manifest import MANIFEST, Manifest
+from protoleak.bundle.manifest_check import parse_manifest
 from protoleak.bundle.signature import MAXIMUM_SIGNATURE_BYTES, SIGNATURE
 from protoleak.errors import BundleError, shortened
 from protoleak.files import read_regular

@@ -8,7 +8,7 @@ import msgspec
 
 from protoleak.errors import BundleError
 from protoleak.metrics.report import Measures
-from protoleak.strict_json import decode_json
+from protoleak.strict_json import decode_json, json_bytes
 
 Stage: TypeAlias = Literal["latent_encoder", "attributor"]
 
@@ -151,7 +151,7 @@ class BundleReport(Measures, frozen=True, kw_only=True, omit_defaults=True):
 
     def to_json(self) -> bytes:
         """The file, indented."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        return json_bytes(self)
 
 
 def parse_report(data: bytes, where: str) -> BundleReport:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from protoleak.errors import BundleError, MissingExtra, ProtoleakError
-from protoleak.strict_json import decode_json
+from protoleak.strict_json import decode_json, json_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -118,7 +118,7 @@ def check_signature(
 def sign_manifest(manifest: bytes, key: Ed25519PrivateKey) -> bytes:
     """signature.json for a manifest."""
     content = SignatureFile("ed25519", raw_public_key(key.public_key()).hex(), key.sign(CONTEXT + manifest).hex())
-    return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+    return json_bytes(content)
 
 
 def fingerprint(public_key: bytes) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.bundle.bundle import ACCUSATION_SHARE, Calibration
+from protoleak.bundle.calibration import ACCUSATION_SHARE, Calibration
 from protoleak.errors import CalibrationError
 from protoleak.runtime.conformal import real_margin
 

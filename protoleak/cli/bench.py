@@ -16,6 +16,7 @@ from protoleak.cli.console import (
     print_table,
     write_report,
 )
+from protoleak.cli.endings import interruptible
 from protoleak.cli.exit_status import status_of_parts
 from protoleak.cli.options import (
     ENGINE,
@@ -26,12 +27,8 @@ from protoleak.cli.options import (
     ThreadsOption,
     TrustedKeyOption,
     VariantsOption,
-    distinct,
-    existing,
-    integers,
-    interruptible,
-    joined,
 )
+from protoleak.cli.typed_values import distinct, existing, integers, joined
 from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:

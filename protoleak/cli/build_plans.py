@@ -9,7 +9,8 @@ import typer
 from protoleak.choices import PlanEngine
 from protoleak.cli.console import plan_progress, say
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.options import BundleArgument, DeviceOption, TrustedKeyOption, names
+from protoleak.cli.options import BundleArgument, DeviceOption, TrustedKeyOption
+from protoleak.cli.typed_values import names
 from protoleak.runtime.engine_options import EngineOptions
 
 MEBIBYTE = 2**20

@@ -127,18 +127,12 @@ def write_report(
         ProtoleakError: the disk refused.
     """
     from protoleak.files import write_whole
+    from protoleak.strict_json import json_bytes
 
     if json_file is not None:
         write_whole(json_file, [json_bytes(report)])
     if html_file is not None:
         write_whole(html_file, [page().encode()])
-
-
-def json_bytes(value: object) -> bytes:
-    """Indented JSON with a line end."""
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from protoleak.cli.endings import interruptible
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import (
     ENGINE,
@@ -25,7 +26,6 @@ from protoleak.cli.options import (
     TrustedKeyOption,
     UprightOption,
     VariantOption,
-    interruptible,
 )
 from protoleak.faces.settings import FaceSettings
 from protoleak.runtime.engine_options import EngineOptions

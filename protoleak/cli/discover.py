@@ -8,16 +8,10 @@ from typing import Annotated
 import typer
 
 from protoleak.cli.console import say
+from protoleak.cli.endings import interruptible
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.options import (
-    INPUT,
-    OUTPUT,
-    EngineOption,
-    ThreadsOption,
-    TrustedKeyOption,
-    existing,
-    interruptible,
-)
+from protoleak.cli.options import INPUT, OUTPUT, EngineOption, ThreadsOption, TrustedKeyOption
+from protoleak.cli.typed_values import existing
 
 
 @interruptible("nothing was written")

@@ -9,6 +9,7 @@ import typer
 
 from protoleak.choices import LOOKS, Look
 from protoleak.cli.console import say
+from protoleak.cli.endings import interruptible, needs_extra
 from protoleak.cli.options import (
     INPUT,
     OUTPUT,
@@ -17,13 +18,8 @@ from protoleak.cli.options import (
     ScalingOption,
     TrainingComputeOption,
     WorkersOption,
-    input_range,
-    integers,
-    interruptible,
-    joined,
-    names,
-    needs_extra,
 )
+from protoleak.cli.typed_values import input_range, integers, joined, names
 from protoleak.distillation.settings import DEFAULT_STUDENT, STUDENTS, DistillationSettings
 from protoleak.errors import ProtoleakError
 

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
 
 from protoleak.cli.console import say
+from protoleak.cli.endings import interruptible
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.options import (
-    INPUT,
-    OUTPUT,
-    BundleArgument,
-    EngineOption,
-    ThreadsOption,
-    TrustedKeyOption,
-    interruptible,
-)
+from protoleak.cli.options import INPUT, OUTPUT, BundleArgument, EngineOption, ThreadsOption, TrustedKeyOption
 from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:
     from protoleak.bundle.bundle import Bundle
-    from protoleak.enrolment.enrol import Enrolment
     from protoleak.enrolment.report import EnrolmentReport
 
 LIMITS = "Limits, beyond which nothing is written"
 SHOWN_SKIPPED = 5
+Report = TypeVar("Report")
 
 OutOption = Annotated[
     Path, typer.Option("--out", rich_help_panel=OUTPUT, help="Bundle to write: a directory, or a .zip.")
@@ -154,7 +148,7 @@ def enrol(
     if as_json:
         print(json.dumps(msgspec.to_builtins(found.reports) | {"refused": list(found.refusals)}, indent=2))
     else:
-        _print(found, name)
+        say_reports(found.skipped, found.reports, lambda report: report_lines(report, name))
     if found.sha256 is None:
         raise ProtoleakError(f"{name} was not enrolled, nothing was written; forbidden by {'; '.join(found.refusals)}")
     say_dropped(opened)
@@ -178,23 +172,31 @@ def sign_with(key: Path | None, out: Path) -> None:
     """Signs a bundle that was just written, where there is a key."""
     if key is None:
         return
-    from protoleak.bundle.bundle import Bundle, sign_bundle
+    from protoleak.bundle.bundle import Bundle
     from protoleak.bundle.signature import read_private_key
+    from protoleak.bundle.writer import sign_bundle
     from protoleak.cli.sign import ask_passphrase
 
     signer = sign_bundle(Bundle.load(out), read_private_key(key, lambda: ask_passphrase(key)))
     say(f"signed with {signer.key}", to_errors=True)
 
 
-def _print(found: Enrolment, generator: str) -> None:
-    for line in found.skipped[:SHOWN_SKIPPED]:
+def say_reports(skipped: Sequence[str], reports: Mapping[str, Report], lines: Callable[[Report], list[str]]) -> None:
+    """Prints a change's reports.
+
+    Args:
+        skipped: one line per file that gave no picture.
+        reports: by variant.
+        lines: gives a report in words.
+    """
+    for line in skipped[:SHOWN_SKIPPED]:
         say(f"skipped: {line}")
-    if len(found.skipped) > SHOWN_SKIPPED:
-        say(f"skipped: {len(found.skipped) - SHOWN_SKIPPED} more")
-    for variant, report in found.reports.items():
-        if len(found.reports) > 1:
+    if len(skipped) > SHOWN_SKIPPED:
+        say(f"skipped: {len(skipped) - SHOWN_SKIPPED} more")
+    for variant, report in reports.items():
+        if len(reports) > 1:
             say(f"variant {variant}")
-        for line in report_lines(report, generator):
+        for line in lines(report):
             say(line)
 
 

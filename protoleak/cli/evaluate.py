@@ -16,6 +16,7 @@ from protoleak.cli.console import (
     print_table,
     write_report,
 )
+from protoleak.cli.endings import interruptible
 from protoleak.cli.exit_status import status_of_parts
 from protoleak.cli.options import (
     MEASURED_ON,
@@ -29,10 +30,8 @@ from protoleak.cli.options import (
     TrustedKeyOption,
     UnknownOption,
     VariantsOption,
-    distinct,
-    existing,
-    interruptible,
 )
+from protoleak.cli.typed_values import distinct, existing
 from protoleak.evaluation.settings import EvaluationSettings
 
 if TYPE_CHECKING:

@@ -10,22 +10,11 @@ import msgspec
 import typer
 
 from protoleak.choices import PRECISIONS, DensitySpace, HeadKind
+from protoleak.cli.endings import interruptible, needs_extra
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.options import (
-    INPUT,
-    OUTPUT,
-    PhotographsOption,
-    SettingsOption,
-    UnknownOption,
-    existing,
-    interruptible,
-    joined,
-    names,
-    needs_extra,
-    print_settings_option,
-    typed,
-)
+from protoleak.cli.options import INPUT, OUTPUT, PhotographsOption, SettingsOption, UnknownOption, print_settings_option
 from protoleak.cli.settings_file import read_settings
+from protoleak.cli.typed_values import existing, joined, names, typed
 from protoleak.errors import ProtoleakError
 from protoleak.export.settings import ExportSettings
 

@@ -8,17 +8,9 @@ from typing import Annotated
 import typer
 
 from protoleak.cli.console import say
-from protoleak.cli.options import (
-    INPUT,
-    InputRangeOption,
-    LatentEncoderOption,
-    RealClassOption,
-    ScalingOption,
-    input_range,
-    integers,
-    names,
-    needs_extra,
-)
+from protoleak.cli.endings import needs_extra
+from protoleak.cli.options import INPUT, InputRangeOption, LatentEncoderOption, RealClassOption, ScalingOption
+from protoleak.cli.typed_values import input_range, integers, names
 from protoleak.training.settings import TrainingSettings
 
 TRAINED_WITH = "How it was trained"

@@ -1,11 +1,7 @@
-"""Options that several commands share, and how lists of numbers and names are typed."""
+"""Options that several commands share, and the panels of --help that they stand in."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +11,11 @@ import typer
 from protoleak.choices import Compute, EngineName, Upright
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.settings_file import settings_text
-from protoleak.errors import ProtoleakError
 from protoleak.faces.settings import FaceFinder
 
 # Panels of --help that several commands have.
 INPUT, OUTPUT, MEASURED_ON, ENGINE, FACES = "Input", "Output", "Measured on", "Engine", "Faces"
 SETTINGS, TRAINING = "Settings", "Training"
-
 BundleArgument = Annotated[
     str | None, typer.Argument(help="Bundle directory or .zip; left out, the one that comes with protoleak.")
 ]
@@ -192,98 +186,3 @@ def print_settings_option(kind: type[msgspec.Struct], command: str) -> object:
         rich_help_panel=SETTINGS,
         help="Write a file for --settings, with every setting explained, to standard output.",
     )
-
-
-def typed(context: typer.Context, **values: object) -> dict[str, object]:
-    """Those of the values whose option stands on the command line: they go before a settings file.
-
-    Args:
-        values: by the names that the command's parameters have.
-    """
-    found = {}
-    for name, value in values.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            found[name] = value
-    return found
-
-
-def joined(values: Iterable[object]) -> str:
-    """A list as it is typed: a,b,c."""
-    return ",".join(map(str, values))
-
-
-def numbers(text: str, option: str) -> tuple[float, ...]:
-    """Comma-separated numbers, as typed for `option`.
-
-    Raises:
-        ProtoleakError: something else is among them.
-    """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise ProtoleakError(f"{option} {text!r}: give numbers with commas between, such as 0,1") from None
-
-
-def integers(text: str, option: str) -> tuple[int, ...]:
-    """Comma-separated whole numbers, as typed for `option`.
-
-    Raises:
-        ProtoleakError: something else is among them.
-    """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ProtoleakError(f"{option} {text!r}: give whole numbers with commas between, such as 0,100,300") from None
-
-
-def input_range(text: str) -> tuple[float, float]:
-    """Two numbers, black and white."""
-    values = numbers(text, "--input-range")
-    if len(values) != 2:
-        raise ProtoleakError(f"--input-range {text!r}: give two numbers, such as 0,1 or -1,1")
-    return values[0], values[1]
-
-
-def names(text: str, option: str) -> tuple[str, ...]:
-    """Comma-separated names, as typed for `option`."""
-    found = [part.strip() for part in text.split(",")]
-    if not all(found):
-        raise ProtoleakError(f"{option} {text!r}: give names with commas between and none empty")
-    return tuple(found)
-
-
-def distinct(text: str, option: str) -> tuple[str, ...]:
-    """As `names`, each once."""
-    return tuple(dict.fromkeys(names(text, option)))
-
-
-@contextmanager
-def needs_extra(extra: str) -> Iterator[None]:
-    """Turns the absence of an optional package into an error that names what to install. Decorates a command, since
-    some packages are imported only where they are used."""
-    from protoleak.errors import MissingExtra
-
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == "protoleak":
-            raise
-        raise MissingExtra(str(error.name), extra) from None
-
-
-@contextmanager
-def interruptible(what_now: str) -> Iterator[None]:
-    """Decorates a command: Ctrl-C ends it with one line and the status that shells give an interrupted program."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"interrupted: {what_now}", file=sys.stderr)
-        raise typer.Exit(ExitStatus.INTERRUPTED) from None
-
-
-def existing(path: Path | None, option: str) -> Path | None:
-    """The path itself. Raises ProtoleakError where nothing is there."""
-    if path is not None and not os.path.exists(path):  # noqa: PTH110  # Path.exists raises for names that are too long
-        raise ProtoleakError(f"{option} {path}: there is nothing at that path")
-    return path

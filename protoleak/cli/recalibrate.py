@@ -10,16 +10,10 @@ import msgspec
 import typer
 
 from protoleak.cli.console import say
-from protoleak.cli.enrol import SHOWN_SKIPPED, JsonOption, KeyOption, OutOption, say_dropped, sign_with
+from protoleak.cli.endings import interruptible
+from protoleak.cli.enrol import JsonOption, KeyOption, OutOption, say_dropped, say_reports, sign_with
 from protoleak.cli.exit_status import ExitStatus
-from protoleak.cli.options import (
-    INPUT,
-    BundleArgument,
-    EngineOption,
-    ThreadsOption,
-    TrustedKeyOption,
-    interruptible,
-)
+from protoleak.cli.options import INPUT, BundleArgument, EngineOption, ThreadsOption, TrustedKeyOption
 
 if TYPE_CHECKING:
     from protoleak.enrolment.recalibrate import ListCheck, Recalibration
@@ -72,15 +66,7 @@ def recalibrate(
     if as_json:
         print(json.dumps(msgspec.to_builtins(found.reports), indent=2))
     else:
-        for line in found.skipped[:SHOWN_SKIPPED]:
-            say(f"skipped: {line}")
-        if len(found.skipped) > SHOWN_SKIPPED:
-            say(f"skipped: {len(found.skipped) - SHOWN_SKIPPED} more")
-        for variant, report in found.reports.items():
-            if len(found.reports) > 1:
-                say(f"variant {variant}")
-            for line in report_lines(report):
-                say(line)
+        say_reports(found.skipped, found.reports, report_lines)
     say_dropped(opened)
     sign_with(key, out)
     say(f"{out}: recalibrated on {sum(found.pictures.values())} pictures, SHA-256 {found.sha256}", to_errors=as_json)

@@ -1,4 +1,4 @@
-"""`protoleak screen`: verdicts on images (screen_images.py) and on videos (screen_video.py)."""
+"""`protoleak screen`: verdicts on images (screen_images/) and on videos (screen_video.py)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ from protoleak.cli.options import (
     UprightOption,
     VariantOption,
 )
-from protoleak.cli.screen_options import ScreenOptions, VideoOptions
+from protoleak.cli.screen_options import CSV_SUFFIX, JSON_LINES_SUFFIXES, STANDARD_OUTPUT, ScreenOptions, VideoOptions
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network_settings import GB, NetworkSettings
 
-RESULTS_SUFFIXES = (".jsonl", ".ndjson", ".csv")  # as in cli.results_file, which imports too much for a help text
 VIDEOS = "Videos"
 
 
@@ -255,7 +254,7 @@ def screen(
         _check_images(video_options)
     statuses: list[ExitStatus] = []
     if stills:
-        from protoleak.cli.screen_images import run as run_images
+        from protoleak.cli.screen_images.run import run as run_images
 
         statuses.append(run_images(options))
     if videos and ExitStatus.INTERRUPTED not in statuses:
@@ -292,7 +291,7 @@ def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
             f"--out {options.out}: a file for images and a folder for videos, and the sources hold both (such "
             f"as {without_secrets(video_options.sources[0])!r}): screen them one after the other"
         )
-    elif options.out == "-" or Path(options.out).suffix.lower() in RESULTS_SUFFIXES:
+    elif options.out == STANDARD_OUTPUT or Path(options.out).suffix.lower() in (*JSON_LINES_SUFFIXES, CSV_SUFFIX):
         raise ProtoleakError(f"--out {options.out}: videos are written into a folder: give --out DIR")
 
 

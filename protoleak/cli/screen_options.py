@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     Pipeline = TypeVar("Pipeline", bound=ImagePipeline)
 
+STANDARD_INPUT = STANDARD_OUTPUT = "-"
+JSON_LINES_SUFFIXES, CSV_SUFFIX = (".jsonl", ".ndjson"), ".csv"  # what a results file of images may end in
+
 
 @dataclass(frozen=True)
 class ScreenOptions:

@@ -18,7 +18,6 @@ from protoleak.cli.console import (
     check_folders,
     coloured,
     error_console,
-    json_bytes,
     output_console,
     print_error,
     print_note,
@@ -35,6 +34,7 @@ from protoleak.files import write_whole
 from protoleak.progress import Progress, no_progress, shown_progress
 from protoleak.runtime.drift import DriftEvent
 from protoleak.screener import Screener
+from protoleak.strict_json import json_bytes
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, FrameSource, SourceInfo
 from protoleak.video.outputs.folder import OutputFolder, leftovers_in, open_outputs, outputs_in

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from protoleak.choices import FACE_SCORE, MINIMUM_FACE
+from protoleak.cli.endings import needs_extra
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import (
     ENGINE,
@@ -28,7 +29,6 @@ from protoleak.cli.options import (
     TrustedKeyOption,
     UprightOption,
     VariantOption,
-    needs_extra,
 )
 
 NETWORK, LIMITS, STREAMS = "Network", "Limits", "Live sources"

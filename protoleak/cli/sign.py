@@ -24,9 +24,10 @@ def sign(
     ] = False,
 ) -> None:
     """Sign a bundle, so that others can tell with --trusted-key that it is yours and unchanged."""
-    from protoleak.bundle.bundle import Bundle, sign_bundle
+    from protoleak.bundle.bundle import Bundle
     from protoleak.bundle.signature import is_private, read_private_key
     from protoleak.bundle.signature import new_key as make_key
+    from protoleak.bundle.writer import sign_bundle
 
     if new_key is not None:
         if bundle is not None or key is not None:

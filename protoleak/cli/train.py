@@ -10,6 +10,7 @@ import typer
 
 from protoleak.choices import LOOKS, BackboneKind
 from protoleak.cli.console import say
+from protoleak.cli.endings import interruptible, needs_extra
 from protoleak.cli.options import (
     INPUT,
     OUTPUT,
@@ -21,17 +22,10 @@ from protoleak.cli.options import (
     SettingsOption,
     TrainingComputeOption,
     WorkersOption,
-    existing,
-    input_range,
-    integers,
-    interruptible,
-    joined,
-    names,
-    needs_extra,
     print_settings_option,
-    typed,
 )
 from protoleak.cli.settings_file import read_settings
+from protoleak.cli.typed_values import existing, input_range, integers, joined, names, typed
 from protoleak.training.settings import TrainingSettings
 
 SHOWN_SKIPPED = 20
@@ -192,8 +186,8 @@ class _Report(msgspec.Struct):
 
 
 def _print(out: Path, data: Path) -> None:
+    from protoleak.training.model_directory import REPORT_FILE
     from protoleak.training.report import PAGE_FILE
-    from protoleak.training.train import REPORT_FILE
 
     report = msgspec.json.decode((out / REPORT_FILE).read_bytes(), type=_Report)
     best = report.epochs[report.best_epoch - 1]

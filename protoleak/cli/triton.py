@@ -9,15 +9,8 @@ import typer
 
 from protoleak.choices import EngineName
 from protoleak.cli.console import say
-from protoleak.cli.options import (
-    ENGINE,
-    OUTPUT,
-    AlphaOption,
-    BundleArgument,
-    TrustedKeyOption,
-    VariantOption,
-    needs_extra,
-)
+from protoleak.cli.endings import needs_extra
+from protoleak.cli.options import ENGINE, OUTPUT, AlphaOption, BundleArgument, TrustedKeyOption, VariantOption
 from protoleak.errors import ProtoleakError
 from protoleak.serving.triton.settings import Backend, RepositorySettings
 

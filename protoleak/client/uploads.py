@@ -15,7 +15,8 @@ from PIL import Image
 
 from protoleak.errors import MediaError
 from protoleak.faces.still_images import FaceVerdict
-from protoleak.images.decode import ORIENTATION_TAG, OpenedImage, open_image
+from protoleak.images.decode import ORIENTATION_TAG
+from protoleak.images.open import OpenedImage, open_image
 from protoleak.images.sources import (
     DATA_URI,
     WHAT_TO_GIVE,

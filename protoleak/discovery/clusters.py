@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float32Array, Float64Array
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.discovery.consensus import LONE, agreed_clusters
 from protoleak.enrolment.judging import Classes, p_values
 from protoleak.enrolment.rows import Rows, together

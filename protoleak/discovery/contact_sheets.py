@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from html import escape
 from pathlib import Path
 
 from protoleak.discovery.records import Discovery, FoundCluster
-from protoleak.errors import MediaError
-from protoleak.images.decode import open_image
+from protoleak.images.thumbnail import thumbnail_uri
 from protoleak.reports.page import bullets, facts_table, page
 
 SHOWN, SIDE, QUALITY = 24, 120, 75
@@ -65,12 +62,6 @@ def _section(cluster: FoundCluster) -> str:
 
 def _picture(file: Path) -> str:
     """A thumbnail; nothing for a file that can't be read any more."""
-    try:
-        image = open_image(file, upright=True).image
-    except MediaError:
+    if (uri := thumbnail_uri(file, 2 * SIDE, QUALITY)) is None:
         return ""
-    image.thumbnail((2 * SIDE, 2 * SIDE))
-    encoded = io.BytesIO()
-    image.save(encoded, "JPEG", quality=QUALITY)
-    data = base64.b64encode(encoded.getvalue()).decode()
-    return f'<img alt="{escape(file.name)}" title="{escape(file.name)}" src="data:image/jpeg;base64,{data}">'
+    return f'<img alt="{escape(file.name)}" title="{escape(file.name)}" src="{uri}">'

@@ -19,7 +19,7 @@ from protoleak.enrolment.rows import calibration_rows
 from protoleak.errors import ProtoleakError
 from protoleak.files import replacing
 from protoleak.progress import Progress, no_progress
-from protoleak.strict_json import decode_json
+from protoleak.strict_json import decode_json, json_bytes
 
 CLUSTERS, PAGE = "clusters.json", "index.html"
 
@@ -71,7 +71,7 @@ def discover(
     )
     with replacing(out) as staged:
         staged.mkdir(exist_ok=True)
-        (staged / CLUSTERS).write_bytes(msgspec.json.format(msgspec.json.encode(discovery), indent=1) + b"\n")
+        (staged / CLUSTERS).write_bytes(json_bytes(discovery))
         (staged / PAGE).write_text(clusters_page(discovery, bundle.manifest.name), encoding="utf-8")
     return discovery
 

@@ -1,7 +1,7 @@
 """Distils a light latent encoder from a large one: the student learns to give the teacher's latents.
 
 The loss compares latents of random crops at many scales, and in all directions of the latent space alike, so that the
-student keeps what is faint too (see `distillation_loss`). How well it does is reported as the correlation with the
+student keeps what is faint too (see `distillation.loss`). How well it does is reported as the correlation with the
 teacher, per channel, on images that it never saw. What a student is worth is another question:
 `benchmarks/encoders.py` asks how well its latents separate generators, and in what time.
 """
@@ -22,6 +22,7 @@ from protoleak.distillation.settings import DistillationSettings
 from protoleak.errors import CheckpointError
 from protoleak.model.light_encoder import WEIGHTS_FILE, LightEncoder, LightEncoderConfig
 from protoleak.progress import Progress, no_progress
+from protoleak.strict_json import json_bytes
 from protoleak.training.provenance import run_hash
 from protoleak.training.state import STATE_FILE
 
@@ -94,7 +95,7 @@ def distil_student(
         kept = ("teacher", "settings", "data_hash", "gflop", "correlation_mean", "correlation_lowest")
         student.config = msgspec.structs.replace(student.config, provenance={key: report[key] for key in kept})
         student.save(out)
-        (out / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        (out / REPORT_FILE).write_bytes(json_bytes(report))
         state_file.unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(f"cannot write the student {out}: {error.strerror or error}") from error

@@ -9,12 +9,14 @@ import msgspec
 import numpy as np
 
 from protoleak.arrays import Float64Array
-from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, check_place, write_bundle, write_files
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.class_statistics import Discriminant, discriminant_file
 from protoleak.bundle.enrolment import BASE, Record, enrolled_file, site_file
 from protoleak.bundle.manifest import MANIFEST, Enrolled, Recalibrated
 from protoleak.bundle.reader import PROTOTYPES
 from protoleak.bundle.signature import SIGNATURE
+from protoleak.bundle.writer import array_bytes, check_place, write_bundle, write_files
 
 
 def base_files(bundle: Bundle) -> Mapping[str, bytes]:

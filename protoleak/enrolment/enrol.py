@@ -11,9 +11,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from protoleak.bundle.bundle import Bundle, Calibration, check_place
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.enrolment import Additions, Record
 from protoleak.bundle.manifest import Enrolled
+from protoleak.bundle.writer import check_place
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.fit import Fitted, Setting
 from protoleak.enrolment.judging import Classes, recalibrated

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float64Array
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.class_statistics import ClassStatistics, Discriminant
 from protoleak.bundle.enrolment import ScoreConstants
 from protoleak.enrolment.discriminant import class_means, fit_discriminant, scale_and_offset

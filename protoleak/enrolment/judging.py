@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float64Array
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
 from protoleak.enrolment.rows import Rows
 from protoleak.runtime import conformal

@@ -21,12 +21,12 @@ from protoleak.faces.crops import frame_face
 from protoleak.faces.open import open_detector
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.content import lacking
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from protoleak.latent_statistics import second_order_statistics
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime.engines import choose
 from protoleak.runtime.executors import Executor, Graphs, open_executor
-from protoleak.runtime.pipeline import FramedFace
+from protoleak.runtime.prepared import FramedFace
 
 BATCH_SIZE = 8
 OUTPUTS = ("embedding", "gate", "class_score", "log_density")

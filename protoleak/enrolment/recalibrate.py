@@ -18,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float64Array
-from protoleak.bundle.bundle import Bundle, Calibration, check_place
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.enrolment import LARGEST_RECORD, Record
 from protoleak.bundle.manifest import Recalibrated
+from protoleak.bundle.writer import check_place
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.enrol import now
 from protoleak.enrolment.judging import Classes, p_values, recalibrated

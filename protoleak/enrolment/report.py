@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.enrolment.fit import Fitted, Setting, fit, fold_of
 from protoleak.enrolment.judging import UNKNOWN, Classes, accused, judged
 from protoleak.enrolment.rows import Rows

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 
-from protoleak.errors import MediaError
 from protoleak.evaluation import tables
 from protoleak.evaluation.confusion_plot import confusion_plot
 from protoleak.evaluation.results import AccusedFace, Histogram, Report, Robustness, RobustnessRow, VariantReport
 from protoleak.evaluation.robustness import AS_IT_IS, CHAIN
-from protoleak.images.decode import open_image
+from protoleak.images.thumbnail import thumbnail_uri
 from protoleak.metrics.report import Probabilities
 from protoleak.reports.line_plot import Axis, Series, line_plot
 from protoleak.reports.page import Cell, Row, bullets, facts_table, page, table
@@ -77,19 +74,9 @@ def _accused(face: AccusedFace, images: Mapping[str, Path]) -> str:
     timesteps = ", ".join(f"t = {timestep} {weight:.2f}" for timestep, weight in face.timesteps.items())
     as_real = "" if face.real_p_value is None else f"; as real {face.real_p_value:.4f}"
     text = f"{face.file}: {face.generator}; p-value {face.p_value:.3f}{as_real}; {looks}; {timesteps}"
-    picture = _thumbnail(images[face.file]) if face.file in images else ""
-    return f"<figure>{picture}<figcaption>{escape(text)}</figcaption></figure>"
-
-
-def _thumbnail(path: Path) -> str:
-    try:
-        image = open_image(path, upright=True).image
-    except MediaError:
-        return ""
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    uri = thumbnail_uri(images[face.file], THUMBNAIL) if face.file in images else None
+    shown = "" if uri is None else f'<img alt="" src="{uri}">'
+    return f"<figure>{shown}<figcaption>{escape(text)}</figcaption></figure>"
 
 
 def _roc(variant: VariantReport) -> str:

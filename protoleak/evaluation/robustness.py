@@ -14,7 +14,7 @@ from protoleak.evaluation.images import Image, per_folder
 from protoleak.evaluation.predictions import Outcomes, predictions_of, screen_images
 from protoleak.evaluation.results import Robustness, RobustnessRow
 from protoleak.evaluation.settings import EvaluationSettings
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from protoleak.images.perturbations import OPERATORS, SEVERITIES, apply, apply_chain, draw_chain
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import macro_auc

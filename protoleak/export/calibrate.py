@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.bundle.bundle import ACCUSATION_SHARE, Calibration
+from protoleak.bundle.calibration import ACCUSATION_SHARE, Calibration
 from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.enrolment import LARGEST_RECORD, Record
 from protoleak.bundle.manifest import Manifest

@@ -1,7 +1,7 @@
 """A data set's images as the network sees them: pixels cached as latents, latents as embeddings.
 
 Heads and density are fitted on the PyTorch model's embeddings with its frozen noise bank; the calibration and all
-measurements use the exported graphs instead (see `export.variant`).
+measurements use the exported graphs instead (see `export.runner`).
 """
 
 from __future__ import annotations

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from protoleak.arrays import UInt8Array
 from protoleak.dataset import Dataset, Sample, auxiliary_images, generator_folders, list_images
-from protoleak.errors import DatasetError
+from protoleak.errors import DatasetError, MediaError
+from protoleak.faces.framer import Framer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,3 +90,22 @@ def in_order_of(generators: Sequence[str], dataset: Dataset) -> Dataset:
         calibration=relabelled(dataset.calibration),
         test=relabelled(dataset.test),
     )
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """Up to `count` of the items, at even distances."""
+    return [items[index * len(items) // count] for index in range(count)] if len(items) > count else list(items)
+
+
+def spread_pixels(paths: Sequence[Path], count: int, framer: Framer) -> list[UInt8Array]:
+    """Up to `count` of the readable images, from all over the list, so of every generator: uint8 [L, S, S, 3] each."""
+    first = dict.fromkeys(spread(paths, count))
+    pixels: list[UInt8Array] = []
+    for path in [*first, *(path for path in paths if path not in first)]:
+        if len(pixels) == count:
+            break
+        try:
+            pixels.append(framer.file(path))
+        except MediaError:
+            continue  # counted and named when all calibration images are run
+    return pixels

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from protoleak.errors import ParityError
+from protoleak.bundle.report import OutputParity
+from protoleak.errors import DatasetError, EngineError, ParityError
+from protoleak.export.graphs import DeployedAttributor
+from protoleak.export.images import spread_pixels
+from protoleak.export.runner import VariantRunner
+from protoleak.faces.framer import Framer
+from protoleak.model.checkpoint import TrainedModel
+from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
 RELATIVE_TOLERANCE = 1e-4
+PARITY_IMAGES = 8
 
 
-@dataclass(frozen=True)
-class ParityRow:
-    """How one output of a graph compares.
+def prove_parity(
+    model: TrainedModel, deployed: DeployedAttributor, runner: VariantRunner, framer: Framer, paths: Sequence[Path]
+) -> tuple[OutputParity, ...]:
+    """Compares both graphs with PyTorch on real images, each graph fed what the runtime feeds it; PyTorch noises z0
+    and takes every operation of z_t, whatever the graph does.
 
-    Attributes:
-        maximum, mean: absolute differences.
-        relative: the largest absolute difference over the largest magnitude that PyTorch gave.
+    Raises:
+        ParityError: they differ by more than 1e-4 of an output's largest magnitude, or a graph fails or gives an output
+            that is not finite.
+        DatasetError: there is no image to compare on.
     """
-
-    output: str
-    maximum: float
-    mean: float
-    relative: float
-
-    @property
-    def passes(self) -> bool:
-        return bool(self.relative <= RELATIVE_TOLERANCE)
+    pixels = spread_pixels(paths, PARITY_IMAGES, framer)
+    if not pixels:
+        raise DatasetError(
+            f"none of {len(paths)} calibration images can be read: they are needed to prove the exported graphs on, "
+            "and to calibrate with"
+        )
+    images = np.stack(pixels)
+    try:
+        stages = runner.stages(images)
+    except EngineError as error:
+        raise ParityError(f"the exported graphs cannot be used: {error}; no bundle written") from error
+    z_t = model.config.noised(stages["z0"])
+    with torch.inference_mode():
+        outputs = deployed(torch.from_numpy(stages.get("z_t", z_t)))
+    expected = {"z0": model.encode(images.reshape(-1, *images.shape[2:]))}
+    expected |= {"z_t": z_t} if "z_t" in stages else {}
+    expected |= {name: value.numpy() for name, value in zip(ATTRIBUTOR_OUTPUTS, outputs, strict=True)}
+    return compare_outputs(expected, stages)
 
 
 def compare_outputs(
     expected: Mapping[str, npt.NDArray[Any]], actual: Mapping[str, npt.NDArray[Any]]
-) -> tuple[ParityRow, ...]:
+) -> tuple[OutputParity, ...]:
     """One row per output of `expected`, the PyTorch side.
 
     Raises:
@@ -55,7 +76,8 @@ def compare_outputs(
             continue
         difference = np.abs(result.astype(np.float64) - reference.astype(np.float64))
         scale = max(float(np.abs(reference).max()), np.finfo(np.float32).tiny)
-        rows.append(ParityRow(name, float(difference.max()), float(difference.mean()), float(difference.max()) / scale))
+        maximum, mean, relative = float(difference.max()), float(difference.mean()), float(difference.max()) / scale
+        rows.append(OutputParity(name, maximum, mean, relative, relative <= RELATIVE_TOLERANCE))
     if broken or not all(row.passes for row in rows):
         reasons = broken or [f"relative error above {RELATIVE_TOLERANCE:g}"]
         raise ParityError(
@@ -64,7 +86,7 @@ def compare_outputs(
     return tuple(rows)
 
 
-def table(rows: list[ParityRow] | tuple[ParityRow, ...]) -> str:
+def table(rows: list[OutputParity] | tuple[OutputParity, ...]) -> str:
     """The rows as text, one output a line."""
     lines = [f"{'output':<22}{'max |Δ|':>12}{'mean |Δ|':>12}{'relative':>12}"]
     for row in rows:

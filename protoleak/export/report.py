@@ -13,13 +13,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Float32Array
-from protoleak.bundle.bundle import Calibration
+from protoleak.arrays import Float32Array, softmax
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.report import BundleReport, CalibrationList
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import measure
 from protoleak.metrics.predictions import Classes, Predictions
-from protoleak.metrics.scores import softmax
 from protoleak.runtime import conformal
 from protoleak.runtime.decision import Decision, DecisionRule
 

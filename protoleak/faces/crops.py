@@ -11,7 +11,8 @@ from protoleak.images.content import lacking
 from protoleak.images.framing import Box, Framing, cut
 from protoleak.runtime.cuda.crops import Rectangle
 from protoleak.runtime.executors import FrameToCrop
-from protoleak.runtime.pipeline import FramedFace, ImagePipeline
+from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.runtime.prepared import FramedFace
 
 
 def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:

@@ -9,9 +9,9 @@ from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError
 from protoleak.faces.base import Face
 from protoleak.faces.largest import LargestFace
-from protoleak.images.decode import OpenedImage, open_image
 from protoleak.images.framing import Framing
-from protoleak.images.resize import Picture
+from protoleak.images.open import OpenedImage, open_image
+from protoleak.images.resize import RgbImage
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Framer:
         except MediaError as error:
             raise MediaError(f"{opened.name}: {error}") from error
 
-    def frame(self, image: Picture, face: Face | None) -> UInt8Array:
+    def frame(self, image: RgbImage, face: Face | None) -> UInt8Array:
         """uint8 [L, S, S, 3] of an upright image and its face."""
         return self.framing.frame(image, None if face is None else face.box)
 

@@ -14,7 +14,7 @@ from protoleak.choices import FACE_SCORE, MINIMUM_FACE
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import Face, FaceDetector
 from protoleak.faces.yunet import YuNetDetector, read_yunet
-from protoleak.images.resize import Picture
+from protoleak.images.resize import RgbImage
 
 _of_thread = threading.local()  # detectors are for one thread each
 
@@ -34,7 +34,7 @@ class LargestFace:
         """Of the model's file. Raises ProtoleakError where it cannot be read."""
         return _sha256(self.model)
 
-    def __call__(self, image: Picture) -> Face:
+    def __call__(self, image: RgbImage) -> Face:
         """The face in uint8 [H, W, 3] in RGB order, or in a Pillow image of mode RGB; upright.
 
         Raises:

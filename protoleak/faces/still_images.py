@@ -11,10 +11,12 @@ from protoleak.faces.base import BoxRecord, Face, FaceDetector
 from protoleak.faces.crops import frame_face
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.claims.claim import Claim, disagreement
-from protoleak.images.decode import Decode, open_image
+from protoleak.images.decode import Decode
 from protoleak.images.framing import Framing
+from protoleak.images.open import open_image
 from protoleak.images.sources import ImageSource
-from protoleak.runtime.pipeline import FramedFace, ImagePipeline
+from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.runtime.prepared import FramedFace
 from protoleak.runtime.verdict import InputRecord, Verdict
 
 

@@ -1,20 +1,16 @@
-"""Opens one image, from wherever it comes, as RGB with a record of what it was.
+"""Decodes one encoded image to RGB.
 
 Everything that is not plain 8-bit RGB is converted the way the published code does it, and each conversion leaves a
 one-line note. What an image declares of itself is judged before anything is decoded (`images.formats`), and what a
-decoder warns of is damage: a picture of which a part is missing is refused.
+decoder warns of is damage: an image of which a part is missing is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -28,38 +24,13 @@ from protoleak.images.formats.base import MAXIMUM_PIXELS, Declared, check_cost, 
 from protoleak.images.formats.directories import check_exif
 from protoleak.images.formats.examine import examine
 from protoleak.images.rgb import conversions, is_sixteen_bit, to_rgb
-from protoleak.images.sources import (
-    DATA_URI,
-    WHAT_TO_GIVE,
-    ArrayLike,
-    ImageSource,
-    Readable,
-    check_bytes,
-    from_array,
-    name_in_messages,
-    printable,
-    read_data_uri,
-    read_file,
-    read_stream,
-)
+from protoleak.images.unreadable import why_unreadable
 
 MINIMUM_SIDE = 32  # below this there is no face to attribute: the short side would be enlarged eight times
 MAXIMUM_ASPECT_RATIO = 100  # the short side becomes 256 pixels, so a thin strip would grow without bound
-
 # Formats that Pillow may try. Others are left out because their decoders run other programs (EPS) or are rarely used
 # and rarely tested. The common ones come first: Pillow then needs to load no further plugin.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "AVIF")
-
-SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG", "PNG"),
-    (b"GIF8", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-)
-# Where width and height stand: Pillow takes a file of size 0 for another format, so the reason must be found here.
-DECLARED_SIZE = {"PNG": (">II", 16), "GIF": ("<HH", 6), "BMP": ("<ii", 18)}
 ORIENTATION_TAG = 0x0112
 TURNS = {  # EXIF orientation → what makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -87,46 +58,6 @@ class DecodedImage:
     claims: tuple[Claim, ...] = ()
 
 
-@dataclass(frozen=True)
-class OpenedImage:
-    """One decoded image.
-
-    Attributes:
-        name: what messages call it: the path, or what kind of object it was.
-        source: the path as given, or None for an image that came from memory.
-        pixels: uint8 [H, W, 3] in RGB order; of an array that was given, its own.
-        sha256: of the encoded file; of the RGB pixels (rows of 3 bytes) where there is no file.
-        hashed: which of the two.
-        size: how many bytes were hashed.
-        notes: what was converted, one phrase each.
-        claims: what the file says of its own origin.
-    """
-
-    name: str
-    source: str | None
-    pixels: UInt8Array
-    sha256: str
-    hashed: Literal["file", "pixels"]
-    size: int
-    notes: tuple[str, ...]
-    claims: tuple[Claim, ...] = ()
-
-    @property
-    def width(self) -> int:
-        """In pixels."""
-        return int(self.pixels.shape[1])
-
-    @property
-    def height(self) -> int:
-        """In pixels."""
-        return int(self.pixels.shape[0])
-
-    @property
-    def image(self) -> Image.Image:
-        """A new Pillow image of the pixels, for what Pillow does."""
-        return Image.fromarray(self.pixels)
-
-
 def decode(data: bytes, upright: bool, maximum_pixels: int = MAXIMUM_PIXELS) -> DecodedImage:
     """Decodes an encoded image in this process.
 
@@ -140,96 +71,13 @@ def decode(data: bytes, upright: bool, maximum_pixels: int = MAXIMUM_PIXELS) -> 
     declared = examine(data)
     opened = _opened(data)
     check_cost(Declared(*opened.size, declared.working_bytes), len(data), maximum_pixels)
-    _check_size(*opened.size)
+    check_size(*opened.size)
     decode_jpeg = partial(jpeg.decode, data, opened.mode) if opened.format in ("JPEG", "MPO") else None
-    decoded = _decoded(opened, upright, declared, decode_jpeg)
+    decoded = decoded_image(opened, upright, declared, decode_jpeg)
     return replace(decoded, claims=read_claims(opened, data))
 
 
 Decode = Callable[[bytes, bool], DecodedImage]
-
-
-def open_image(
-    source: ImageSource, name: str | None = None, *, upright: bool = False, decode: Decode = decode
-) -> OpenedImage:
-    """Decodes an image to RGB.
-
-    Args:
-        source: a path; a `data:` URI; an encoded image as bytes, a buffer, or a file opened in binary mode; a Pillow
-            image; uint8 [H, W, 3] in RGB order, in an array or a tensor in the processor's memory.
-        name: what error messages call an image that is not a file.
-        upright: turn it as its EXIF orientation says; otherwise a note says that there is one.
-        decode: who decodes what is encoded, such as `images.isolated.IsolatedDecoder`.
-
-    Raises:
-        MediaError: it cannot be read, is no image, is damaged, is smaller than 32 pixels on its short side, or takes
-            more memory or time than any image may. One line that names the source and the reason.
-    """
-    shown, path = _names(source, name)
-    named = None if path is None else printable(path)
-    sha256 = None
-    try:
-        if isinstance(source, Image.Image):
-            _check_size(*source.size)
-            decoded = _decoded(source, upright, Declared())
-            return _from_pixels(decoded, shown)
-        data = _encoded(source, path)
-        if data is None:
-            pixels = from_array(source)  # type: ignore[arg-type]  # nothing else is left
-            _check_size(pixels.shape[1], pixels.shape[0])
-            return _from_pixels(DecodedImage(pixels, ()), shown)
-        if not data:
-            raise MediaError("empty, 0 bytes")
-        check_bytes(len(data))
-        sha256 = hashlib.sha256(data).hexdigest()
-        decoded = decode(data, upright)
-    except MediaError as error:
-        raise MediaError(f"{shown}: {error}").about(named, sha256) from error.__cause__
-    return OpenedImage(shown, named, decoded.pixels, sha256, "file", len(data), decoded.notes, decoded.claims)
-
-
-def _names(source: object, name: str | None) -> tuple[str, str | None]:
-    """What messages call an image, and its path where it is a file that was named."""
-    if isinstance(source, (str, os.PathLike)):
-        text = os.fspath(source)
-        is_path = not text.startswith(DATA_URI)
-        return name_in_messages(text), text if is_path else None
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return name or "image in memory", None
-    if isinstance(source, Image.Image):
-        return name or "Pillow image", None
-    if isinstance(source, (np.ndarray, ArrayLike)):
-        return name or "array", None
-    if isinstance(source, Readable):
-        given: object = getattr(source, "name", None)
-        return name_in_messages(given) if isinstance(given, str) else name or "open file", None
-    return name or "image", None
-
-
-def _encoded(source: ImageSource, path: str | None) -> bytes | None:
-    """The encoded bytes; None for what is pixels already.
-
-    Raises:
-        MediaError: they cannot be read, or it is no image at all.
-    """
-    if path is not None:
-        return read_file(path)
-    if isinstance(source, str):
-        return read_data_uri(source)
-    if isinstance(source, (bytes, bytearray)):
-        return bytes(source)
-    if isinstance(source, memoryview):
-        return source.tobytes()
-    if isinstance(source, (np.ndarray, ArrayLike)):
-        return None
-    if isinstance(source, Readable):
-        return read_stream(source)
-    raise MediaError(f"{type(source).__name__} is not an image: {WHAT_TO_GIVE}")
-
-
-def _from_pixels(decoded: DecodedImage, shown: str) -> OpenedImage:
-    sha256 = hashlib.sha256(decoded.pixels.data).hexdigest()
-    return OpenedImage(shown, None, decoded.pixels, sha256, "pixels", decoded.pixels.nbytes, decoded.notes)
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -238,7 +86,7 @@ def _opened(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError:
-        raise MediaError(_what_it_is(data)) from None
+        raise MediaError(why_unreadable(data)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise MediaError(f"more than {MAXIMUM_PIXELS // 1_000_000} megapixels, {too_large(MAXIMUM_PIXELS)}") from None
     except Exception as error:  # decoders meet hostile files here and raise many kinds, from struct.error to KeyError
@@ -272,7 +120,7 @@ def _formats(data: bytes) -> list[str]:
     return ["HEIF"]
 
 
-def _decoded(
+def decoded_image(
     image: Image.Image,
     upright: bool,
     declared: Declared,
@@ -314,14 +162,15 @@ def _decoded(
         raise MediaError(
             f"{image.width}×{image.height} pixels take more memory than there is: make it smaller"
         ) from None
-    except Exception as error:  # see _opened
+    except Exception as error:  # as in _opened
         text = _one_line(error)
         reason = "truncated: the file ends before the image does" if "truncated" in text.lower() else f"damaged: {text}"
         raise MediaError(reason) from error
     return DecodedImage(pixels, tuple(notes))
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raises MediaError for an image too large, too small or too narrow to be judged, by its sides in pixels."""
     size = f"{width}×{height} pixels"
     short, long = sorted((width, height))
     if short <= 0:
@@ -332,28 +181,6 @@ def _check_size(width: int, height: int) -> None:
         raise MediaError(f"{size}: smaller than the {MINIMUM_SIDE} pixels that the short side needs")
     if long > MAXIMUM_ASPECT_RATIO * short:
         raise MediaError(f"{size}: a strip of more than {MAXIMUM_ASPECT_RATIO} to 1, refused")
-
-
-def _what_it_is(data: bytes) -> str:
-    for signature, kind in SIGNATURES:
-        if data.startswith(signature):
-            if kind in DECLARED_SIZE:
-                layout, offset = DECLARED_SIZE[kind]
-                size = data[offset : offset + struct.calcsize(layout)]
-                if len(size) == struct.calcsize(layout) and 0 in struct.unpack(layout, size):
-                    width, height = struct.unpack(layout, size)
-                    return f"{width}×{height} pixels: there is no pixel in it"
-            return f"damaged or truncated: it begins like a {kind} and cannot be read as one"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "damaged or truncated: it begins like a WebP and cannot be read as one"
-    if heif.is_still(data[: heif.HEAD]):
-        return "damaged or truncated: it begins like a HEIF image and cannot be read as one"
-    try:
-        data[:4096].decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < min(len(data), 4096) - 4:  # a character cut at the end of the sample is no sign
-            return "not an image"
-    return "not an image" if b"\0" in data[:4096] else "not an image but a text file"
 
 
 def _one_line(error: Exception) -> str:

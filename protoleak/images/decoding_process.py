@@ -10,7 +10,7 @@ import numpy as np
 
 from protoleak.errors import MediaError
 from protoleak.images.decode import DecodedImage, decode
-from protoleak.images.isolated import Answer, Request
+from protoleak.images.isolated import Request, Response
 from protoleak.isolation.limits import Limits, limit_memory, limit_processor_time
 from protoleak.isolation.messages import ConnectionEnded, receive, send
 
@@ -37,10 +37,10 @@ def main(descriptor: int, limits: Sequence[float]) -> None:
         outcome = _outcome(data, request, given)
         del data
         if isinstance(outcome, str):
-            send(connection, msgspec.msgpack.encode(Answer(outcome)))
+            send(connection, msgspec.msgpack.encode(Response(outcome)))
             continue
         height, width = outcome.pixels.shape[:2]
-        send(connection, msgspec.msgpack.encode(Answer(None, width, height, outcome.notes, outcome.claims)))
+        send(connection, msgspec.msgpack.encode(Response(None, width, height, outcome.notes, outcome.claims)))
         send(connection, np.ascontiguousarray(outcome.pixels).data.cast("B"))
         del outcome
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from protoleak.arrays import UInt8Array
 from protoleak.choices import FACE_MARGIN, Look
 from protoleak.images.preprocess import preprocess
-from protoleak.images.resize import Picture
+from protoleak.images.resize import RgbImage
 
 STAND_IN_SHARE = 0.4  # of the short side: the box's side where an image is judged whole and there is no face to look at
 
@@ -69,7 +69,7 @@ class Framing:
         """Whether a look depends on where the face is."""
         return any(look != "image" for look in self.looks)
 
-    def frame(self, image: Picture, face: Box | None) -> UInt8Array:
+    def frame(self, image: RgbImage, face: Box | None) -> UInt8Array:
         """All looks at one face.
 
         Args:

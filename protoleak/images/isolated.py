@@ -26,7 +26,7 @@ class Request(msgspec.Struct, frozen=True):
     maximum_pixels: int = MAXIMUM_PIXELS
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """In front of the pixels, uint8 [height, width, 3]; with an error there are none."""
 
     error: str | None
@@ -69,7 +69,7 @@ class IsolatedDecoder:
         try:
             if worker is None:
                 worker = Worker("protoleak.images.decoding_process", self._limits)
-            answer, pixels = self._ask(worker, data, upright)
+            response, pixels = self._ask(worker, data, upright)
         except BaseException:
             if worker is not None:
                 worker.end()
@@ -79,10 +79,10 @@ class IsolatedDecoder:
             worker.end()
             worker = None
         self._idle.put(worker)
-        if answer.error is not None:
-            raise MediaError(answer.error[:LONGEST_ERROR])
-        shape = answer.height, answer.width, 3
-        return DecodedImage(np.frombuffer(pixels, np.uint8).reshape(shape), answer.notes, answer.claims)
+        if response.error is not None:
+            raise MediaError(response.error[:LONGEST_ERROR])
+        shape = response.height, response.width, 3
+        return DecodedImage(np.frombuffer(pixels, np.uint8).reshape(shape), response.notes, response.claims)
 
     def close(self) -> None:
         """Ends the workers. May be called more than once; images that come later start new ones for themselves."""
@@ -96,19 +96,19 @@ class IsolatedDecoder:
         for one in kept:
             self._idle.put(one)
 
-    def _ask(self, worker: Worker, data: bytes, upright: bool) -> tuple[Answer, memoryview]:
+    def _ask(self, worker: Worker, data: bytes, upright: bool) -> tuple[Response, memoryview]:
         head = msgspec.msgpack.encode(Request(upright, self._maximum_pixels))
         try:
             worker.connection.settimeout(self._limits.wall_seconds)
             send(worker.connection, head)
             send(worker.connection, data)
-            answer = msgspec.msgpack.decode(receive(worker.connection, self._limits.wall_seconds), type=Answer)
-            pixels = memoryview(b"" if answer.error is not None else receive(worker.connection, 1.0))
+            response = msgspec.msgpack.decode(receive(worker.connection, self._limits.wall_seconds), type=Response)
+            pixels = memoryview(b"" if response.error is not None else receive(worker.connection, 1.0))
         except TimeIsUp:
             raise MediaError(f"it takes more than {self._limits.wall_seconds:g} s to decode: refused") from None
         except (ConnectionEnded, msgspec.DecodeError):
             raise MediaError(f"{worker.why_ended()}: refused") from None
-        count = answer.width * answer.height
-        if answer.error is None and not (0 < count <= MAXIMUM_PIXELS and len(pixels) == 3 * count):
+        count = response.width * response.height
+        if response.error is None and not (0 < count <= MAXIMUM_PIXELS and len(pixels) == 3 * count):
             raise MediaError("damaged: the process that decoded it gave something else than an image")
-        return answer, pixels
+        return response, pixels

@@ -236,8 +236,3 @@ def draw_chain(
     count = int(random.integers(1, longest + 1)) if length is None else length
     chosen = random.choice(len(OF_STILLS), size=count, replace=False)
     return tuple(Step(OF_STILLS[index], int(severities[int(random.integers(len(severities)))])) for index in chosen)
-
-
-def chain_name(chain: Sequence[Step]) -> str:
-    """A chain in one line, such as "crop 2 → jpeg 4"."""
-    return " → ".join(f"{step.operator} {step.severity}" for step in chain) or "none"

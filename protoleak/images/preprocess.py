@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from protoleak.arrays import UInt8Array
-from protoleak.images.resize import Picture, cut_out, resize_axis, size_of
+from protoleak.images.resize import RgbImage, cut_out, resize_axis, size_of
 
 
-def preprocess(image: Picture, size: int) -> UInt8Array:
+def preprocess(image: RgbImage, size: int) -> UInt8Array:
     """uint8 [S, S, 3], equal byte for byte to torchvision's Resize(S, bilinear, antialias) and CenterCrop(S).
 
     Pillow filters one axis, rounds to bytes, and filters the other. Up to 12.3 the width always came first; from 13.0

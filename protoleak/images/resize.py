@@ -27,10 +27,10 @@ FACTORS = (2, 3, 4)
 ENDS = 4  # output pixels at either end of an axis that Pillow computes, to take the outermost of them
 
 Axis = Literal[0, 1]  # height, width
-Picture: TypeAlias = "Image.Image | UInt8Array"  # of mode RGB, or uint8 [H, W, 3]
+RgbImage: TypeAlias = "Image.Image | UInt8Array"  # of mode RGB, or uint8 [H, W, 3]
 
 
-def resize_axis(image: Picture, axis: Axis, length: int) -> Picture:
+def resize_axis(image: RgbImage, axis: Axis, length: int) -> RgbImage:
     """Resizes one axis as `Image.resize` with the bilinear filter does.
 
     Args:
@@ -52,12 +52,12 @@ def resize_axis(image: Picture, axis: Axis, length: int) -> Picture:
     return _shrunk(np.asarray(image), axis, factor)
 
 
-def size_of(image: Picture) -> tuple[int, int]:
+def size_of(image: RgbImage) -> tuple[int, int]:
     """Height and width."""
     return (image.height, image.width) if isinstance(image, Image.Image) else (image.shape[0], image.shape[1])
 
 
-def cut_out(image: Picture, rows: slice, columns: slice) -> Picture:
+def cut_out(image: RgbImage, rows: slice, columns: slice) -> RgbImage:
     """A rectangle inside the image."""
     if isinstance(image, Image.Image):
         return image.crop((columns.start, rows.start, columns.stop, rows.stop))

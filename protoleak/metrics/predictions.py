@@ -9,9 +9,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Float64Array
+from protoleak.arrays import Float64Array, softmax
 from protoleak.metrics.ranking import BoolArray
-from protoleak.metrics.scores import softmax
 
 # Of a class of the bundle (that of camera originals among them), of a generator that the bundle doesn't know, or a
 # photograph from a source that training never saw.

@@ -1,4 +1,4 @@
-"""Ranking metrics and accuracies of images that all weigh one, as plain numbers; `ranking` is what computes them.
+"""Ranking metrics of images that all weigh one, as plain numbers; `ranking` is what computes them.
 
 Macro AUC exists twice. `macro_auc` takes class scores as they are, as published; such scores may not be comparable
 between images (a distance head gives a hard image low scores for every generator), and then the AUC falls though
@@ -10,20 +10,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.arrays import Float64Array
+from protoleak.arrays import Float64Array, softmax
 from protoleak.errors import CalibrationError
-from protoleak.metrics.ranking import Ranking, class_aurocs, class_shares, unweighted, weighted_share
+from protoleak.metrics.ranking import Ranking, class_aurocs, unweighted
 
 FloatArray = npt.NDArray[np.floating]
 LabelArray = npt.NDArray[np.int64]
 TRUE_POSITIVE_RATE = 0.95  # at which false positives are counted
-
-
-def softmax(class_score: FloatArray) -> Float64Array:
-    """Softmax over the last axis, in float64."""
-    shifted = class_score.astype(np.float64) - class_score.max(axis=-1, keepdims=True)
-    exponential = np.exp(shifted)
-    return np.asarray(exponential / exponential.sum(axis=-1, keepdims=True))
 
 
 def auc_per_generator(labels: LabelArray, class_score: FloatArray) -> Float64Array:
@@ -54,16 +47,6 @@ def macro_auc_softmax(labels: LabelArray, class_score: FloatArray) -> float:
     return macro_auc(labels, softmax(class_score))
 
 
-def accuracy(labels: LabelArray, class_score: FloatArray) -> float:
-    """Share of images whose greatest class score is their generator's."""
-    return float(weighted_share(class_score.argmax(axis=1) == labels, unweighted(len(labels)))[0])
-
-
-def balanced_accuracy(labels: LabelArray, class_score: FloatArray) -> float:
-    """Mean over the generators that have images of the accuracy on their images."""
-    return float(class_shares(labels, class_score.argmax(axis=1) == labels, unweighted(len(labels))).mean())
-
-
 def auroc_known_unknown(known: FloatArray, unknown: FloatArray) -> float:
     """Probability that a known image has a greater log density than an unknown one; ties count half.
 
@@ -71,15 +54,6 @@ def auroc_known_unknown(known: FloatArray, unknown: FloatArray) -> float:
         CalibrationError: one of the two is empty.
     """
     return float(_ranked(known, unknown).auroc()[0])
-
-
-def false_positive_rate_at_95(known: FloatArray, unknown: FloatArray) -> float:
-    """Share of unknown images accepted at the greatest threshold that accepts 95 % of the known ones.
-
-    Raises:
-        CalibrationError: one of the two is empty.
-    """
-    return float(_ranked(known, unknown).false_positive_rate_at(TRUE_POSITIVE_RATE)[0])
 
 
 def _ranked(known: FloatArray, unknown: FloatArray) -> Ranking:

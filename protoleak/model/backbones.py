@@ -22,7 +22,8 @@ HEAD_SPREAD = 0.02  # standard deviation of the linear head's initial weights ov
 
 
 class ConvEncoder(nn.Module):
-    """Three 3×3 convolutions (64, 128 and 192 channels, the last two with stride 2), global average, linear head."""
+    """Three 3×3 convolutions (64, 128 and 192 channels, the last two with stride 2), global average, linear head:
+    float32 [N, C, h, w] → embedding [N, D]."""
 
     def __init__(self, in_channels: int, embedding_size: int) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class ConvEncoder(nn.Module):
 
 
 class TorchvisionEncoder(nn.Module):
-    """A torchvision classifier without its last layer, then a linear head.
+    """A torchvision classifier without its last layer, then a linear head: float32 [N, C, h, w] → embedding [N, D].
 
     Attributes:
         input_size: side in pixels that `base` insists on (ViT), or None where any size will do. Latents of another size

@@ -26,7 +26,7 @@ from protoleak.files import replacing
 from protoleak.images.framing import Framing
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
-from protoleak.strict_json import decode_json
+from protoleak.strict_json import decode_json, json_bytes
 
 SCHEMA_VERSION = 1
 MODEL_FILE = "model.json"
@@ -204,7 +204,7 @@ def save_model(path: Path, model: TrainedModel) -> None:
         with replacing(path) as staged:
             staged.mkdir()
             (staged / WEIGHTS_FILE).write_bytes(weights)
-            (staged / MODEL_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+            (staged / MODEL_FILE).write_bytes(json_bytes(record))
             model.latent_encoder.save(staged / LATENT_ENCODER_FOLDER)
     except OSError as error:
         raise CheckpointError(f"cannot write the model {path}: {error.strerror or error}") from error

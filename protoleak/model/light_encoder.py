@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from protoleak.errors import CheckpointError
+from protoleak.strict_json import json_bytes
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -100,8 +101,7 @@ class LightEncoder(nn.Module):
         directory.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         save_file(state, directory / WEIGHTS_FILE)
-        encoded = msgspec.json.format(msgspec.json.encode(self.config), indent=2)
-        (directory / CONFIG_FILE).write_bytes(encoded + b"\n")
+        (directory / CONFIG_FILE).write_bytes(json_bytes(self.config))
 
     @classmethod
     def load(cls, directory: Path) -> LightEncoder:

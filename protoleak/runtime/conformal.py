@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float64Array
-from protoleak.bundle.bundle import ACCUSATION_SHARE, Calibration
+from protoleak.bundle.calibration import ACCUSATION_SHARE, Calibration
 from protoleak.errors import CalibrationError
 from protoleak.metrics.report import Promise
 

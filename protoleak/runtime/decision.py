@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protoleak.arrays import Array, Float32Array, Float64Array
-from protoleak.bundle.bundle import Calibration
+from protoleak.arrays import Array, Float32Array, Float64Array, softmax
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.runtime import conformal
 from protoleak.runtime.verdict import CalibrationGroup, Feature, Label, NearestPrototype, Why
@@ -158,14 +158,6 @@ def label_of(evidence: Evidence, nearest_is_real: bool, levels: Levels) -> Label
     if evidence.real_p_value is None or levels.accusation is None:
         return "known"
     return "known" if evidence.real_p_value <= levels.accusation else "unknown"
-
-
-def softmax(class_score: Array, temperature: float) -> Float64Array:
-    """exp(score/T) over its sum, float64 [K]."""
-    scaled = class_score.astype(np.float64) / temperature
-    weights = np.exp(scaled - scaled.max())
-    shares: Float64Array = weights / weights.sum()
-    return shares
 
 
 def explain(

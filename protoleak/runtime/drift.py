@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import msgspec
 
 from protoleak.arrays import Float64Array
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.metrics.martingale import SimpleJumper, SmoothedRanks, cell
 from protoleak.runtime import conformal
 from protoleak.runtime.verdict import Verdict

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -17,72 +15,30 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from protoleak.arrays import Array, UInt8Array
+from protoleak.arrays import Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.choices import Upright
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
-from protoleak.images.claims.claim import Claim
 from protoleak.images.content import lacking
-from protoleak.images.decode import Decode, OpenedImage, decode, open_image
+from protoleak.images.decode import Decode, decode
 from protoleak.images.isolated import IsolatedDecoder
-from protoleak.images.resize import Picture, size_of
+from protoleak.images.open import open_image
+from protoleak.images.resize import RgbImage, size_of
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
-from protoleak.runtime.configuration import configure
-from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
+from protoleak.runtime.cuda.arrays import GpuArray, on_gpu
 from protoleak.runtime.drift import EVIDENCE, DriftMonitor
-from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
-from protoleak.runtime.engines.trial import try_opening
-from protoleak.runtime.executors import ON_PROCESSOR, FrameToCrop, Graphs, ImageOnGpu, open_executor
+from protoleak.runtime.engines import EngineDescription, EngineOptions
+from protoleak.runtime.executors import FrameToCrop, ImageOnGpu
 from protoleak.runtime.judge import Judge, JudgedInput
-from protoleak.runtime.verdict import InputRecord, Verdict
+from protoleak.runtime.open import choose_graphs, open_graphs
+from protoleak.runtime.prepared import FramedFace, Prepared, joined_pixels, lie_together, opened_record, pixels_record
+from protoleak.runtime.verdict import Verdict
 
 DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
 DEFAULT_BATCH_SIZE = 8
-
 TakeOutputs: TypeAlias = Callable[[Verdict, Mapping[str, Array]], None]
 AnyImage: TypeAlias = "ImageSource | FramedFace | GpuArray | ImageOnGpu"
 Pipeline = TypeVar("Pipeline", bound="ImagePipeline")
-
-
-@dataclass(frozen=True)
-class FramedFace:
-    """A face that is framed already, as `Framing.frame` does it.
-
-    Attributes:
-        pixels: uint8 [L, S, S, 3] in RGB order: the looks of the bundle, in its order.
-        lacking: why it holds too little to judge, see `images.content`; None where there is enough.
-        array: the same pixels on the GPU, where `ImagePipeline.frame_on_gpu` left them; None elsewhere.
-    """
-
-    pixels: UInt8Array
-    lacking: str | None = None
-    array: DeviceArray | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An image ready for the latent encoder; the full image is let go, so that few large ones are in memory. Made by
-    `ImagePipeline.prepare`, for `ImagePipeline.judge` of the same bundle.
-
-    Attributes:
-        name: what messages call it.
-        source: the path as given; None for an image from memory.
-        record: what is judged, for the verdict.
-        notes: what was converted on the way to RGB.
-        pixels: uint8 [L, S, S, 3]: the looks of the bundle.
-        lacking: why it holds too little to judge; None where there is enough.
-        milliseconds: stage → wall time so far.
-        claims: what the file says of its own origin.
-    """
-
-    name: str
-    source: str | None
-    record: InputRecord
-    notes: tuple[str, ...]
-    pixels: UInt8Array | DeviceArray
-    lacking: str | None
-    milliseconds: dict[str, float]
-    claims: tuple[Claim, ...] = ()
 
 
 class ImagePipeline:
@@ -97,7 +53,7 @@ class ImagePipeline:
         alpha: significance level.
         framing: how the bundle looks at a face.
         bundle_record: the bundle, as verdicts name it.
-        upright: whether they are turned as their EXIF orientation says.
+        upright: whether images are turned as their EXIF orientation says.
         isolate: whether images are decoded in processes of their own.
         decode: who decodes what is encoded.
     """
@@ -126,46 +82,18 @@ class ImagePipeline:
         self._take_outputs: TakeOutputs | None = None
         self._engine_name = engine
         self._trusted_key = trusted_key
-        manifest = self.bundle.manifest
-        options = engine_options or EngineOptions()
-        name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
-        configuration = configure(self.bundle, name, variant, options, threads)
-        options = replace(options, compute=configuration.compute)
-        chosen = self.bundle.variant(configuration.variant, name, configuration.compute)
-        self.variant, self.compute, self.calibration = chosen.name, configuration.compute, chosen.calibration
-        self.report = chosen.report
-        self._foreign = None if configuration.calibrated else f"of {chosen.compute}, not of {configuration.compute}"
-        if self._foreign is not None:
-            options.notify(f"the bundle has no thresholds for {self.compute}, so those of {chosen.compute} judge")
-        self._judgement = Judge(self.bundle, chosen, alpha=alpha, upright=upright)
+        chosen = choose_graphs(self.bundle, engine, variant, engine_options or EngineOptions(), threads)
+        self.variant, self.compute = chosen.variant.name, chosen.compute
+        self.calibration, self.report = chosen.variant.calibration, chosen.variant.report
+        self._foreign_thresholds = chosen.foreign_thresholds
+        self._judgement = Judge(self.bundle, chosen.variant, alpha=alpha, upright=upright)
         self.alpha, self.bundle_record = self._judgement.alpha, self._judgement.bundle_record
-        graphs = Graphs.of_variant(chosen)
-        if self.bundle.to_be_tried(chosen.name):
-            tried = graphs.latent_encoder, graphs.attributor
-            held = sum(len(content) for content in self.bundle.contents().values())
-            try_opening(name, tried, options, beside=held - sum(len(graph.model) for graph in tried))
-        open_it = partial(
-            open_executor,
-            name,
-            graphs,
-            manifest,
-            self.bundle.noise_bank,
-            location=self.bundle.path,
-            options=options,
-            threads=threads,
-            additions=chosen.additions,
-        )
-        self.upright: Upright = upright or manifest.preprocessing.upright
-        self.framing = replace(manifest.preprocessing.framing, upright=self.upright == "auto")
+        preprocessing = self.bundle.manifest.preprocessing
+        self.upright: Upright = upright or preprocessing.upright
+        self.framing = replace(preprocessing.framing, upright=self.upright == "auto")
         self.isolate = isolate
         self.decode: Decode = IsolatedDecoder(DECODING_THREADS) if isolate else decode
-        if name in ON_PROCESSOR:
-            with ThreadPoolExecutor(1, thread_name_prefix="protoleak-open") as pool:
-                opening = pool.submit(open_it)
-                self._import_meanwhile()
-                self._executor = opening.result()
-        else:  # a GPU's context belongs to the thread that makes it
-            self._executor = open_it()
+        self._executor = open_graphs(self.bundle, chosen, threads, self._import_meanwhile)
 
     def _import_meanwhile(self) -> None:
         """Imports what preparing images needs, while the engines compile their graphs."""
@@ -229,9 +157,9 @@ class ImagePipeline:
     def engine(self) -> EngineDescription:
         """What executes the graphs, and how."""
         found = self._executor.describe()
-        if self._foreign is None:
+        if self._foreign_thresholds is None:
             return found
-        return msgspec.structs.replace(found, settings=found.settings | {"thresholds": self._foreign})
+        return msgspec.structs.replace(found, settings=found.settings | {"thresholds": self._foreign_thresholds})
 
     def __call__(self, images: AnyImage | Sequence[AnyImage]) -> list[Verdict]:
         """The verdicts of one image or of many, in order.
@@ -270,7 +198,7 @@ class ImagePipeline:
         batch: list[Prepared] = []
         for item in self._prepared(images, batch_size):
             if isinstance(item, Prepared):
-                if batch and not _adjoin(batch[-1], item):
+                if batch and not lie_together(batch[-1], item):
                     yield from self._judge(batch)
                     batch = []
                 batch.append(item)
@@ -317,7 +245,7 @@ class ImagePipeline:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def frame(self, image: Picture) -> FramedFace:
+    def frame(self, image: RgbImage) -> FramedFace:
         """The face that an image is judged by: here the middle of the image, whatever it shows.
 
         Args:
@@ -368,7 +296,7 @@ class ImagePipeline:
         return Prepared(
             opened.name,
             opened.source,
-            _input_record(opened),
+            opened_record(opened),
             opened.notes,
             framed.pixels,
             framed.lacking,
@@ -442,7 +370,7 @@ class ImagePipeline:
 
     def _verdicts(self, batch: list[Prepared]) -> list[Verdict]:
         take = self._take_outputs
-        result = self._executor.run(_together(batch), stages=take is not None)
+        result = self._executor.run(joined_pixels(batch), stages=take is not None)
         shared = {stage: spent / len(batch) for stage, spent in result.milliseconds.items()}
         verdicts = []
         for index, one in enumerate(batch):
@@ -458,23 +386,6 @@ class ImagePipeline:
         return self._judgement.verdict(judged, outputs, self.engine, one.milliseconds | shared)
 
 
-def _adjoin(before: Prepared, after: Prepared) -> bool:
-    """Whether two images can go through the line _together: on the GPU, only where they lie behind one another."""
-    first, second = before.pixels, after.pixels
-    if isinstance(first, DeviceArray) and isinstance(second, DeviceArray):
-        return first.owner is second.owner and second.pointer == first.pointer + first.bytes
-    return isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
-
-
-def _together(batch: Sequence[Prepared]) -> UInt8Array | DeviceArray:
-    """uint8 [N·L, S, S, 3]; without a copy on the GPU."""
-    first = batch[0].pixels
-    if not isinstance(first, DeviceArray):
-        return np.concatenate([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
-    shape = (len(batch) * first.shape[0], *first.shape[1:])
-    return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))
-
-
 def _reopened(kind: type[ImagePipeline], bundle: str, sha256: str, settings: dict[str, Any]) -> ImagePipeline:
     pipeline = kind(bundle, **settings)
     if pipeline.bundle.sha256 != sha256:
@@ -487,14 +398,3 @@ def _done(outcome: Prepared | MediaError) -> Future[Prepared | MediaError]:
     future: Future[Prepared | MediaError] = Future()
     future.set_result(outcome)
     return future
-
-
-def pixels_record(pixels: UInt8Array) -> InputRecord:
-    """What verdicts say of a face that came framed: uint8 [L, S, S, 3]."""
-    return InputRecord(
-        hashlib.sha256(pixels.tobytes()).hexdigest(), "pixels", pixels.nbytes, pixels.shape[2], pixels.shape[1]
-    )
-
-
-def _input_record(opened: OpenedImage) -> InputRecord:
-    return InputRecord(opened.sha256, opened.hashed, opened.size, opened.width, opened.height)

@@ -18,7 +18,7 @@ import numpy as np
 from protoleak.errors import ProtoleakError
 from protoleak.files import cache_folder, read_regular, replace_file
 from protoleak.runtime.executors import Executor
-from protoleak.strict_json import decode_json
+from protoleak.strict_json import decode_json, json_bytes
 
 WARM_UP, ROUNDS = 2, 7
 MOST_BYTES = 2**16
@@ -82,9 +82,9 @@ def keep_timings(timed_on: TimedOn, milliseconds: Mapping[str, float]) -> dict[s
     found = read_timings(timed_on)
     if milliseconds.keys() <= found.keys():
         return {name: found[name] for name in milliseconds}
-    encoded = msgspec.json.format(msgspec.json.encode(Timings(timed_on, found | dict(milliseconds))), indent=1)
+    encoded = json_bytes(Timings(timed_on, found | dict(milliseconds)))
     with contextlib.suppress(OSError, ProtoleakError, RuntimeError):
-        replace_file(timings_file(timed_on), [encoded + b"\n"])
+        replace_file(timings_file(timed_on), [encoded])
     return dict(milliseconds)
 
 

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from protoleak.errors import EngineError, MediaError, ProtoleakError
 from protoleak.image_records import Record
-from protoleak.runtime.pipeline import Prepared
+from protoleak.runtime.prepared import Prepared
 from protoleak.runtime.verdict import Verdict
 from protoleak.serving.judging import NAME, Judging, PreparedImage, failed_record
 from protoleak.serving.metrics import Metrics

@@ -20,7 +20,7 @@ from protoleak.images.decode import Decode, decode
 from protoleak.images.isolated import IsolatedDecoder
 from protoleak.images.sources import printable
 from protoleak.runtime.engines import EngineOptions
-from protoleak.runtime.pipeline import FramedFace, Prepared
+from protoleak.runtime.prepared import FramedFace, Prepared
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
 from protoleak.serving.settings import BundleOptions, RequestLimits

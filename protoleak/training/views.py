@@ -27,7 +27,8 @@ from protoleak.images.perturbations import Step, apply_chain, draw_chain
 from protoleak.images.sources import name_in_messages
 from protoleak.model.latent_cache import DEPLOYED_VIEW, latent_key
 from protoleak.model.loading import THREADS
-from protoleak.training.face_views import FaceView, draw_face_view
+from protoleak.training.face_views.draw import draw_face_view
+from protoleak.training.face_views.view import FaceView
 
 Filter = Literal["bilinear", "bicubic", "lanczos", "box"]
 Codec = Literal["JPEG", "WEBP"]

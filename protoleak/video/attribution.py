@@ -12,7 +12,8 @@ from protoleak.runtime.verdict import Verdict
 from protoleak.video.messages import Attributed, AttributedFace, SampledFace
 
 if TYPE_CHECKING:
-    from protoleak.runtime.pipeline import FramedFace, ImagePipeline
+    from protoleak.runtime.pipeline import ImagePipeline
+    from protoleak.runtime.prepared import FramedFace
 
 Outcome: TypeAlias = Verdict | MediaError | EngineError
 

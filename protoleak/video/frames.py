@@ -55,7 +55,7 @@ class SourceInfo:
     sound: Sound | None = None
 
 
-class Picture(Protocol):
+class LazyImage(Protocol):
     """A decoded image that becomes RGB when somebody asks for it: most frames of a video are looked at by nobody."""
 
     def rgb(self) -> UInt8Array:
@@ -85,14 +85,14 @@ class Frame:
         index: counts the source's frames from 0, dropped and damaged ones included where they can be counted.
         timestamp: seconds since the source's first frame, from the container's own clock; for a live source that has
             none, from the moment of capture.
-        picture: the image, as uint8 [H, W, 3] in RGB order, upright, or as what becomes that.
+        decoded: the image, as uint8 [H, W, 3] in RGB order, upright, or as what becomes that.
         captured: `time.monotonic()` when it was decoded, from which latency is measured.
         key: whether the codec could start here.
     """
 
     index: int
     timestamp: float
-    picture: UInt8Array | Picture
+    decoded: UInt8Array | LazyImage
     captured: float
     key: bool = False
 
@@ -101,20 +101,20 @@ class Frame:
         """uint8 [H, W, 3] in RGB order, upright. Not to be written to: several stages look at it.
 
         Raises:
-            MediaError: see `Picture.rgb`.
+            MediaError: see `LazyImage.rgb`.
         """
-        return self.picture if isinstance(self.picture, np.ndarray) else self.picture.rgb()
+        return self.decoded if isinstance(self.decoded, np.ndarray) else self.decoded.rgb()
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the image, in pixels."""
-        height, width = self.picture.shape[:2]
+        height, width = self.decoded.shape[:2]
         return height, width
 
     @property
     def overview(self) -> UInt8Array:
-        """See `Picture.overview`."""
-        return self.picture if isinstance(self.picture, np.ndarray) else self.picture.overview()
+        """See `LazyImage.overview`."""
+        return self.decoded if isinstance(self.decoded, np.ndarray) else self.decoded.overview()
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ JOIN_SECONDS = 3.0  # for threads to end; an engine's run, or a camera driver th
 
 
 @dataclass(frozen=True)
-class Workplace:
+class SharedResources:
     """What the sources that are screened at once share.
 
     Attributes:
@@ -62,13 +62,15 @@ class SourceRun:
         ended: whether the last event was given.
     """
 
-    def __init__(self, place: Workplace, source: FrameSource, sinks: Sequence[Sink], *, alone: bool = False) -> None:
-        self._place, self._source, settings, pipeline = place, source, place.settings, place.pipeline
+    def __init__(
+        self, shared: SharedResources, source: FrameSource, sinks: Sequence[Sink], *, alone: bool = False
+    ) -> None:
+        self._shared, self._source, settings, pipeline = shared, source, shared.settings, shared.pipeline
         kind = Latest if source.info.live else InOrder
-        self._scheduler: Scheduler = kind(place.arrived)
+        self._scheduler: Scheduler = kind(shared.arrived)
         self._counters = Counters(source.info, self._scheduler.queues)
         image_size = pipeline.bundle.manifest.preprocessing.image_size
-        detector = place.detector
+        detector = shared.detector
         instant = source.info.live or settings.detect_every == 0
         if isinstance(detector, ThriftyDetector) and (source.info.live or settings.detect_every > 0):
             detector = detector.thrifty(FOUND_SIDE if source.info.live else SURE_SIDE)
@@ -86,7 +88,7 @@ class SourceRun:
 
     @property
     def has_message(self) -> bool:
-        """Whether `step` has something to do; for whoever holds `Workplace.arrived`."""
+        """Whether `step` has something to do; for whoever holds `SharedResources.arrived`."""
         return len(self._scheduler.attributed) > 0
 
     def start(self) -> None:
@@ -115,7 +117,7 @@ class SourceRun:
             yield from self._aggregator.take(message)
         self._counters.spent_by_caller("aggregation")
         self._aggregator.status()
-        limit = self._place.settings.max_seconds
+        limit = self._shared.settings.max_seconds
         if limit is not None and self._scheduler.overdue(limit):
             self._close_source()  # it stalls: no frame comes whose timestamp would end the decoding
 
@@ -153,7 +155,7 @@ class SourceRun:
 
     def _decode(self) -> None:
         scheduler, counters, newest = self._scheduler, self._counters, None
-        limit = self._place.settings.max_seconds
+        limit = self._shared.settings.max_seconds
         try:
             for item in self._source:
                 if isinstance(item, Frame):
@@ -174,7 +176,7 @@ class SourceRun:
         decoded = None
         while not isinstance(decoded, EndOfStream):
             scheduler.wait_decoded()
-            with self._place.detecting:  # and only then the frame: while others have their turn a newer one may come
+            with self._shared.detecting:  # and only then the frame: while others have their turn a newer one may come
                 decoded = scheduler.get_decoded()
                 messages = self._tracking.track(decoded)
             for message in messages:
@@ -187,7 +189,7 @@ class SourceRun:
         scheduler, last = self._scheduler, False
         while not last:
             scheduler.wait_batch()
-            with self._place.attributing:
+            with self._shared.attributing:
                 batch = scheduler.next_batch(self._attribution.batch_size)
                 messages: list[Attributed] = list(self._attribution.attribute(batch))
             for message in messages:

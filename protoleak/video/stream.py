@@ -10,7 +10,7 @@ from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
 from protoleak.video.events import Event
 from protoleak.video.frames import FrameSource
-from protoleak.video.run import POLL_SECONDS, SourceRun, Workplace
+from protoleak.video.run import POLL_SECONDS, SharedResources, SourceRun
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import Sink
 
@@ -50,8 +50,8 @@ def stream(
 
         source = open_source(os.fspath(source), isolate=pipeline.isolate)
     try:
-        place = Workplace(pipeline, settings, detector or open_detector(settings, pipeline.bundle))
-        run = SourceRun(place, source, sinks)
+        shared = SharedResources(pipeline, settings, detector or open_detector(settings, pipeline.bundle))
+        run = SourceRun(shared, source, sinks)
         try:
             run.start()
             while not run.ended:

@@ -20,7 +20,7 @@ from protoleak.faces.open import open_detector
 from protoleak.images.sources import printable
 from protoleak.video.events import Event, FailureEvent
 from protoleak.video.frames import FrameSource
-from protoleak.video.run import POLL_SECONDS, SourceRun, Workplace
+from protoleak.video.run import POLL_SECONDS, SharedResources, SourceRun
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import SourcesSink
 from protoleak.video.sources.open import is_live, open_source
@@ -62,15 +62,15 @@ def streams(
         ProtoleakError: there is no such detector; or whatever a sink raises, which ends all.
     """
     settings = settings or StreamSettings()
-    place = Workplace(pipeline, settings, detector or open_detector(settings, pipeline.bundle))
+    shared = SharedResources(pipeline, settings, detector or open_detector(settings, pipeline.bundle))
     opening = opening or partial(open_source, isolate=pipeline.isolate)
-    lanes = [_Lane(place, [source], sinks, opening) for source in sources if _is_live(source)]
+    lanes = [_Lane(shared, [source], sinks, opening) for source in sources if _is_live(source)]
     if files := [source for source in sources if not _is_live(source)]:
-        lanes.append(_Lane(place, files, sinks, opening))
+        lanes.append(_Lane(shared, files, sinks, opening))
     try:
         while lanes := [lane for lane in lanes if not lane.ended]:
-            with place.arrived:
-                place.arrived.wait_for(lambda: any(lane.has_message for lane in lanes), POLL_SECONDS)
+            with shared.arrived:
+                shared.arrived.wait_for(lambda: any(lane.has_message for lane in lanes), POLL_SECONDS)
             for lane in lanes:
                 yield from lane.step()
     except (KeyboardInterrupt, GeneratorExit):
@@ -93,9 +93,9 @@ class _Lane:
     """
 
     def __init__(
-        self, place: Workplace, sources: Sequence[AnySource], sinks: Sequence[SourcesSink], open_named: Open
+        self, shared: SharedResources, sources: Sequence[AnySource], sinks: Sequence[SourcesSink], open_named: Open
     ) -> None:
-        self._place, self._sinks, self._open_named = place, sinks, open_named
+        self._shared, self._sinks, self._open_named = shared, sinks, open_named
         self._waiting = deque(sources)
         self._opening: _Opening | None = None
         self._run: SourceRun | None = None
@@ -125,7 +125,7 @@ class _Lane:
                 self._next()
                 yield opening.outcome
             elif opening.outcome is not None:
-                self._run = SourceRun(self._place, opening.outcome, [sink.sink() for sink in self._sinks], alone=True)
+                self._run = SourceRun(self._shared, opening.outcome, [sink.sink() for sink in self._sinks], alone=True)
                 self._run.start()
 
     def interrupt(self) -> None:
@@ -157,7 +157,7 @@ class _Lane:
     def _next(self) -> None:
         self.ended = not self._waiting
         if self._waiting:
-            self._opening = _Opening(self._waiting.popleft(), self._open_named, self._place.arrived)
+            self._opening = _Opening(self._waiting.popleft(), self._open_named, self._shared.arrived)
 
 
 class _Opening:

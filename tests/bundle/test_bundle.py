@@ -16,9 +16,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from protoleak.bundle.bundle import Bundle, Calibration, array_bytes, write_bundle
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.reader import FACE_DETECTOR
+from protoleak.bundle.writer import array_bytes, write_bundle
 from protoleak.errors import BundleError
 from protoleak.images.framing import Framing
 

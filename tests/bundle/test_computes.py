@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from protoleak.bundle.bundle import Bundle, write_bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.manifest import CalibratedCompute, Manifest
+from protoleak.bundle.writer import write_bundle
 from protoleak.errors import BundleError
 from tests.calibrated_bundle import BF16, SHIFT, calibrated_files
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from protoleak.bundle.graph_check import Interface, check_graph, differences, inspect_onnx, output_names
 from protoleak.bundle.graph_sizes import Port
 from protoleak.bundle.onnx_model import Declared
-from protoleak.bundle.operators import RULES
+from protoleak.bundle.operators.rules import RULES
 from tests.paths import ROOT
 
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs that are inspected")

@@ -7,7 +7,7 @@ import pytest
 
 from protoleak.bundle.graph_sizes import follow
 from protoleak.bundle.onnx_model import FLOAT, read_model
-from protoleak.bundle.operators import Sized
+from protoleak.bundle.operators.base import Sized
 
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs")
 from onnx import helper, numpy_helper  # noqa: E402

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import protoleak
-from protoleak.bundle.bundle import Bundle, sign_bundle, write_bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.signature import fingerprint, new_key, read_private_key, read_public_key
+from protoleak.bundle.writer import sign_bundle, write_bundle
 from protoleak.cli.app import main
 from protoleak.errors import BundleError, ProtoleakError
 from tests.paths import EXAMPLES

@@ -4,11 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.arrays import softmax
+from protoleak.bundle.calibration import Calibration
 from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
 from protoleak.calibration.temperature import fit_temperature
 from protoleak.errors import CalibrationError
-from protoleak.metrics.scores import softmax
 from protoleak.runtime.conformal import real_margin
 
 GENERATORS = ("a", "b")

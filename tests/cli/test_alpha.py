@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from PIL import Image
 
-from protoleak.bundle.bundle import write_bundle
 from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.writer import write_bundle
 from tests.cli.conftest import Run
 from tests.tiny_bundle import make_image
 

@@ -296,7 +296,7 @@ def test_inspect_puts_accused_real_faces_first(tiny_bundle: Path, capsys: pytest
 def test_inspect_says_when_real_faces_were_not_measured(
     tiny_files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from protoleak.bundle.bundle import write_bundle
+    from protoleak.bundle.writer import write_bundle
 
     manifest, files = tiny_files
     write_bundle(tmp_path / "b", manifest, files | {"variants/fp32/report.json": b'{"variant": "fp32", "alpha": 0.05}'})

@@ -13,8 +13,8 @@ import typer
 
 from protoleak.bench.settings import BenchmarkSettings
 from protoleak.cli.app import application
-from protoleak.cli.options import joined
 from protoleak.cli.screen_options import ScreenOptions, VideoOptions
+from protoleak.cli.typed_values import joined
 from protoleak.discovery.clusters import SMALLEST_CLUSTER
 from protoleak.distillation.settings import DistillationSettings
 from protoleak.enrolment.report import Limits
@@ -160,7 +160,7 @@ def test_a_command_has_the_defaults_of_its_settings(name: str) -> None:
 
 
 def test_a_checkpoint_and_a_latent_encoder_have_the_same_defaults_in_python() -> None:
-    from protoleak.cli.options import input_range
+    from protoleak.cli.typed_values import input_range
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.published import import_checkpoint
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from protoleak.bundle.bundle import write_bundle
 from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.writer import write_bundle
 from protoleak.cli.app import main
 from protoleak.cli.console import error_console, output_console, print_error, print_note, print_table
 from tests.tiny_bundle import make_image

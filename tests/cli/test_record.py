@@ -156,6 +156,17 @@ def test_an_image_that_is_named_as_output_is_refused_untouched(
     assert image.read_bytes() == before
 
 
+def test_an_image_that_is_named_as_the_file_of_embeddings_is_refused_untouched(
+    screen, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = Path(shutil.copy(images / "b_one.png", tmp_path / "x.parquet"))
+    before = image.read_bytes()
+    assert screen(image, "--embeddings", image, "--overwrite") == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: --embeddings would replace {image}")
+    assert image.read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["annotated.mp4", "sources/001_clip/annotated.mp4"])
 def test_a_video_in_the_output_folder_is_refused_untouched(
     screen, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

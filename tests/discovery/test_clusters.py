@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.discovery.clusters import find_clusters
 from protoleak.enrolment.judging import Classes
 from protoleak.enrolment.rows import Rows

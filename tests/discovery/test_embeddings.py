@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from protoleak.bundle.bundle import Bundle, write_bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.class_statistics import CLASS_STATISTICS
 from protoleak.bundle.enrolment import record_file
+from protoleak.bundle.writer import write_bundle
 from protoleak.cli.app import main
 from protoleak.dataset import list_images
 from protoleak.discovery.discover import CLUSTERS, PAGE

@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from protoleak.bundle.bundle import Bundle, write_bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.manifest import MANIFEST, Manifest
+from protoleak.bundle.writer import write_bundle
 from protoleak.cli.app import main
 from protoleak.errors import BundleError
 from protoleak.runtime.configuration import configure

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import protoleak
-from protoleak.bundle.bundle import Bundle, write_bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.enrolment import BASE, ENROLMENT
 from protoleak.bundle.manifest import MANIFEST
+from protoleak.bundle.writer import write_bundle
 from protoleak.cli.app import main
 from protoleak.errors import BundleError
 from tests.enrolment.conftest import write_pictures
@@ -161,8 +162,8 @@ def test_signature_of_the_base_stays_checkable_and_the_addition_has_its_own(
     enrollable: Path, lemons: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("cryptography", reason="it signs")
-    from protoleak.bundle.bundle import sign_bundle
     from protoleak.bundle.signature import new_key, read_private_key
+    from protoleak.bundle.writer import sign_bundle
 
     vendor, own = new_key(tmp_path / "vendor"), new_key(tmp_path / "own")
     signed, out = tmp_path / "signed.zip", tmp_path / "out"
@@ -192,7 +193,7 @@ def test_changed_bundle_whose_base_is_incomplete_is_refused(with_lemon: Path, tm
 
 
 def test_changed_prototypes_of_the_base_are_refused(with_lemon: Path, tmp_path: Path) -> None:
-    from protoleak.bundle.bundle import array_bytes
+    from protoleak.bundle.writer import array_bytes
 
     bundle = Bundle.load(with_lemon)
     changed = bundle.prototypes.copy()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.enrolment.judging import UNKNOWN, Classes, judged
 from protoleak.enrolment.rows import Rows
 from protoleak.runtime.decision import DecisionRule

@@ -15,7 +15,8 @@ from protoleak.dataset import Dataset
 from protoleak.enrolment.discriminant import class_means, fit_discriminant
 from protoleak.enrolment.pictures import PictureRunner
 from protoleak.errors import BundleError
-from protoleak.export.export import ExportSettings, export_bundle
+from protoleak.export.export import export_bundle
+from protoleak.export.settings import ExportSettings
 from protoleak.faces.framer import Framer
 from protoleak.model.checkpoint import TrainedModel
 from protoleak.model.second_order import second_order_features

@@ -18,10 +18,10 @@ from protoleak.choices import HEAD_KINDS, HeadKind
 from protoleak.cli.app import main
 from protoleak.dataset import Dataset, read_dataset
 from protoleak.errors import CalibrationError, DatasetError
-from protoleak.export.export import ExportResult, ExportSettings, export_bundle
+from protoleak.export.export import ExportResult, export_bundle
 from protoleak.export.features import Features, network_features
 from protoleak.export.images import in_order_of, split
-from protoleak.export.settings import CONTRASTED_BANDWIDTH
+from protoleak.export.settings import CONTRASTED_BANDWIDTH, ExportSettings
 from protoleak.faces.framer import Framer
 from protoleak.images.framing import Framing
 from protoleak.images.preprocess import preprocess

@@ -15,8 +15,9 @@ from protoleak.bundle.manifest import Preprocessing
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.dataset import read_dataset
 from protoleak.errors import ProtoleakError
-from protoleak.export.export import ExportSettings, export_bundle
+from protoleak.export.export import export_bundle
 from protoleak.export.runner import VariantRunner
+from protoleak.export.settings import ExportSettings
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
 from protoleak.model.checkpoint import ModelConfig, TrainedModel, attributor_outputs

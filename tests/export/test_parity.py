@@ -16,12 +16,13 @@ from protoleak.dataset import Dataset
 from protoleak.errors import BundleError, DatasetError, ParityError
 from protoleak.export import export as bundle_export
 from protoleak.export.density_module import DensityModule
-from protoleak.export.export import ExportSettings, export_bundle, prove_parity
+from protoleak.export.export import export_bundle
 from protoleak.export.graphs import DeployedAttributor, export_attributor, export_latent_encoder
 from protoleak.export.head_modules import HeadModule
 from protoleak.export.manifest import describe
-from protoleak.export.parity import compare_outputs
+from protoleak.export.parity import compare_outputs, prove_parity
 from protoleak.export.runner import VariantRunner
+from protoleak.export.settings import ExportSettings
 from protoleak.faces.framer import Framer
 from protoleak.images.framing import Framing
 from protoleak.model.checkpoint import TrainedModel

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.manifest import Density, Manifest, Preprocessing, Schedule
 from protoleak.bundle.report import BundleReport, CalibrationList, parse_report
 from protoleak.errors import BundleError, CalibrationError

@@ -20,10 +20,11 @@ from protoleak.dataset import Dataset
 from protoleak.diffusion import NoiseSchedule, noise_bank
 from protoleak.errors import ProtoleakError
 from protoleak.export.density_module import DensityModule
-from protoleak.export.export import ExportSettings, export_bundle
+from protoleak.export.export import export_bundle
 from protoleak.export.graphs import DeployedAttributor, above_noise, export_attributor
 from protoleak.export.head_modules import HeadModule
 from protoleak.export.onnx_graph import prepared, weighted_layers
+from protoleak.export.settings import ExportSettings
 from protoleak.export.stems import FASTER_ABOVE, split_stem, stem_is_above
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.checkpoint import TrainedModel

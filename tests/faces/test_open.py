@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from protoleak.bundle.bundle import Bundle, write_bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.reader import FACE_DETECTOR
+from protoleak.bundle.writer import write_bundle
 from protoleak.errors import ProtoleakError
 from protoleak.faces import haar
 from protoleak.faces import open as choose

@@ -12,8 +12,8 @@ from protoleak.errors import ProtoleakError
 from protoleak.faces import yunet
 from protoleak.faces.base import FOUND_SIDE, SURE_SIDE, reduced
 from protoleak.faces.yunet import YuNetDetector
-from protoleak.images.decode import open_image
 from protoleak.images.framing import Box
+from protoleak.images.open import open_image
 
 
 def detector(file: Path, **options: float) -> YuNetDetector:

@@ -22,8 +22,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from protoleak.bundle.bundle import write_bundle
 from protoleak.bundle.manifest import MANIFEST, Manifest
+from protoleak.bundle.writer import write_bundle
 
 ENCODER, ATTRIBUTOR = "variants/fp32/latent_encoder.onnx", "variants/fp32/attributor.onnx"
 CALIBRATION, REPORT, PROTOTYPES, NOISE = (

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from protoleak.errors import MediaError
-from protoleak.images.decode import Decode, decode, open_image
+from protoleak.images.decode import Decode, decode
+from protoleak.images.open import open_image
 from protoleak.video.frames import Frame
 from protoleak.video.sources.open import open_source
 from tests.hostile.images import hostile_images

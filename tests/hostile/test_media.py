@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from protoleak.errors import MediaError
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from protoleak.video.sources.open import open_source
 from tests.hostile.images import BOMBS, chunk, encoded, formats, picture
 from tests.hostile.media import try_images, try_videos

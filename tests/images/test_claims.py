@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 from protoleak.images.claims import content_credentials
 from protoleak.images.claims.claim import LONGEST_CLAIM, Claim, disagreement
 from protoleak.images.claims.read import MOST_CLAIMS
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from tests.images.signed_image import SIGNER, signed_jpeg
 
 PARAMETERS = "a portrait\nNegative prompt: blur\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Size: 512x512"

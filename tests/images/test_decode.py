@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from protoleak.errors import MediaError
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from protoleak.images.sources import ImageSource, printable
 
 GRADIENT = np.add.outer(np.arange(40), np.arange(48)).astype(np.uint8)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from protoleak.errors import MediaError
-from protoleak.images.decode import open_image
 from protoleak.images.formats import jpeg
+from protoleak.images.open import open_image
 from tests.images.jpegs import DAMAGES, KINDS, jpegs
 
 COUNT = len(KINDS) * len(DAMAGES) * 2  # every kind with every damage, twice

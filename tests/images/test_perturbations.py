@@ -19,7 +19,6 @@ from protoleak.images.perturbations import (
     Step,
     apply,
     apply_chain,
-    chain_name,
     draw_chain,
 )
 
@@ -188,8 +187,6 @@ def test_a_chain_is_its_operators_in_order() -> None:
     expected = apply("jpeg", 4, apply("crop", 3, make_image(), random), random)
     np.testing.assert_array_equal(apply_chain(chain, make_image(), generator(6)), expected)
     np.testing.assert_array_equal(apply_chain((), make_image(), generator(6)), make_image())
-    assert chain_name(chain) == "crop 3 → jpeg 4"
-    assert chain_name(()) == "none"
 
 
 def test_operators_need_neither_pytorch_nor_scikit_learn() -> None:

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from protoleak.images.preprocess import preprocess
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.images.decode import open_image
 from protoleak.images.isolated import IsolatedDecoder
+from protoleak.images.open import open_image
 from protoleak.isolation import worker
 from protoleak.isolation.limits import Limits
 from protoleak.video.frames import Frame

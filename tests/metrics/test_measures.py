@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.calibration.conformal_fit import calibrate
 from protoleak.export.report import Measured, VariantOutputs, measure_variant, predictions_of
 from protoleak.metrics.intervals import Resamples

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protoleak.metrics.ranking import Ranking, class_aurocs, class_shares, weighted_share
-from protoleak.metrics.scores import false_positive_rate_at_95
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,8 +39,14 @@ def test_a_weight_is_as_good_as_that_many_copies_and_agrees_with_scikit_learn(
     assert ranking.auroc()[0] == pytest.approx(sklearn.roc_auc_score(is_positive, copied), abs=1e-12)
     precision = sklearn.average_precision_score(is_positive, copied)
     assert ranking.average_precision()[0] == pytest.approx(precision, abs=1e-12)
-    expected = false_positive_rate_at_95(copied[is_positive], copied[~is_positive])
+    expected = Ranking.of(copied, is_positive, ones(len(copied))).false_positive_rate_at(0.95)[0]
     assert ranking.false_positive_rate_at(0.95)[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_false_positive_rate_is_taken_where_95_percent_of_the_known_are_accepted() -> None:
+    known, unknown = np.arange(20.0), np.array([0.0, 0.9, 1.0, 5.0])  # 19 of 20 known are accepted from 1 on
+    ranking = Ranking.of(np.concatenate([known, unknown]), np.arange(24) < 20, ones(24))
+    assert ranking.false_positive_rate_at(0.95)[0] == 0.5
 
 
 @settings(max_examples=100, deadline=None)

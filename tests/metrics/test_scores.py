@@ -14,7 +14,7 @@ LABELS = np.array([0, 0, 1, 1, 2, 2])
 def test_raw_macro_auc_falls_where_scores_are_not_comparable_between_images_and_softmax_does_not() -> None:
     # Every image is attributed rightly, but hard images have lower scores for every generator.
     score = np.eye(3)[LABELS] - np.array([0, 5, 0, 5, 0, 5])[:, None]
-    assert metrics.accuracy(LABELS, score) == 1.0
+    assert (score.argmax(axis=1) == LABELS).all()
     assert metrics.macro_auc(LABELS, score) < 1.0
     assert metrics.macro_auc_softmax(LABELS, score) == 1.0
 
@@ -32,25 +32,9 @@ def test_an_auc_without_images_of_a_generator_is_refused() -> None:
         metrics.macro_auc(LABELS[:4], np.zeros((4, 3)))
 
 
-def test_balanced_accuracy_counts_generators_alike() -> None:
-    labels = np.array([0, 0, 0, 1])
-    score = np.tile([1.0, 0.0], (4, 1))
-    assert metrics.accuracy(labels, score) == 0.75
-    assert metrics.balanced_accuracy(labels, score) == 0.5
-
-
 def test_known_above_unknown_is_an_auroc_of_one_and_below_is_zero() -> None:
     low, high = np.array([0.0, 1.0]), np.array([2.0, 3.0])
     assert metrics.auroc_known_unknown(high, low) == 1.0
     assert metrics.auroc_known_unknown(low, high) == 0.0
     with pytest.raises(CalibrationError, match="0 unknown"):
         metrics.auroc_known_unknown(low, np.array([]))
-
-
-def test_the_false_positive_rate_is_taken_where_95_percent_of_the_known_are_accepted() -> None:
-    known = np.arange(20.0)  # 19 of 20 are accepted from 1 on
-    assert metrics.false_positive_rate_at_95(known, np.array([0.0, 0.9, 1.0, 5.0])) == 0.5
-
-
-def test_the_softmax_of_huge_scores_is_finite() -> None:
-    np.testing.assert_allclose(metrics.softmax(np.array([[1e5, 0.0], [-1e5, -1e5]])), [[1, 0], [0.5, 0.5]])

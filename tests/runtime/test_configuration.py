@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 import protoleak
-from protoleak.bundle.bundle import Bundle, write_bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.writer import write_bundle
 from protoleak.errors import EngineUnavailable
 from protoleak.runtime import configuration
 from protoleak.runtime.configuration import configure

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protoleak.bundle.bundle import Bundle, Calibration
+from protoleak.bundle.bundle import Bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import CalibrationError
 from protoleak.runtime.conformal import accusation_level, acquittal_level
-from protoleak.runtime.decision import DecisionRule, Evidence, Levels, explain, label_of, softmax
+from protoleak.runtime.decision import DecisionRule, Evidence, Levels, explain, label_of
 
 CALIBRATION = Calibration(
     overall=np.arange(60, dtype=np.float64),
@@ -194,14 +195,6 @@ def test_alpha_outside_its_range_is_refused_before_any_image(manifest: Manifest,
 def test_alpha_too_small_is_refused_with_the_smallest_possible(manifest: Manifest) -> None:
     with pytest.raises(CalibrationError, match=r"0\.01"):  # 1/61
         DecisionRule(manifest.generators, manifest.real_class, CALIBRATION, 0.001)
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9), st.floats(1e-3, 1e3))
-def test_softmax_is_a_distribution_with_the_order_of_the_scores(scores: list[float], temperature: float) -> None:
-    shares = softmax(np.array(scores), temperature)
-    assert shares.sum() == pytest.approx(1)
-    assert (shares >= 0).all()
-    assert shares[int(np.argmax(scores))] == shares.max()
 
 
 def test_contributions_of_all_features_add_up_to_the_difference_of_the_distances(manifest: Manifest) -> None:

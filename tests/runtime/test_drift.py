@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import protoleak
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.runtime.drift import EVIDENCE, DriftEvent, DriftMonitor
 from protoleak.runtime.verdict import Verdict
 from tests.tiny_bundle import make_image

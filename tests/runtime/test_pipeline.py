@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 import protoleak
-from protoleak.bundle.bundle import Calibration, write_bundle
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.writer import write_bundle
 from protoleak.errors import BundleError, CalibrationError, EngineError, EngineUnavailable, MediaError, ProtoleakError
 from protoleak.runtime.engines import choose
 from tests.tiny_bundle import make_image

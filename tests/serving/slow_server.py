@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from protoleak.errors import EngineError
-from protoleak.runtime.pipeline import Prepared
+from protoleak.runtime.prepared import Prepared
 from protoleak.runtime.verdict import Verdict
 from protoleak.serving.judging import BundleJudge
 from protoleak.serving.server import listen, serve

@@ -10,7 +10,7 @@ import pytest
 
 from protoleak.errors import EngineError
 from protoleak.image_records import Identity, Record
-from protoleak.runtime.pipeline import Prepared
+from protoleak.runtime.prepared import Prepared
 from protoleak.runtime.verdict import Verdict
 from protoleak.serving.batcher import Batcher, BatchingFailed, Done, Job
 from protoleak.serving.judging import PreparedImage

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("httpx2", reason="the client asks the same server: pip install 'protoleak[client]'")
 
-from protoleak.cli.image_report.report import READING
+from protoleak.cli.screen_images.report.report import READING
 from protoleak.client import Client
 from protoleak.faces.still_images import FaceVerdict
 from tests.browser import chromium, fits

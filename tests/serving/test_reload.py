@@ -10,8 +10,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from protoleak.bundle.bundle import write_bundle
 from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.writer import write_bundle
 from tests.serving.clients import Tally, keep_asking, request_of
 from tests.serving.conftest import png
 from tests.serving.running import ENGINE, RunningServer

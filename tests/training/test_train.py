@@ -15,9 +15,10 @@ from protoleak.images.preprocess import preprocess
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 from protoleak.training.inputs import Latents
+from protoleak.training.model_directory import REPORT_FILE
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import STATE_FILE
-from protoleak.training.train import REPORT_FILE, train
+from protoleak.training.train import train
 from tests.recorded_progress import RecordedProgress
 from tests.training.images import IMAGE_SIZE, make_image, write_images, write_latent_encoder
 

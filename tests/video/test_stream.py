@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import protoleak
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import Face
 from protoleak.images.framing import Box

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
-from protoleak.bundle.bundle import Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.enrolment import ScoreConstants
 from protoleak.calibration.class_statistics import fit_class_statistics

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script,
 from protoleak.arrays import Float32Array
 from protoleak.errors import MediaError
 from protoleak.faces.largest import LargestFace
-from protoleak.images.decode import open_image
+from protoleak.images.open import open_image
 from protoleak.training.train import DEFAULT_FACE_MODEL
 from tools.default_bundle.sources import CAMERAS, KNOWN, parts_of
 

@@ -36,7 +36,9 @@ from protoleak.faces.base import Face
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
 from protoleak.images.framing import Framing
-from protoleak.training.face_views import FILTERS, WRITERS, FaceView, draw_face_view
+from protoleak.training.face_views.draw import WRITERS, draw_face_view
+from protoleak.training.face_views.resampling import FILTERS
+from protoleak.training.face_views.view import FaceView
 from protoleak.training.train import DEFAULT_FACE_MODEL
 from tools.default_bundle.sources import CAMERAS, KNOWN, parts_of
 

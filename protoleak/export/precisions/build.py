@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from protoleak.arrays import Array, Float32Array, UInt8Array
-from protoleak.bundle.bundle import ACCUSATION_SHARE
+from protoleak.bundle.calibration import ACCUSATION_SHARE
 from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.enrolment import record_file
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
 from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.choices import Precision
-from protoleak.errors import CalibrationError, DatasetError, EngineError, MediaError
+from protoleak.errors import CalibrationError, DatasetError, EngineError
 from protoleak.export.calibrate import Evaluation, EvaluationImages, evaluate
-from protoleak.export.images import ImageSet
+from protoleak.export.images import ImageSet, spread, spread_pixels
 from protoleak.export.onnx_graph import graph_metadata, prepared, with_metadata
 from protoleak.export.precisions.fp16 import largest_magnitudes, to_float16
 from protoleak.export.precisions.gate import compare_variants
@@ -33,7 +32,6 @@ from protoleak.progress import Progress, no_progress
 from protoleak.runtime.engines import Graph, open_engine
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS
 
-T = TypeVar("T")
 STAGES: tuple[Stage, ...] = ("latent_encoder", "attributor")
 MAGNITUDE_IMAGES = 16
 RANKING_IMAGES = 8
@@ -164,7 +162,7 @@ class VariantBuilder:
         return self._complete(*passing, precisions)
 
     def _rank(self, quantisers: dict[Stage, Quantiser], images: Sequence[UInt8Array]) -> list[LayerNoise]:
-        pixels = np.stack(_spread(images, RANKING_IMAGES))
+        pixels = np.stack(spread(images, RANKING_IMAGES))
         feed = self._attributor_feed(pixels)
 
         def embed(stage: Stage, model: bytes) -> Float32Array:
@@ -234,15 +232,7 @@ def calibration_pixels(images: ImageSet, count: int, framer: Framer) -> list[UIn
     Raises:
         CalibrationError: no image can be read. Ranges are never measured on made-up data.
     """
-    pixels: list[UInt8Array] = []
-    spread = _spread(images.paths, count)
-    for path in [*spread, *(path for path in images.paths if path not in set(spread))]:
-        if len(pixels) == count:
-            break
-        try:
-            pixels.append(framer.file(path))
-        except MediaError:
-            continue  # named among the skipped files when the calibration images are run
+    pixels = spread_pixels(images.paths, count, framer)
     if not pixels:
         raise CalibrationError(
             f"none of the {len(images.paths)} calibration images can be read: lower precisions need real images to "
@@ -299,8 +289,3 @@ def _without(quantisers: dict[Stage, Quantiser], restored: Sequence[LayerNoise])
         stage: quantiser.quantised([layer for layer in quantiser.layers if (stage, layer) not in kept])
         for stage, quantiser in quantisers.items()
     }
-
-
-def _spread(items: Sequence[T], count: int) -> list[T]:
-    """Up to `count` of the items, at even distances."""
-    return [items[index * len(items) // count] for index in range(count)] if len(items) > count else list(items)

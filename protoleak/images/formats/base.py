@@ -37,7 +37,7 @@ class Declared:
 
 
 def check_metadata(count: int, what: str) -> None:
-    """Raises MediaError where there are more bytes of metadata than a picture has."""
+    """Raises MediaError where there are more bytes of metadata than an image has."""
     if count > MAXIMUM_METADATA:
         raise MediaError(
             f"{count / MEGABYTE:.0f} MB of {what}, more than the {MAXIMUM_METADATA // MEGABYTE} allowed: save it "
@@ -46,7 +46,7 @@ def check_metadata(count: int, what: str) -> None:
 
 
 def check_parts(count: int, what: str) -> None:
-    """Raises MediaError where a file is cut into more parts than a picture is."""
+    """Raises MediaError where a file is cut into more parts than an image is."""
     if count > MAXIMUM_PARTS:
         raise MediaError(f"more than {MAXIMUM_PARTS} {what}: refused before decoding; save it anew")
 

@@ -46,7 +46,7 @@ class Directories:
         """The entries of the directory at a place, by tag, and the place of the next one; 0 where there is none.
 
         Raises:
-            MediaError: it lies outside the file, or holds more than a picture has.
+            MediaError: it lies outside the file, or holds more than an image has.
         """
         data, size = self._data, 20 if self._big else 12
         count = self._number(place, "Q" if self._big else "H")
@@ -73,7 +73,7 @@ class Directories:
             if tag in INNER:
                 self._inner.append(found)
         if total > MAXIMUM_METADATA + len(data) or values > MAXIMUM_VALUES:
-            raise MediaError("its directory holds more than any picture's: refused before decoding; save it anew")
+            raise MediaError("its directory holds more than any image's: refused before decoding; save it anew")
         after = begin + count * size
         return entries, self._number(after, "Q" if self._big else "L") if after + inside <= len(data) else 0
 
@@ -107,7 +107,7 @@ def check_exif(data: bytes) -> None:
     """Looks at the directories of an EXIF block that Pillow reads; one that cannot be read is no damage to the image.
 
     Raises:
-        MediaError: it holds more than a picture's.
+        MediaError: it holds more than an image's.
     """
     with _but_refusals():
         directories = Directories(data.removeprefix(b"Exif\0\0"))

@@ -15,7 +15,7 @@ def examine(data: bytes) -> Declared:
     """Size, the blocks before the first frame, and the number of frames.
 
     Raises:
-        MediaError: more stands before the first frame than in any picture.
+        MediaError: more stands before the first frame than in any image.
     """
     if len(data) < 13:
         raise MediaError("truncated: the file ends before the image does")

@@ -48,7 +48,7 @@ def segments(data: bytes) -> Iterator[Segment]:
     """All segments up to the end of the image; what follows, such as a second image or a video, is left alone.
 
     Raises:
-        MediaError: the file ends before the image does, or there are more segments or stray bytes than in any picture.
+        MediaError: the file ends before the image does, or there are more segments or stray bytes than in any image.
     """
     place, count, stray = 2, 0, 0
     while True:
@@ -88,7 +88,7 @@ def examine(data: bytes) -> Declared:
     """Size, scans and segments.
 
     Raises:
-        MediaError: there are more than a picture has, or space in the file was erased.
+        MediaError: there are more than an image has, or space in the file was erased.
     """
     width = height = scans = components = metadata = 0
     frame = 0

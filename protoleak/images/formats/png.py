@@ -19,7 +19,7 @@ def examine(data: bytes) -> Declared:
     """Size and chunks.
 
     Raises:
-        MediaError: the file ends early, a checksum is wrong, or there are more chunks or metadata than in any picture.
+        MediaError: the file ends early, a checksum is wrong, or there are more chunks or metadata than in any image.
     """
     place, count, metadata = 8, 0, 0
     width = height = 0

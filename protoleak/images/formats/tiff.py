@@ -23,7 +23,7 @@ def examine(data: bytes) -> Declared:
     """Size, pages, strips; the JPEG strips in it are decoded.
 
     Raises:
-        MediaError: there is more of something than in any picture, or a strip is damaged.
+        MediaError: there is more of something than in any image, or a strip is damaged.
     """
     directories = Directories(data)
     first, place = directories.read(directories.first)

@@ -17,7 +17,7 @@ def examine(data: bytes) -> Declared:
     """Size and chunks.
 
     Raises:
-        MediaError: the file ends early, space in it was erased, or there is more metadata than in any picture.
+        MediaError: the file ends early, space in it was erased, or there is more metadata than in any image.
     """
     said = 8 + int.from_bytes(data[4:8], "little")
     if said > len(data) + 1:  # some writers count the padding of the last chunk and leave it out

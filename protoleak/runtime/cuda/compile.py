@@ -16,8 +16,6 @@ from protoleak.files import cache_folder, replace_file
 from protoleak.runtime.cuda.library import cuda_core, nvrtc_version
 
 KERNELS = Path(__file__).parent / "kernels"
-SOURCES = ("noising", "crops", "finite")
-ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_110", "sm_120")
 OPTIONS = {"std": "c++17", "fma": False, "ptxas_options": ["-v"]}  # why fma is off stands in the kernels
 
 Source = Literal["noising", "crops", "finite"]
@@ -71,8 +69,7 @@ def compile_kernels(source: Source, architecture: str, cache: Path | None = None
     """The kernels of one source file, compiled or from the cache. Needs NVRTC but no GPU.
 
     Args:
-        source: one of SOURCES.
-        architecture: such as "sm_90"; ARCHITECTURES are those that are tested.
+        architecture: such as "sm_90".
         cache: folder for what was compiled; None for `kernels` in the cache folder. A cache that can't be written, or
             holds a damaged file, costs a new compilation and one line in the log.
 

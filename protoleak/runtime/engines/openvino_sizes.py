@@ -11,7 +11,7 @@ from typing import Any
 
 from protoleak.bundle.graph_sizes import LARGEST_TENSOR, MIB, follow
 from protoleak.bundle.onnx_model import read_model
-from protoleak.bundle.operators import Sized
+from protoleak.bundle.operators.base import Sized
 
 DECOMPOSED = 8  # OpenVINO computes an operator in several of its own, in float32
 SPARE = 16 * MIB

@@ -26,6 +26,7 @@ from protoleak.errors import ProtoleakError
 from protoleak.files import replacing, write_whole
 from protoleak.image_records import SCHEMA, Identity, Settings
 from protoleak.serving.corpus.listing import Input
+from protoleak.strict_json import json_bytes
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -131,7 +132,7 @@ class Folder:
     def begin(self, corpus: Corpus) -> None:
         """From now on the run can be continued."""
         (self.path / PARTS).mkdir(exist_ok=True)
-        write_whole(self.path / CORPUS, [msgspec.json.format(msgspec.json.encode(corpus), indent=2) + b"\n"])
+        write_whole(self.path / CORPUS, [json_bytes(corpus)])
 
     def write_inputs(self, inputs: Iterable[Input]) -> int:
         """Writes the inputs as they come, so that memory doesn't grow with them, and returns how many there are."""

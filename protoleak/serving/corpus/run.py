@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from protoleak.errors import ProtoleakError
 from protoleak.files import locked, write_whole
 from protoleak.image_records import SCHEMA
@@ -22,6 +20,7 @@ from protoleak.serving.corpus.plan import Corpus, Folder, block_size, check_iden
 from protoleak.serving.corpus.settings import Description, JudgeSettings
 from protoleak.serving.corpus.summary import Summary, summarise
 from protoleak.serving.corpus.workers import Supervisor, start_monitor
+from protoleak.strict_json import json_bytes
 from protoleak.version import __version__
 
 PATIENCE = 60.0
@@ -71,7 +70,7 @@ def run_corpus(options: CorpusOptions, settings: JudgeSettings, progress: Progre
         with cluster(options.place, workers):
             corpus = _judge(options, settings, folder, begun, workers, progress)
         summary = summarise(folder, corpus, options.false_discovery_rate or corpus.identity.alpha)
-        write_whole(folder.summary, [msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"])
+        write_whole(folder.summary, [json_bytes(summary)])
     return summary
 
 

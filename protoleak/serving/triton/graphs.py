@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from protoleak.bundle.graph_check import attributor_output_shapes
 from protoleak.bundle.manifest import Manifest
 from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS, LATENT_ENCODER_OUTPUTS
 from protoleak.runtime.noising import Noising
@@ -129,15 +130,7 @@ def _noising_in_front(model: ModelProto, names: _Names, manifest: Manifest, nois
 
 def output_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
     """The attributor's outputs as served, without the axis of the batch, in the order of ATTRIBUTOR_OUTPUTS."""
-    generators, size = len(manifest.generators), manifest.embedding_size
-    shapes: dict[str, tuple[int, ...]] = {
-        "embedding": (size,),
-        "gate": (size,),
-        "timestep_weight": (len(manifest.positions),),
-        "prototype_distance": (generators, manifest.prototypes_per_generator),
-        "class_score": (generators,),
-        LOG_DENSITY: (1,),
-    }
+    shapes = attributor_output_shapes(manifest, len(manifest.generators)) | {LOG_DENSITY: (1,)}
     return {name: shapes[name] for name in ATTRIBUTOR_OUTPUTS}
 
 

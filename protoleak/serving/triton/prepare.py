@@ -18,9 +18,10 @@ from protoleak.faces.settings import FaceSettings
 from protoleak.faces.still_images import find_faces
 from protoleak.images.claims.claim import Claim
 from protoleak.images.content import lacking
-from protoleak.images.decode import Decode, decode, open_image
+from protoleak.images.decode import Decode, decode
 from protoleak.images.framing import Framing
-from protoleak.runtime.pipeline import FramedFace, pixels_record
+from protoleak.images.open import open_image
+from protoleak.runtime.prepared import FramedFace, pixels_record
 from protoleak.runtime.verdict import InputRecord
 
 

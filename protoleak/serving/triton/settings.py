@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from protoleak.choices import EngineName
 from protoleak.errors import ProtoleakError
-from protoleak.strict_json import decode_json
+from protoleak.strict_json import decode_json, json_bytes
 
 Backend: TypeAlias = Literal["onnxruntime", "tensorrt"]
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
 IMAGES_MAXIMUM = 16  # in one request
 # Beside each Python model: how it is set, and the bundle.
 SETTINGS_FILE, BUNDLE_FOLDER = "settings.json", "bundle"
@@ -70,7 +69,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     batch_maximum: int
 
     def to_json(self) -> bytes:
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        return json_bytes(self)
 
 
 def read_settings(folder: Path) -> ModelSettings:

@@ -11,7 +11,7 @@ from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.settings import FaceSettings
 from protoleak.faces.still_images import FacesInImage, find_faces
 from protoleak.image_records import Identity, settings_by_face, settings_whole
-from protoleak.runtime.pipeline import FramedFace, Prepared
+from protoleak.runtime.prepared import FramedFace, Prepared
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
 from protoleak.serving.triton.decide import lines

@@ -166,10 +166,10 @@ class Decoder:
         elif self._ends is not None and timestamp - self._ends > HOLE:
             yield Gap(self._ends, timestamp - self._ends, "no frame in this stretch of the file")
         assert frame is not None  # without one it is corrupt
-        picture = self._converter.picture(frame)
+        image = self._converter.image(frame)
         if self._holes and frame.duration and frame.time_base:
             self._ends = timestamp + float(frame.duration * frame.time_base)
-        yield Frame(index, timestamp, picture, captured, bool(frame.key_frame))
+        yield Frame(index, timestamp, image, captured, bool(frame.key_frame))
 
     @staticmethod
     def _ends_damage(decoded: _Decoded, damage: _Damage, timestamp: float) -> bool:

@@ -21,7 +21,7 @@ PQ, HLG = 16, 18  # transfer characteristics of HDR, ITU-T H.273 table 3
 
 
 class RgbConverter:
-    """Makes pictures of the frames of one stream; `notes` says what was found that one might not expect.
+    """Makes images of the frames of one stream; `notes` says what was found that one might not expect.
 
     YUV becomes RGB by the frame's own colour matrix and range (FFmpeg's swscale; BT.601 where it names none), with
     FFmpeg's default chroma interpolation. Nothing is deinterlaced, stretched or tone-mapped: that would write over the
@@ -38,7 +38,7 @@ class RgbConverter:
         self._rotation: int | None = None
         self._matrix: Matrix | None = None
 
-    def picture(self, frame: VideoFrame) -> DecodedPicture:
+    def image(self, frame: VideoFrame) -> DecodedFrame:
         """The frame as what becomes RGB when somebody asks for it.
 
         Raises:
@@ -56,7 +56,7 @@ class RgbConverter:
         # collector comes: hundreds of them, hundreds of megabytes. The rotation is read without.
         if frame.rotation != self._rotation:
             self._rotation, self._matrix = frame.rotation, self._display_matrix(frame)
-        return DecodedPicture(frame, self._matrix, self._rgb)
+        return DecodedFrame(frame, self._matrix, self._rgb)
 
     def _rgb(self, frame: VideoFrame) -> UInt8Array:
         with self._converting:
@@ -122,8 +122,8 @@ class Matrix:
         return np.ascontiguousarray(image)
 
 
-class DecodedPicture:
-    """See `frames.Picture`.
+class DecodedFrame:
+    """See `frames.LazyImage`.
 
     Args:
         matrix: None where it is upright.

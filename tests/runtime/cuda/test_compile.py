@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from protoleak.errors import EngineUnavailable, MissingExtra
 from protoleak.runtime.cuda import compile as compilation
 from protoleak.runtime.cuda import library
-from protoleak.runtime.cuda.compile import ARCHITECTURES, KERNELS, SOURCES, Source, compile_kernels, read_report
+from protoleak.runtime.cuda.compile import KERNELS, Source, compile_kernels, read_report
 
 ENTRY_POINTS: dict[Source, int] = {"noising": 8, "crops": 2, "finite": 2}
 THREADS = 256
+SOURCES = get_args(Source)
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_110", "sm_120")
 REGISTERS_PER_MULTIPROCESSOR = 65536  # on all of ARCHITECTURES
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from protoleak.bundle.bundle import write_bundle
 from protoleak.bundle.manifest import Manifest
+from protoleak.bundle.writer import write_bundle
 from protoleak.cli.app import main
 from protoleak.errors import EngineUnavailable
 from protoleak.runtime import configuration

@@ -34,7 +34,7 @@ from protoleak.export.head_modules import HeadModule  # noqa: E402
 from protoleak.export.onnx_graph import weighted_layers  # noqa: E402
 from protoleak.export.precisions.fp16 import to_float16  # noqa: E402
 from protoleak.export.precisions.int8 import Quantiser  # noqa: E402
-from protoleak.images.decode import open_image  # noqa: E402
+from protoleak.images.open import open_image  # noqa: E402
 from protoleak.model.attributor import Attributor, AttributorConfig  # noqa: E402
 from protoleak.model.latent_encoder import load_latent_encoder  # noqa: E402
 from protoleak.model.light_encoder import LightEncoder, LightEncoderConfig  # noqa: E402

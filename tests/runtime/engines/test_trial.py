@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protoleak.bundle.bundle import Bundle, write_bundle
+from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.signature import Signer
+from protoleak.bundle.writer import write_bundle
 from protoleak.errors import EngineError
 from protoleak.isolation.limits import Limits
 from protoleak.runtime import pipeline

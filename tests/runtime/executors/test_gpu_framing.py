@@ -13,7 +13,8 @@ from protoleak.errors import EngineError, MediaError
 from protoleak.faces.crops import frame_face, frame_faces
 from protoleak.images.framing import Box
 from protoleak.runtime.executors import FrameToCrop
-from protoleak.runtime.pipeline import FramedFace, ImagePipeline
+from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.runtime.prepared import FramedFace
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is an extra")
 pytest.importorskip("onnx", reason="onnx makes the graphs")
@@ -39,7 +40,7 @@ def played(
     monkeypatch.setenv("PROTOLEAK_CACHE", str(plan_folder))
     bundle = Bundle.load(request.getfixturevalue(request.param))
     executor, worker = opened(monkeypatch, bundle)
-    monkeypatch.setattr("protoleak.runtime.pipeline.open_executor", lambda *_, **__: executor)
+    monkeypatch.setattr("protoleak.runtime.open.open_executor", lambda *_, **__: executor)
     return ImagePipeline(bundle, engine="tensorrt-rtx"), worker
 
 

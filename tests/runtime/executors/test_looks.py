@@ -12,7 +12,8 @@ from protoleak.diffusion import noised_latents
 from protoleak.errors import EngineError, MediaError
 from protoleak.runtime.engines import open_engine
 from protoleak.runtime.executors import Graphs, open_executor
-from protoleak.runtime.pipeline import FramedFace, ImagePipeline
+from protoleak.runtime.pipeline import ImagePipeline
+from protoleak.runtime.prepared import FramedFace
 from tests.tiny_bundle import COMPONENTS, IMAGE_SIZE, make_image
 
 LOOKS, FACES = 3, 5
@@ -112,7 +113,7 @@ def test_a_callers_looks_on_the_gpu_are_taken_face_by_face_and_judged_as_on_the_
     from tests.runtime.executors.played_executor import aligned, opened
 
     executor, _ = opened(monkeypatch, look_bundle)
-    monkeypatch.setattr("protoleak.runtime.pipeline.open_executor", lambda *_, **__: executor)
+    monkeypatch.setattr("protoleak.runtime.open.open_executor", lambda *_, **__: executor)
     pipeline = ImagePipeline(tiny_look_bundle, engine="tensorrt-rtx")
     looks = different_looks(2)
     flat = aligned(looks.reshape(-1, *looks.shape[2:]))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from google.protobuf import text_format
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.serving.triton.configuration import ensemble_files, looks_of, single_file
-from protoleak.serving.triton.settings import BACKENDS, Backend, RepositorySettings
+from protoleak.serving.triton.settings import Backend, RepositorySettings
 
 model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason='pip install "tritonclient[grpc]"')
 
@@ -19,7 +19,7 @@ def parsed(text: str) -> Any:
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=get_args(Backend))
 def configurations(request: pytest.FixtureRequest, tiny_look_bundle: Path) -> dict[str, Any]:
     backend: Backend = request.param
     manifest = Bundle.load(tiny_look_bundle).manifest

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +18,7 @@ import pytest
 from protoleak.errors import ProtoleakError
 from protoleak.video.events import FailureEvent, GapEvent, TrackEvent, TrackVerdict
 from protoleak.video.outputs.webhook import Webhook, WebhookSettings
+from tests.http_server import serving_with
 
 SOON = WebhookSettings(timeout=2, attempts=4, first_delay=0.01, longest_delay=0.05, grace=5)
 VERDICT = TrackVerdict(
@@ -97,17 +98,11 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            self.held.set()
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        with serving_with(Handler) as address:
+            try:
+                yield address
+            finally:
+                self.held.set()  # before the server is closed, which waits for its requests
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import cv2
@@ -19,6 +19,7 @@ from protoleak.video.frames import Frame, Gap
 from protoleak.video.sources.network_settings import NetworkSettings
 from protoleak.video.sources.open import open_source
 from protoleak.video.sources.redirects import redirected
+from tests.http_server import serving_with
 from tests.video.sources.media import fails, make_image, number_of, write, write_sound
 
 SOON = NetworkSettings(open_timeout=5, stall_timeout=1, first_delay=0.02, longest_delay=0.1, patience=20)
@@ -39,16 +40,8 @@ def serving(respond: Respond) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving_with(Handler) as address:
+        yield address
 
 
 def file_response(data: bytes, announced: int | None = None) -> Respond:

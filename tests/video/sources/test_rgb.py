@@ -34,7 +34,7 @@ def test_frames_are_converted_once_and_only_when_asked_for(tmp_path: Path, monke
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj422p", "nv12", "gray"])
 def test_the_overview_of_a_planar_frame_is_its_luma(pixel_format: str) -> None:
     frame = made(pixel_format)
-    overview = RgbConverter("made").picture(frame).overview()
+    overview = RgbConverter("made").image(frame).overview()
     expected = frame.reformat(format="gray", src_color_range=2, dst_color_range=2).to_ndarray()
     assert overview.shape == (36, 50)
     assert np.abs(overview.astype(int) - expected).mean() < 3  # swscale may stretch its range
@@ -42,5 +42,5 @@ def test_the_overview_of_a_planar_frame_is_its_luma(pixel_format: str) -> None:
 
 @pytest.mark.parametrize("pixel_format", ["yuyv422", "yuv420p10le", "rgb24", "gbrp"])
 def test_the_overview_of_any_other_frame_is_its_rgb(pixel_format: str) -> None:
-    picture = RgbConverter("made").picture(made(pixel_format))
-    assert picture.overview() is picture.rgb()
+    image = RgbConverter("made").image(made(pixel_format))
+    assert image.overview() is image.rgb()

@@ -1,5 +1,0 @@
-"""The report on still images that `screen --report DIR` writes."""
-
-from protoleak.cli.image_report.report import ImageReport, open_image_report, reports_in
-
-__all__ = ["ImageReport", "open_image_report", "reports_in"]
