@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from protoleak.errors import DiskFull, ProtoleakError
 
@@ -250,19 +251,23 @@ class LinesFile:
     """A file to which whole lines are added: after every `append` it holds all of them, and never half of one.
 
     Args:
-        path: made new.
+        path: of the file.
+        mode: "wb" makes it new, "xb" only where there is none, "ab" continues it.
 
     Raises:
+        FileExistsError: it is there, and may not be.
         ProtoleakError: it cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: Literal["wb", "xb", "ab"] = "wb") -> None:
         self._path = path
-        self._end = 0
         try:
-            self._file = path.open("wb", buffering=0)  # a buffer would keep lines back, and lose them in a crash
+            self._file = path.open(mode, buffering=0)  # a buffer would keep lines back, and lose them in a crash
+        except FileExistsError:
+            raise
         except OSError as error:
             raise refused(path, error) from error
+        self._end = os.fstat(self._file.fileno()).st_size
 
     def append(self, line: bytes) -> None:
         """Adds a line, without its end.

@@ -145,7 +145,8 @@ def _unquoted(text: str) -> bytes:
     result, kept = data.copy(), np.ones(len(data), np.bool_)
     result[signs] = values
     kept[signs + 1] = kept[signs + 2] = False
-    return result[kept].tobytes()
+    unquoted: bytes = result[kept].tobytes()
+    return unquoted
 
 
 def from_array(array: npt.NDArray[Any] | ArrayLike) -> UInt8Array:

@@ -246,6 +246,28 @@ def test_full_disk_is_said_in_one_line(identity: Identity, records: list[Record]
         writer.write(records[0])
 
 
+@pytest.mark.parametrize("name", ["r.jsonl", "r.csv"])
+def test_a_disk_that_fills_up_leaves_whole_lines(
+    name: str, identity: Identity, records: list[Record], tmp_path: Path
+) -> None:
+    resource = pytest.importorskip("resource", reason="a limit on the size of files stands for a full disk")
+    file = tmp_path / name
+    with open_results(str(file), identity, resume=False, overwrite=False) as writer:
+        writer.write(records[0])
+    whole = file.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, before[1]))
+        with (
+            pytest.raises(ProtoleakError, match="cannot write"),
+            open_results(str(file), identity, resume=True, overwrite=False) as writer,
+        ):
+            writer.write(dataclasses.replace(records[0], source="another"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert file.read_bytes() == whole
+
+
 def test_a_folder_in_the_place_of_the_file_is_said(identity: Identity, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").mkdir()
     for overwrite in (False, True):
