@@ -273,8 +273,13 @@ class LinesFile:
         """Adds a line, without its end.
 
         Raises:
-            ProtoleakError: the disk refused; the lines before are as they were.
+            ProtoleakError: the disk refused, and the lines before are as they were; or the file has gone.
         """
+        if not _same_file(self._file.fileno(), self._path):
+            raise ProtoleakError(
+                f"{self._path} was removed or replaced while it was written: what was in it is lost; start again with "
+                "another --out"
+            )
         rest = memoryview(line + b"\n")
         try:
             while rest:
