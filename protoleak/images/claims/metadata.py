@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile
 from PIL.IptcImagePlugin import getiptcinfo
 
 from protoleak.images.claims.claim import Claim, Origin, one_line
@@ -54,6 +54,7 @@ TEXT_KEYS = {
 }
 USER_COMMENT, SOFTWARE, DESCRIPTION, MAKER_TEXT = 0x9286, 0x0131, 0x010E, 0x013B
 EXIF_IFD = 0x8769
+IPTC_IN_TIFF = 33723
 IPTC_CREDIT, IPTC_PROGRAM = (2, 110), (2, 65)
 
 
@@ -85,9 +86,7 @@ def iptc_claims(image: Image.Image) -> Iterator[Claim]:
 def _is_long_iptc(image: ImageFile.ImageFile) -> bool:
     """Whether a TIFF holds more of it than is looked at: Pillow reads millions of fields one by one. In a JPEG there is
     room for 64 kB."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return False
-    block = image.tag_v2.get(TiffImagePlugin.IPTC_NAA_CHUNK, b"")
+    block = getattr(image, "tag_v2", {}).get(IPTC_IN_TIFF, b"") if image.format == "TIFF" else b""
     return isinstance(block, (bytes, tuple)) and len(block) > LONGEST_TEXT  # numbers of up to 8 bytes, or bytes
 
 
