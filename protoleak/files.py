@@ -13,6 +13,7 @@ import stat
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from protoleak.errors import DiskFull, ProtoleakError
 
@@ -251,26 +252,35 @@ class LinesFile:
     """A file to which whole lines are added: after every `append` it holds all of them, and never half of one.
 
     Args:
-        path: made new.
+        path: of the file.
+        mode: "wb" makes it new, "xb" only where there is none, "ab" continues it.
 
     Raises:
+        FileExistsError: it is there, and may not be.
         ProtoleakError: it cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: Literal["wb", "xb", "ab"] = "wb") -> None:
         self._path = path
-        self._end = 0
         try:
-            self._file = path.open("wb", buffering=0)  # a buffer would keep lines back, and lose them in a crash
+            self._file = path.open(mode, buffering=0)  # a buffer would keep lines back, and lose them in a crash
+        except FileExistsError:
+            raise
         except OSError as error:
             raise refused(path, error) from error
+        self._end = os.fstat(self._file.fileno()).st_size
 
     def append(self, line: bytes) -> None:
         """Adds a line, without its end.
 
         Raises:
-            ProtoleakError: the disk refused; the lines before are as they were.
+            ProtoleakError: the disk refused, and the lines before are as they were; or the file has gone.
         """
+        if not _same_file(self._file.fileno(), self._path):
+            raise ProtoleakError(
+                f"{self._path} was removed or replaced while it was written: what was in it is lost; start again with "
+                "another --out"
+            )
         rest = memoryview(line + b"\n")
         try:
             while rest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from protoleak.errors import shortened
 
 T = TypeVar("T")
+DEEPEST = 64  # ours have 10; what prints or copies values of free form goes into itself for each
+PARTS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
 
 def decode_json(raw: bytes, kind: type[T]) -> T:
@@ -19,7 +22,10 @@ def decode_json(raw: bytes, kind: type[T]) -> T:
             message is one short printable line, whatever the file holds.
     """
     try:
-        return msgspec.json.decode(raw, type=kind)
+        value = msgspec.json.decode(raw, type=kind)
+        if _depth(raw) > DEEPEST:
+            raise RecursionError
+        return value
     except RecursionError:
         raise msgspec.DecodeError("it is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError, ValueError) as error:
@@ -38,3 +44,18 @@ def _plain(value: object) -> object:
     if isinstance(value, generic):
         return value.item()
     raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
+
+
+def _depth(raw: bytes) -> int:
+    """How deeply well-formed JSON is nested; 0 where so few brackets stand in it that nobody needs to know."""
+    if raw.count(b"[") + raw.count(b"{") <= DEEPEST:
+        return 0
+    depth = deepest = 0
+    for part in PARTS.finditer(raw):
+        first = raw[part.start()]
+        if first in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif first in b"]}":
+            depth -= 1
+    return deepest

@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from protoleak.errors import ProtoleakError
-from protoleak.files import cache_folder, locked, read_regular, remove_partial, replace_file, replacing, write_whole
+from protoleak.files import (
+    LinesFile,
+    cache_folder,
+    locked,
+    read_regular,
+    remove_partial,
+    replace_file,
+    replacing,
+    write_whole,
+)
 
 
 def broken() -> Iterator[bytes]:
@@ -169,3 +178,17 @@ def test_what_looks_like_a_file_and_may_never_have_anything_is_not_waited_for() 
     # Whoever may open it waits for a message of the kernel; where there are some already, they come.
     with contextlib.suppress(OSError):
         assert len(read_regular(Path("/proc/kmsg"), 10)) <= 11
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_removed_while_it_is_written_is_said(replaced: bool, tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    lines = LinesFile(path)
+    lines.append(b"one")
+    path.unlink()
+    if replaced:
+        path.write_bytes(b"of somebody else")
+    with pytest.raises(ProtoleakError, match="was removed or replaced"):
+        lines.append(b"two")
+    lines.close()
+    assert not replaced or path.read_bytes() == b"of somebody else"

@@ -23,6 +23,7 @@ from protoleak.bundle.onnx_model import (
     TYPE_NAMES,
     UINT8,
     Declared,
+    Node,
     OnnxModel,
     Tensor,
     read_model,
@@ -83,8 +84,6 @@ def check_graph(model: bytes, interface: Interface) -> Sizes:
         ValueError: one line that says what is wrong.
     """
     read = _sound(model)
-    if len(read.opsets) != 1:
-        raise ValueError(f"opsets {_few(read.opsets)} are imported, and which holds is not said")
     return check_sizes(read, *interface)
 
 
@@ -213,6 +212,8 @@ def _read(model: bytes) -> OnnxModel:
     read = read_model(model)
     if not OLDEST_OPSET <= min(read.opsets, default=0) <= max(read.opsets, default=0) <= NEWEST_OPSET:
         raise ValueError(f"opset {_few(read.opsets)}: protoleak knows {OLDEST_OPSET} to {NEWEST_OPSET}")
+    if len(read.opsets) != 1:
+        raise ValueError(f"opsets {_few(read.opsets)} are imported, and which holds is not said")
     if len(read.nodes) > MOST_NODES:
         raise ValueError(f"{len(read.nodes)} nodes, more than the {MOST_NODES} that are allowed")
     _interfaces[hashlib.sha256(model).digest()] = read.inputs, read.outputs
@@ -241,7 +242,10 @@ def _findings(model: OnnxModel) -> OnnxFindings:
         if node.operator not in RULES or node.domain not in DEFAULT_DOMAINS
     ]
     return OnnxFindings(
-        non_finite_tensors=[tensor.name for tensor in tensors if not _finite(tensor)],
+        non_finite_tensors=[
+            *(tensor.name for tensor in tensors if not _finite(tensor)),
+            *(node.outputs[0] for node in model.nodes if node.outputs and not _finite_numbers(node)),
+        ],
         external_tensors=[tensor.name for tensor in tensors if tensor.external],
         random_operators=[name for name in foreign if name in RANDOM_OPERATORS],
         foreign_operators=[name for name in foreign if name not in RANDOM_OPERATORS],
@@ -254,6 +258,14 @@ def _finite(tensor: Tensor) -> bool:
         return True
     starts = range(0, tensor.data.size, FINITE_CHUNK)
     return all(bool(np.isfinite(tensor.data[start : start + FINITE_CHUNK]).all()) for start in starts)
+
+
+def _finite_numbers(node: Node) -> bool:
+    """Of a constant that isn't written as a tensor."""
+    numbers = [node.attributes.get("value_float", 0.0), node.attributes.get("value_floats", 0.0)]
+    return node.operator != "Constant" or all(
+        bool(np.isfinite(one).all()) for one in numbers if isinstance(one, (float, list))
+    )
 
 
 def _few(names: Sequence[object]) -> str:

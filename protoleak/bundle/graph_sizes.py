@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from protoleak.bundle.onnx_model import TYPE_NAMES, OnnxModel
 from protoleak.bundle.operators.base import LARGEST_KNOWN, Sized, Use
+from protoleak.bundle.operators.inputs import check_inputs
 from protoleak.bundle.operators.rules import apply
 
 MIB = 2**20
@@ -90,6 +91,8 @@ def follow(model: OnnxModel, inputs: Iterable[Sized], batch: int = 1) -> Sizes:
     """
     tensors = {declared.name: given for declared, given in zip(model.inputs, inputs, strict=True)}
     for constant in model.constants:
+        if constant.name in tensors:  # ONNX Runtime takes it for a default, OpenVINO for what holds
+            raise ValueError(f"the constant {constant.name!r} has the name of an input")
         small = constant.values if constant.data.size <= LARGEST_KNOWN else None
         tensors[constant.name] = Sized(constant.element_type, constant.shape, small, constant=True)
     last_use = _last_uses(model)
@@ -102,7 +105,9 @@ def follow(model: OnnxModel, inputs: Iterable[Sized], batch: int = 1) -> Sizes:
         if missing:
             raise ValueError(f"{where} takes {missing[0]!r}, which nothing before it makes")
         try:
-            result = apply(Use(node, tuple(tensors[name] if name else None for name in node.inputs)))
+            use = Use(node, tuple(tensors[name] if name else None for name in node.inputs))
+            check_inputs(use, max(model.opsets))
+            result = apply(use)
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise ValueError(f"{where}: {error}") from None
         work += result.work

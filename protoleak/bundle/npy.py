@@ -55,7 +55,10 @@ def read_npy(data: bytes, where: str) -> Array:
             "copy or export the bundle again"
         )
     flat = np.frombuffer(data, dtype, offset=begin)
-    return flat.reshape(lengths, order="F" if fortran else "C")
+    try:
+        return flat.reshape(lengths, order="F" if fortran else "C")
+    except (ValueError, OverflowError):  # no elements, along axes of 2⁶³
+        raise BundleError(f"{where} has the shape {_short(lengths)}, which no array has: export it again") from None
 
 
 def read_float32(data: bytes, name: str, shape: tuple[int, ...]) -> Float32Array:
@@ -91,6 +94,8 @@ def read_npz(data: bytes, where: str, wanted: Collection[str] | None = None) -> 
                 name = entry.filename.removesuffix(".npy")
                 if wanted is not None and name not in wanted:
                     continue
+                if name in arrays:
+                    raise BundleError(f"{where} holds two arrays of the name {_short(name)!r}: export it again")
                 content = read_member(archive, entry, left)
                 left -= len(content)
                 arrays[name] = read_npy(content, f"{where}: {name!r}")

@@ -38,6 +38,9 @@ MAXIMUM_AXES = 8
 MAXIMUM_SIDE = 2**31 - 1
 EXTERNAL = 1  # data_location
 DEFAULT_DOMAINS = ("", "ai.onnx")
+# Marks of FlatBuffers at byte 4: of ONNX Runtime's own format and of TensorFlow Lite's. ONNX Runtime looks for its own
+# first, and opens another graph in the same bytes than is read here: a ModelProto can begin with a text that says so.
+OTHER_FORMATS = (b"ORTM", b"TFL3")
 # Behind the integer types of int32_data: these hold the bits of float16, the others are numbers.
 IN_INT32 = frozenset({2, 3, 4, 5, 6, 9, 10})
 IN_UINT64 = frozenset({12, 13})
@@ -199,6 +202,8 @@ def read_model(model: bytes) -> OnnxModel:
         ValueError: it is none, or holds what no graph of protoleak needs; one line says what.
     """
     try:
+        if model[4:8] in OTHER_FORMATS:
+            raise ValueError(f"its first bytes hold {model[4:8].decode()}, by which engines take it for another format")
         proto = Reader(FIELD_TABLES).read(memoryview(model), "ModelProto")
         return _model(proto)
     except ValueError as error:
@@ -222,9 +227,10 @@ def _model(proto: Message) -> OnnxModel:
     for others in ([tensor.name for tensor in constants], [declared.name for declared in inputs]):
         if len(made) + len(others) > len({*made, *others}):
             raise ValueError("two tensors of one name")
-    return OnnxModel(
-        tuple(sorted(versions)), nodes, constants, inputs, tuple(_declared(one) for one in graph.get("output", []))
-    )
+    outputs = tuple(_declared(one) for one in graph.get("output", []))
+    if len(outputs) > len({declared.name for declared in outputs}):
+        raise ValueError("two outputs of one name")
+    return OnnxModel(tuple(sorted(versions)), nodes, constants, inputs, outputs)
 
 
 def _node(proto: Message) -> Node:

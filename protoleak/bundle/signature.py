@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +29,7 @@ MAXIMUM_SIGNATURE_BYTES = 4096
 MAXIMUM_KEY_BYTES = 16_384
 # Before the manifest in what is signed, so that a signature made for anything else is none of a bundle.
 CONTEXT = b"protoleak bundle manifest, version 1\n"
+KEY_BEGINS = re.compile(rb"^(?:-----BEGIN |ssh-|ecdsa-)", re.MULTILINE)
 NEW_KEY = "make one with `protoleak sign --new-key KEY`"
 
 
@@ -140,6 +143,8 @@ def read_public_key(path: str | os.PathLike[str]) -> bytes:
         raise MissingExtra("cryptography", "sign") from None
     if b"PRIVATE KEY" in data:
         raise ProtoleakError(f"--trusted-key {path} is a private key: give the public one, such as {path}.pub")
+    if (keys := len(KEY_BEGINS.findall(data))) > 1:
+        raise ProtoleakError(f"--trusted-key {path} holds {keys} keys, and one is trusted: give a file with that alone")
     try:
         found: object = load_ssh_public_key(data) if data.startswith(b"ssh-") else load_pem_public_key(data)
     except Exception as error:  # its exceptions share no base class
@@ -180,6 +185,11 @@ def read_private_key(path: Path, passphrase: Callable[[], str]) -> Ed25519Privat
     if not isinstance(found, Ed25519PrivateKey):
         raise ProtoleakError(f"--key {path} is not an Ed25519 key: {NEW_KEY}")
     return found
+
+
+def is_private(path: Path) -> bool:
+    """Whether a key's file can be read by nobody but its owner, and root; True where the system doesn't say."""
+    return not hasattr(os, "getuid") or not path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
 
 
 def new_key(path: Path) -> str:

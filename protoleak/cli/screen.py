@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -199,7 +200,17 @@ def screen(
     with resting_collector():
         from protoleak.video.sources.open import separate
 
-    stills, videos = separate(sources)
+    limits = {
+        "--from": start,
+        "--to": end,
+        "--max-download": max_download,
+        "--connect-timeout": connect_timeout,
+        "--stall-timeout": stall_timeout,
+    }
+    for option, value in limits.items():
+        if value is not None and not math.isfinite(value):
+            raise ProtoleakError(f"{option} {value:g} is no finite number: give one, or leave it out")
+    stills, videos = separate(sources, isolate=isolate)
     if faces == "none" and face_model is not None:
         raise ProtoleakError("--face-model is a YuNet model and --faces none uses none: leave one out")
     settings = StreamSettings(

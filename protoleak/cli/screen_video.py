@@ -37,7 +37,7 @@ from protoleak.screener import Screener
 from protoleak.strict_json import json_bytes
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, FrameSource, SourceInfo
-from protoleak.video.outputs.folder import OutputFolder, open_outputs, outputs_in
+from protoleak.video.outputs.folder import OutputFolder, leftovers_in, open_outputs, outputs_in
 from protoleak.video.outputs.run_record import run_record
 from protoleak.video.outputs.webhook import Webhook
 from protoleak.video.sink import SourcesSink, TrackedFace
@@ -212,7 +212,8 @@ def _guard_inputs(options: ScreenOptions, video_options: VideoOptions) -> None:
     settings = video_options.settings
     inputs = [*video_options.sources, *(str(one) for one in (options.bundle, settings.face_model) if one is not None)]
     if options.out is not None:
-        refuse_inputs(outputs_in(Path(options.out)), inputs)
+        folder = Path(options.out)
+        refuse_inputs([*outputs_in(folder), *leftovers_in(folder)], inputs)
     if video_options.stats is not None:
         refuse_inputs([video_options.stats], inputs, "--stats")
 

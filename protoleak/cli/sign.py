@@ -25,8 +25,8 @@ def sign(
 ) -> None:
     """Sign a bundle, so that others can tell with --trusted-key that it is yours and unchanged."""
     from protoleak.bundle.bundle import Bundle
+    from protoleak.bundle.signature import is_private, read_private_key
     from protoleak.bundle.signature import new_key as make_key
-    from protoleak.bundle.signature import read_private_key
     from protoleak.bundle.writer import sign_bundle
 
     if new_key is not None:
@@ -38,6 +38,8 @@ def sign(
     if bundle is None or key is None:
         raise ProtoleakError("give BUNDLE and --key KEY to sign, or --new-key KEY to make a key")
     private = read_private_key(key, lambda: ask_passphrase(key))
+    if not is_private(key):
+        say(f"note: --key {key} can be read by others: chmod 600 {key}", to_errors=True)
     opened = Bundle.load(bundle)
     if opened.signer is not None and not overwrite:
         raise ProtoleakError(f"{bundle} is signed already, with {opened.signer.key}: --overwrite replaces that")

@@ -18,7 +18,7 @@ from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.bundle.graph_check import input_shape
 from protoleak.errors import MediaError
 from protoleak.runtime.engines.base import first_line
-from protoleak.runtime.engines.onnxruntime import ERRORS_ONLY, PROVIDER, import_onnxruntime
+from protoleak.runtime.engines.onnxruntime import ERRORS_ONLY, ONNX_ALONE, PROVIDER, import_onnxruntime
 
 STRIDES = (8, 16, 32)  # pixels from one place that the network gives scores for to the next
 OVERLAP = 0.3  # intersection over union above which two detections are one face; OpenCV's default
@@ -67,6 +67,7 @@ class OnnxRuntimeNetwork:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = 1
+        options.add_session_config_entry(*ONNX_ALONE)
         self._by = f"ONNX Runtime {onnxruntime.__version__}"
         self._name, self._score = name, score
         try:

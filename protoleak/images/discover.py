@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -33,6 +34,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 MAXIMUM_LIST = 256 * 2**20  # bytes of paths on standard input: two million of the longest usual ones
+MOST_PATHS = 5_000_000
+SEPARATORS = tuple({os.sep, os.altsep or os.sep})  # Windows has two
 
 # Here, so that a folder's videos don't count as skipped where its images are listed.
 # fmt: off
@@ -68,11 +71,10 @@ def _expand(sources: Iterable[str], standard_input: BinaryIO, null: bool) -> Ite
     for source in sources:
         if source == "-":
             try:
-                lines = [os.fsdecode(line) for line in _lines(standard_input, null)]
+                paths = _listed(standard_input, null)
             except MediaError as error:
                 yield error
                 continue
-            paths = [line for line in lines if line.strip()]
             if not paths:
                 yield MediaError("-: no path on standard input: give one a line")
             for path in paths:
@@ -80,7 +82,7 @@ def _expand(sources: Iterable[str], standard_input: BinaryIO, null: bool) -> Ite
         elif _is_folder(source):
             yield from _folder(source)
         elif glob.has_magic(source) and not os.path.lexists(source):
-            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 Path.glob refuses absolute patterns
+            matches = matching(source)
             if not matches:
                 yield MediaError(f"{name_in_messages(source)}: no file matches this pattern")
             for match in matches:
@@ -89,22 +91,27 @@ def _expand(sources: Iterable[str], standard_input: BinaryIO, null: bool) -> Ite
             yield source
 
 
-def _lines(standard_input: BinaryIO, null: bool) -> list[bytes]:
-    """
+def _listed(standard_input: BinaryIO, null: bool) -> list[str]:
+    """The paths on standard input, without empty ones.
+
     Raises:
-        MediaError: that is no list of paths.
+        MediaError: that is no list of paths, or one of more than can be gone through.
     """
     data = standard_input.read(MAXIMUM_LIST + 1)
     if len(data) > MAXIMUM_LIST:
         raise MediaError(f"-: more than {MAXIMUM_LIST // 2**20} MB on standard input: give paths there, one a line")
-    if null:
-        return data.split(b"\0")
-    if b"\0" in data:
+    if not null and b"\0" in data:
         raise MediaError(
             "-: standard input holds NUL bytes, so it is no list of paths, one a line: for one with NUL behind each "
             "give --null, and name an image by its path"
         )
-    return [line.rstrip(b"\r") for line in data.split(b"\n")]
+    paths = list[str]()
+    for number, found in enumerate(re.finditer(rb"[^\0]+" if null else rb"[^\n]+", data)):  # empty lines cost nothing
+        if number == MOST_PATHS:
+            raise MediaError(f"-: more than {MOST_PATHS} paths on standard input: give fewer, or a folder")
+        if found[0].strip():
+            paths.append(os.fsdecode(found[0] if null else found[0].rstrip(b"\r")))
+    return paths
 
 
 def _is_folder(path: str) -> bool:
@@ -141,8 +148,34 @@ def left_out(path: str) -> SkippedInput:
     return skipped.about(printable(path), None)
 
 
+def matching(pattern: str) -> list[str]:
+    """What matches a glob pattern, sorted. `**` stands for folders of any depth, each of them once: `glob.glob` follows
+    links that lead back into what they stand in, until the system refuses, which two of them make endless."""
+    before, doubled, after = pattern.partition("**")
+    alone = (not before or before.endswith(SEPARATORS)) and (not after or after.startswith(SEPARATORS))
+    if not doubled or not alone:  # beside other characters it is one *
+        return sorted(glob.glob(pattern))  # noqa: PTH207 Path.glob refuses absolute patterns
+    found: set[str] = set()
+    for root in glob.glob(before) if before else [""]:  # noqa: PTH207
+        for place, _ in _folders(root or os.curdir):
+            inside = os.path.relpath(place, root or os.curdir)
+            if any(part.startswith(".") for part in Path(inside).parts):
+                continue
+            below = root if inside == os.curdir else os.path.join(root, inside)  # noqa: PTH118 names stay as they are
+            rest = after.lstrip("".join(SEPARATORS))
+            if below and not rest:
+                found.add(below)
+            found.update(matching(os.path.join(glob.escape(below), rest or "*")))  # noqa: PTH118
+    return sorted(found)
+
+
 def walk(folder: str, on_error: Callable[[OSError], None] | None = None) -> Iterator[str]:
     """The files below a folder, through symbolic links too; each folder once, however many links lead to it."""
+    return (str(Path(place, name)) for place, files in _folders(folder, on_error) for name in files)
+
+
+def _folders(folder: str, on_error: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """A folder and those below it, with the names of their files; see `walk`."""
     seen: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, onerror=on_error, followlinks=True):
         kept = []
@@ -155,4 +188,4 @@ def walk(folder: str, on_error: Callable[[OSError], None] | None = None) -> Iter
                 seen.add((status.st_dev, status.st_ino))
                 kept.append(name)
         folders[:] = [name for name in kept if name != "."]
-        yield from (str(Path(place, name)) for name in files)
+        yield place, files

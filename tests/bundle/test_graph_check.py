@@ -56,6 +56,11 @@ def test_constant_node_with_nan_is_found() -> None:
     assert inspect_onnx(model(helper.make_node("Constant", [], ["c"], value=tensor))).non_finite_tensors == ["inside"]
 
 
+def test_constant_node_with_nan_among_plain_numbers_is_found() -> None:
+    node = helper.make_node("Constant", [], ["c"], value_floats=[0.0, float("nan")])
+    assert inspect_onnx(model(node)).non_finite_tensors == ["c"]
+
+
 def test_sparse_weights_are_refused() -> None:
     values = numpy_helper.from_array(np.float32([1]), "sparse_values")
     indices = numpy_helper.from_array(np.int64([0]), "sparse_indices")

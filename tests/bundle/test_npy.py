@@ -81,3 +81,19 @@ def test_arbitrary_bytes_are_an_error_and_nothing_else(data: bytes) -> None:
             read(data, "here")
         with pytest.raises(BundleError):
             read(b"\x93NUMPY\1\0" + data, "here")
+
+
+@pytest.mark.parametrize(
+    "shape", ["(9223372036854775808, 0)", "(0, 4611686018427387904, 4611686018427387904)", f"({'1,' * 65})"]
+)
+def test_a_shape_that_no_array_has_is_one_line(shape: str) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    data = (
+        b"\x93NUMPY\1\0"
+        + len(header).to_bytes(2, "little")
+        + header
+        + (b"" if "0)" in shape or "(0" in shape else bytes(4))
+    )
+    with pytest.raises(BundleError) as caught:
+        read_npy(data, "x.npy")
+    assert "\n" not in str(caught.value)

@@ -163,3 +163,19 @@ def test_keys_of_openssl_are_taken_and_named_alike(
     signer = sign_bundle(Bundle.load(tmp_path / "bundle"), read_private_key(key, str))
     assert signer.key == f"sha256:{digest.stdout.decode().split()[0]}"
     assert Bundle.load(tmp_path / "bundle", trusted_key=public).signer is not None
+
+
+def test_a_file_with_two_public_keys_is_refused(keys: Path) -> None:
+    both = keys / "both.pub"
+    both.write_bytes((keys / "mine.pub").read_bytes() + (keys / "other.pub").read_bytes())
+    with pytest.raises(ProtoleakError, match="holds 2 keys"):
+        read_public_key(both)
+
+
+def test_a_private_key_that_others_can_read_is_named(
+    tiny_files: tuple[Manifest, dict[str, bytes]], keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bundle(keys / "bundle", *tiny_files)
+    (keys / "mine").chmod(0o644)
+    assert main(["sign", str(keys / "bundle"), "--key", str(keys / "mine")]) == 0
+    assert "can be read by others: chmod 600" in capsys.readouterr().err

@@ -152,6 +152,7 @@ def test_what_was_decided_before_the_disk_was_full_is_on_it_and_valid(
         (("--resume",), "--resume is for images"),
         (("--annotate",), "give --out DIR"),
         (("--every", "-1"), "every is -1"),
+        (("--max-download", "inf"), "--max-download inf is no finite number"),
         (("--faces", "eyes"), "'eyes' is not one of 'auto', 'none'"),
     ],
 )

@@ -188,6 +188,48 @@ def _function(model: onnx.ModelProto, random: Random) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def _other_format(model: onnx.ModelProto, random: Random) -> bytes:
+    """By these four bytes engines take a file for a FlatBuffer of theirs, and may find another graph in it."""
+    model.ClearField("producer_name")
+    version, model.ir_version = model.ir_version, 0
+    model.ClearField("ir_version")
+    mark = [b"ORTM", b"TFL3"][random.integers(2)]
+    return varint(1 << 3) + varint(version) + message(2, mark) + bytes(model.SerializeToString())
+
+
+def _grown(model: onnx.ModelProto, random: Random) -> bytes:
+    """An input that stands beside what an operator works on, and makes its output larger in some engines."""
+    node = helper.make_node
+    one = np.ones(1, np.float32)
+    constants = {"x_one": one.reshape(1, 1, 1, 1), "x_many": np.ones(4096, np.float32), "x_pads": np.zeros(8, np.int64)}
+    constants |= {"x_flat": one.reshape(1, 1), "x_axes": np.arange(4)}
+    made = [
+        node("Conv", ["x_one", "x_one", "x_many"], ["evil"]),
+        node("Gemm", ["x_flat", "x_flat", "x_many"], ["evil"]),
+        node("LayerNormalization", ["x_flat", "x_many"], ["evil"]),
+        node("Clip", ["x_one", "x_many"], ["evil"]),
+        node("Sigmoid", ["x_one", "x_many"], ["evil"]),
+        node("Pad", ["x_one", "x_pads"], ["evil"], pads=[0, 0, 0, 0, 0, 0, 4096, 4096]),
+        node("Squeeze", ["x_one", "x_axes"], ["evil"], axes=[0]),
+    ]
+    for name, values in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    model.graph.node.insert(0, made[random.integers(len(made))])
+    return bytes(model.SerializeToString())
+
+
+def _two_of_a_name(model: onnx.ModelProto, random: Random) -> bytes:
+    """A constant that stands for the input, an output twice, two versions of one set of operators."""
+    choice = random.integers(3)
+    if choice == 0:
+        model.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), _input(model)))
+    elif choice == 1:
+        model.graph.output.append(model.graph.output[0])
+    else:
+        model.opset_import.append(helper.make_opsetid(["", "ai.onnx"][random.integers(2)], int(random.integers(7, 17))))
+    return bytes(model.SerializeToString())
+
+
 def _other_interface(model: onnx.ModelProto, random: Random) -> bytes:
     graph, choice = model.graph, random.integers(5)
     if choice == 0:
@@ -264,6 +306,8 @@ def _npy_header(content: bytes, random: Random) -> bytes:
         "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3,), }",
         "{'descr': '<U99999999', 'fortran_order': False, 'shape': (3,), }",
         "{'descr': '<f4'}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808, 0), }",
+        "{'descr': '<M8[ns]', 'fortran_order': True, 'shape': (1,), }",
         "(" * 3000,
         "__import__('os').abort()",
         "{'descr': '<f4', 'fortran_order': False, 'shape': " + "9" * 3000 + ", }",
@@ -417,6 +461,7 @@ def _hostile_signature(contents: Files, random: Random, path: Path) -> Path:
 GRAPH_KINDS = (
     *(_key_of_33_bits, _hidden_external_data, _long_key, _unknown_field, _second_graph, _forbidden_operator),
     *(_too_large, _outside, _sparse, _function, _other_interface, _not_finite, _lying_shape, _many_fields, _nested),
+    *(_other_format, _grown, _two_of_a_name),
 )
 FILE_KINDS: tuple[tuple[Callable[[bytes, Random], bytes], tuple[str, ...]], ...] = (
     (_garbage, (ENCODER, ATTRIBUTOR, CALIBRATION, REPORT, PROTOTYPES, NOISE)),

@@ -103,6 +103,33 @@ def _run_lengths(runs: int) -> bytes:
     return b"BM" + sizes + header + bytes(1024) + b"\x01\x05" * runs
 
 
+def _tiff(*more: tuple[int, int, int, bytes], side: int = 64) -> bytes:
+    """A TIFF with further entries: tag, type, count, and what stands at the place that the entry names, or in it."""
+    data = bytearray(encoded(picture(0, side), "TIFF"))
+    place = struct.unpack_from("<L", data, 4)[0]
+    count = struct.unpack_from("<H", data, place)[0]
+    entries = {
+        struct.unpack_from("<H", data, at)[0]: bytes(data[at : at + 12])
+        for at in range(place + 2, place + 2 + 12 * count, 12)
+    }
+    for tag, kind, number, content in more:
+        value = content
+        if len(content) > 4:
+            value = struct.pack("<L", len(data))
+            data += content
+        entries[tag] = struct.pack("<HHL", tag, kind, number) + value.ljust(4, b"\0")
+    data += bytes(len(data) % 2)
+    data[4:8] = struct.pack("<L", len(data))
+    return bytes(data) + struct.pack("<H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
+
+
+def _inner_directory(entries: int, size: int, kind: int) -> bytes:
+    """A TIFF whose EXIF directory has entries that all point to the same bytes."""
+    rest = _directory(entries, size)[8:] + bytes(size)
+    short = _tiff((0x8769, kind, 1, bytes(4)))
+    return _tiff((0x8769, kind, 1, struct.pack("<L", len(short)))) + rest
+
+
 BOMBS: dict[str, Callable[[], bytes]] = {
     "a large WebP in 34 bytes": lambda: _webp(b"VP8L", b"\x2f" + struct.pack("<I", 16382 | 5999 << 14) + bytes(9)),
     "a WebP's canvas": lambda: _webp(b"VP8X", b"\x02\0\0\0" + b"\xfe\x3f\0" * 2),
@@ -124,6 +151,21 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "a flat PNG": lambda: encoded(Image.new("L", (9900, 9900)), "PNG"),
     "blocks before a frame": lambda: _in_gif(b"\x21\xfe" + b"\x01a" * 5_000_000 + b"\0"),
     "stray bytes before a frame": lambda: _in_gif(bytes(20_000_000)),
+    "steps of a sampler": lambda: _in_png(
+        chunk(b"zTXt", b"parameters\0\0" + zlib.compress(b"Steps: " + b"1" * 1_000_000))
+    ),
+    "many steps": lambda: _in_png(
+        b"".join(chunk(b"zTXt", b"p%d\0\0" % n + zlib.compress(b"Steps: 1 " * 110_000)) for n in range(30))
+    ),
+    "fields of IPTC": lambda: _tiff((33723, 7, 50_000_000, b"\x1c\x02\x19\0\0" * 10_000_000)),
+    "a TIFF's inner directory": lambda: _inner_directory(20_000, 5_000_000, 4),
+    "an inner directory of another type": lambda: _inner_directory(20_000, 5_000_000, 13),
+    "a tile": lambda: _tiff((0x142, 4, 1, struct.pack("<L", 60_000)), (0x143, 4, 1, struct.pack("<L", 60_000))),
+    "a comment inside a number": lambda: b"P6\n50#\n00 5000\n254\n" + bytes(75_000_000),
+    "a sign before a number": lambda: b"P6\n+5000 5000\n254\n" + bytes(75_000_000),
+    "a line between digits": lambda: b"P6\n50_00 5000\n254\n" + bytes(75_000_000),
+    "CMYK to 254": lambda: b"P0CMYK\n5000 5000\n254\n" + bytes(100_000_000),
+    "ends of rows in a BMP": lambda: _run_lengths(0) + b"\x01\x05\0\0" * 6000 + bytes(200_000),
     "runs in a BMP": lambda: _run_lengths(20_000_000),
 }
 

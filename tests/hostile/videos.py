@@ -52,6 +52,21 @@ def miscounted(data: bytes, choice: random.Random) -> bytes:
     return data[:place] + choice.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x0f\0\0\0")) + data[place + 4 :]
 
 
+def many_edits(edits: int) -> bytes:
+    """A video that is said to be shown so many times."""
+    data = video("mp4", "mpeg4", frames=250)
+    place = [data.index(kind) - 4 for kind in (b"moov", b"trak", b"edts", b"elst")]
+    elst = place[-1]
+    end = elst + int.from_bytes(data[elst : elst + 4], "big")
+    shown = data[elst + 16 : elst + 20] + bytes(4) + b"\0\1\0\0"  # its length, from the beginning, at its own speed
+    new = (16 + 12 * edits).to_bytes(4, "big") + b"elst" + bytes(4) + edits.to_bytes(4, "big") + shown * edits
+    longer = bytearray(data[:elst] + new + data[end:])
+    for outer in place[:-1]:
+        length = int.from_bytes(longer[outer : outer + 4], "big") + len(new) - (end - elst)
+        longer[outer : outer + 4] = length.to_bytes(4, "big")
+    return bytes(longer)
+
+
 def hostile_videos(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     """Every playlist once, then videos in every container, mutated or with a wrong count.
 
@@ -60,9 +75,10 @@ def hostile_videos(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     """
     for index, playlist in enumerate(PLAYLISTS):
         yield f"playlist {index}", playlist
+    yield "edits", many_edits(200_000)
     choice = random.Random(seed)
     originals = {f"{container} of {codec}": video(container, codec) for container, codec in CONTAINERS}
-    for index in range(count - len(PLAYLISTS)):
+    for index in range(count - len(PLAYLISTS) - 1):
         kind = choice.choice(list(originals))
         data = originals[kind]
         if kind.startswith("mp4") and index % 2:

@@ -103,3 +103,25 @@ def test_what_is_no_list_of_paths_is_one_line(given: bytes, monkeypatch: pytest.
 def test_paths_on_standard_input_may_end_with_nul() -> None:
     given = io.BytesIO(b"b.jpg\0two\nlines.png\0")
     assert expand_sources(["-"], given, null=True) == ["b.jpg", "two\nlines.png"]
+
+
+def test_a_pattern_goes_through_each_folder_once_however_links_lead_back(tree: Path) -> None:
+    for name in ("sub/again", "sub/deep/again"):
+        (tree / name).symlink_to(tree, target_is_directory=True)
+    assert expand("**/*.jpeg") == ["sub/deep/d.jpeg"]
+    assert expand(f"{tree}/**/d*.jpeg") == [str(tree / "sub/deep/d.jpeg")]
+
+
+def test_hidden_folders_are_no_part_of_a_pattern(tree: Path) -> None:
+    (tree / ".cache").mkdir()
+    (tree / ".cache" / "x.jpeg").touch()
+    assert expand("**/*.jpeg") == ["sub/deep/d.jpeg"]
+
+
+def test_a_list_of_empty_lines_costs_nothing_and_one_of_too_many_paths_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert expand("-", standard_input=b"\n" * 10_000_000 + b"b.jpg\n") == ["b.jpg"]
+    monkeypatch.setattr(discover, "MOST_PATHS", 3)
+    (failure,) = expand("-", standard_input=b"a\n" * 4)
+    assert "more than 3 paths" in str(failure)

@@ -48,6 +48,8 @@ def _window(use: Use, kernel: Sequence[int]) -> list[int]:
         if padded < 0:
             raise ValueError(f"its window of {extent} is larger than the {length} that it goes over")
         steps = -(-padded // strides[axis]) if upwards else padded // strides[axis]
+        if upwards and steps * strides[axis] >= length + pads[axis]:  # engines don't agree on whether it counts
+            raise ValueError("its last window lies in the padding alone")
         result.append(steps + 1)
     return result
 

@@ -152,7 +152,10 @@ def _json_records(lines: list[str], file: Path) -> list[EarlierLine]:
 
 
 def _csv_records(lines: list[str], file: Path) -> tuple[list[str] | None, list[EarlierLine]]:
-    rows = list(csv.reader(lines))
+    try:
+        rows = list(csv.reader(lines))
+    except csv.Error as error:  # a cell longer than any of ours, a NUL byte
+        raise ProtoleakError(f"{file} is no results file: {error}; give another --out") from error
     if not rows:
         return None, []
     columns = rows[0]
@@ -165,7 +168,7 @@ def _csv_records(lines: list[str], file: Path) -> tuple[list[str] | None, list[E
             found["bundle"] = nested(named, "bundle.")
             found["settings"] = {name.removeprefix("settings."): setting(named[name]) for name in settings}
             records.append(msgspec.convert(found, EarlierLine, strict=False))
-        except (KeyError, msgspec.ValidationError) as error:
+        except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
             raise ProtoleakError(f"{file}, line {number}, is no record: {error}; give another --out") from error
     if not {"schema", "source", "alpha", "bundle.sha256", "bundle.variant"} <= set(columns):
         raise ProtoleakError(f"{file} is no results file: give another --out")

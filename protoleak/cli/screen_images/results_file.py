@@ -8,18 +8,22 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from protoleak.cli.screen_images.earlier_results import EarlierRecords, read_earlier
 from protoleak.cli.screen_images.rows import cell, flattened, json_line
 from protoleak.cli.screen_options import CSV_SUFFIX, JSON_LINES_SUFFIXES, STANDARD_OUTPUT
 from protoleak.errors import ProtoleakError
-from protoleak.files import locked
+from protoleak.files import LinesFile, locked
 from protoleak.image_records import Identity, Record
 
 
 class ResultsWriter:
-    """Writes one line per record and flushes each, so that an interrupted run loses nothing. Made by `open_results`.
+    """Writes one line per record at once, so that an interrupted run loses nothing. Made by `open_results`.
+
+    Args:
+        append: puts one line, without its end, behind those before, or nothing of it.
+        identity: of this run.
 
     Attributes:
         earlier: what the file already held; such a record is not written again.
@@ -27,7 +31,7 @@ class ResultsWriter:
 
     def __init__(
         self,
-        file: TextIO,
+        append: Callable[[bytes], None],
         identity: Identity,
         *,
         is_csv: bool = False,
@@ -36,7 +40,7 @@ class ResultsWriter:
         example: Callable[[], Record] | None = None,
     ) -> None:
         self.earlier = earlier or EarlierRecords()
-        self._file = file
+        self._append = append
         self._identity = identity
         self._is_csv = is_csv
         self._columns = columns
@@ -51,13 +55,8 @@ class ResultsWriter:
         if record in self.earlier:
             return False
         line = record.to_dict(self._identity)
-        try:
-            self._file.write(self._csv_lines(record, line) if self._is_csv else json_line(line))
-            self._file.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise ProtoleakError(f"cannot write {self._file.name}: {error.strerror or error}") from error
+        text = self._csv_lines(record, line) if self._is_csv else json_line(line)
+        self._append(text.removesuffix("\n").encode())
         return True
 
     def _csv_lines(self, record: Record, line: dict[str, Any]) -> str:
@@ -71,7 +70,7 @@ class ResultsWriter:
             writer.writerow(self._columns)
         allowed = set(self._columns)
         if (record.verdict is not None and self._columns != list(row)) or not set(row) <= allowed:
-            raise ProtoleakError(f"{self._file.name} has other columns than these verdicts: give another --out")
+            raise ProtoleakError("the file of --out has other columns than these verdicts: give another --out")
         writer.writerow(cell(row.get(column)) for column in self._columns)
         return lines.getvalue()
 
@@ -106,7 +105,7 @@ def open_results(
             raise ProtoleakError("--resume needs a file to continue: give --out FILE.jsonl")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8 whatever the locale
-        yield ResultsWriter(sys.stdout, identity)
+        yield ResultsWriter(_print_line, identity)
         return
     file = Path(path)
     if file.suffix.lower() not in (*JSON_LINES_SUFFIXES, CSV_SUFFIX):
@@ -121,6 +120,17 @@ def open_results(
         yield from _opened(file, identity, resume, overwrite, in_full, example)
 
 
+def _print_line(line: bytes) -> None:
+    """On standard output, at once."""
+    try:
+        sys.stdout.write(line.decode() + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ProtoleakError(f"cannot write standard output: {error.strerror or error}") from error
+
+
 def _opened(
     file: Path,
     identity: Identity,
@@ -130,26 +140,16 @@ def _opened(
     example: Callable[[], Record] | None,
 ) -> Iterator[ResultsWriter]:
     is_csv = file.suffix.lower() == CSV_SUFFIX
-    mode: Literal["w", "x", "a"] = "w" if overwrite else "x"
+    mode: Literal["wb", "xb", "ab"] = "wb" if overwrite else "xb"
     columns, earlier = None, EarlierRecords()
     if resume and file.exists():
         columns, earlier = read_earlier(file, identity, is_csv, in_full)
-        mode = "a"
+        mode = "ab"
     try:
-        stream = file.open(mode, encoding="utf-8", newline="")
+        lines = LinesFile(file, mode)
     except FileExistsError:
         raise ProtoleakError(
             f"{file} exists: continue it with --resume, replace it with --overwrite, or give another --out"
         ) from None
-    except OSError as error:
-        raise ProtoleakError(f"cannot write {file}: {error.strerror or error}") from error
-    try:
-        yield ResultsWriter(stream, identity, is_csv=is_csv, columns=columns, earlier=earlier, example=example)
-    except BaseException:
-        with contextlib.suppress(OSError):  # closing tries again to write what was just reported as unwritable
-            stream.close()
-        raise
-    try:
-        stream.close()
-    except OSError as error:
-        raise ProtoleakError(f"cannot write {file}: {error.strerror or error}") from error
+    with contextlib.closing(lines):
+        yield ResultsWriter(lines.append, identity, is_csv=is_csv, columns=columns, earlier=earlier, example=example)

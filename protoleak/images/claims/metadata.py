@@ -38,7 +38,8 @@ GENERATORS = re.compile(
     r"|bing image|playground ai|\bgrok\b|\bgemini\b",
     re.IGNORECASE,
 )
-STEPS = re.compile(r"\bSteps: \d+.{0,2000}?\b(?:Sampler|CFG scale|Seed): ", re.DOTALL)
+STEPS, SAMPLING = re.compile(r"\bSteps: \d"), re.compile(r"\b(?:Sampler|CFG scale|Seed): ")
+LONGEST_PARAMETERS = 2000  # characters between the two
 MIDJOURNEY_JOB = re.compile(r"\bJob ID: [0-9a-f]{8}-[0-9a-f]{4}-")
 # Key of a text chunk → who writes it, where the key alone says so.
 TEXT_KEYS = {
@@ -54,6 +55,7 @@ TEXT_KEYS = {
 USER_COMMENT, SOFTWARE, DESCRIPTION, MAKER_TEXT = 0x9286, 0x0131, 0x010E, 0x013B
 EXIF_IFD = 0x8769
 JPEG = ("JPEG", "MPO")
+IPTC_IN_TIFF = 33723
 IPTC_CREDIT, IPTC_PROGRAM = (2, 110), (2, 65)
 
 
@@ -74,12 +76,21 @@ def iptc_claims(image: Image.Image) -> Iterator[Claim]:
     """Credit and program of IPTC-IIM."""
     if not isinstance(image, ImageFile.ImageFile) or (image.format in JPEG and "photoshop" not in image.info):
         return  # of a JPEG it stands there alone; Pillow imports its reader of TIFF to find that out
+    if _is_long_iptc(image):
+        return
     found = getiptcinfo(image)
     for key, value in (found or {}).items():
         if key in (IPTC_CREDIT, IPTC_PROGRAM) and isinstance(value, bytes):
             text = value[:LONGEST_TEXT].decode("utf-8", "replace")
             if GENERATORS.search(text):
                 yield Claim(standard="IPTC", origin="generated", text=one_line(text))
+
+
+def _is_long_iptc(image: ImageFile.ImageFile) -> bool:
+    """Whether a TIFF holds more of it than is looked at: Pillow reads millions of fields one by one. In a JPEG there is
+    room for 64 kB."""
+    block = getattr(image, "tag_v2", {}).get(IPTC_IN_TIFF, b"") if image.format == "TIFF" else b""
+    return isinstance(block, (bytes, tuple)) and len(block) > LONGEST_TEXT  # numbers of up to 8 bytes, or bytes
 
 
 def png_text_claims(image: Image.Image) -> Iterator[Claim]:
@@ -101,7 +112,7 @@ def exif_claims(image: Image.Image) -> Iterator[Claim]:
     for key, value in texts.items():
         text = _exif_text(value)
         named = GENERATORS.search(text) if key in ("Software", "Artist") else None
-        if named or _writer("parameters" if STEPS.search(text) else "", text):
+        if named or _writer("parameters" if _has_steps(text) else "", text):
             yield Claim(standard="EXIF", origin="generated", text=one_line(f"{key}: {text}"))
 
 
@@ -114,7 +125,7 @@ def _writer(key: str, text: str) -> str | None:
     """Which program writes such a text chunk."""
     if key.lower() in TEXT_KEYS:
         return TEXT_KEYS[key.lower()]
-    if STEPS.search(text):
+    if _has_steps(text):
         return "Stable Diffusion's web interfaces"
     if key.lower() in ("prompt", "workflow") and _is_comfyui(text):
         return "ComfyUI"
@@ -125,6 +136,21 @@ def _writer(key: str, text: str) -> str | None:
     ):
         return unquote(one_line(text))
     return None
+
+
+def _has_steps(text: str) -> bool:
+    """Whether a number of steps stands in it, and a sampler, scale or seed soon behind. Both are gone through once: one
+    expression for the two would try every pair of places, which takes minutes in a text made for it."""
+    behind = (found.start() for found in SAMPLING.finditer(text))
+    place = -1
+    for steps in STEPS.finditer(text):
+        while place < steps.end():
+            place = next(behind, len(text))
+            if place == len(text):
+                return False
+        if place - steps.end() <= LONGEST_PARAMETERS:
+            return True
+    return False
 
 
 def _is_comfyui(text: str) -> bool:

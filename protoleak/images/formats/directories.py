@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from protoleak.errors import MediaError
@@ -10,6 +12,7 @@ from protoleak.images.formats.base import MAXIMUM_METADATA, check_parts
 
 # Bytes of one value, by type.
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+WHOLE = {3: "H", 4: "L", 8: "h", 9: "l", 13: "L", 16: "Q", 17: "q", 18: "Q"}  # SHORT, LONG, IFD, LONG8 and signed ones
 INNER = (0x8769, 0x8825, 0xA005)  # of a camera's settings, of its position
 MAXIMUM_VALUES = 500_000  # numbers in one directory: Pillow makes a Python object of each
 
@@ -35,6 +38,7 @@ class Directories:
         if order is None or len(data) < 8:
             raise MediaError("damaged: its header is none of a TIFF")
         self._data, self._order = data, order
+        self._inner: list[Entry] = []  # that lead to further directories
         self._big = 43 in data[2:4]
         self.first = self._number(8 if self._big else 4, "Q" if self._big else "L")
 
@@ -56,21 +60,38 @@ class Directories:
         for at in range(begin, begin + count * size, size):
             tag, kind = struct.unpack_from(self._order + "HH", data, at)
             number = self._number(at + 4, "Q" if self._big else "L")
-            length = SIZES.get(kind, 1) * number
+            if kind not in SIZES or not number:  # decoders pass over it
+                continue
+            length = SIZES[kind] * number
             where = at + (12 if self._big else 8)
             if length > inside:
                 where = self._number(where, "Q" if self._big else "L")
                 total += min(length, max(0, len(data) - where))
-                values += 0 if SIZES.get(kind, 1) == 1 else number
-            entries[tag] = Entry(kind, number, where)
+                values += 0 if SIZES[kind] == 1 else number
+            found = Entry(kind, number, where)
+            entries.setdefault(tag, found)  # the first holds in libtiff and new Pillows; in old ones, the last
+            if tag in INNER:
+                self._inner.append(found)
         if total > MAXIMUM_METADATA + len(data) or values > MAXIMUM_VALUES:
             raise MediaError("its directory holds more than any image's: refused before decoding; save it anew")
         after = begin + count * size
         return entries, self._number(after, "Q" if self._big else "L") if after + inside <= len(data) else 0
 
+    def check_inner(self) -> None:
+        """Looks at the directories that those which were read lead to; decoders read them with these. One that cannot
+        be read is no damage to the image.
+
+        Raises:
+            MediaError: one holds more than a picture has.
+        """
+        for entry in tuple(self._inner):
+            for place in self.values(entry):
+                with _but_refusals():
+                    self.read(place)
+
     def values(self, entry: Entry | None) -> list[int]:
-        """The numbers of an entry of type SHORT, LONG or LONG8; none of other types."""
-        letter = {3: "H", 4: "L", 16: "Q"}.get(entry.kind) if entry else None
+        """The numbers of an entry of whole numbers of more than a byte; none of other types."""
+        letter = WHOLE.get(entry.kind) if entry else None
         if entry is None or letter is None or entry.place + entry.count * SIZES[entry.kind] > len(self._data):
             return []
         return list(struct.unpack_from(f"{self._order}{entry.count}{letter}", self._data, entry.place))
@@ -88,12 +109,17 @@ def check_exif(data: bytes) -> None:
     Raises:
         MediaError: it holds more than an image's.
     """
-    try:
+    with _but_refusals():
         directories = Directories(data.removeprefix(b"Exif\0\0"))
-        entries, _ = directories.read(directories.first)
-        for tag in INNER:
-            for place in directories.values(entries.get(tag)):
-                directories.read(place)
+        directories.read(directories.first)
+        directories.check_inner()
+
+
+@contextlib.contextmanager
+def _but_refusals() -> Iterator[None]:
+    """Suppresses what is said of damage."""
+    try:
+        yield
     except MediaError as error:
         if "refused" in str(error):
             raise

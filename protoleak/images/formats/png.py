@@ -10,6 +10,7 @@ from protoleak.images.formats.base import MEGABYTE, Declared, check_cost, check_
 from protoleak.images.formats.directories import check_exif
 
 CHANNELS = {2: 3, 4: 2, 6: 4}  # of the colour types with more than one
+PALETTE = 3  # colour type
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 CHUNK = MEGABYTE  # of rows that are in memory at a time
 
@@ -23,24 +24,31 @@ def examine(data: bytes) -> Declared:
     place, count, metadata = 8, 0, 0
     width = height = 0
     rows: _Rows | None = None
+    has_palette = False
     while place + 8 <= len(data):
         length = int.from_bytes(data[place : place + 4], "big")
         kind = data[place + 4 : place + 8]
         end = place + 12 + length
         count += 1
         check_parts(count, "chunks")
-        if kind == b"IHDR" and length >= 8:
-            width, height = struct.unpack_from(">II", data, place + 8)
-            check_cost(Declared(width, height), len(data))
-            rows = _Rows(data[place + 8 : place + 21]) if length == 13 else None
         if end > len(data):
             raise MediaError("truncated: the file ends before the image does")
+        if kind == b"IHDR":
+            if length != 13:
+                raise MediaError(f"damaged: its header has {length} bytes where 13 are needed")
+            width, height = struct.unpack_from(">II", data, place + 8)
+            check_cost(Declared(width, height), len(data))
+            rows = _Rows(data[place + 8 : place + 21])
         if kind[:1].isupper():  # the image cannot do without it
             found = zlib.crc32(memoryview(data)[place + 4 : end - 4])
             if found != int.from_bytes(data[end - 4 : end], "big"):
                 name = kind.decode("ascii", "backslashreplace")
                 raise MediaError(f"damaged: the checksum of its {name} chunk at {place} is wrong")
+            if kind == b"PLTE":
+                has_palette = True
             if kind == b"IDAT" and rows is not None:
+                if rows.needs_palette and not has_palette:
+                    raise MediaError("damaged: its palette is missing")
                 rows.add(memoryview(data)[place + 8 : end - 4])
         elif kind != b"fdAT":
             metadata += length
@@ -61,10 +69,14 @@ class _Rows:
 
     Args:
         header: the 13 bytes of IHDR.
+
+    Attributes:
+        needs_palette: whether its pixels are indices.
     """
 
     def __init__(self, header: bytes) -> None:
         width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+        self.needs_palette = colour == PALETTE
         bits = depth * CHANNELS.get(colour, 1)
         passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
         sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]

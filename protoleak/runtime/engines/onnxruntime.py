@@ -29,6 +29,7 @@ ERRORS_ONLY = 3
 # ONNX Runtime's names of the element types that graphs' inputs and outputs have here.
 ELEMENT_TYPES = {"tensor(float)": FLOAT, "tensor(float16)": FLOAT16, "tensor(uint8)": UINT8, "tensor(int64)": INT64}
 OTHER = -1
+ONNX_ALONE = ("session.load_model_format", "ONNX")  # else bytes are looked at for its own format, which nobody checks
 EXACT_INT8 = frozenset({"avx_vnni", "avx512_vnni"})
 REMOVE_BOTH = "pip uninstall -y onnxruntime onnxruntime-gpu"
 
@@ -103,6 +104,7 @@ class OnnxRuntimeEngine:
         session_options = onnxruntime.SessionOptions()
         session_options.log_severity_level = ERRORS_ONLY
         session_options.use_deterministic_compute = True
+        session_options.add_session_config_entry(*ONNX_ALONE)
         session_options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
         # Else threads of this graph spin on after its run, for as long as a whole run takes, on the cores that the
         # other graph's threads then need: docs/decisions/0030-onnxruntime-and-the-stem.md.

@@ -29,6 +29,7 @@ from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.gpu import Gpu, find_gpu
 from protoleak.runtime.engines.onnxruntime import (
     ERRORS_ONLY,
+    ONNX_ALONE,
     PROVIDER,
     both_installed,
     import_onnxruntime,
@@ -200,6 +201,7 @@ def _session(onnxruntime: Any, graph: Graph, name: str, providers: list[Any], th
     session_options = onnxruntime.SessionOptions()
     session_options.log_severity_level = ERRORS_ONLY
     session_options.use_deterministic_compute = True
+    session_options.add_session_config_entry(*ONNX_ALONE)
     if threads is not None:
         session_options.intra_op_num_threads = threads
     try:
@@ -239,6 +241,7 @@ def _load_problem(library: str) -> str | None:
 def _input_shapes(onnxruntime: Any, graph: Graph, name: str) -> dict[str, list[int]]:
     """Each input's shape without the batch. A session on the CPU reads them, since inference has no ONNX parser."""
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(*ONNX_ALONE)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(graph.model, options, providers=[PROVIDER])

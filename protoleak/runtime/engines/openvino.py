@@ -31,6 +31,7 @@ from protoleak.runtime.engines.base import (
     too_slow,
 )
 from protoleak.runtime.engines.openvino_norms import spread_group_norms
+from protoleak.runtime.engines.openvino_sizes import excess
 
 # OpenVINO's names of the element types that graphs' inputs and outputs have here.
 ELEMENT_TYPES = {"f32": FLOAT, "f16": FLOAT16, "u8": UINT8, "i64": INT64}
@@ -150,6 +151,8 @@ class OpenVinoEngine:
                 wanted = names_in(graph.model)
                 seen = _ports(model.inputs, wanted), _ports(model.outputs, wanted)
                 model.reshape({port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+                if (more := excess(model, graph.model)) is not None:
+                    raise ValueError(f"it would make {more}: refused")
                 if not options.bfloat16:
                     spread_group_norms(model)
                 compiled = core.compile_model(model, "CPU", config)

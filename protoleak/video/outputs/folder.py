@@ -259,6 +259,12 @@ def outputs_in(folder: Path) -> Iterator[Path]:
         yield from _of_sources(folder, name)
 
 
+def leftovers_in(folder: Path) -> Iterator[Path]:
+    """What a killed run may have left in a folder beside its outputs, and the next one removes."""
+    for place in (folder, *(folder / SOURCES).glob("[0-9]*_*")):
+        yield from place.glob(".partial.*")
+
+
 def _of_sources(folder: Path, name: str) -> list[Path]:
     return sorted((folder / SOURCES).glob(f"[0-9]*_*/{name}"))
 

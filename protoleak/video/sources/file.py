@@ -19,6 +19,7 @@ from protoleak.images.sources import printable
 from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
 from protoleak.video.sources.containers import MISSING_END, STILL, open_container, video_stream, why_unreadable
 from protoleak.video.sources.decoder import Decoder
+from protoleak.video.sources.edit_lists import check_edits
 from protoleak.video.sources.rgb import RgbConverter
 from protoleak.video.sources.timestamps import TimestampMapper
 
@@ -158,6 +159,10 @@ def _checked_and_hashed(path: str, shown: str) -> str:
         with open_regular(path) as file:
             if is_still(file.read(HEAD) or b""):
                 raise MediaError(f"{shown}: {STILL}")
+            try:
+                check_edits(file, status.st_size)
+            except MediaError as error:
+                raise MediaError(f"{shown}: {error}") from None
             file.seek(0)
             while chunk := file.read(CHUNK):
                 digest.update(chunk)

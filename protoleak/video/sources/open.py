@@ -5,11 +5,12 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk
+from protoleak.errors import ProtoleakError
+from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, matching, walk
 from protoleak.video.sources.network_settings import NetworkSettings
 
 if TYPE_CHECKING:  # whoever screens images asks here which of the names are videos, and needs nothing that opens one
@@ -63,11 +64,14 @@ def is_live(name: str) -> bool:
     return bool(NETWORK.match(name)) or name.startswith(GSTREAMER) or _is_camera(name)
 
 
-def is_video(name: str) -> bool:
+def is_video(name: str, *, isolate: bool = False) -> bool:
     """Whether a name stands for videos: an address, a camera, a pipeline, or a file that holds a video.
 
     A file with a suffix of images is an image, GIFs included; one with a suffix of videos is a video, whether it
     can be read or not; any other is looked into. A folder is neither, nor is a glob pattern.
+
+    Args:
+        isolate: look into files in a worker process.
     """
     if is_live(name):
         return True
@@ -78,11 +82,22 @@ def is_video(name: str) -> bool:
         return not _is_folder(name) and not _is_pattern(name)
     from protoleak.video.sources.containers import is_readable_video
 
-    return is_readable_video(name)
+    if not isolate:
+        return is_readable_video(name)
+    if not _is(name, Path.is_file):
+        return False
+    try:
+        open_source(name, isolate=True).close()
+    except ProtoleakError:  # whoever opens it next says what it is
+        return False
+    return True
 
 
-def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
+def separate(sources: Iterable[str], *, isolate: bool = False) -> tuple[list[str], list[str]]:
     """Images and videos apart.
+
+    Args:
+        isolate: as in `is_video`.
 
     Returns:
         stills: for `protoleak.images.discover.expand_sources`: everything that is no video, `-` and folders and
@@ -95,7 +110,7 @@ def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
     for source in sources:
         if source == "-":
             stills.append(source)
-        elif is_video(source):
+        elif is_video(source, isolate=isolate):
             videos[source] = None
         elif _is_folder(source):
             found = sorted(_files(source, VIDEO_SUFFIXES))
@@ -103,8 +118,7 @@ def separate(sources: Iterable[str]) -> tuple[list[str], list[str]]:
             if not found or any(True for _ in _files(source, IMAGE_SUFFIXES)):
                 stills.append(source)
         elif _is_pattern(source):
-            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 Path.glob refuses absolute patterns
-            others, found = separate(matches)
+            others, found = separate(matching(source), isolate=isolate)
             videos.update(dict.fromkeys(found))
             # Left as a pattern where it can be: what matches nothing is reported by whoever expands images.
             stills += others if found else [source]
@@ -122,8 +136,12 @@ def _is_pattern(name: str) -> bool:
 
 
 def _is_folder(path: str) -> bool:
+    return _is(path, Path.is_dir)
+
+
+def _is(path: str, kind: Callable[[Path], bool]) -> bool:
     try:
-        return Path(path).is_dir()
+        return kind(Path(path))
     except (OSError, ValueError):  # too long a name, or a NUL byte: opening it as a file will say so
         return False
 

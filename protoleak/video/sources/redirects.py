@@ -38,13 +38,18 @@ def redirected(url: str, *, any_host: bool, timeout: float) -> str:
     """
     opener = urllib.request.build_opener(_NoRedirect)
     for _ in range(MOST):
-        target = _within(timeout, partial(_target, opener, url, timeout))
-        if target is None:
+        place = _within(timeout, partial(_target, opener, url, timeout))
+        if place is None:
             return url
-        before, after = urlsplit(url), urlsplit(target)
+        try:
+            target = urljoin(url, place)
+            before, after = urlsplit(url), urlsplit(target)
+            elsewhere = _place(after) != _place(before) and not _upgraded(before, after)
+        except ValueError:  # a port that is no number, half an IPv6 address
+            raise MediaError("it redirects to what is no address: refused; give the stream's own address") from None
         if after.scheme not in ("http", "https"):
             raise MediaError(f"it redirects to {after.scheme or 'nothing'}: refused; give the stream's own address")
-        if not any_host and _place(after) != _place(before) and not _upgraded(before, after):
+        if elsewhere and not any_host:
             raise MediaError(
                 f"it redirects to another host, {after.hostname}:{_place(after)[1]}: refused; give its address, "
                 "or --any-host"
@@ -71,8 +76,7 @@ def _target(opener: urllib.request.OpenerDirector, url: str, timeout: float) -> 
             return None
     except urllib.error.HTTPError as error:
         with error:
-            place = error.headers.get("Location")
-            return urljoin(url, place) if error.code in CODES and place else None
+            return error.headers.get("Location") or None if error.code in CODES else None
     except (OSError, ValueError, http.client.HTTPException):  # FFmpeg has said what is wrong with it
         return None
 

@@ -246,6 +246,28 @@ def test_full_disk_is_said_in_one_line(identity: Identity, records: list[Record]
         writer.write(records[0])
 
 
+@pytest.mark.parametrize("name", ["r.jsonl", "r.csv"])
+def test_a_disk_that_fills_up_leaves_whole_lines(
+    name: str, identity: Identity, records: list[Record], tmp_path: Path
+) -> None:
+    resource = pytest.importorskip("resource", reason="a limit on the size of files stands for a full disk")
+    file = tmp_path / name
+    with open_results(str(file), identity, resume=False, overwrite=False) as writer:
+        writer.write(records[0])
+    whole = file.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, before[1]))
+        with (
+            pytest.raises(ProtoleakError, match="cannot write"),
+            open_results(str(file), identity, resume=True, overwrite=False) as writer,
+        ):
+            writer.write(dataclasses.replace(records[0], source="another"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert file.read_bytes() == whole
+
+
 def test_a_folder_in_the_place_of_the_file_is_said(identity: Identity, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").mkdir()
     for overwrite in (False, True):
@@ -253,3 +275,23 @@ def test_a_folder_in_the_place_of_the_file_is_said(identity: Identity, tmp_path:
         with pytest.raises(ProtoleakError, match="is a folder"), opened:
             pass
     assert (tmp_path / "x.jsonl").is_dir()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "schema,source\n1," + "x" * 200_000 + "\n",
+        "schema,source\n1,a\0b\n",
+        "schema,outcome,source,sha256,face,faces,reason,alpha,bundle.sha256,bundle.variant,bundle.signer,bundle.signer.key\n"
+        "4,verdict,a,b,,,,0.05,c,d,e,f\n",
+    ],
+)
+def test_a_table_that_is_none_of_ours_is_one_line(content: str, tmp_path: Path, identity: Identity) -> None:
+    file = tmp_path / "out.csv"
+    file.write_text(content)
+    with (
+        pytest.raises(ProtoleakError, match=r"no results file|no record|has schema"),
+        open_results(str(file), identity, resume=True, overwrite=False),
+    ):
+        pass
+    assert file.read_text() == content

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from protoleak.errors import MissingExtra
+from protoleak.video.sources import containers
 from protoleak.video.sources.open import is_video, open_source, separate
 from tests.video.sources.media import write, write_sound
 
@@ -76,3 +77,17 @@ def test_without_pyav_the_error_names_the_extra(name: str, tmp_path: Path, monke
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtra, match=r'pip install "protoleak\[video\]"'):
         open_source(name)
+
+
+def test_with_isolation_files_are_looked_into_in_a_process_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "clip.mp4").rename(tmp_path / "clip.bin")
+    (tmp_path / "text").write_text("no video")
+
+    def in_this_process(*_: object, **__: object) -> None:
+        raise AssertionError("opened here")
+
+    monkeypatch.setattr(containers, "open_container", in_this_process)
+    names = [str(tmp_path / name) for name in ("clip.bin", "text", ".")]
+    assert separate(names, isolate=True) == ([names[1], names[2]], [names[0]])

@@ -51,3 +51,10 @@ def test_a_redirect_to_another_host_is_refused_unless_it_is_allowed() -> None:
 def test_a_redirect_to_a_file_is_refused_whatever_is_allowed() -> None:
     with server("file:///etc/passwd") as address, pytest.raises(MediaError, match="redirects to file"):
         redirected(f"{address}/moved", any_host=True, timeout=20)
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:no/", "http://127.0.0.1:99999/"])
+def test_a_redirect_to_no_address_is_one_line(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with server(place) as address, pytest.raises(MediaError, match="no address"):
+        redirected(f"{address}/moved", any_host=False, timeout=20)
+    assert capsys.readouterr().err == ""
