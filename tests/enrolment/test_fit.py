@@ -84,3 +84,16 @@ def test_class_that_is_gone_is_no_rival_any_more_and_those_behind_it_move_up() -
     features = np.array([[3, -5]], np.int8)
     fewer = replace(before, weights=weights[[0, 1, 3]], bias=bias[[0, 1, 3]], rivals=rivals[:3])
     assert after.log_odds(features) == fewer.log_odds(features)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_even_odds_lie_half_way_from_the_nearest_camera_original_unless_too_many_would_stay_unnamed(seed: int) -> None:
+    world = World.of(seed, 1.0)
+    setting = setting_of(world, world.drawn((90, 60, 60, 0)))
+    fitted = fit(rows_in(world, *world.drawn((0, 0, 0, 40)), setting), setting, "new")
+    assert fitted.within_limits
+    cameras = setting.rows.features[setting.rows.labels == REAL]
+    nearest = float((fitted.discriminant.log_odds(cameras) + fitted.offset).max())
+    own = fitted.own_log_odds
+    assert (own > 0).mean() >= 0.6
+    assert -nearest >= 0.9 * own.mean()  # half-way, to the step between two offsets
