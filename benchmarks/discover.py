@@ -69,6 +69,8 @@ def main() -> None:
     recorded = None if whitening is None else whitening.of_features(record.features)
     for kind, seed, chosen in streams:
         for space, traces in (("traces", pictures.traces), ("embedding", None)):
+            if space == "embedding" and " alone" in kind:
+                continue
             given = None if traces is None else traces[chosen]
             own = pictures.rows.chosen(chosen)
             found = find_clusters(own, classes, calibration, record, traces=given, recorded_traces=recorded)
