@@ -6,10 +6,10 @@
 Each DIR holds the pictures of one generator, and the photographs are of cameras, that BUNDLE saw nothing of. Streams
 are drawn, half of them photographs and the other half of the generators in equal numbers, and clustered as `protoleak
 discover` does it: by traces, and by embeddings for comparison. "All" takes every picture of a stream as unknown;
-"called unknown" takes all pictures of the folders that the bundle itself calls so, "alone" those of one generator among
-them, and "alone among photographs" these with the photographs that are called unknown. Purity is the share of the clustered
-pictures that are of the same generator, or photographs, as most of their cluster. A cluster of photographs is marked
-where `enrol` asks for --force.
+"called unknown" takes all pictures of the folders that the bundle itself calls so, "alone" those of one generator
+among them, and "alone among photographs" these with the photographs that are called unknown. Purity is the share of the
+clustered pictures that are of the same generator, or photographs, as most of their cluster. A cluster of photographs is
+marked where `enrol` asks for --force.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Candidate:
     Attributes:
         recall: share of the newcomer's pictures that are named, each by a discriminant that was fitted without it.
         harm: 0 within the limits, else how many pictures lie beyond them.
-        between: where even odds lie: 0 at the camera original that is nearest, 1 at the mean of the newcomer's pictures.
+        between: where even odds lie: 0 at the nearest camera original, 1 at the mean of the newcomer's pictures.
     """
 
     fitted: Fitted
