@@ -3,8 +3,8 @@
 The offset is chosen so that many of the new generator's pictures are named, each by a discriminant that was fitted
 without it, and within limits for the others: no camera original of the record more is accused than before, and of the
 other generators' pictures hardly fewer are named. Photographs of other cameras than the record's lie further out, and
-to accuse one is the worse error. So even odds shall lie half-way, or more, between the nearest camera original and the
-newcomer's pictures, as far as that leaves no more than a fifth of those unnamed that could be named.
+to accuse one is the worse error. So even odds shall lie at seven tenths of the way from the nearest camera original to
+the newcomer's pictures, as far as that leaves no more than three tenths of those unnamed that could be named.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ FOLDS = 5
 # compared with, falls for photographs of cameras that the network never saw: the steeper, the less that matters.
 STEEPNESS = 3.0
 SHIFTS = np.linspace(0.3, -0.7, 41)  # of even odds, in log odds between the newcomer's pictures and the nearest class
-BETWEEN = 0.5  # where even odds shall lie, from the nearest camera original to the mean of the newcomer's pictures
-SPARED = 0.2  # of the newcomer's pictures that could be named: so many may stay unnamed for that
+BETWEEN = 0.7  # where even odds shall lie, from the nearest camera original to the mean of the newcomer's pictures
+SPARED = 0.3  # of the newcomer's pictures that could be named: so many may stay unnamed for that
 
 
 @dataclass(frozen=True)
