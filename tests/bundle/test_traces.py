@@ -58,4 +58,4 @@ def test_recorded_features_give_the_traces_of_their_statistics() -> None:
     space = TraceSpace.of(fitted, EMBEDDING)
     recorded = space.of_features(fitted.features(statistics, embedding))
     assert recorded.shape == statistics.shape
-    assert np.abs(recorded - space(statistics)).mean() < 0.05  # what rounding to a twelfth of a deviation costs
+    assert np.abs(recorded - space(statistics)).mean() < 0.15  # traces spread by 1; they were rounded in twelfths
