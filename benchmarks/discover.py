@@ -6,14 +6,16 @@
 Each DIR holds the pictures of one generator, and the photographs are of cameras, that BUNDLE saw nothing of. Streams
 are drawn, half of them photographs and the other half of the generators in equal numbers, and clustered as `protoleak
 discover` does it: by traces, and by embeddings for comparison. "All" takes every picture of a stream as unknown;
-"called unknown" takes all pictures of the folders that the bundle itself calls so. Purity is the share of the clustered
-pictures that are of the same generator, or photographs, as most of their cluster. A cluster of photographs is marked
-where `enrol` asks for --force.
+"called unknown" takes all pictures of the folders that the bundle itself calls so, "alone" those of one generator
+among them, and "alone among photographs" these with the photographs that are called unknown. Purity is the share of the
+clustered pictures that are of the same generator, or photographs, as most of their cluster. A cluster of photographs is
+marked where `enrol` asks for --force.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from dataclasses import dataclass
@@ -63,10 +65,18 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     streams = [("all", seed, drawn(pictures.names, generators, seed)) for seed in range(SEEDS)]
     streams.append(("called unknown", 0, np.flatnonzero(pictures.unknown)))
+    for generator, others in itertools.product(generators, ((), (PHOTOGRAPH,))):
+        kind = f"{generator} alone{' among photographs' if others else ''}"
+        streams.append((kind, 0, np.flatnonzero(pictures.unknown & np.isin(pictures.names, [generator, *others]))))
+    whitening = bundle.traces()
+    recorded = None if whitening is None else whitening.of_features(record.features)
     for kind, seed, chosen in streams:
         for space, traces in (("traces", pictures.traces), ("embedding", None)):
+            if space == "embedding" and " alone" in kind:
+                continue
             given = None if traces is None else traces[chosen]
-            found = find_clusters(pictures.rows.chosen(chosen), classes, calibration, record, traces=given)
+            own = pictures.rows.chosen(chosen)
+            found = find_clusters(own, classes, calibration, record, traces=given, recorded_traces=recorded)
             row = {"stream": kind, "seed": seed, "space": space}
             row |= figures(pictures.names[chosen], [(one.members, one.near_cameras) for one in found], generators)
             rows.append(row | {"stability": [round(one.stability, 2) for one in found]})
@@ -132,7 +142,7 @@ def figures(
     Args:
         clusters: the members of each, and whether it is marked.
     """
-    best = dict.fromkeys(generators, 0)
+    best, inside = dict.fromkeys(generators, 0), dict.fromkeys(generators, 0)
     marked_generators: list[str] = []
     photographs: list[int] = []
     unmarked = same = clustered = 0
@@ -144,13 +154,14 @@ def figures(
             photographs.append(len(members))
             unmarked += not marked
         else:
-            best[most] = max(best[most], count)
+            best[most], inside[most] = max(best[most], count), inside[most] + count
             marked_generators += [most] if marked else []
     return {
         "pictures": len(names),
         "clustered": clustered,
         "purity": round(same / clustered, 3) if clustered else None,
         "largest_cluster_of": best,
+        "in_clusters_of": inside,
         "found": sum(count >= ENOUGH for count in best.values()),
         "photograph_clusters": photographs,
         "photograph_clusters_not_marked": unmarked,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from protoleak.arrays import Float32Array
-from protoleak.bundle.class_statistics import ClassStatistics
+from protoleak.bundle.class_statistics import STEPS, ClassStatistics, FeatureArray
 
 RIDGE = 0.05  # of the variance of a feature within classes: directions that hold less of it are not blown up
 LARGEST_STATISTIC = 10.0  # standard deviations: what lies beyond says "unusual" as loudly as it should
@@ -60,7 +60,13 @@ class TraceSpace:
 
     def __call__(self, statistics: Float32Array) -> Float32Array:
         """Statistics float32 [n, L·F] → the traces, of the same shape."""
-        standardised = (statistics - self.mean) / self.deviation
+        return self._whitened((statistics - self.mean) / self.deviation)
+
+    def of_features(self, features: FeatureArray) -> Float32Array:
+        """The traces [n, L·F] of recorded features int8 [n, J], see `class_statistics`."""
+        return self._whitened(features[:, : len(self.mean)].astype(np.float32) / np.float32(STEPS))
+
+    def _whitened(self, standardised: Float32Array) -> Float32Array:
         standardised = np.clip(standardised, -LARGEST_STATISTIC, LARGEST_STATISTIC)
         along = (standardised @ self.directions.T) * (self.stretch - np.float32(self.rest))
         return np.asarray(np.float32(self.rest) * standardised + along @ self.directions, np.float32)

@@ -66,6 +66,7 @@ def find_clusters(
     smallest: int = SMALLEST_CLUSTER,
     seed: int = 0,
     traces: Float32Array | None = None,
+    recorded_traces: Float32Array | None = None,
 ) -> list[Cluster]:
     """The clusters among some pictures, the largest first.
 
@@ -75,13 +76,14 @@ def find_clusters(
         record: the pictures of its conformal lists; None for a bundle without.
         smallest: pictures that a cluster has at least.
         traces: float32 [n, d] of the pictures; None for a bundle without.
+        recorded_traces: float32 [m, d], of the record's.
 
     Raises:
         MissingExtra: scikit-learn is not installed.
     """
     if len(rows) < max(2, smallest):
         return []
-    if traces is not None and (agreed := agreed_clusters(traces, smallest, seed)).stability:
+    if traces is not None and (agreed := agreed_clusters(traces, smallest, seed, recorded_traces)).stability:
         points: Float64Array = traces.astype(np.float64)
         points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
         labels, stability = agreed.labels, agreed.stability

@@ -28,6 +28,7 @@ NEIGHBOURHOODS = (0, 15, 20)  # shared nearest neighbours among so many; 0 for c
 PARTS, PART = 3, 0.9  # random parts of the points, for each of the spaces, and their share of all
 MINIMUM_SAMPLES = 5
 TOGETHER = 0.25  # least average share of clusterings in which the points of a cluster are together
+MOST_BESIDE = 200  # of the background
 BELONGING = 0.4  # least average share of those in which a point is together with those of its cluster, else it is lone
 
 
@@ -45,22 +46,37 @@ class Consensus:
     stability: list[float]
 
 
-def agreed_clusters(points: Float32Array, smallest: int, seed: int = 0) -> Consensus:
+def agreed_clusters(
+    points: Float32Array, smallest: int, seed: int = 0, background: Float32Array | None = None
+) -> Consensus:
     """The clusters of points float32 [n, d].
 
     Args:
         smallest: points that a cluster has at least.
+        background: float32 [b, d], points of other kinds, that are known. Where fewer than half of the points are in
+            clusters, they are clustered beside those: what is all of one kind, or nearly so, shows no directions of
+            its own unless there is something that it differs from.
 
     Raises:
         MissingExtra: scikit-learn is not installed.
     """
+    nothing = points[:0]
+    alone = _agreed(points, nothing, smallest, seed)
+    if background is None or not len(background) or 2 * np.count_nonzero(alone.labels != LONE) >= len(points):
+        return alone
+    known = background[np.linspace(0, len(background) - 1, min(len(background), MOST_BESIDE)).round().astype(np.int64)]
+    beside = _agreed(points, known, smallest, seed)
+    return max(alone, beside, key=lambda found: np.count_nonzero(found.labels != LONE))
+
+
+def _agreed(points: Float32Array, background: Float32Array, smallest: int, seed: int) -> Consensus:
     try:
         from sklearn.cluster import AgglomerativeClustering
     except ImportError:
         raise MissingExtra("scikit-learn", "discover") from None
     together = np.zeros((len(points), len(points)), np.float32)
     held = np.zeros_like(together)
-    clusterings = list(_clusterings(points, smallest, seed))
+    clusterings = list(_clusterings(points, background, smallest, seed))
     for labels, part in clusterings:
         same = (labels[:, None] == labels[None]) & (labels[:, None] != LONE)
         together[np.ix_(part, part)] += same
@@ -90,19 +106,19 @@ def _principal(points: Float32Array) -> Float64Array:
 
 
 def _clusterings(
-    points: Float32Array, smallest: int, seed: int
+    points: Float32Array, background: Float32Array, smallest: int, seed: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Labels of a part of the points, and their positions."""
+    """Labels of a part of the points, clustered beside the background, and their positions."""
     random = np.random.default_rng(seed)
     for _ in range(PARTS):
         size = max(min(len(points), smallest + 1), round(PART * len(points)))
         part = np.sort(random.choice(len(points), size, replace=False))
-        principal = _principal(points[part])
+        principal = _principal(np.concatenate([points[part], background]))
         for count in COMPONENTS:
             own = principal[:, :count]
             own = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
             for neighbours in NEIGHBOURHOODS:
-                yield _hdbscan(own, neighbours, smallest), part
+                yield _hdbscan(own, neighbours, smallest)[: len(part)], part
 
 
 def _hdbscan(points: Float64Array, neighbours: int, smallest: int) -> npt.NDArray[np.int64]:

@@ -50,14 +50,18 @@ def discover(
     check_out(out)
     manifest = bundle.manifest
     variant = manifest.variants[0]
-    with PictureRunner(bundle, engine, threads, variants=(variant,), traces=bundle.traces()) as runner:
+    space = bundle.traces()
+    with PictureRunner(bundle, engine, threads, variants=(variant,), traces=space) as runner:
         unknown = unknown_pictures(source, embeddings, runner, progress)
     classes = Classes.of(manifest.generators, manifest.real_class)
     chosen = site_file(variant) if manifest.recalibrated is not None else record_file(variant)
     record = calibration_rows(bundle, variant) if chosen in bundle.contents() else None
     progress("cluster what is unknown", 0, 0)
     calibration = bundle.variant(variant).calibration
-    found = find_clusters(unknown.rows, classes, calibration, record, smallest, traces=unknown.traces)
+    recorded = None if space is None or record is None else space.of_features(record.features)
+    found = find_clusters(
+        *(unknown.rows, classes, calibration, record, smallest), traces=unknown.traces, recorded_traces=recorded
+    )
     clusters = [_described(number, cluster, unknown) for number, cluster in enumerate(found, start=1)]
     discovery = Discovery(
         schema=SCHEMA,

@@ -2,8 +2,9 @@
 
 The offset is chosen so that many of the new generator's pictures are named, each by a discriminant that was fitted
 without it, and within limits for the others: no camera original of the record more is accused than before, and of the
-other generators' pictures hardly fewer are named. Of the offsets that name nearly as many as the best, the strictest is
-taken: photographs of other cameras than the record's lie further out, and to accuse one is the worse error.
+other generators' pictures hardly fewer are named. Photographs of other cameras than the record's lie further out, and
+to accuse one is the worse error. So even odds shall lie at seven tenths of the way from the nearest camera original to
+the newcomer's pictures, as far as that leaves no more than three tenths of those unnamed that could be named.
 """
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ from protoleak.enrolment.rows import Rows, together
 from protoleak.runtime import conformal
 
 FOLDS = 5
-SHIFTS = np.linspace(0.5, -0.5, 41)  # of even odds, in log odds between the newcomer's pictures and the nearest class
-SPARED = 0.1  # of the newcomer's pictures: so many may stay unnamed for a stricter offset
+# How many times the log odds of two normal distributions are taken. The score of the camera class, which they are
+# compared with, falls for photographs of cameras that the network never saw: the steeper, the less that matters.
+STEEPNESS = 3.0
+SHIFTS = np.linspace(0.3, -0.7, 41)  # of even odds, in log odds between the newcomer's pictures and the nearest class
+BETWEEN = 0.7  # where even odds shall lie, from the nearest camera original to the mean of the newcomer's pictures
+SPARED = 0.3  # of the newcomer's pictures that could be named: so many may stay unnamed for that
 
 
 @dataclass(frozen=True)
@@ -92,11 +97,13 @@ class Candidate:
     Attributes:
         recall: share of the newcomer's pictures that are named, each by a discriminant that was fitted without it.
         harm: 0 within the limits, else how many pictures lie beyond them.
+        between: where even odds lie: 0 at the nearest camera original, 1 at the mean of the newcomer's pictures.
     """
 
     fitted: Fitted
     recall: float
     harm: float
+    between: float
 
 
 def fold_of(count: int, folds: int = FOLDS, seed: int = 0) -> npt.NDArray[np.int64]:
@@ -120,7 +127,7 @@ def fit(pictures: Rows, setting: Setting, name: str, like: Fitted | None = None)
     own = _without_themselves(pictures, setting, means)
     if like is None:
         discriminant = fit_discriminant(pictures.features, setting.statistics, means)
-        scale, even = scale_and_offset(discriminant, means, own)
+        scale, even = (STEEPNESS * one for one in scale_and_offset(discriminant, means, own))
         discriminant = replace(discriminant, scale=scale)
         offsets = even + SHIFTS * 2 * (scale * own.mean() + even)
         prototypes = _prototypes(pictures, setting.slots)
@@ -129,6 +136,7 @@ def fit(pictures: Rows, setting: Setting, name: str, like: Fitted | None = None)
         offsets = np.array([like.offset])
     own, guard = scale * own, _Guard.of(setting, classes)
     of_rows, of_photographs = (discriminant.log_odds(some.features) for some in (setting.rows, setting.photographs))
+    nearest = _nearest_camera(setting, of_rows, of_photographs)
     candidates: list[Candidate] = []
     for offset in offsets:
         rows = setting.rows.extended(of_rows + offset, setting.constants)
@@ -138,12 +146,14 @@ def fit(pictures: Rows, setting: Setting, name: str, like: Fitted | None = None)
         harm = guard.harm(rows, photographs, calibration)
         recall = float((judged(newcomers, classes, calibration, setting.alpha) == new).mean())
         fitted = Fitted(prototypes, discriminant, float(offset), own + offset, calibration, harm == 0)
-        candidates.append(Candidate(fitted, recall, harm))
+        between = -(nearest + offset) / max(float(own.mean()) - nearest, 1e-9)
+        candidates.append(Candidate(fitted, recall, harm, between))
     return _chosen(candidates)
 
 
 def _chosen(candidates: Sequence[Candidate]) -> Fitted:
-    """The strictest offset within the limits that names nearly as many as the best; else the one of least harm.
+    """The loosest offset within the limits that is strict enough towards cameras, or as strict as recall allows; else
+    the one of least harm.
 
     Args:
         candidates: by falling offset.
@@ -152,8 +162,20 @@ def _chosen(candidates: Sequence[Candidate]) -> Fitted:
     if not within:
         least = min(one.harm for one in candidates)
         return [one.fitted for one in candidates if one.harm == least][-1]
-    enough = max(one.recall for one in within) - SPARED
-    return [one.fitted for one in within if one.recall >= enough][-1]
+    enough = (1 - SPARED) * max(one.recall for one in within)
+    affordable = [one for one in within if one.recall >= enough]
+    return next((one.fitted for one in affordable if one.between >= BETWEEN), affordable[-1].fitted)
+
+
+def _nearest_camera(setting: Setting, of_rows: Float64Array, of_photographs: Float64Array) -> float:
+    """The greatest log odds of a camera original; of a bundle without them, of any recorded picture.
+
+    Args:
+        of_rows, of_photographs: log odds of the setting's rows and photographs.
+    """
+    cameras = of_rows if setting.classes.real is None else of_rows[setting.rows.labels == setting.classes.real]
+    known = np.concatenate([cameras, of_photographs])
+    return float((known if len(known) else of_rows).max())
 
 
 def _prototypes(pictures: Rows, slots: int) -> Float64Array:

@@ -50,3 +50,12 @@ def test_directions_without_variance_are_none(rank: int) -> None:
     assert len(space.directions) == 0
     given = np.random.default_rng(2).standard_normal((5, SIZE)).astype(np.float32)
     np.testing.assert_allclose(space(given), given / np.sqrt(1 + RIDGE), rtol=1e-5)
+
+
+def test_recorded_features_give_the_traces_of_their_statistics() -> None:
+    statistics, embedding, labels = drawn(3)
+    fitted = fit_class_statistics(statistics, embedding, labels, CLASSES)
+    space = TraceSpace.of(fitted, EMBEDDING)
+    recorded = space.of_features(fitted.features(statistics, embedding))
+    assert recorded.shape == statistics.shape
+    assert np.abs(recorded - space(statistics)).mean() < 0.15  # traces spread by 1; they were rounded in twelfths

@@ -59,3 +59,23 @@ def test_few_pictures_are_no_failure(count: int) -> None:
 
 def test_pictures_without_any_difference_are_no_failure() -> None:
     assert agreed_clusters(np.ones((30, DIMENSIONS), np.float32), 10).labels.shape == (30,)
+
+
+def test_pictures_of_one_generator_alone_are_found_beside_what_is_known() -> None:
+    random = np.random.default_rng(5)
+    directions = np.linalg.qr(random.normal(size=(DIMENSIONS, DIMENSIONS)))[0][:4]
+    known = np.concatenate([6 * one + random.normal(size=(30, DIMENSIONS)) for one in directions[:3]])
+    lone = 6 * directions[3] + random.normal(size=(40, DIMENSIONS))
+    points, background = lone.astype(np.float32), known.astype(np.float32)
+    assert np.count_nonzero(agreed_clusters(points, 10).labels != LONE) < 20
+    found = agreed_clusters(points, 10, background=background)
+    assert np.bincount(found.labels[found.labels != LONE]).max() >= 30
+    assert len(found.labels) == len(points)
+
+
+def test_background_changes_nothing_where_most_pictures_are_in_clusters() -> None:
+    points, _ = stream(3, 20, 20, 6)
+    known, _ = stream(2, 20, 0, 7)
+    one, again = agreed_clusters(points, 10), agreed_clusters(points, 10, background=known)
+    assert np.count_nonzero(one.labels != LONE) >= len(points) / 2
+    np.testing.assert_array_equal(one.labels, again.labels)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from protoleak.bundle.class_statistics import STEPS, Discriminant
 from protoleak.enrolment.discriminant import RIDGE, class_means, fit_discriminant
-from protoleak.enrolment.fit import fit
+from protoleak.enrolment.fit import BETWEEN, SPARED, fit
 from protoleak.enrolment.judging import judged
 from tests.enrolment.made import NAMES, REAL, World, rows_in, setting_of
 
@@ -84,3 +84,17 @@ def test_class_that_is_gone_is_no_rival_any_more_and_those_behind_it_move_up() -
     features = np.array([[3, -5]], np.int8)
     fewer = replace(before, weights=weights[[0, 1, 3]], bias=bias[[0, 1, 3]], rivals=rivals[:3])
     assert after.log_odds(features) == fewer.log_odds(features)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_even_odds_lie_far_from_the_nearest_camera_original_unless_too_many_would_stay_unnamed(seed: int) -> None:
+    world = World.of(seed, 1.0)
+    setting = setting_of(world, world.drawn((90, 60, 60, 0)))
+    fitted = fit(rows_in(world, *world.drawn((0, 0, 0, 40)), setting), setting, "new")
+    assert fitted.within_limits
+    cameras = setting.rows.features[setting.rows.labels == REAL]
+    nearest = float((fitted.discriminant.log_odds(cameras) + fitted.offset).max())
+    own = fitted.own_log_odds
+    assert (own > 0).mean() >= 1 - SPARED - 0.05
+    strict = -nearest >= BETWEEN * (own.mean() - nearest) - 1e-9
+    assert strict or (own > 0).mean() <= 0.9
