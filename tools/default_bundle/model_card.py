@@ -216,7 +216,8 @@ def edited(variant: VariantReport) -> Iterator[str]:
     accused = [(row.real_accused, row) for row in robustness.rows if row.real_accused is not None]
     if accused:
         most, of = max(accused, key=lambda item: item[0].share or 0)
-        yield f"Of the photographs of unseen sources at most {most.count} of {most.of} are accused, after {of.operator} {of.level}."
+        operator = f"{of.operator} {of.level}"
+        yield f"Of the photographs of unseen sources at most {most.count} of {most.of} are accused, after {operator}."
     yield ""
     yield "| operator | real faces accused | right | called unknown | named wrongly | macro AUC |"
     yield "|---|---|---|---|---|---|"
