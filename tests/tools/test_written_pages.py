@@ -11,7 +11,7 @@ import msgspec
 from protoleak import Bundle
 from protoleak.evaluation.results import Report
 from tests.paths import ROOT
-from tools import readme_tables, serve_table, targets
+from tools import readme_tables, security_table, serve_table, targets
 from tools.default_bundle import model_card
 
 
@@ -38,6 +38,10 @@ def test_the_load_table_has_the_measured_load() -> None:
 
 def test_the_targets_are_beside_what_was_measured() -> None:
     must_be(targets.PAGE.read_text(encoding="utf-8").splitlines(), targets.page(), "tools/targets.py")
+
+
+def test_what_was_tried_is_what_was_run() -> None:
+    must_be(between_marks(security_table.PAGE, "tried"), security_table.tried(), "tools/security_table.py")
 
 
 def test_the_model_card_is_of_the_bundle_and_its_evaluation() -> None:
