@@ -96,7 +96,7 @@ def default_bundle() -> Iterator[Row]:
 
 
 def newcomers(found: dict[str, Any]) -> Iterator[Row]:
-    """Of generators that were enrolled from 40 pictures, or from 20 where there are no more."""
+    """Of generators that were enrolled from 40 images, or from 20 where there are no more."""
     full = {row["generator"]: row for row in found["rows"] if row["pictures"] == "full training"}
     enrolled: dict[str, dict[str, Any]] = {}
     for row in found["rows"]:
@@ -134,7 +134,7 @@ def discovery(found: dict[str, Any]) -> Iterator[Row]:
     enough = sum(size >= least for size in sizes)
     measured = f"{enough} of {len(sizes)} generators in streams"
     yield Row(
-        f"discovered: a cluster of {least} pictures of each generator",
+        f"discovered: a cluster of {least} images of each generator",
         measured,
         "all",
         enough == len(sizes),
