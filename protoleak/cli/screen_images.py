@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from msgspec.structs import replace as replace_fields
 
+from protoleak.bundle.report import accusations
 from protoleak.cli.console import coloured, error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.screen_options import ScreenOptions, open_screener
@@ -150,6 +151,8 @@ def run(options: ScreenOptions) -> ExitStatus:
     if tally.rows and not to_standard_output:
         _print_table(tally)
     console = errors if to_standard_output else output_console()
+    if tally.verdicts["known"]:
+        print_note(console, accusations(screener.report.accused))
     _print_summary(tally, len(todo), console)
     if findings is not None:
         from protoleak.cli.findings import print_findings

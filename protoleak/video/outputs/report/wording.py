@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from protoleak.bundle import report
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.events import TrackVerdict
 from protoleak.video.outputs.run_record import RunRecord
@@ -71,12 +72,7 @@ def p_value_paragraph(track: TrackVerdict, run: RunRecord, group: str | None) ->
 def accusations(run: RunRecord) -> str:
     """What was measured of wrong accusations."""
     found = run.real_faces_accused
-    if found is None:
-        return "How often this bundle names a generator for a real face was not measured: treat every naming so."
-    return (
-        f"In this bundle's own test, {found.count} of {found.of} photographs of real faces, from sources that training "
-        "never saw, were wrongly called known."
-    )
+    return report.accusations(None if found is None else (found.count, found.of))
 
 
 def reason_text(verdict: Verdict) -> str:
