@@ -34,7 +34,7 @@ def load_table(measured: dict[str, Any]) -> Iterator[str]:
     machine = measured["machine"]
     yield (
         f"Measured on {machine['cores']} cores of an {machine['processor']} with the default bundle, "
-        f"commit {measured['commit'][:7]}. The ceiling is `Screener.each` on the same images in the same process, "
+        f"commit {measured['commits']['table'][:7]}. The ceiling is `Screener.each` on the same images in the same process, "
         "in turns with the load:"
     )
     yield ""
