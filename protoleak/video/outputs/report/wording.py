@@ -59,13 +59,15 @@ def verdict_paragraphs(track: TrackVerdict, run: RunRecord, group: str | None) -
 
 def p_value_paragraph(track: TrackVerdict, run: RunRecord, group: str | None) -> str:
     """How the p-value is to be read."""
-    among = "of the calibration images" if group in (None, "overall") else f"of the calibration images of {group}"
+    shared = group in (None, "overall")
+    among = "of the calibration images" if shared else f"of the calibration images of {group}"
+    mixed = ", or less than twice that where other classes have lists of their own" if shared else ""
     return (
         f"A face's p-value is the share {among} that are at least as unusual as it. Neighbouring frames resemble each "
         f"other, so those of a track are merged by a rule that holds whatever their dependence, into "
         f"{track.p_value:.3f}: small only where those of more than half of the faces are. Images of a kind that the "
         f"bundle knows fall to α = {run.alpha:g} or "
-        f"below, and are called unknown, in at most {100 * run.alpha:g} % of cases on average."
+        f"below, and are called unknown, in at most {100 * run.alpha:g} % of cases on average{mixed}."
     )
 
 
