@@ -2,13 +2,14 @@
 
     python tools/readme_tables.py
 
-It screens the examples with the default bundle; times come from bench_default_bundle*.json in benchmarks/results, one
-file per machine, and verdicts from evaluate_default_bundle.json there. Run it after a new default bundle and its
-measurements.
+It screens the examples with the default bundle. Of benchmarks/results come times per face (bench_default_bundle*.json,
+one file per machine), times of videos (video.json) and of a start (cold_start.json), and verdicts
+(evaluate_default_bundle.json). Run it after a new default bundle and its measurements.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -53,8 +54,8 @@ def between(text: str, mark: str, lines: Iterator[str] | list[str]) -> str:
 
 
 def screen_output() -> list[str]:
-    """What the README's command prints here."""
-    command = [sys.executable, "-m", "protoleak", "screen", "examples/images/"]
+    """What the README's command prints, in the engine that comes with the package."""
+    command = [sys.executable, "-m", "protoleak", "screen", "examples/images/", "--engine", "onnxruntime"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [line.rstrip() for line in done.stdout.strip().splitlines()]
 
@@ -71,6 +72,24 @@ def times(bundle: Bundle) -> Iterator[str]:
         for name in sorted(alone, key=lambda name: alone[name]):
             together = f"{timed[name, largest]:.1f} ms in {largest}" if (name, largest) in timed else "–"
             yield f"| {machine_name(report.machine)} | {name} | {alone[name]:.1f} ms | {together} |"
+    yield from ("", *other_times())
+
+
+def other_times() -> Iterator[str]:
+    """A start, and frames per second of each size of video, the slowest clip to the fastest."""
+    cold, video = (
+        json.loads((RESULTS / "cold_start.json").read_text()),
+        json.loads((RESULTS / "video.json").read_text()),
+    )
+    yield f"From typing `protoleak screen IMAGE` to the verdict: {cold['median']:.2f} s"
+    yield "([measured](benchmarks/results/cold_start.json) in new processes)."
+    rates: dict[str, list[float]] = {}
+    for row in video["targets"]:
+        if "fps" in row["what"]:
+            rates.setdefault(row["what"].rsplit(", ", 1)[1], []).append(row["number"])
+    found = [f"{min(some):.0f} to {max(some):.0f} frames a second at {size}" for size, some in rates.items()]
+    yield f"Videos, all stages: {' and '.join(found)}"
+    yield "([measured](benchmarks/results/video.json) on three clips; the slowest has small faces that run)."
 
 
 def verdicts(bundle: Bundle) -> Iterator[str]:
@@ -91,13 +110,17 @@ def verdicts(bundle: Bundle) -> Iterator[str]:
     row = counts(confusion, PHOTOGRAPHS, real)
     accused = f"**accused: {brief(real_faces.accused)}**"
     yield f"| people's photographs, of sources that training never saw | {row[0]} | {row[1]} | {row[2]} | {accused} |"
+    if real:
+        row = counts(confusion, real, real)
+        cells = f"{row[0]} | {row[1]} | {row[2]} | accused: {row[3]}"
+        yield f"| people's photographs, of the training's sources | {cells} |"
     for name in bundle.manifest.generators:
-        row = counts(confusion, name, name)
-        label = f"`{name}`, camera originals" if name == real else f"`{name}`"
-        yield f"| {label} | {' | '.join(map(str, row))} |"
+        if name != real:
+            yield f"| `{name}` | {' | '.join(map(str, counts(confusion, name, name)))} |"
     unknown = [counts(confusion, name, "") for name in confusion.rows if name.endswith(UNKNOWN)]
     total = [sum(column) for column in zip(*unknown, strict=True)]
-    yield f"| {len(unknown)} generators that it doesn't know | {total[0]} | – | {total[2]} | {total[3]} |"
+    right = f"{total[2]} | {total[2]}, which is right"
+    yield f"| {len(unknown)} generators that it doesn't know | {total[0]} | {right} | {total[3]} |"
 
 
 def counts(confusion: Confusion, folder: str, right: str) -> tuple[int, int, int, int]:

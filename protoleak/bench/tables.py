@@ -12,8 +12,8 @@ ROW_COLUMNS = (
 )
 STAGE_COLUMNS = ("decode", "preprocess", "upload", "latent encoder", "noising", "attributor", "download", "decision")
 ACCURACY_COLUMNS = (
-    *("engine and variant", "real faces accused", "real class accused", "known right", "unknown rejected"),
-    *("all right", "macro AUC (softmax)", "same verdicts", "unreadable"),
+    *("engine and variant", "real faces accused", "camera originals accused", "known right"),
+    *("unknown called unknown", "all right", "macro AUC (softmax)", "same verdicts", "unreadable"),
 )
 NONE = "–"
 

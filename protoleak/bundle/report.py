@@ -149,9 +149,30 @@ class BundleReport(Measures, frozen=True, kw_only=True, omit_defaults=True):
     gate: GateResult | None = None
     precisions: Precisions | None = None
 
+    @property
+    def accused(self) -> tuple[int, int] | None:
+        """Photographs of real faces for which a generator was named, and all; None where that was not measured."""
+        return None if self.real_faces is None else (self.real_faces.accused.count, self.real_faces.accused.of)
+
     def to_json(self) -> bytes:
         """The file, indented."""
         return json_bytes(self)
+
+
+def accusations(accused: tuple[int, int] | None) -> str:
+    """What was measured of wrong accusations, as a sentence for whoever reads a verdict.
+
+    Args:
+        accused: photographs of real faces for which a generator was named, and all of them; None where that was not
+            measured.
+    """
+    if accused is None:
+        return "How often this bundle names a generator for a real face was not measured: treat every naming so."
+    count, of = accused
+    return (
+        f"In this bundle's own test, {count} of {of} photographs of real faces, from sources that training never saw, "
+        "were wrongly called known."
+    )
 
 
 def parse_report(data: bytes, where: str) -> BundleReport:

@@ -85,7 +85,7 @@ def print_note(console: Console, message: str) -> None:
     """A line that the user should know."""
     from rich.markup import escape
 
-    console.print(f"[dim]note:[/dim] {escape(without_long_inputs(message))}")
+    console.print(f"[dim]note:[/dim] {escape(without_long_inputs(message))}", soft_wrap=True)
 
 
 def print_error(console: Console, message: str) -> None:

@@ -191,8 +191,8 @@ def _summary(report: BundleReport) -> str:
     rejection, closed = report.false_rejection, report.closed_set
     shares = (
         ("real faces accused", None if report.real_faces is None else report.real_faces.accused),
-        ("test images of the real class accused", report.real_class),
-        ("known test images rejected as unknown", None if rejection is None else rejection.rejected),
+        ("camera originals of the test accused", report.real_class),
+        ("known test images called unknown", None if rejection is None else rejection.rejected),
         ("known test images withheld as too like a camera's", None if rejection is None else rejection.withheld),
     )
     lines = [f"{text}: {share.count} of {share.of}" for text, share in shares if share is not None]

@@ -91,7 +91,7 @@ def report_lines(report: Recalibration) -> list[str]:
 def _check_line(check: ListCheck) -> str:
     most = max(check.histogram)
     bars = "".join(BLOCKS[round(8 * count / most)] for count in check.histogram) if most else ""
-    verb = "accused" if check.what == "camera originals" else "rejected"
+    verb = "accused" if check.what == "camera originals" else "called unknown"
     judgement = "not like the list's" if check.exchangeable <= DOUBTFUL else "no sign against the list"
     return (
         f"  {check.what}: {check.beyond} of {check.pictures} {verb}, {check.level:.1%} promised; p-values 0 {bars} 1; "

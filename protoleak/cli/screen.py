@@ -42,6 +42,7 @@ from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network_settings import GB, NetworkSettings
 
 VIDEOS = "Videos"
+SECONDS = "SECONDS"
 
 
 def screen(
@@ -129,12 +130,14 @@ def screen(
         float,
         typer.Option(
             "--detect-every",
+            metavar=SECONDS,
             rich_help_panel=VIDEOS,
-            help="Seconds for which a face may go unnoticed; 0 looks for faces in every frame.",
+            help="For which a face may go unnoticed; 0 looks for faces in every frame.",
         ),
     ] = StreamSettings.detect_every,
     every: Annotated[
-        float, typer.Option("--every", rich_help_panel=VIDEOS, help="Seconds between two verdicts on one person.")
+        float,
+        typer.Option("--every", metavar=SECONDS, rich_help_panel=VIDEOS, help="Between two verdicts on one person."),
     ] = StreamSettings.every,
     minimum_evidence: Annotated[
         int,
@@ -142,13 +145,21 @@ def screen(
     ] = StreamSettings.minimum_evidence,
     max_seconds: Annotated[
         float | None,
-        typer.Option("--max-seconds", rich_help_panel=VIDEOS, help="Stop after so much of each source."),
+        typer.Option(
+            "--max-seconds", metavar=SECONDS, rich_help_panel=VIDEOS, help="Stop after so much of each source."
+        ),
     ] = StreamSettings.max_seconds,
     start: Annotated[
-        float | None, typer.Option("--from", min=0, rich_help_panel=VIDEOS, help="Begin at this second of each source.")
+        float | None,
+        typer.Option(
+            "--from", min=0, metavar=SECONDS, rich_help_panel=VIDEOS, help="Begin at this second of each source."
+        ),
     ] = VideoOptions.start,
     end: Annotated[
-        float | None, typer.Option("--to", min=0, rich_help_panel=VIDEOS, help="Stop at this second of each source.")
+        float | None,
+        typer.Option(
+            "--to", min=0, metavar=SECONDS, rich_help_panel=VIDEOS, help="Stop at this second of each source."
+        ),
     ] = VideoOptions.end,
     any_host: Annotated[
         bool, typer.Option("--any-host", rich_help_panel=VIDEOS, help="Let HTTP sources redirect to other hosts.")
@@ -156,17 +167,27 @@ def screen(
     max_download: Annotated[
         float,
         typer.Option(
-            "--max-download", min=0, rich_help_panel=VIDEOS, help="Largest video behind an address, in GB; no live one."
+            "--max-download",
+            min=0,
+            metavar="GB",
+            rich_help_panel=VIDEOS,
+            help="Largest video behind an address; no live one.",
         ),
     ] = NetworkSettings.most_bytes / GB,
     connect_timeout: Annotated[
         float,
-        typer.Option("--connect-timeout", min=0.1, rich_help_panel=VIDEOS, help="Seconds to connect to an address."),
+        typer.Option(
+            "--connect-timeout", min=0.1, metavar=SECONDS, rich_help_panel=VIDEOS, help="To connect to an address."
+        ),
     ] = NetworkSettings.open_timeout,
     stall_timeout: Annotated[
         float,
         typer.Option(
-            "--stall-timeout", min=0.1, rich_help_panel=VIDEOS, help="Seconds without a frame that end a connection."
+            "--stall-timeout",
+            min=0.1,
+            metavar=SECONDS,
+            rich_help_panel=VIDEOS,
+            help="Without a frame: then a connection ends.",
         ),
     ] = NetworkSettings.stall_timeout,
     annotate: Annotated[
@@ -192,7 +213,10 @@ def screen(
     live_events_token: Annotated[
         Path | None,
         typer.Option(
-            "--live-events-token-file", rich_help_panel=VIDEOS, help="File with the bearer token for --live-events."
+            "--live-events-token-file",
+            metavar="FILE",
+            rich_help_panel=VIDEOS,
+            help="File with the bearer token for --live-events.",
         ),
     ] = VideoOptions.live_events_token,
 ) -> None:

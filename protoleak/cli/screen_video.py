@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from protoleak.arrays import UInt8Array
+from protoleak.bundle.report import accusations
 from protoleak.cli.console import (
     check_folders,
     coloured,
@@ -198,6 +199,8 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
     if webhook is not None:
         broken = bool(webhook.lost) or broken
         print_note(errors, webhook.summary)
+    if tally.tracks["known"]:
+        print_note(output_console(), accusations(screener.report.accused))
     _print_summary(tally, options.out, output_console())
     if tally.interrupted:
         return ExitStatus.INTERRUPTED

@@ -44,14 +44,14 @@ def _variant(variant: VariantReport, alpha: float, images: Mapping[str, Path]) -
             table(("variant", "what went wrong"), [[variant.variant, Cell(variant.error, kind="error")]]),
         ]
     sections.append(facts_table(tables.summary(variant, alpha)))
+    if variant.accused:
+        sections += ["<h3>Real faces accused, one by one</h3>", *(_accused(face, images) for face in variant.accused)]
     sections += ["<h3>Known classes</h3>", table(tables.GENERATOR_COLUMNS, tables.generator_rows(variant))]
     if variant.unknown:
         rows: list[Row] = [[*cells[:-1], Cell(cells[-1], kind="text")] for cells in tables.unknown_rows(variant)]
         sections += ["<h3>Generators that the bundle doesn't know</h3>", table(tables.UNKNOWN_COLUMNS, rows)]
     if variant.by_source:
         sections += ["<h3>By source</h3>", table(tables.SOURCE_COLUMNS, [*map(tables.source_cells, variant.by_source)])]
-    if variant.accused:
-        sections += ["<h3>Real faces accused, one by one</h3>", *(_accused(face, images) for face in variant.accused)]
     if variant.real_open_set:
         sections += ["<h3>Real photographs</h3>", table(tables.REAL_COLUMNS, tables.real_rows(variant))]
     if variant.confusion is not None:

@@ -12,16 +12,16 @@ from protoleak.metrics.report import Estimate, OpenSet, Share, UnknownGenerator
 
 NONE = "–"
 FEW = 30  # images: below, an interval of a share near a half is wider than ± 18 points
-GENERATOR_COLUMNS = ("class", "images", "AUC (softmax)", "AUC (raw)", "scored highest", "rejected")
+GENERATOR_COLUMNS = ("class", "images", "AUC (softmax)", "AUC (raw)", "scored highest", "called unknown")
 SOURCE_COLUMNS = ("images of", "source", "number", "named", "called real", "called unknown", "right")
 UNKNOWN_COLUMNS = (
-    *("unknown generator", "rejected", "AUROC", "AUPR known", "AUPR unknown", "FPR at 95 % TPR", "EER", "OSCR"),
+    *("unknown generator", "called unknown", "AUROC", "AUPR known", "AUPR unknown", "FPR at 95 % TPR", "EER", "OSCR"),
     "taken for",
 )
 REAL_COLUMNS = ("known generators against real photographs, by", *UNKNOWN_COLUMNS[2:-1])
 ROBUSTNESS_COLUMNS = (
-    *("operator", "severity", "what", "real accused", "right", "rejected", "wrong", "AUC (softmax)", "AUROC unknown"),
-    "failed",
+    *("operator", "severity", "what", "real faces accused", "right", "called unknown", "wrong", "AUC (softmax)"),
+    *("AUROC unknown", "failed"),
 )
 
 
@@ -57,7 +57,7 @@ def summary(variant: VariantReport, alpha: float) -> list[tuple[str, str]]:
     if variant.real_faces is not None:
         rows.append(("  their verdicts", ", ".join(f"{k} {v}" for k, v in variant.real_faces.verdicts.items())))
     if variant.real_class is not None:
-        rows.append(("own camera class accused", share(variant.real_class)))
+        rows.append(("camera originals of the test accused", share(variant.real_class)))
     closed = variant.closed_set
     if closed is not None:
         rows += [
@@ -69,7 +69,7 @@ def summary(variant: VariantReport, alpha: float) -> list[tuple[str, str]]:
     rejection = variant.false_rejection
     if rejection is not None:
         rows += [
-            (f"known rejected at α = {alpha:g}", share(rejection.rejected)),
+            (f"known called unknown at α = {alpha:g}", share(rejection.rejected)),
             ("  promised on average", f"at most {percent(rejection.promised_on_average)}"),
             (
                 "  bound, 95 % confidence",
@@ -80,7 +80,7 @@ def summary(variant: VariantReport, alpha: float) -> list[tuple[str, str]]:
         ]
     whole = _whole(variant.unknown)
     if whole is not None:
-        rows.append(("unknown generators rejected", share(whole.rejected)))
+        rows.append(("unknown generators called unknown", share(whole.rejected)))
         rows += _open_set_rows("known against unknown", whole.open_set)
     for against in variant.real_open_set:
         rows.append((f"known against real by {against.score}", f"AUROC {estimate(against.auroc)}"))
@@ -201,7 +201,7 @@ def reading_notes(
         "published, stand beside them"
     )
     found.append(
-        "that known images are rejected no more often than promised holds for images like those of the "
+        "that known images are called unknown no more often than promised holds for images like those of the "
         "calibration; nothing is promised of unknown generators, only measured"
     )
     if any(one.real_open_set for one in reports) and manifest.real_class is not None:

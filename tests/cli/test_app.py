@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.main import get_command
 
 import protoleak
-from protoleak.cli.app import main
+from protoleak.cli.app import application, main
 from protoleak.cli.commands import COMMANDS, module_of
 from tests.paths import ROOT
 from tests.tiny_bundle import make_image
@@ -50,7 +51,9 @@ def test_table_and_summary_say_what_was_found(screen, folder: Path, capsys: pyte
     assert rows["camera"] == ["real", "camera"]
     assert rows["dawn2"] == ["known", "dawn"]
     assert rows["other"][0] == "unknown"
-    assert printed.out.splitlines()[-1] == "4 verdicts: 2 known, 1 real, 1 unknown"
+    *_, accused, summary = printed.out.splitlines()
+    assert summary == "4 verdicts: 2 known, 1 real, 1 unknown"
+    assert accused.startswith("note: In this bundle's own test, 1 of 40 photographs of real faces")
     assert printed.err == ""
 
 
@@ -366,3 +369,14 @@ def test_the_help_of_all_lists_every_command(capsys: pytest.CaptureFixture[str])
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_names_every_option_in_full_on_a_narrow_terminal(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out.split()
+    options = [name for parameter in get_command(application()).commands[command].params for name in parameter.opts]
+    assert not [name for name in options if name.startswith("--") and name not in shown]

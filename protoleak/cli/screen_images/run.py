@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
+from protoleak.bundle.report import accusations
 from protoleak.cli.console import error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.screen_images.first_image import FirstImage
@@ -69,6 +70,8 @@ def run(options: ScreenOptions, early: Opening | None = None) -> ExitStatus:
     if tally.rows and not to_standard_output:
         print_table(tally)
     console = errors if to_standard_output else output_console()
+    if tally.verdicts["known"]:
+        print_note(console, accusations(screener.report.accused))
     print_summary(tally, len(todo), console)
     if outputs.findings is not None:
         from protoleak.cli.screen_images.findings import print_findings

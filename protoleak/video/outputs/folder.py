@@ -236,14 +236,26 @@ def open_output_folder(
     several: bool = False,
     overwrite: bool = False,
 ) -> OutputFolder:
-    """As `open_outputs`, with the record of a run that is made with this pipeline and these settings.
+    """Opens the folder that a screening of videos writes: a context manager, and a sink for `stream` or `streams`.
+
+        with protoleak.open_output_folder("out", screener, annotate=True) as folder:
+            for event in screener.stream("clip.mp4", sinks=[folder]):
+                ...
+
+    Its first files are made at once, so that a folder that cannot be written is known before anything is screened.
 
     Args:
-        settings: those that the stream will have; None for their defaults.
-        detector: the stream's, if it is given one of its own; None for the one that the settings ask for.
+        folder: made if it isn't there, with the folders above it.
+        pipeline: the screener, whose bundle and engine the records name.
+        settings: the settings that the stream will have; None for the defaults.
+        detector: the face detector that the stream is given; None for the one that the settings ask for.
+        annotate: write annotated videos.
+        several: more than one source is to come: each gets a folder below `folder`.
+        overwrite: replace the outputs of an earlier run that the folder holds; anything else in it stays.
 
     Raises:
-        ProtoleakError: it cannot be written, or holds the outputs of an earlier run; or there is no such detector.
+        ProtoleakError: the folder cannot be written, is being written by another process, or holds the outputs of an
+            earlier run; or there is no such detector.
         MissingExtra: PyAV is needed for `annotate`.
     """
     settings = settings or StreamSettings()

@@ -75,8 +75,7 @@ def run_record(pipeline: ImagePipeline, settings: StreamSettings, face_finder: s
 
 
 def _accused(report: BundleReport) -> RealFacesAccused | None:
-    faces = report.real_faces
-    return None if faces is None else RealFacesAccused(faces.accused.count, faces.accused.of)
+    return None if report.accused is None else RealFacesAccused(*report.accused)
 
 
 def _plain(value: object) -> str | int | float | None:

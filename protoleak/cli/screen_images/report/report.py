@@ -137,7 +137,7 @@ class ImageReport:
 
     def _first_page(self) -> str:
         title = f"protoleak: report on {self._count:,} {'image' if self._count == 1 else 'images'}"
-        plain = "".join(f"<p>{escape(text)}</p>" for text in (*READING, accusations(self._run)))
+        plain = "".join(f"<p>{escape(text)}</p>" for text in (accusations(self._run), *READING))
         state = self._ended or "being written: more is to come"
         sections = [
             f"<h1>{title}</h1>",

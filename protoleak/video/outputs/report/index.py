@@ -71,7 +71,7 @@ class ReportIndex:
         sections = [
             f"<h1>{TITLE}</h1>",
             '<div class="plain">'
-            + "".join(f"<p>{escape(text)}</p>" for text in (*READING, accusations(self._run)))
+            + "".join(f"<p>{escape(text)}</p>" for text in (accusations(self._run), *READING))
             + "</div>",
             f"<h2>{counted(len(self._rows), 'source')}</h2>",
             '<div class="scroll"><table><caption>Tracks by verdict, and what was not seen</caption>'

@@ -80,7 +80,7 @@ def report_page(
     sections = [
         f"<h1>protoleak: {escape(info.name)}</h1>",
         _verdicts(collected, len(open_tracks or ())),
-        '<div class="plain">' + "".join(f"<p>{escape(text)}</p>" for text in (*READING, accusations(run))) + "</div>",
+        '<div class="plain">' + "".join(f"<p>{escape(text)}</p>" for text in (accusations(run), *READING)) + "</div>",
         facts_table(_source_facts(info, statistics, annotated)),
         _broken_off(statistics, collected, ended=open_tracks is None),
         "<h2>Tracks</h2>",

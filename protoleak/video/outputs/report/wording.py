@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from protoleak.bundle import report
 from protoleak.runtime.verdict import Verdict
 from protoleak.video.events import TrackVerdict
 from protoleak.video.outputs.run_record import RunRecord
@@ -58,25 +59,22 @@ def verdict_paragraphs(track: TrackVerdict, run: RunRecord, group: str | None) -
 
 def p_value_paragraph(track: TrackVerdict, run: RunRecord, group: str | None) -> str:
     """How the p-value is to be read."""
-    among = "of the calibration images" if group in (None, "overall") else f"of the calibration images of {group}"
+    shared = group in (None, "overall")
+    among = "of the calibration images" if shared else f"of the calibration images of {group}"
+    mixed = ", or less than twice that where other classes have lists of their own" if shared else ""
     return (
         f"A face's p-value is the share {among} that are at least as unusual as it. Neighbouring frames resemble each "
         f"other, so those of a track are merged by a rule that holds whatever their dependence, into "
         f"{track.p_value:.3f}: small only where those of more than half of the faces are. Images of a kind that the "
         f"bundle knows fall to α = {run.alpha:g} or "
-        f"below, and are called unknown, in at most {100 * run.alpha:g} % of cases on average."
+        f"below, and are called unknown, in at most {100 * run.alpha:g} % of cases on average{mixed}."
     )
 
 
 def accusations(run: RunRecord) -> str:
     """What was measured of wrong accusations."""
     found = run.real_faces_accused
-    if found is None:
-        return "How often this bundle names a generator for a real face was not measured: treat every naming so."
-    return (
-        f"In this bundle's own test, {found.count} of {found.of} photographs of real faces, from sources that training "
-        "never saw, were wrongly called known."
-    )
+    return report.accusations(None if found is None else (found.count, found.of))
 
 
 def reason_text(verdict: Verdict) -> str:
