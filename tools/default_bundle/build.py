@@ -38,12 +38,13 @@ from tools.default_bundle.sources import (
     without,
 )
 
-EPOCHS = 12
 ALPHA = 0.05
 FACE_DETECTOR = "face_detection_yunet_2026may.onnx"
 OPERATOR_IMAGES = 8  # of each class, unknown generator and of the photographs
 SETTINGS = """backbone = "second_order"
-prototype_spread = 0.3
+solver = "discriminants"
+embedding_size = 63
+prototypes_per_generator = 1
 looks = ["face", "native", "image"]
 timesteps = [0, 100, 300]
 low_frequency_components = "none"
@@ -52,16 +53,7 @@ standardise = true
 real_turns = 5
 views = 8
 validation_views = 2
-batch_size = 192
-learning_rate = 0.002
-weight_decay = 0.1
-label_smoothing = 0.1
 balanced_views = true
-timestep_dropout = 0.33
-entropy_weight = 0.02
-mixed_share = 0.25
-negatives_weight = 0.15
-keep = "last"
 """
 
 
@@ -137,7 +129,7 @@ def train_options(work: Path, latent_encoder: Path, auxiliary: Path) -> tuple[ob
     """What `protoleak train` is called with, but for the data and the place."""
     return (
         *("--latent-encoder", latent_encoder, "--input-range", "0,255", "--real-class", REAL),
-        *("--auxiliary", auxiliary, "--settings", work / "train.toml", "--epochs", EPOCHS),
+        *("--auxiliary", auxiliary, "--settings", work / "train.toml"),
     )
 
 
