@@ -247,6 +247,7 @@ def _fit(
             network.auxiliary_prototypes.numpy(),
             network.temperature,
             *(train.embedding, train.gate),
+            floor_quantile=settings.density_floor,
         )
     else:
         density = fit_density(

@@ -17,9 +17,11 @@ from protoleak.errors import ProtoleakError
 from protoleak.model.attributor import Attributor
 from protoleak.model.second_order import HIDDEN, SecondOrderEncoder
 from protoleak.training.inputs import StatisticsInputs
-from protoleak.training.losses import class_loss
 
-LOWEST_SCALE, HIGHEST_SCALE, SCALES = 1e-4, 10.0, 101
+# Of the log odds that normal distributions would give, in the class scores: softer ones than the best log probabilities,
+# which a calibrated temperature makes of them. Shares of sharper ones say of every unknown image that it is certain.
+SHARPNESS = 1 / 8
+GATE = 0.5  # the sigmoid of 0
 
 
 def set_discriminants(
@@ -27,20 +29,15 @@ def set_discriminants(
     inputs: StatisticsInputs,
     labels: torch.Tensor,
     shares: torch.Tensor,
-    validation_labels: torch.Tensor,
-    named: int,
 ) -> None:
     """Sets all weights of a network, in place, to those of the discriminants; it takes whitened statistics then.
 
-    How far apart the classes lie is known too well from the images that the means were taken of: the scores' common
-    scale is the one with the least cross entropy of the validation images.
+    Class scores are −SHARPNESS/2 times the squared distance to the class's mean, averaged over looks × timesteps.
 
     Args:
         network: freshly made, of backbone `second_order`.
         labels: int64 [n], of the training images, auxiliary classes' behind those of the named.
         shares: float32 [n], how much each training image counts; they sum to 1.
-        validation_labels: int64 [v].
-        named: how many of the network's classes the validation images are of.
 
     Raises:
         ProtoleakError: the embedding, or the encoder's hidden layer, has no room for so many classes.
@@ -51,6 +48,7 @@ def set_discriminants(
     encoder = network.backbone.encoder
     assert isinstance(encoder, SecondOrderEncoder)
     network.eval()
+    scale = (SHARPNESS / 2 / config.timesteps / (GATE if config.gate else 1.0)) ** 0.5
     with torch.no_grad():
         for parameter in network.parameters():  # the gate is 1/2 everywhere, the weights of all positions are the same
             parameter.zero_()
@@ -61,9 +59,8 @@ def set_discriminants(
             _, _, axes = torch.linalg.svd(means - centre, full_matrices=False)
             axes = axes[:directions]
             place = position * directions
-            _set_linear(head, axes, centre, place, config.timesteps)
-            network.prototypes[:, :, place : place + directions] = ((means - centre) @ axes.T)[:, None]
-        _scale(network, _best_scale(inputs.validation_scores(network)[:, :named], validation_labels))
+            _set_linear(head, axes, centre, place, scale * config.timesteps)  # the pool takes the mean
+            network.prototypes[:, :, place : place + directions] = scale * ((means - centre) @ axes.T)[:, None]
 
 
 def _check_room(directions: int, positions: int, embedding_size: int) -> None:
@@ -85,9 +82,8 @@ def _mean(statistics: torch.Tensor, of_class: torch.Tensor, shares: torch.Tensor
     return weights @ statistics[of_class] / weights.sum()
 
 
-def _set_linear(head: nn.Module, axes: torch.Tensor, centre: torch.Tensor, place: int, positions: int) -> None:
-    """Has a head write the coordinates of statistics along `axes`, from `centre`, into the embedding from `place` on,
-    times the number of positions, over which the pool takes the mean."""
+def _set_linear(head: nn.Module, axes: torch.Tensor, centre: torch.Tensor, place: int, scale: float) -> None:
+    """Has a head write the coordinates of statistics along `axes`, from `centre`, into the embedding from `place` on."""
     norm = head.get_submodule("norm")
     hidden, out = head.get_submodule("hidden"), head.get_submodule("out")
     assert isinstance(norm, nn.BatchNorm1d)
@@ -100,22 +96,4 @@ def _set_linear(head: nn.Module, axes: torch.Tensor, centre: torch.Tensor, place
         for unit, sign in ((2 * index, 1.0), (2 * index + 1, -1.0)):
             hidden.weight[unit] = sign * axis
             hidden.bias[unit] = -sign * (axis @ centre)
-            out.weight[place + index, unit] = sign * positions
-
-
-def _best_scale(class_score: torch.Tensor, labels: torch.Tensor) -> float:
-    """The factor on scores [v, K] with which they are the best log probabilities."""
-    scales = torch.logspace(*torch.tensor([LOWEST_SCALE, HIGHEST_SCALE]).log10().tolist(), SCALES).tolist()
-    return min(scales, key=lambda scale: float(class_loss(scale * class_score, labels)))
-
-
-def _scale(network: Attributor, scale: float) -> None:
-    """Multiplies the distances of the prototypes."""
-    root = scale**0.5
-    network.prototypes.mul_(root)
-    encoder = network.backbone.encoder
-    assert isinstance(encoder, SecondOrderEncoder)
-    for head in encoder.heads:
-        out = head.get_submodule("out")
-        assert isinstance(out, nn.Linear)
-        out.weight.mul_(root)
+            out.weight[place + index, unit] = sign * scale

@@ -125,7 +125,7 @@ def _solved(
     """The weights of the discriminants. There is a single epoch to report, and no state to go on from."""
     started = time.monotonic()
     shares = draw_shares(train.labels, train.sources, turns_of)
-    set_discriminants(network, inputs, train.labels, shares, validation_labels, config.generators)
+    set_discriminants(network, inputs, train.labels, shares)
     with torch.no_grad():
         training_loss = float(class_loss(inputs.scores(network, inputs.train), train.labels))
     record = {"epoch": 1, "training_loss": training_loss}

@@ -98,6 +98,7 @@ def main() -> None:
     settings = work / "export.toml"
     settings.write_text(
         f'left_out = "{margins}"\nalpha = {ALPHA}\naccusation_share = {level / ALPHA:g}\ndensity_space = "posterior"\n'
+        "density_floor = 1.0\n"
         'attributor_weights = "float16"\n'
     )
     protoleak(
