@@ -18,8 +18,8 @@ from protoleak.model.attributor import Attributor
 from protoleak.model.second_order import HIDDEN, SecondOrderEncoder
 from protoleak.training.inputs import StatisticsInputs
 
-# Of the log odds that normal distributions would give, in the class scores: softer ones than the best log probabilities,
-# which a calibrated temperature makes of them. Shares of sharper ones say of every unknown image that it is certain.
+# Of the log odds that normal distributions would give, in the class scores. They are softer than the best log
+# probabilities, which a calibrated temperature makes of them: shares of sharper ones are near 1 for unknown images too.
 SHARPNESS = 1 / 8
 GATE = 0.5  # the sigmoid of 0
 
@@ -83,7 +83,7 @@ def _mean(statistics: torch.Tensor, of_class: torch.Tensor, shares: torch.Tensor
 
 
 def _set_linear(head: nn.Module, axes: torch.Tensor, centre: torch.Tensor, place: int, scale: float) -> None:
-    """Has a head write the coordinates of statistics along `axes`, from `centre`, into the embedding from `place` on."""
+    """Has a head write coordinates of statistics along `axes`, from `centre`, into the embedding from `place` on."""
     norm = head.get_submodule("norm")
     hidden, out = head.get_submodule("hidden"), head.get_submodule("out")
     assert isinstance(norm, nn.BatchNorm1d)
