@@ -58,13 +58,13 @@ def test_a_folded_encoder_gives_of_latents_what_it_gave_of_whitened_statistics()
 def test_hidden_units_that_write_nothing_are_left_out_with_the_norms_and_the_embedding_stays() -> None:
     encoder = _encoder()
     z = torch.randn(2 * POSITIONS, CHANNELS, 8, 8)
-    first = encoder.heads[0]
     with torch.no_grad():
-        first.out.weight[:, 4:] = 0
-        first.norm.running_mean.normal_()
+        encoder.get_parameter("heads.0.out.weight")[:, 4:] = 0
+        encoder.get_buffer("heads.0.norm.running_mean").normal_()
     expected = encoder(z)
     encoder.fold_norms()
-    assert [head.hidden.out_features for head in encoder.heads] == [4] + [HIDDEN] * (POSITIONS - 1)
+    widths = [len(encoder.get_parameter(f"heads.{p}.hidden.bias")) for p in range(POSITIONS)]
+    assert widths == [4] + [HIDDEN] * (POSITIONS - 1)
     torch.testing.assert_close(encoder(z), expected)
 
 
