@@ -61,7 +61,8 @@ def environment(caches: Path, tree: Path = HERE) -> dict[str, str]:
 def timed(command: list[str], variables: Mapping[str, str]) -> tuple[float, str]:
     """Wall seconds and standard error of one process, which must succeed."""
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+    elsewhere = tempfile.gettempdir()  # `python -m` looks for the package in the working folder first
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, cwd=elsewhere)
     elapsed = time.perf_counter() - started
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed: {done.stderr.strip()}")
@@ -84,7 +85,8 @@ def stages(image: str, bundle: str | None, variables: Mapping[str, str]) -> dict
     runs = []
     for _ in range(5):
         command = [sys.executable, "-c", STAGES, image, *([bundle] if bundle else [])]
-        runs.append([float(value) for value in subprocess.check_output(command, text=True, env=variables).split()])
+        spent = subprocess.check_output(command, text=True, env=variables, cwd=tempfile.gettempdir())
+        runs.append([float(value) for value in spent.split()])
     return {name: 1000 * statistics.median(run[i] for run in runs) for i, name in enumerate(names)}
 
 
@@ -121,8 +123,10 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, caches: Path) -> None:
     """Prints the numbers, and writes them where that is asked for."""
-    chosen = ["--bundle", options.bundle] if options.bundle else []
-    command = [sys.executable, "-m", "protoleak.cli.app", "screen", options.image, *chosen]
+    image = str(Path(options.image).resolve())
+    bundle = str(Path(options.bundle).resolve()) if options.bundle else None
+    chosen = ["--bundle", bundle] if bundle else []
+    command = [sys.executable, "-m", "protoleak.cli.app", "screen", image, *chosen]
     variables = environment(caches)
     first, _ = timed(command, variables)
     bare = [timed([sys.executable, "-c", "pass"], variables)[0] for _ in range(options.runs)]
@@ -139,7 +143,7 @@ def measure(options: argparse.Namespace, caches: Path) -> None:
         "runs": options.runs,
         "bare_python_median": statistics.median(bare),
         "target": TARGET_SECONDS,
-        "stages_ms": stages(options.image, options.bundle, variables),
+        "stages_ms": stages(image, bundle, variables),
         "imports_ms": imports(command, variables),
         "load_average_1min": os.getloadavg()[0],
         "machine": f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}",

@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str] | None = None, found: Sequence[Measure] | None
     options = parsed(arguments)
     if options.cpus:
         os.sched_setaffinity(0, {int(number) for number in options.cpus.split(",")})
-    machine = describe_machine()
+    machine, started = describe_machine(), time.perf_counter()
     bundle = str(Path(options.bundle).resolve()) if options.bundle else None
     try:
         chosen = chosen_of(
@@ -182,15 +183,17 @@ def main(arguments: Sequence[str] | None = None, found: Sequence[Measure] | None
     Console(width=None if sys.stdout.isatty() else 150).print(
         show(rows, base, head, options.limit, stages=options.stages)
     )
-    mean = overall(rows)
+    mean, seconds = overall(rows), time.perf_counter() - started
     slower = [row for row in rows if row.slower_than(options.limit)]
     if mean is not None:
-        print(f"all measures together: {mean:.3f} of base's time (geometric mean)")
+        print(
+            f"all measures together: {mean:.3f} of base's time (geometric mean); measured in {seconds / 60:.1f} minutes"
+        )
     for row in slower:
         reason = row.why if row.change is None else f"{row.change.ratio:.3f} ({row.change.low:.3f} or more)"
         print(f"SLOWER {row.measure}: {reason}; the limit is {options.limit:g}")
     if options.json:
-        write(options, machine, base, head, rows, mean)
+        write(options, machine, base, head, rows, mean, seconds)
     if all(row.change is None for row in rows) and not slower:
         print("nothing was compared: no measure can be taken on base", file=sys.stderr)
         return 2
@@ -204,6 +207,7 @@ def write(
     head: Checkout,
     rows: Sequence[Row],
     mean: float | None,
+    seconds: float,
 ) -> None:
     """The numbers as JSON."""
     result = {
@@ -216,6 +220,7 @@ def write(
         "bundle": options.bundle,
         "cpus": options.cpus,
         "geometric_mean": mean,
+        "seconds": seconds,
         "rows": msgspec.to_builtins(rows),
         "machine": msgspec.to_builtins(machine),
     }

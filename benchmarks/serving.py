@@ -169,7 +169,6 @@ def main() -> None:
     image = images()[0]
     found: dict[str, Any] = {
         "machine": msgspec.to_builtins(describe_machine()),
-        "commit": source_commit(),
         "seconds": given.seconds,
         "rounds": given.rounds,
     }
@@ -191,6 +190,7 @@ def main() -> None:
     }
     for part in parts:
         found[part] = measures[part]()
+        found.setdefault("commits", {})[part] = source_commit()
         found.setdefault("load_average_1min", {})[part] = round(os.getloadavg()[0], 1)
         print(json.dumps({part: found[part]}, indent=2, default=str), flush=True)
         if given.json is not None:

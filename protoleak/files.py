@@ -10,7 +10,6 @@ import os
 import shutil
 import socket
 import stat
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -92,6 +91,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk refused; `path` is as it was.
     """
+    import tempfile  # where it is used: most commands write nothing
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".partial.{_beginning(path)}.", dir=path.parent) as folder:
         staged, replaced = Path(folder) / "new", Path(folder) / "old"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakErro
 from protoleak.images.resize import Picture
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.engines import EngineOptions
+from protoleak.runtime.opening import Opening
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, FramedFace, ImagePipeline
 
 if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
     from protoleak.faces.base import FaceDetector
     from protoleak.faces.settings import FaceFinder, FaceSettings
-    from protoleak.faces.still_images import FaceVerdict
+    from protoleak.faces.still_images import FacesInImage, FaceVerdict
     from protoleak.video.events import Event
     from protoleak.video.frames import FrameSource
     from protoleak.video.settings import StreamSettings
@@ -45,7 +46,7 @@ class Screener(ImagePipeline):
 
     def __init__(
         self,
-        bundle: Bundle | str | os.PathLike[str] | None = None,
+        bundle: Opening | Bundle | str | os.PathLike[str] | None = None,
         *,
         trusted_key: str | os.PathLike[str] | None = None,
         alpha: float | None = None,
@@ -55,8 +56,9 @@ class Screener(ImagePipeline):
         engine_options: EngineOptions | None = None,
         isolate: bool = False,
         upright: Upright | None = None,
+        meanwhile: Callable[[Any], None] | None = None,
     ) -> None:
-        """See `protoleak.load` for the arguments and errors."""
+        """See `protoleak.load` and `ImagePipeline` for the arguments and errors."""
         super().__init__(
             bundle,
             trusted_key=trusted_key,
@@ -67,6 +69,7 @@ class Screener(ImagePipeline):
             engine_options=engine_options,
             isolate=isolate,
             upright=upright,
+            meanwhile=meanwhile,
         )
         self._detector: FaceDetector | None = None
         self._detecting = threading.Lock()  # a detector is for one thread at a time, and images are decoded in several
@@ -159,7 +162,7 @@ class Screener(ImagePipeline):
 
     def each_face(
         self,
-        images: Iterable[ImageSource | MediaError],
+        images: Iterable[ImageSource | FacesInImage | MediaError],
         settings: FaceSettings | None = None,
         *,
         detector: FaceDetector | None = None,
@@ -168,7 +171,8 @@ class Screener(ImagePipeline):
         """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
 
         Args:
-            images: as in `faces`; an error in its place is passed on. They are taken as needed.
+            images: as in `faces`, or what `faces.still_images.find_faces` gave; an error in its place is passed on.
+                They are taken as needed.
             settings: of the detector and the crops; None for the defaults.
             batch_size: faces that go through the engines together; they may be of several images.
 

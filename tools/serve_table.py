@@ -31,10 +31,10 @@ def main() -> None:
 
 def load_table(measured: dict[str, Any]) -> Iterator[str]:
     """Lines of Markdown: what, on which processor, and a row per engine, batch and number of clients."""
-    machine = measured["machine"]
+    machine, commit = measured["machine"], measured["commits"]["table"][:7]
     yield (
         f"Measured on {machine['cores']} cores of an {machine['processor']} with the default bundle, "
-        f"commit {measured['commit'][:7]}. The ceiling is `Screener.each` on the same images in the same process, "
+        f"commit {commit}. The ceiling is `Screener.each` on the same images in the same process, "
         "in turns with the load:"
     )
     yield ""

@@ -19,6 +19,8 @@ import typer
 from protoleak.cli.commands import COMMANDS, function_of
 from protoleak.cli.console import say, without_long_inputs
 from protoleak.cli.exit_status import ExitStatus
+from protoleak.cli.plain_values import PlainCommand, PlainGroup
+from protoleak.cli.short_process import begin_short_process
 from protoleak.cli.signals import Signals, watch_signals
 from protoleak.errors import DiskFull, ProtoleakError
 from protoleak.files import NO_ROOM
@@ -57,13 +59,14 @@ def application(command: str | None = None) -> typer.Typer:
     """
     app = typer.Typer(
         name="protoleak",
+        cls=PlainGroup,
         help="Tells which generative model made a face image, and says so when it knows none.",
         pretty_exceptions_enable=False,
     )
     app.callback(invoke_without_command=True)(_common)
     for name, panel in COMMANDS.items():
         if command in (None, name):
-            app.command(name, rich_help_panel=panel)(function_of(name))
+            app.command(name, cls=PlainCommand, rich_help_panel=panel)(function_of(name))
     return app
 
 
@@ -158,6 +161,7 @@ def run_process() -> None:
     once. Whatever was registered to be done at the end is done. Where a debugger or a profiler watches, or a thread
     still works, the process ends as any other.
     """
+    begin_short_process()
     status = main()
     working = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
     if working or sys.gettrace() is not None or sys.getprofile() is not None or sys.flags.inspect:

@@ -26,7 +26,8 @@ from protoleak.cli.options import (
     UprightOption,
     VariantOption,
 )
-from protoleak.cli.screen_options import ScreenOptions, VideoOptions
+from protoleak.cli.screen_options import ScreenOptions, VideoOptions, open_early
+from protoleak.cli.short_process import resting_collector
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
@@ -189,7 +190,8 @@ def screen(
     ] = VideoOptions.live_events_token,
 ) -> None:
     """Say of each face who made it: a known generator, a camera (real), or nobody that the bundle knows."""
-    from protoleak.video.sources.open import separate
+    with resting_collector():
+        from protoleak.video.sources.open import separate
 
     stills, videos = separate(sources)
     if faces == "none" and face_model is not None:
@@ -244,9 +246,11 @@ def screen(
         _check_images(video_options)
     statuses: list[ExitStatus] = []
     if stills:
-        from protoleak.cli.screen_images import run as run_images
+        with resting_collector():
+            early = open_early(options)
+            from protoleak.cli.screen_images import run as run_images
 
-        statuses.append(run_images(options))
+        statuses.append(run_images(options, early))
     if videos and ExitStatus.INTERRUPTED not in statuses:
         from protoleak.cli.screen_video import run as run_videos
 

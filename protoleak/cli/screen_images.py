@@ -18,13 +18,16 @@ from msgspec.structs import replace as replace_fields
 from protoleak.cli.console import coloured, error_console, output_console, print_error, print_note
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.screen_options import ScreenOptions, open_screener
+from protoleak.cli.short_process import keep_to_the_end
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.faces.base import BoxRecord
-from protoleak.faces.still_images import FaceVerdict
+from protoleak.faces.base import BoxRecord, FaceDetector
+from protoleak.faces.settings import FaceFinder
+from protoleak.faces.still_images import FacesInImage, FaceVerdict, find_faces
 from protoleak.image_records import Identity, Outcome, Record, Settings, records_of, settings_by_face, settings_whole
 from protoleak.images.discover import expand_sources
 from protoleak.progress import shown_progress
 from protoleak.runtime.drift import DriftMonitor
+from protoleak.runtime.opening import Opening
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
@@ -87,8 +90,47 @@ class _Judge:
     by_face: bool
 
 
-def run(options: ScreenOptions) -> ExitStatus:
+class _First:
+    """The first image, in which faces are found while the engines are opened.
+
+    Attributes:
+        detector: opened by then; None where images are judged whole.
+    """
+
+    def __init__(self, options: ScreenOptions, listed: Sequence[str | MediaError]) -> None:
+        self._options, self._image = options, listed[0] if listed else None
+        self._found: FacesInImage | MediaError | None = None
+        self.detector: FaceDetector | None = None
+
+    def find_faces(self, screener: ImagePipeline) -> None:
+        """For `open_screener`."""
+        import rich.console
+        import rich.table  # noqa: F401  # what the verdicts will be shown with
+
+        options = self._options
+        finder = _finder(options, screener)
+        if finder == "none" or not isinstance(screener, Screener):
+            return
+        settings = replace(options.faces, faces=finder)
+        self.detector = screener.detector(settings)
+        if isinstance(self._image, str) and not options.resume:
+            try:
+                self._found = find_faces(screener, self.detector, self._image, settings)
+            except MediaError as error:
+                self._found = error
+
+    def in_place(self, images: Sequence[str | MediaError]) -> Iterator[str | FacesInImage | MediaError]:
+        """The images, with what was found in the first one where it is among them."""
+        for image in images:
+            found, self._found = (self._found, None) if image is self._image else (None, self._found)
+            yield image if found is None else found
+
+
+def run(options: ScreenOptions, early: Opening | None = None) -> ExitStatus:
     """Screens all sources and returns the exit status.
+
+    Args:
+        early: the bundle, where it is being opened already.
 
     Raises:
         ProtoleakError: nothing could be started: the bundle, engine, alpha, results file or report is not usable.
@@ -111,9 +153,12 @@ def run(options: ScreenOptions) -> ExitStatus:
             )
     listed = expand_sources(options.sources, _standard_input(options), null=options.null)
     _guard_inputs(options, listed)
-    screener = open_screener(options, ImagePipeline if options.finder == "none" else Screener)
+    first = _First(options, listed)
+    kind = ImagePipeline if options.finder == "none" else Screener
+    screener = open_screener(options, kind, early=early, meanwhile=first.find_faces)
+    keep_to_the_end(screener)
     errors = error_console()
-    judge = _judge(options, screener, errors)
+    judge = _judge(options, screener, errors, first)
     tally = _Tally([], Counter())
     identity = _identity(screener, judge)
     sources = options.sources
@@ -221,9 +266,12 @@ def _findings(options: ScreenOptions) -> Findings | None:
     return Findings(options.fdr)
 
 
-def _judge(options: ScreenOptions, screener: ImagePipeline, errors: Console) -> _Judge:
-    batch_size = options.batch_size
-    finder = options.finder or (screener.looks_at if isinstance(screener, Screener) else "none")
+def _finder(options: ScreenOptions, screener: ImagePipeline) -> FaceFinder:
+    return options.finder or (screener.looks_at if isinstance(screener, Screener) else "none")
+
+
+def _judge(options: ScreenOptions, screener: ImagePipeline, errors: Console, first: _First) -> _Judge:
+    batch_size, finder = options.batch_size, _finder(options, screener)
     if finder == "none" or not isinstance(screener, Screener):
         return _Judge(
             lambda images: ([outcome] for outcome in screener.each(images, batch_size)),
@@ -231,11 +279,11 @@ def _judge(options: ScreenOptions, screener: ImagePipeline, errors: Console) -> 
             False,
         )
     settings = replace(options.faces, faces=finder)
-    detector = screener.detector(settings)
+    detector = first.detector or screener.detector(settings)
     print_note(errors, f"faces are found by {detector.description}")
     recorded = settings_by_face(detector.description, screener.upright, settings)
     return _Judge(
-        lambda images: screener.each_face(images, settings, detector=detector, batch_size=batch_size),
+        lambda images: screener.each_face(first.in_place(images), settings, detector=detector, batch_size=batch_size),
         recorded,
         True,
     )

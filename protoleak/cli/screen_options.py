@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from protoleak.choices import Compute, EngineName, Upright
 from protoleak.faces.settings import FaceFinder, FaceSettings
+from protoleak.progress import Progress, no_progress
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network_settings import NetworkSettings
 
 if TYPE_CHECKING:
+    from protoleak.runtime.opening import Opening
     from protoleak.runtime.pipeline import ImagePipeline
 
     Pipeline = TypeVar("Pipeline", bound=ImagePipeline)
@@ -83,21 +86,56 @@ class VideoOptions:
     live_events_token: Path | None = None
 
 
-def open_screener(options: ScreenOptions, kind: type[Pipeline], *, spinning: bool = True) -> Pipeline:
+def open_early(options: ScreenOptions) -> Opening | None:
+    """Has engines of the processor open the graphs while a command imports the rest; None where a GPU is used, whose
+    plans may take minutes, which is to be seen.
+
+    Raises:
+        ProtoleakError: the bundle or the engine is not usable.
+    """
+    from protoleak.runtime.engines import choose
+    from protoleak.runtime.executors import ON_PROCESSOR
+    from protoleak.runtime.opening import Opening
+
+    if choose(options.engine, options.device)[0] not in ON_PROCESSOR:
+        return None
+    opening = Opening(
+        options.bundle,
+        trusted_key=options.trusted_key,
+        variant=options.variant,
+        engine=options.engine,
+        threads=options.threads,
+        engine_options=_engine_options(options, no_progress),
+    )
+    opening.start(warm=True)
+    return opening
+
+
+def open_screener(
+    options: ScreenOptions,
+    kind: type[Pipeline],
+    *,
+    early: Opening | None = None,
+    spinning: bool = True,
+    meanwhile: Callable[[Pipeline], None] | None = None,
+) -> Pipeline:
     """The screener, or the pipeline that judges images whole, that the options ask for; what its engine has to say goes
     to standard error.
 
     Args:
+        early: what `open_early` gave.
         spinning: see `EngineOptions`.
+        meanwhile: see `ImagePipeline`.
 
     Raises:
         ProtoleakError: the bundle, the engine or alpha is not usable.
     """
-    from protoleak.cli.console import error_console, plan_progress, print_note
+    from protoleak.cli.console import plan_progress
+    from protoleak.cli.short_process import resting_collector
 
-    with plan_progress("the plans of this bundle") as progress:
+    with resting_collector(), plan_progress("the plans of this bundle") as progress:
         return kind(
-            options.bundle,
+            early or options.bundle,
             trusted_key=options.trusted_key,
             alpha=options.alpha,
             variant=options.variant,
@@ -105,11 +143,18 @@ def open_screener(options: ScreenOptions, kind: type[Pipeline], *, spinning: boo
             threads=options.threads,
             isolate=options.isolate,
             upright=options.upright,
-            engine_options=EngineOptions(
-                compute=options.compute,
-                device=options.device,
-                spinning=spinning,
-                notify=lambda message: print_note(error_console(), message),
-                progress=progress,
-            ),
+            meanwhile=meanwhile,
+            engine_options=_engine_options(options, progress, spinning=spinning),
         )
+
+
+def _engine_options(options: ScreenOptions, progress: Progress, *, spinning: bool = True) -> EngineOptions:
+    from protoleak.cli.console import error_console, print_note
+
+    return EngineOptions(
+        compute=options.compute,
+        device=options.device,
+        spinning=spinning,
+        notify=lambda message: print_note(error_console(), message),
+        progress=progress,
+    )

@@ -15,11 +15,6 @@ import msgspec
 
 from protoleak.errors import ProtoleakError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 NOTHING = "none"  # TOML has no null
 COMMENT_WIDTH = 118
 ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.*)$")
@@ -35,10 +30,10 @@ def read_settings(file: Path, kind: type[Settings]) -> Settings:
             names file and key.
     """
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = _toml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ProtoleakError(f"--settings {file}: cannot be read: {(error.strerror or str(error)).lower()}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, or no UTF-8
         raise ProtoleakError(f"--settings {file}: not TOML: {error}") from error
     try:
         return msgspec.convert(_with_nothing(table), kind, dec_hook=_path)
@@ -46,6 +41,15 @@ def read_settings(file: Path, kind: type[Settings]) -> Settings:
         raise ProtoleakError(f"--settings {file}: {_in_words(str(error), kind)}") from error
     except ProtoleakError as error:  # what the type itself checks
         raise ProtoleakError(f"--settings {file}: {error}") from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):  # where it is used: most commands read no settings
+        import tomllib
+    else:
+        import tomli as tomllib
+    table: dict[str, Any] = tomllib.loads(text)
+    return table
 
 
 def settings_text(kind: type[msgspec.Struct], command: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,11 +14,13 @@ GIT_SECONDS = 10
 
 def library_versions(names: Iterable[str]) -> dict[str, str]:
     """Version of each of the packages that is installed, in the order of `names`."""
+    from importlib import metadata  # where it is used: it takes long to import
+
     found = {}
     for name in names:
         try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # optional, or from elsewhere than pip
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # optional, or from elsewhere than pip
             continue
     return found
 
@@ -51,10 +52,12 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _installed_from() -> str | None:
+    from importlib import metadata
+
     try:
-        text = importlib.metadata.distribution("protoleak").read_text("direct_url.json")
+        text = metadata.distribution("protoleak").read_text("direct_url.json")
         record = msgspec.json.decode(text or "{}", type=dict[str, object])
-    except (importlib.metadata.PackageNotFoundError, msgspec.DecodeError):
+    except (metadata.PackageNotFoundError, msgspec.DecodeError):
         return None
     origin = record.get("vcs_info")
     revision = origin.get("commit_id") if isinstance(origin, dict) else None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from protoleak.arrays import UInt8Array
 from protoleak.images.content import lacking
 from protoleak.images.framing import Box, Framing, cut
-from protoleak.runtime.cuda.crops import Rectangle
 from protoleak.runtime.executors import FrameToCrop
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
+
+if TYPE_CHECKING:  # what it imports is for GPUs
+    from protoleak.runtime.cuda.crops import Rectangle
 
 
 def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
@@ -26,9 +29,10 @@ def face_crop(image: UInt8Array, box: Box, margin: float) -> UInt8Array:
         margin: what is shown around the face, as a share of the box's longer side on every side.
 
     Returns:
-        uint8 [side, side, 3] with side = round((1 + 2·margin) · longer side), at least 1; a copy.
+        uint8 [side, side, 3] with side = round((1 + 2·margin) · longer side), at least 1; a view of the image where the
+        square lies inside.
     """
-    return np.array(cut(image, *crop_square(box, margin)))
+    return cut(image, *crop_square(box, margin))
 
 
 def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) -> FramedFace:
@@ -40,9 +44,23 @@ def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) ->
         margin: of the crop that stands for the whole image where the bundle knows the look `image` alone, as
             `face_crop` takes it; a bundle that looks at faces has a margin of its own.
     """
-    shown, box = (image, face) if framing.needs_face else (cut(image, *crop_square(face, margin)), None)
-    looks = framing.frame(shown, box)
-    return FramedFace(looks, lacking(looks, framing.judged_side(shown.shape[1], shown.shape[0], box)))
+    return frame_each(framing, image, [face], margin)[0]
+
+
+def frame_each(framing: Framing, image: UInt8Array, faces: Sequence[Box], margin: float) -> list[FramedFace]:
+    """Several faces of one image, as `frame_face` gives them; what all of them share is made once."""
+    if not framing.needs_face:
+        return [_crop_as_image(framing, cut(image, *crop_square(face, margin))) for face in faces]
+    height, width = image.shape[:2]
+    return [
+        FramedFace(looks, lacking(looks, framing.judged_side(width, height, face)))
+        for looks, face in zip(framing.frame_each(image, faces), faces, strict=True)
+    ]
+
+
+def _crop_as_image(framing: Framing, crop: UInt8Array) -> FramedFace:
+    looks = framing.frame(crop, None)
+    return FramedFace(looks, lacking(looks, framing.judged_side(crop.shape[1], crop.shape[0], None)))
 
 
 def frame_faces(pipeline: ImagePipeline, faces: Sequence[tuple[UInt8Array, Box]], margin: float) -> list[FramedFace]:
@@ -55,14 +73,18 @@ def frame_faces(pipeline: ImagePipeline, faces: Sequence[tuple[UInt8Array, Box]]
         margin: as in `frame_face`.
     """
     framing = pipeline.framing
-    frames: list[tuple[UInt8Array, list[Rectangle]]] = []
+    frames: list[tuple[UInt8Array, list[Box]]] = []
     for image, box in faces:
         if not frames or frames[-1][0] is not image:
             frames.append((image, []))
-        frames[-1][1].extend(look_rectangles(framing, image, box, margin))
-    on_gpu = pipeline.frame_on_gpu([FrameToCrop(*frame) for frame in frames]) if frames else []
+        frames[-1][1].append(box)
+    to_crop = [
+        FrameToCrop(image, [part for box in boxes for part in look_rectangles(framing, image, box, margin)])
+        for image, boxes in frames
+    ]
+    on_gpu = pipeline.frame_on_gpu(to_crop) if frames else []
     if on_gpu is None:
-        return [frame_face(framing, image, box, margin) for image, box in faces]
+        return [framed for image, boxes in frames for framed in frame_each(framing, image, boxes, margin)]
     return [
         FramedFace(one.pixels, lacking(one.pixels, _judged_side(framing, image, box, margin)), one.array)
         for one, (image, box) in zip(on_gpu, faces, strict=True)
@@ -112,4 +134,4 @@ def sharpness(crop: UInt8Array, size: int) -> float:
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     smaller = size < grey.shape[0]
     resized = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    return float(cv2.Laplacian(resized, cv2.CV_32F).var(dtype=np.float64))
+    return float(cv2.Laplacian(resized, cv2.CV_16S).var(dtype=np.float64))

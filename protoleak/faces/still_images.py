@@ -8,7 +8,7 @@ from typing import Protocol
 
 from protoleak.errors import EngineError, MediaError, NoFaceError
 from protoleak.faces.base import BoxRecord, Face, FaceDetector
-from protoleak.faces.crops import frame_face
+from protoleak.faces.crops import frame_each
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.claims.claim import Claim, disagreement
 from protoleak.images.decode import Decode, open_image
@@ -121,8 +121,9 @@ def find_faces(
         limits = f"of {settings.minimum_face} pixels or more (--minimum-face, --face-score)"
         none = NoFaceError(f"{opened.name}: no face {limits} was found{notes}")
         raise none.about(opened.source, opened.sha256)
-    chosen = range(len(faces)) if choose is None else choose(faces)
-    framed = {place: frame_face(pipeline.framing, opened.pixels, faces[place].box, settings.margin) for place in chosen}
+    chosen = [*(range(len(faces)) if choose is None else choose(faces))]
+    boxes = [faces[place].box for place in chosen]
+    framed = dict(zip(chosen, frame_each(pipeline.framing, opened.pixels, boxes, settings.margin), strict=True))
     record = InputRecord(opened.sha256, opened.hashed, opened.size, opened.width, opened.height)
     return FacesInImage(opened.name, opened.source, record, opened.notes, opened.claims, tuple(faces), framed)
 
@@ -130,14 +131,14 @@ def find_faces(
 def screen_faces(
     pipeline: ImagePipeline,
     detector: FaceDetector,
-    images: Iterable[ImageSource | MediaError],
+    images: Iterable[ImageSource | FacesInImage | MediaError],
     settings: FaceSettings,
     batch_size: int,
 ) -> Iterator[list[FaceVerdict | MediaError | EngineError]]:
     """Per image, in order, the outcomes of its faces by falling confidence; one MediaError where there is no face.
 
     Args:
-        images: as in `ImagePipeline.each`; an error in its place is passed on.
+        images: as in `ImagePipeline.each`, or with their faces found already; an error in its place is passed on.
         settings: see `find_faces`.
         batch_size: faces that go through the engines together; they may be of several images.
     """
@@ -147,7 +148,7 @@ def screen_faces(
         try:
             found = (
                 image
-                if isinstance(image, MediaError)
+                if isinstance(image, MediaError | FacesInImage)
                 else find_faces(pipeline, detector, image, settings, f"image {index}")
             )
         except MediaError as error:

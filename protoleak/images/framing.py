@@ -12,6 +12,7 @@ own mirror image: black bars would be edges that no generator made.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,9 +80,23 @@ class Framing:
         Returns:
             uint8 [L, S, S, 3].
         """
+        return self.frame_each(image, [face])[0]
+
+    def frame_each(self, image: Picture, faces: Sequence[Box | None]) -> list[UInt8Array]:
+        """All looks at each of several faces of one image, as `frame` gives them: what shows the whole image is made
+        once for all of them."""
         pixels = np.asarray(image)
-        box = face or stand_in(pixels.shape[1], pixels.shape[0])
-        return np.stack([self._look(look, pixels, box) for look in self.looks])
+        whole = preprocess(pixels, self.image_size) if "image" in self.looks else None
+        middle = stand_in(pixels.shape[1], pixels.shape[0])
+        return [
+            np.stack(
+                [
+                    whole if look == "image" and whole is not None else self._look(look, pixels, face or middle)
+                    for look in self.looks
+                ]
+            )
+            for face in faces
+        ]
 
     def square(self, look: Look, width: int, height: int, face: Box) -> tuple[int, int, int]:
         """Left, top and side, in whole pixels, of what a look shows of an image of that size."""
@@ -106,8 +121,6 @@ class Framing:
         return self.square(look, width, height, face or stand_in(width, height))[2]
 
     def _look(self, look: Look, pixels: UInt8Array, face: Box) -> UInt8Array:
-        if look == "image":
-            return preprocess(pixels, self.image_size)
         left, top, side = self.square(look, pixels.shape[1], pixels.shape[0], face)
         return preprocess(cut(pixels, left, top, side), self.image_size)
 

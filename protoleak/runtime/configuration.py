@@ -17,10 +17,9 @@ from protoleak.choices import Arithmetic
 from protoleak.environment.instructions import instructions
 from protoleak.environment.machine import processor
 from protoleak.environment.processors import processors, threads_of_quota
-from protoleak.environment.versions import library_versions
 from protoleak.errors import EngineError, EngineUnavailable
 from protoleak.runtime.engines import EngineOptions, check_options
-from protoleak.runtime.engines.availability import CPU_ENGINES, compute_problem
+from protoleak.runtime.engines.availability import CPU_ENGINES, compute_problem, own_version
 from protoleak.runtime.executors import Executor, Graphs, open_executor
 from protoleak.runtime.timings import TimedOn, keep_timings, read_timings, time_executors
 
@@ -192,7 +191,7 @@ def _times_here(
     timed_on = TimedOn(
         bundle=bundle.sha256,
         engine=engine,
-        version=library_versions([engine]).get(engine, ""),
+        version=own_version(engine),
         processor=processor(),
         instructions=sorted(instructions() or ()),
         processors=processors(),

@@ -27,13 +27,12 @@ from protoleak.images.decode import Decode, OpenedImage, decode, open_image
 from protoleak.images.isolated import IsolatedDecoder
 from protoleak.images.resize import Picture, size_of
 from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
-from protoleak.runtime.configuration import configure
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, on_gpu, packed_strides
 from protoleak.runtime.drift import EVIDENCE, DriftMonitor
-from protoleak.runtime.engines import EngineDescription, EngineOptions, choose
-from protoleak.runtime.engines.trial import try_opening
-from protoleak.runtime.executors import ON_PROCESSOR, FrameToCrop, Graphs, ImageOnGpu, open_executor
+from protoleak.runtime.engines import EngineDescription, EngineOptions
+from protoleak.runtime.executors import FrameToCrop, ImageOnGpu
 from protoleak.runtime.judge import Judge, JudgedInput
+from protoleak.runtime.opening import Opening
 from protoleak.runtime.verdict import InputRecord, Verdict
 
 DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
@@ -104,7 +103,7 @@ class ImagePipeline:
 
     def __init__(
         self,
-        bundle: Bundle | str | os.PathLike[str] | None = None,
+        bundle: Opening | Bundle | str | os.PathLike[str] | None = None,
         *,
         trusted_key: str | os.PathLike[str] | None = None,
         alpha: float | None = None,
@@ -114,58 +113,50 @@ class ImagePipeline:
         engine_options: EngineOptions | None = None,
         isolate: bool = False,
         upright: Upright | None = None,
+        meanwhile: Callable[[Any], None] | None = None,
     ) -> None:
-        """See `protoleak.load` for the arguments and errors."""
-        if isinstance(bundle, Bundle):
-            self.bundle = bundle
-            if trusted_key is not None:
-                bundle.require_signer(trusted_key)
-        else:
-            self.bundle = Bundle.load(bundle, trusted_key=trusted_key)
-        self._threads, self._engine_options = threads, engine_options
+        """See `protoleak.load` for the arguments and errors.
+
+        Args:
+            bundle: also one that is being opened: then trusted_key, variant, engine, threads and engine_options are
+                those that it was opened with.
+            meanwhile: called with the pipeline, which cannot judge yet, while engines of the processor open their
+                graphs: for what needs its bundle and framing alone.
+        """
+        opening = (
+            bundle
+            if isinstance(bundle, Opening)
+            else Opening(
+                bundle,
+                trusted_key=trusted_key,
+                variant=variant,
+                engine=engine,
+                threads=threads,
+                engine_options=engine_options,
+            )
+        )
+        self.bundle, chosen, self._opening = opening.bundle, opening.variant, opening
         self._take_outputs: TakeOutputs | None = None
-        self._engine_name = engine
-        self._trusted_key = trusted_key
-        manifest = self.bundle.manifest
-        options = engine_options or EngineOptions()
-        name, _ = choose(engine, options.device)  # once, so that both graphs run on the same
-        configuration = configure(self.bundle, name, variant, options, threads)
-        options = replace(options, compute=configuration.compute)
-        chosen = self.bundle.variant(configuration.variant, name, configuration.compute)
-        self.variant, self.compute, self.calibration = chosen.name, configuration.compute, chosen.calibration
+        self.variant, self.compute, self.calibration = chosen.name, opening.compute, chosen.calibration
         self.report = chosen.report
-        self._foreign = None if configuration.calibrated else f"of {chosen.compute}, not of {configuration.compute}"
+        self._foreign = None if opening.calibrated else f"of {chosen.compute}, not of {self.compute}"
         if self._foreign is not None:
-            options.notify(f"the bundle has no thresholds for {self.compute}, so those of {chosen.compute} judge")
+            opening.options.notify(
+                f"the bundle has no thresholds for {self.compute}, so those of {chosen.compute} judge"
+            )
         self._judgement = Judge(self.bundle, chosen, alpha=alpha, upright=upright)
         self.alpha, self.bundle_record = self._judgement.alpha, self._judgement.bundle_record
-        graphs = Graphs.of_variant(chosen)
-        if self.bundle.to_be_tried(chosen.name):
-            tried = graphs.latent_encoder, graphs.attributor
-            held = sum(len(content) for content in self.bundle.contents().values())
-            try_opening(name, tried, options, beside=held - sum(len(graph.model) for graph in tried))
-        open_it = partial(
-            open_executor,
-            name,
-            graphs,
-            manifest,
-            self.bundle.noise_bank,
-            location=self.bundle.path,
-            options=options,
-            threads=threads,
-            additions=chosen.additions,
-        )
-        self.upright: Upright = upright or manifest.preprocessing.upright
-        self.framing = replace(manifest.preprocessing.framing, upright=self.upright == "auto")
+        preprocessing = self.bundle.manifest.preprocessing
+        self.upright: Upright = upright or preprocessing.upright
+        self.framing = replace(preprocessing.framing, upright=self.upright == "auto")
         self.isolate = isolate
         self.decode: Decode = IsolatedDecoder(DECODING_THREADS) if isolate else decode
-        if name in ON_PROCESSOR:
-            with ThreadPoolExecutor(1, thread_name_prefix="protoleak-open") as pool:
-                opening = pool.submit(open_it)
-                self._import_meanwhile()
-                self._executor = opening.result()
-        else:  # a GPU's context belongs to the thread that makes it
-            self._executor = open_it()
+        self._executor = opening.executor(partial(self._while_opening, meanwhile))
+
+    def _while_opening(self: Pipeline, meanwhile: Callable[[Pipeline], None] | None) -> None:
+        self._import_meanwhile()
+        if meanwhile is not None:
+            meanwhile(self)
 
     def _import_meanwhile(self) -> None:
         """Imports what preparing images needs, while the engines compile their graphs."""
@@ -191,12 +182,12 @@ class ImagePipeline:
     def __reduce__(self) -> tuple[Callable[..., ImagePipeline], tuple[object, ...]]:
         """Pickled as its settings: unpickling opens the bundle at the same place, and refuses it if it has changed."""
         settings = {
-            "trusted_key": self._trusted_key,
+            "trusted_key": self._opening.trusted_key,
             "alpha": self.alpha,
             "variant": self.variant,
-            "engine": self._engine_name,
-            "threads": self._threads,
-            "engine_options": replace(self._engine_options or EngineOptions(), compute=self.compute),
+            "engine": self._opening.engine_asked,
+            "threads": self._opening.threads,
+            "engine_options": replace(self._opening.options, compute=self.compute),
             "isolate": self.isolate,
             "upright": self.upright,
         }
@@ -470,6 +461,8 @@ def _together(batch: Sequence[Prepared]) -> UInt8Array | DeviceArray:
     """uint8 [N·L, S, S, 3]; without a copy on the GPU."""
     first = batch[0].pixels
     if not isinstance(first, DeviceArray):
+        if len(batch) == 1:
+            return first
         return np.concatenate([one.pixels for one in batch if isinstance(one.pixels, np.ndarray)])
     shape = (len(batch) * first.shape[0], *first.shape[1:])
     return replace(first, shape=shape, strides=packed_strides(shape, first.dtype))
@@ -492,7 +485,11 @@ def _done(outcome: Prepared | MediaError) -> Future[Prepared | MediaError]:
 def pixels_record(pixels: UInt8Array) -> InputRecord:
     """What verdicts say of a face that came framed: uint8 [L, S, S, 3]."""
     return InputRecord(
-        hashlib.sha256(pixels.tobytes()).hexdigest(), "pixels", pixels.nbytes, pixels.shape[2], pixels.shape[1]
+        hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest(),
+        "pixels",
+        pixels.nbytes,
+        pixels.shape[2],
+        pixels.shape[1],
     )
 
 

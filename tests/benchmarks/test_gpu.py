@@ -42,8 +42,8 @@ class Played:
         self.free: Callable[[], int] = lambda: 8 * 2**30
         self.changed: Callable[[Any], Any] = lambda executor: executor
         monkeypatch.setattr(gpu, "find_gpu", lambda _: GPU)
-        monkeypatch.setattr("protoleak.runtime.pipeline.open_executor", self.open)
-        monkeypatch.setattr("protoleak.runtime.pipeline.try_opening", lambda *_, **__: None)
+        monkeypatch.setattr("protoleak.runtime.opening.open_executor", self.open)
+        monkeypatch.setattr("protoleak.runtime.opening.try_opening", lambda *_, **__: None)
         monkeypatch.setattr(bandwidth, "COPY", 2**16)
         monkeypatch.setattr(framing, "REPEATS", 1)
         monkeypatch.setattr(framing, "FRAMES", ((180, 320),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -335,15 +336,30 @@ def test_a_process_ends_with_the_commands_status_and_all_that_it_said(arguments:
     assert done.stdout.endswith("last words\n")
 
 
+def test_the_collector_rests_while_a_process_of_one_command_starts_and_in_no_other() -> None:
+    code = (
+        "import atexit, gc, sys; from protoleak.cli.app import run_process; "
+        "sys.argv[1:] = ['screen', 'nothing-here.jpg']; "
+        "atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 0)); run_process()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("True True\n")
+    before = gc.get_freeze_count()
+    main(["screen", "nothing-here.jpg"])
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == before
+
+
 def test_a_command_imports_no_other_command() -> None:
     code = (
         "import sys; from protoleak.cli.app import main; main(['screen', 'nothing-here.jpg']); "
-        "print(*sorted(name for name in sys.modules if name.startswith('protoleak.cli.')))"
+        "print(*sorted(name for name in sys.modules if name.startswith(('protoleak.cli.', 'pydantic'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     loaded = set(done.stdout.split())
     assert "protoleak.cli.screen" in loaded
     assert not loaded & {module_of(name) for name in COMMANDS if name != "screen"}
+    assert "pydantic" not in loaded  # Typer's validators, which take as long to import as NumPy
 
 
 def test_the_help_of_all_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from protoleak.choices import MINIMUM_FACE
+from protoleak.faces.yunet import YuNetDetector
 from protoleak.runtime.pipeline import ImagePipeline
 from tests.cli.conftest import Run
 from tests.look_bundle import face_image, group_of_two
@@ -51,6 +52,22 @@ def test_every_face_of_a_still_has_a_line_and_an_image_without_a_face_is_an_erro
         f"c_none.png: no face of {MINIMUM_FACE} pixels or more (--minimum-face, --face-score) was found" in printed.err
     )
     assert "YuNet" in printed.err
+
+
+def test_faces_of_the_first_image_are_found_once_though_it_is_before_the_engines_are_open(
+    images: Path, exported_looks: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked_at: list[tuple[int, ...]] = []
+    find = YuNetDetector.__call__
+    monkeypatch.setattr(
+        YuNetDetector, "__call__", lambda self, image: looked_at.append(image.shape) or find(self, image)
+    )
+    one, none = images / "b_one.png", images / "c_none.png"
+    assert run("screen", one, none, "--bundle", exported_looks, *CPU) == 1
+    assert len(looked_at) == 2
+    assert run("screen", none, one, "--bundle", exported_looks, *CPU) == 1
+    assert len(looked_at) == 4
+    assert capsys.readouterr().err.count("c_none.png: no face of") == 2
 
 
 def test_faces_none_judges_every_image_whole_as_a_pipeline_does(

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protoleak.faces.crops import crop_square, face_crop, sharpness
-from protoleak.images.framing import Box
+from protoleak.choices import Look
+from protoleak.faces.crops import crop_square, face_crop, frame_each, frame_face, sharpness
+from protoleak.images.framing import Box, Framing
+from protoleak.images.preprocess import preprocess
 
 SIZES = st.integers(1, 40)
 PLACES = st.floats(-90, 90)
@@ -47,12 +49,30 @@ def test_square_has_the_margin_on_every_side_and_the_face_in_its_middle(
     assert abs(y + side / 2 - (top + height / 2)) <= 0.5 + 1e-9
 
 
-def test_crop_inside_the_frame_is_a_copy_of_its_pixels() -> None:
+def test_crop_inside_the_frame_has_its_pixels_without_a_copy() -> None:
     image = frame(100, 120)
     crop = face_crop(image, Box(30, 20, 40, 40), 0.25)
     np.testing.assert_array_equal(crop, image[10:70, 20:80])
-    crop[:] = 0
-    assert image[10:70, 20:80].any()
+    assert np.shares_memory(crop, image)
+
+
+@pytest.mark.parametrize("looks", [("face", "native", "image"), ("image",)])
+def test_faces_of_one_image_are_framed_as_each_alone_and_the_whole_image_once(
+    looks: tuple[Look, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, framing = frame(200, 260), Framing(looks, 64)
+    boxes = [Box(20, 30, 40, 50), Box(120, 60, 60, 60), Box(-5, 100, 30, 40)]
+    alone = [frame_face(framing, image, box, 0.25) for box in boxes]
+    shapes = []
+    resized = preprocess
+    monkeypatch.setattr(
+        "protoleak.images.framing.preprocess", lambda one, size: shapes.append(one.shape[:2]) or resized(one, size)
+    )
+    together = frame_each(framing, image, boxes, 0.25)
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        assert one.lacking == other.lacking
+    assert shapes.count(image.shape[:2]) == (1 if framing.needs_face else 0)
 
 
 def test_face_that_is_larger_than_the_frame_gives_a_crop_without_a_black_pixel() -> None:

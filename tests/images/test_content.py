@@ -38,6 +38,16 @@ def test_a_blur_that_leaves_no_detail_is_refused_and_one_that_does_is_not() -> N
     assert "blurred beyond use" in str(lacking(looks(photograph.filter(ImageFilter.GaussianBlur(12))), 512))
 
 
+@pytest.mark.parametrize("rows", [slice(0, 40), slice(216, 256), slice(50, 206), slice(64, 192)])
+def test_detail_counts_wherever_it_is(rows: slice) -> None:
+    pixels = np.full((1, 256, 256, 3), 90, np.uint8)
+    pixels[:, :128] += 40  # contrast without detail
+    assert "blurred beyond use" in str(lacking(pixels, 256))
+    noise = np.random.default_rng(0).integers(0, 120, (rows.stop - rows.start, 256, 1), np.uint8)
+    pixels[:, rows] = noise
+    assert lacking(pixels, 256) is None
+
+
 def test_a_tiny_image_is_refused_by_its_size() -> None:
     with Image.open(PHOTOGRAPH) as image:
         photograph = image.convert("RGB")

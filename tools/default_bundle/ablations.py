@@ -7,7 +7,7 @@ WORK is that of build.py, whose cached latents are used. Training is the recipe'
 image in place of its eight, which take a third of the time. Every network is measured on the test split, as it is and
 in two altered views (balanced accuracy and macro AUC over the known generators and `real`), and on photographs of
 sources that no training saw against the known generators of that split (AUROC of the real margin). Nothing is chosen by
-it.
+it. Rows that the JSON file has already are kept, and not measured again.
 """
 
 from __future__ import annotations
@@ -66,8 +66,11 @@ def main() -> None:
     arguments = parser.parse_args()
     base = msgspec.structs.replace(read_settings(arguments.work / "train.toml", TrainingSettings), views=VIEWS)
     images = Images(arguments.work, arguments.latent_encoder, base)
-    rows = []
+    rows = json.loads(arguments.json.read_text())["rows"] if arguments.json.exists() else []
+    measured_before = {row["variation"] for row in rows}
     for variation, (changed, network) in VARIATIONS.items():
+        if variation in measured_before:
+            continue
         settings = msgspec.structs.replace(base, **changed)
         measured = [images.measured(msgspec.structs.replace(settings, seed=seed), network) for seed in SEEDS]
         rows.append(row_of(variation, measured))

@@ -4,7 +4,8 @@
         --json benchmarks/results/teacher.json
 
 The same training, with the latents of each and VIEWS altered views of every image instead of the recipe's (the teacher
-takes an order of magnitude longer), measured as in ablations.py. Nothing is chosen by it.
+takes an order of magnitude longer), measured as in ablations.py. Nothing is chosen by it. A row that the JSON file has
+already is kept, and not measured again.
 """
 
 from __future__ import annotations
@@ -34,11 +35,14 @@ def main() -> None:
     arguments = parser.parse_args()
     read = read_settings(arguments.work / "train.toml", TrainingSettings)
     settings = msgspec.structs.replace(read, views=VIEWS, balanced_views=False)
-    rows = []
+    rows = json.loads(arguments.json.read_text())["rows"] if arguments.json.exists() else []
+    measured_before = {row["variation"] for row in rows}
     for name, file, black_and_white in (
         ("light encoder", arguments.latent_encoder, (0.0, 255.0)),
         ("teacher", arguments.teacher, TEACHER_RANGE),
     ):
+        if name in measured_before:
+            continue
         images = Images(arguments.work, file, settings, black_and_white)
         measured = [images.measured(msgspec.structs.replace(settings, seed=seed), {}) for seed in SEEDS]
         rows.append(row_of(name, measured))

@@ -53,6 +53,7 @@ TEXT_KEYS = {
 }
 USER_COMMENT, SOFTWARE, DESCRIPTION, MAKER_TEXT = 0x9286, 0x0131, 0x010E, 0x013B
 EXIF_IFD = 0x8769
+JPEG = ("JPEG", "MPO")
 IPTC_CREDIT, IPTC_PROGRAM = (2, 110), (2, 65)
 
 
@@ -71,7 +72,9 @@ def xmp_claims(image: Image.Image) -> Iterator[Claim]:
 
 def iptc_claims(image: Image.Image) -> Iterator[Claim]:
     """Credit and program of IPTC-IIM."""
-    found = getiptcinfo(image) if isinstance(image, ImageFile.ImageFile) else None
+    if not isinstance(image, ImageFile.ImageFile) or (image.format in JPEG and "photoshop" not in image.info):
+        return  # of a JPEG it stands there alone; Pillow imports its reader of TIFF to find that out
+    found = getiptcinfo(image)
     for key, value in (found or {}).items():
         if key in (IPTC_CREDIT, IPTC_PROGRAM) and isinstance(value, bytes):
             text = value[:LONGEST_TEXT].decode("utf-8", "replace")

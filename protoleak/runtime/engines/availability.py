@@ -67,9 +67,24 @@ def compute_problem(engine: str, compute: Arithmetic) -> str | None:
         return None
     if engine != "openvino":
         return f"{engine} computes in the types of the variant alone"
-    from protoleak.runtime.engines.openvino import bf16_problem, import_openvino
+    from protoleak.runtime.engines.openvino import bf16_problem, core_of, import_openvino
 
-    return bf16_problem(import_openvino().Core())
+    return bf16_problem(core_of(import_openvino()))
+
+
+def own_version(engine: str) -> str:
+    """The version of an engine for processors, as its library says it.
+
+    Raises:
+        EngineUnavailable: it is not installed.
+    """
+    if engine == "openvino":
+        from protoleak.runtime.engines.openvino import import_openvino
+
+        return str(import_openvino().__version__)
+    from protoleak.runtime.engines.onnxruntime import import_onnxruntime
+
+    return str(import_onnxruntime().__version__)
 
 
 def choose(name: str, device: int = 0) -> tuple[str, str]:
@@ -136,10 +151,10 @@ def _onnxruntime_gpu(name: str) -> Callable[[int], str]:
 
 
 def _openvino(_: int) -> str:
-    from protoleak.runtime.engines.openvino import bf16_hardware, bf16_problem, import_openvino
+    from protoleak.runtime.engines.openvino import bf16_hardware, bf16_problem, core_of, import_openvino
 
     openvino = import_openvino()
-    core = openvino.Core()
+    core = core_of(openvino)
     processor = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
     bf16 = "no bf16 here" if bf16_problem(core) else f"bf16 in {bf16_hardware()}"
     return f"openvino {openvino.__version__.split('-')[0]} on {processor}; {bf16}"

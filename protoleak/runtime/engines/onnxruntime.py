@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -56,6 +55,8 @@ def import_onnxruntime(package: str = "onnxruntime") -> Any:
 
 def both_installed() -> bool:
     """Whether pip knows onnxruntime and onnxruntime-gpu, whose files are at the same places."""
+    from importlib import metadata  # where it is used: it takes long to import
+
     for package in ("onnxruntime", "onnxruntime-gpu"):
         try:
             metadata.version(package)

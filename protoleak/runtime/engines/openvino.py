@@ -6,7 +6,8 @@ import contextlib
 import io
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,12 @@ def _without(name: str) -> Iterator[None]:
             sys.modules[name] = before  # type: ignore[assignment]
 
 
+@cache
+def core_of(openvino: Any) -> Any:
+    """The one `Core` of this process: each would make the plugin for processors anew."""
+    return openvino.Core()
+
+
 def bf16_problem(core: Any) -> str | None:
     """Why bfloat16 is no use on this processor, or None.
 
@@ -122,7 +129,7 @@ class OpenVinoEngine:
         """
         options = options or EngineOptions()
         openvino = import_openvino()
-        core = openvino.Core()
+        core = core_of(openvino)
         if options.bfloat16 and (problem := bf16_problem(core)):
             raise EngineUnavailable(f"{problem}: leave --compute bf16 out")
         hint = "bf16" if options.bfloat16 else "f32"
@@ -140,7 +147,8 @@ class OpenVinoEngine:
         if compiled is None:
             try:
                 model = core.read_model(io.BytesIO(graph.model))
-                seen = _ports(model.inputs, graph), _ports(model.outputs, graph)
+                wanted = names_in(graph.model)
+                seen = _ports(model.inputs, wanted), _ports(model.outputs, wanted)
                 model.reshape({port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
                 if not options.bfloat16:
                     spread_group_norms(model)
@@ -184,7 +192,8 @@ class OpenVinoEngine:
 
     def _run_one(self, feeds: dict[str, Array]) -> list[Array]:
         for name, values in feeds.items():
-            if not np.isfinite(values).all():  # its ReLU turns NaN into 0, which would then look like a result
+            # Its ReLU turns NaN into 0, which would then look like a result.
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise EngineError(f"the {self._graph.stage} was given NaN or infinite values in {name!r}: no verdict")
         try:
             self._request.start_async({name: np.ascontiguousarray(values) for name, values in feeds.items()})
@@ -207,7 +216,8 @@ def _kept(core: Any, graph: Graph, key: str, config: Mapping[str, object]) -> An
         return None
     try:
         compiled = core.import_model(io.BytesIO(blob), "CPU", config)
-        unlike = differences(graph.model, _ports(compiled.inputs, graph), _ports(compiled.outputs, graph))
+        wanted = names_in(graph.model)
+        unlike = differences(graph.model, _ports(compiled.inputs, wanted), _ports(compiled.outputs, wanted))
     except Exception:  # whatever it holds: it is compiled again
         return None
     return None if unlike else compiled
@@ -221,9 +231,9 @@ def _keep(compiled: Any, graph: Graph, key: str) -> None:
             openvino_cache.store(key, stream.getvalue())
 
 
-def _ports(ports: Any, graph: Graph) -> list[Declared]:
-    """What OpenVINO says of a graph's inputs or outputs; of several names that it gives a tensor, the file's."""
-    wanted = names_in(graph.model)
+def _ports(ports: Any, wanted: Set[str]) -> list[Declared]:
+    """What OpenVINO says of a graph's inputs or outputs; of several names that it gives a tensor, the file's, which are
+    `wanted`."""
     found = []
     for port in ports:
         name = min(port.get_names() & wanted or port.get_names() or {""})

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from protoleak.arrays import Float32Array
 from protoleak.bundle.enrolment import Additions
 from protoleak.bundle.manifest import Manifest
@@ -55,6 +57,7 @@ def open_executor(
     options: EngineOptions | None = None,
     threads: int | None = None,
     additions: Additions | None = None,
+    warm: bool = False,
 ) -> Executor:
     """The executor of a variant's graphs: wholly on the GPU with TensorRT and TensorRT-RTX, else a `HostExecutor`.
 
@@ -64,6 +67,8 @@ def open_executor(
         location: of the bundle, for messages.
         threads: processor threads for one run; None for the engine's own choice.
         additions: generators that were enrolled, whose scores are computed beside the graph; None for the graph alone.
+        warm: on the processor, the attributor runs once while the latent encoder is being opened: what OpenVINO puts
+            off until then takes it ten times as long as a run.
 
     Raises:
         EngineUnavailable, EngineOutOfMemory, EngineError: see `open_engine`.
@@ -71,20 +76,28 @@ def open_executor(
     """
     options = options or EngineOptions()
     check_options(engine, options, threads)
-    executor = _of_graphs(engine, graphs, manifest, noise_bank, location, options, threads)
+    executor = _of_graphs(engine, graphs, manifest, noise_bank, location, options, threads, warm)
     return executor if additions is None else ExtendedExecutor(executor, additions)
 
 
-def _open_both(engine: str, graphs: Graphs, options: EngineOptions, threads: int | None) -> tuple[Engine, Engine]:
+def _open_both(
+    engine: str, graphs: Graphs, manifest: Manifest, options: EngineOptions, threads: int | None, warm: bool
+) -> tuple[Engine, Engine]:
     """Both engines; on the processor at the same time, since compiling a graph keeps one core busy."""
 
     def open_one(graph: Graph) -> Engine:
         return open_engine(engine, graph, threads=threads, options=options)
 
+    def open_attributor() -> Engine:
+        opened = open_one(graphs.attributor)
+        if warm:
+            opened.run({manifest.attributor_input: np.zeros((1, *manifest.attributor_input_shape), np.float32)})
+        return opened
+
     if engine not in ON_PROCESSOR:
         return open_one(graphs.latent_encoder), open_one(graphs.attributor)
     with ThreadPoolExecutor(1, thread_name_prefix="protoleak-open") as pool:
-        attributor = pool.submit(open_one, graphs.attributor)
+        attributor = pool.submit(open_attributor)
         try:
             return open_one(graphs.latent_encoder), attributor.result()
         except BaseException:
@@ -101,10 +114,11 @@ def _of_graphs(
     location: str | os.PathLike[str],
     options: EngineOptions,
     threads: int | None,
+    warm: bool,
 ) -> Executor:
     noising, shapes = Noising.of(manifest, noise_bank), ExpectedShapes(location, manifest)
     if engine not in TENSORRT:
-        return HostExecutor(*_open_both(engine, graphs, options, threads), noising, shapes)
+        return HostExecutor(*_open_both(engine, graphs, manifest, options, threads, warm), noising, shapes)
     from protoleak.runtime.executors.gpu import GpuExecutor, open_noising, open_worker_and_engines
 
     worker, encoder_plan, attributor_plan = open_worker_and_engines(engine, graphs, options, shapes.looks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -14,8 +14,10 @@ from protoleak.bundle.bundle import Variant
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import BundleError, EngineError
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
-from protoleak.runtime.cuda.crops import Rectangle
 from protoleak.runtime.engines import EngineDescription, Graph
+
+if TYPE_CHECKING:  # what it imports is for GPUs
+    from protoleak.runtime.cuda.crops import Rectangle
 
 LATENT_ENCODER_OUTPUTS = ("z0",)
 ATTRIBUTOR_OUTPUTS = ("embedding", "gate", "timestep_weight", "prototype_distance", "class_score", "log_density")

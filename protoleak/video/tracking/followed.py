@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
+import numpy as np
+
 from protoleak.faces.base import Face
 from protoleak.faces.crops import face_crop, sharpness
+from protoleak.images.framing import Box
 from protoleak.video.frames import Frame
 from protoleak.video.messages import SampledFace, TrackedFrame
 from protoleak.video.settings import StreamSettings
@@ -65,7 +68,7 @@ class FollowedFaces:
             side, sharp = max(face.box.width, face.box.height), sharpness(crop, self._image_size)
             if track in self._pending or rule.wants(frame.timestamp, side, sharp):
                 rule.took(frame.timestamp, side, sharp)
-                sampled.append(SampledFace(track, frame, face, crop, sharp))
+                sampled.append(SampledFace(track, frame, face, np.array(crop), sharp))
         return TrackedFrame(frame, list(found.items()), sampled, [*ended, *tracked.ended])
 
     def between(self, frame: Frame, faces: Sequence[Face]) -> TrackedFrame:
@@ -78,6 +81,10 @@ class FollowedFaces:
     def expected(self, frame: Frame) -> TrackedFrame:
         """A frame with the faces of the detected frame before it, where they should be by now."""
         return TrackedFrame(frame, self._tracker.expected(frame.timestamp), [], [], detected=False)
+
+    def moved(self, box: Box, start: float, end: float) -> Box:
+        """See `Tracker.moved`."""
+        return self._tracker.moved(box, start, end)
 
     def end(self) -> list[int]:
         """Ends all open tracks and returns their numbers."""

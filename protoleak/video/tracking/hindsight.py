@@ -7,7 +7,7 @@ in the middle is looked at as well, and so on: a face is found in the frame in w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 
 from protoleak.faces.base import Face, FaceDetector
@@ -18,7 +18,7 @@ from protoleak.video.tracking.stage import TrackingStage
 from protoleak.video.tracking.tracker import matches
 
 FRAMES_HELD = 16  # at most, for the sake of memory: 50 MB of 1920×1080; 0.2 s have as many at 80 frames per second
-SAME_FACE = 0.5  # overlap of a face with itself some frames later; one that moves faster is looked for in between
+SAME_FACE = 0.5  # overlap of a face some frames later with where it should be; other ones are looked for in between
 SHORTEST = 1e-6  # seconds from one frame to another
 
 
@@ -46,7 +46,7 @@ class HindsightTracking(TrackingStage):
     def _done(self, ended: Sequence[int]) -> list[TrackedFrame]:
         """The waiting frames, of which the last is looked at; `ended`: tracks that are over before the first."""
         waiting, self._waiting = self._waiting, ()
-        segment = _Segment(self._detector, waiting, self._before)
+        segment = _Segment(self._detector, waiting, self._before, self._followed.moved)
         done = []
         for place, frame in enumerate(waiting):
             if not segment.is_detected(place) and self._followed.due(frame.timestamp):
@@ -67,12 +67,17 @@ class _Segment:
 
     Args:
         before: time and faces of the frame before the first; None where nothing is known of it, and all are looked at.
+        moved: where the face of a box at one time should be at another.
     """
 
     def __init__(
-        self, detector: FaceDetector, frames: Sequence[Frame], before: tuple[float, Sequence[Face]] | None
+        self,
+        detector: FaceDetector,
+        frames: Sequence[Frame],
+        before: tuple[float, Sequence[Face]] | None,
+        moved: Callable[[Box, float, float], Box],
     ) -> None:
-        self._detector, self._frames, self._before = detector, frames, before
+        self._detector, self._frames, self._before, self._moved = detector, frames, before, moved
         self._detected: dict[int, Sequence[Face]] = {}
         self._between: dict[int, Sequence[Face]] = {}
         last = len(frames) - 1
@@ -99,7 +104,7 @@ class _Segment:
         if last - first < 2:
             return
         (start, earlier), (end, later) = self._known(first), self._known(last)
-        pairs = list(matches([face.box for face in earlier], [face.box for face in later], SAME_FACE))
+        pairs = self._same(earlier, later, start, end)
         if len(pairs) == len(earlier) == len(later):
             for place in range(first + 1, last):
                 share = (self._frames[place].timestamp - start) / max(end - start, SHORTEST)
@@ -109,6 +114,16 @@ class _Segment:
         self.detect(middle)
         self._fill(first, middle)
         self._fill(middle, last)
+
+    def _same(
+        self, earlier: Sequence[Face], later: Sequence[Face], start: float, end: float
+    ) -> Sequence[tuple[int, int]]:
+        """Which face of `later` is which of `earlier`: where it stands still, else where it goes on as it moved."""
+        found = [face.box for face in later]
+        staying = list(matches([face.box for face in earlier], found, SAME_FACE))
+        if len(staying) == len(earlier):
+            return staying
+        return list(matches([self._moved(face.box, start, end) for face in earlier], found, SAME_FACE))
 
     def _known(self, place: int) -> tuple[float, Sequence[Face]]:
         if place < 0:

@@ -104,6 +104,16 @@ class Tracker:
         """(number of the track, box) of the newest frame's faces, where they should be at this time, in seconds."""
         return [(track.number, track.expected(timestamp)) for track in self._open if track.missed == 0]
 
+    def moved(self, box: Box, start: float, end: float) -> Box:
+        """Where the face of a box at one time should be at another, both in seconds, if it goes on as its track did; a
+        face that no track expects there is taken to stay."""
+        candidates = [(overlap(box, track.expected(start)), track) for track in self._open]
+        share, track = max(candidates, key=lambda one: one[0], default=(0.0, None))
+        if track is None or share < MINIMUM_OVERLAP:
+            return box
+        (across, down), ahead = track.velocity, min(end - start, PREDICTED_SECONDS)
+        return replace(box, left=box.left + across * ahead, top=box.top + down * ahead)
+
     def interrupt(self) -> list[int]:
         """Ends all open tracks, as after a gap in which anything may have happened; returns their numbers."""
         ended = [track.number for track in self._open]

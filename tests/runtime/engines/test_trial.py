@@ -14,7 +14,7 @@ from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.signature import Signer
 from protoleak.errors import EngineError
 from protoleak.isolation.limits import Limits
-from protoleak.runtime import pipeline
+from protoleak.runtime import opening
 from protoleak.runtime.engines import EngineOptions, Graph, trial
 from protoleak.runtime.engines.trial import try_opening
 from protoleak.runtime.pipeline import ImagePipeline
@@ -71,7 +71,7 @@ def test_a_large_bundle_is_tried_and_judges_as_without(
         try_opening(engine, graphs, options, beside=beside, limits=PATIENT)
         tried.extend(graph.stage for graph in graphs)
 
-    monkeypatch.setattr(pipeline, "try_opening", watched)
+    monkeypatch.setattr(opening, "try_opening", watched)
     image = make_image(0, 1)
     with ImagePipeline(tiny_bundle, engine="onnxruntime", threads=1) as light:
         expected = light(image)[0].log_density

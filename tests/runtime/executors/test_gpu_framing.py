@@ -39,7 +39,7 @@ def played(
     monkeypatch.setenv("PROTOLEAK_CACHE", str(plan_folder))
     bundle = Bundle.load(request.getfixturevalue(request.param))
     executor, worker = opened(monkeypatch, bundle)
-    monkeypatch.setattr("protoleak.runtime.pipeline.open_executor", lambda *_, **__: executor)
+    monkeypatch.setattr("protoleak.runtime.opening.open_executor", lambda *_, **__: executor)
     return ImagePipeline(bundle, engine="tensorrt-rtx"), worker
 
 

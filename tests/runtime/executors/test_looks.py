@@ -11,7 +11,7 @@ from protoleak.bundle.bundle import Bundle
 from protoleak.diffusion import noised_latents
 from protoleak.errors import EngineError, MediaError
 from protoleak.runtime.engines import open_engine
-from protoleak.runtime.executors import Graphs, open_executor
+from protoleak.runtime.executors import ATTRIBUTOR_OUTPUTS, Graphs, HostExecutor, open_executor
 from protoleak.runtime.pipeline import FramedFace, ImagePipeline
 from tests.tiny_bundle import COMPONENTS, IMAGE_SIZE, make_image
 
@@ -55,6 +55,25 @@ def test_the_host_gives_what_a_loop_over_looks_gives(look_bundle: Bundle) -> Non
     same(found.stages, look_by_look(look_bundle, looks))
     swapped = look_by_look(look_bundle, looks[:, ::-1])
     assert np.abs(swapped["z_t"] - found.z_t).max() > 0.1  # the order of the looks is part of what is compared
+
+
+def test_a_look_that_faces_of_one_image_share_is_encoded_once(look_bundle: Bundle) -> None:
+    graphs = Graphs.of_variant(look_bundle.variant("fp32"))
+    executor = open_executor("onnxruntime", graphs, look_bundle.manifest, look_bundle.noise_bank, threads=1)
+    looks = different_looks(FACES)
+    looks[1:4, 2] = looks[0, 2]  # four faces of one image, and a fifth of another
+    assert isinstance(executor, HostExecutor)
+    encoded = []
+    encoder = executor._engines[0]
+    run = encoder.run
+    encoder.run = lambda feeds: encoded.append(len(feeds["image"])) or run(feeds)
+    found = executor.run(looks.reshape(-1, *looks.shape[2:]), stages=True)
+    assert encoded == [FACES * LOOKS - 3]
+    for index, face in enumerate(looks):
+        alone = executor.run(face, stages=True)
+        for name in ("z0", *ATTRIBUTOR_OUTPUTS):
+            rows = slice(index * LOOKS, (index + 1) * LOOKS) if name == "z0" else slice(index, index + 1)
+            np.testing.assert_array_equal(found.stages[name][rows], alone.stages[name], err_msg=name)
 
 
 def test_an_incomplete_set_of_looks_is_refused_with_the_number_that_a_face_has(look_bundle: Bundle) -> None:
@@ -112,7 +131,7 @@ def test_a_callers_looks_on_the_gpu_are_taken_face_by_face_and_judged_as_on_the_
     from tests.runtime.executors.played_executor import aligned, opened
 
     executor, _ = opened(monkeypatch, look_bundle)
-    monkeypatch.setattr("protoleak.runtime.pipeline.open_executor", lambda *_, **__: executor)
+    monkeypatch.setattr("protoleak.runtime.opening.open_executor", lambda *_, **__: executor)
     pipeline = ImagePipeline(tiny_look_bundle, engine="tensorrt-rtx")
     looks = different_looks(2)
     flat = aligned(looks.reshape(-1, *looks.shape[2:]))

@@ -29,7 +29,7 @@ SHAPE = (IMAGE_SIZE, IMAGE_SIZE, 3)
 
 
 def screener_on(executor: GpuExecutor, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> protoleak.Screener:
-    monkeypatch.setattr("protoleak.runtime.pipeline.open_executor", lambda *_, **__: executor)
+    monkeypatch.setattr("protoleak.runtime.opening.open_executor", lambda *_, **__: executor)
     return protoleak.load(tiny_bundle, engine="tensorrt-rtx")
 
 

@@ -42,14 +42,25 @@ def test_a_face_is_in_the_frames_in_which_it_is_in_view_and_in_no_other(came: in
     assert len(followed.detected) < FRAMES / 2
 
 
-def test_a_face_that_moves_fast_is_looked_for_more_often() -> None:
-    def fast(index: int) -> list[Face]:
+def test_a_face_that_turns_fast_is_looked_for_more_often() -> None:
+    def turning(index: int) -> list[Face]:
         return [at(min(8.0 * index % 200, 200 - 8.0 * index % 200))]
 
-    steady, moving = (len(follow(HindsightTracking, script, range(FRAMES)).detected) for script in (slow, fast))
-    assert moving > 2 * steady
-    followed = follow(HindsightTracking, fast, range(FRAMES))
+    steady, moving = (len(follow(HindsightTracking, script, range(FRAMES)).detected) for script in (slow, turning))
+    assert moving > 1.2 * steady
+    followed = follow(HindsightTracking, turning, range(FRAMES))
     assert {track for frame in followed.frames for track, _ in frame.faces} == {1}
+
+
+def test_a_face_that_crosses_its_own_width_between_looks_is_followed_where_it_moves_steadily() -> None:
+    def fast(index: int) -> list[Face]:
+        return [at(12.0 * index)]  # of 40 pixels: after four frames nothing of the box is where it was
+
+    steady, moving = (len(follow(HindsightTracking, script, range(FRAMES)).detected) for script in (slow, fast))
+    assert moving <= steady + 8  # the first looks, before anybody knows how it moves
+    followed = follow(HindsightTracking, fast, range(FRAMES))
+    for index, frame in enumerate(boxes(followed)):
+        assert frame == [(1, pytest.approx(12.0 * index))]
 
 
 def test_judged_faces_are_those_that_are_judged_when_every_frame_is_looked_at() -> None:

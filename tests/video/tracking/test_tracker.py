@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,3 +85,13 @@ def test_a_source_of_one_frame_in_two_seconds_has_tracks_too() -> None:
 def test_equal_timestamps_do_no_harm() -> None:
     tracker = Tracker()
     assert [tracker.update(1.0, [face(index)]).faces[0][0] for index in range(5)] == [1] * 5
+
+
+def test_a_face_is_expected_where_its_track_goes_and_stays_where_none_expects_it() -> None:
+    tracker = Tracker()
+    for index in range(20):
+        tracker.update(index / RATE, [face(8.0 * index)])
+    now, then = 19 / RATE, 25 / RATE
+    box = face(8.0 * 19).box
+    assert tracker.moved(box, now, then).left == pytest.approx(8.0 * 25, abs=1)
+    assert tracker.moved(face(900.0).box, now, then) == face(900.0).box
