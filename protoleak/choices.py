@@ -34,6 +34,8 @@ OperatorName: TypeAlias = Literal[
 
 # The epoch whose weights a training keeps.
 Keep: TypeAlias = Literal["best", "last"]
+# How the weights of a network are found: by gradient descent, or as linear discriminants, in closed form.
+Solver: TypeAlias = Literal["descent", "discriminants"]
 # One framing of what is judged, see `images.framing`.
 Look: TypeAlias = Literal["image", "face", "native"]
 # Whether images are turned as their EXIF orientation says: always, or never, as published.
@@ -49,6 +51,7 @@ HEAD_KINDS: tuple[HeadKind, ...] = get_args(HeadKind)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 RANGE_METHODS: tuple[RangeMethod, ...] = get_args(RangeMethod)
 KEEPS: tuple[Keep, ...] = get_args(Keep)
+SOLVERS: tuple[Solver, ...] = get_args(Solver)
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
 COMPUTES: tuple[Compute, ...] = get_args(Compute)
 STEMS: tuple[Stem, ...] = get_args(Stem)

@@ -20,7 +20,7 @@ from scipy.special import logsumexp
 from protoleak.arrays import Float64Array
 from protoleak.errors import CalibrationError
 
-FLOOR_QUANTILE = 0.01  # of the best class scores of training images
+FLOOR_QUANTILE = 0.01  # of the best class scores of training images; the default of the floor
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,13 @@ class PosteriorDensity:
         temperature: float | None,
         embedding: npt.NDArray[np.floating],
         gate: npt.NDArray[np.floating],
+        floor_quantile: float = FLOOR_QUANTILE,
     ) -> PosteriorDensity:
         """From prototypes [K, M, D] and [A, M, D], and embeddings and gates [N, D] of the training images.
+
+        Args:
+            floor_quantile: of the training images' best class scores, which the floor is. 1 lets the distance to the
+                nearest class count for every image, and not only for those far from all.
 
         Raises:
             CalibrationError: the network's class score has no τ, or a value is not finite.
@@ -66,7 +71,7 @@ class PosteriorDensity:
         best = unbounded.scores(embedding, gate)[:, : len(prototypes)].max(axis=1)
         if not np.isfinite(best).all():
             raise CalibrationError("training images gave embeddings that are not finite: the model is unusable")
-        return cls(unbounded.prototypes, unbounded.auxiliary, temperature, float(np.quantile(best, FLOOR_QUANTILE)))
+        return cls(unbounded.prototypes, unbounded.auxiliary, temperature, float(np.quantile(best, floor_quantile)))
 
     def scores(self, embedding: npt.NDArray[np.floating], gate: npt.NDArray[np.floating]) -> Float64Array:
         """Class scores float64 [N, K + A] of embeddings and gates [N, D]."""

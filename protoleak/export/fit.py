@@ -57,6 +57,7 @@ def fit_on_embeddings(
             network.auxiliary_prototypes.numpy(),
             network.temperature,
             *(train.embedding, train.gate),
+            floor_quantile=settings.density_floor,
         )
     else:
         density = fit_density(

@@ -62,6 +62,8 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         head: what scores classes.
         density_space: "whitened", or "gated" for the published raw one; "posterior" for the density of the learnt
             prototypes, which needs no reference images.
+        density_floor: of the posterior density, the quantile of the training images' best class scores below which
+            distance counts; from 0 to 1, and 1 lets it count for every image.
         bandwidth: of the density, in median nearest-neighbour distances; none for 1.5 where there are auxiliary
             generators, else for the one of greatest held-out likelihood.
         auxiliary: folder with a folder of images per generator that the model learnt and doesn't name, or none.
@@ -90,6 +92,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     name: str | None = None
     head: HeadKind = "prototype"
     density_space: DensitySpace = "whitened"
+    density_floor: float = 0.01  # as calibration.posterior.FLOOR_QUANTILE, which needs SciPy
     bandwidth: float | None = None
     auxiliary: Path | None = None
     contrast: float = DEFAULT_CONTRAST
@@ -119,6 +122,8 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             raise ProtoleakError(
                 f"bandwidth is {self.bandwidth:g}: give a number above 0, in distances to the nearest neighbour"
             )
+        if not 0 <= self.density_floor <= 1:
+            raise ProtoleakError(f"density_floor is {self.density_floor:g}: give a quantile from 0 to 1")
         if not 0 <= self.contrast <= 1:
             raise ProtoleakError(f"contrast is {self.contrast:g}: give a number from 0 (none) to 1")
         if not 0 < self.accusation_share <= 1:

@@ -114,12 +114,14 @@ class SecondOrderEncoder(nn.Module):
                 head.hidden.weight.copy_(head.hidden.weight @ whitening[p])
 
     def fold_norms(self) -> None:
-        """Multiplies what batch normalisation does in a trained network into the first layers."""
+        """Multiplies what batch normalisation does in a trained network into the first layers, which lose the units
+        that write nothing into the embedding."""
         for head in self.heads:
             assert isinstance(head, _Head)
             if isinstance(head.norm, nn.BatchNorm1d):
                 head.hidden = fuse_linear_bn_eval(head.hidden.eval(), head.norm.eval())
                 head.norm = nn.Identity()
+            head.drop_unread_units()
 
     def _each(self, features: torch.Tensor, position: torch.Tensor, *, standardised: bool) -> torch.Tensor:
         """[B, F] through the head of each one's position: [B, D]."""
@@ -160,6 +162,20 @@ class _Head(nn.Module):
         hidden = torch.relu(self.norm(self.hidden(self.drop_features(features))))
         embedding: torch.Tensor = self.out(self.drop(hidden))
         return embedding
+
+    def drop_unread_units(self) -> None:
+        """Takes out the hidden units whose outgoing weights are all 0."""
+        with torch.no_grad():
+            read = self.out.weight.any(dim=0)
+            if bool(read.all()) or not bool(read.any()):
+                return
+            hidden = nn.Linear(self.hidden.in_features, int(read.sum()))
+            hidden.weight.copy_(self.hidden.weight[read])
+            hidden.bias.copy_(self.hidden.bias[read])
+            out = nn.Linear(hidden.out_features, self.out.out_features)
+            out.weight.copy_(self.out.weight[:, read])
+            out.bias.copy_(self.out.bias)
+        self.hidden, self.out = hidden, out
 
 
 def standardised_statistics(

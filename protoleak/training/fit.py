@@ -8,7 +8,7 @@ import hashlib
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,16 +17,18 @@ import msgspec
 import torch
 
 from protoleak.choices import Keep
-from protoleak.errors import EngineError
+from protoleak.errors import EngineError, ProtoleakError
 from protoleak.metrics.scores import macro_auc_softmax
 from protoleak.model.attributor import PROTOTYPE_SPREAD, Attributor, AttributorConfig
 from protoleak.progress import Progress, no_progress
 from protoleak.training.batches import balanced_order, batches, endless
-from protoleak.training.inputs import Inputs, Latents, Standardisation, inputs_of
+from protoleak.training.discriminants import set_discriminants
+from protoleak.training.inputs import Inputs, Latents, Standardisation, StatisticsInputs, inputs_of
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import TrainingState, load_state, save_state
+from protoleak.training.statistics import draw_shares
 
 LARGEST_GRADIENT_NORM = 5.0  # as published
 PROTOTYPES, AUXILIARY_PROTOTYPES = "proto_head.protos", "proto_head.auxiliary"  # in a network's weights
@@ -69,7 +71,7 @@ def fit(
         negatives: [m, L, C, h, w], latents of images of no class, or None.
         run: hash that a state must carry to be gone on from.
         state_file: written after every epoch, and gone on from if it is there. None for no state.
-        progress: called after every step, with a stage for every epoch.
+        progress: called after every step, with a stage for every epoch; not at all by the solver "discriminants".
         standardisation: of the latents.
         real: label of the class of camera originals, or None.
         auxiliary: of generators that are learnt as classes of their own and then forgotten: the network that is given
@@ -78,7 +80,10 @@ def fit(
     Raises:
         CheckpointError: the state belongs to another run.
         EngineError: the loss or its gradient is no longer finite.
+        ProtoleakError: the solver "discriminants" has no room for so many classes, or is given negatives.
     """
+    if settings.solver == "discriminants" and negatives is not None:
+        raise ProtoleakError("solver discriminants takes no negatives: leave them out, or use solver descent")
     standardisation = standardisation or Standardisation.none()
     turns_of = {} if real is None else {real: settings.real_turns}
     with torch.random.fork_rng(devices=[]):
@@ -86,6 +91,8 @@ def fit(
             train = _with_auxiliary(train, auxiliary, config.generators)
         inputs = inputs_of(settings, noising, standardisation, train, validation, negatives, turns_of)
         network, optimizer = _initial(config if auxiliary is None else _with_classes(config, auxiliary), settings)
+        if isinstance(inputs, StatisticsInputs) and settings.solver == "discriminants":
+            return _solved(config, network, inputs, train, validation.labels, turns_of)
         state = _resumed(network, optimizer, run, state_file)
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             started = time.monotonic()
@@ -105,6 +112,27 @@ def fit(
     attributor = _named_and_auxiliary(config, state.best_network)
     inputs.finish(attributor)
     return FitResult(attributor, state.best_epoch, state.curves, state.seconds)
+
+
+def _solved(
+    config: AttributorConfig,
+    network: Attributor,
+    inputs: StatisticsInputs,
+    train: Latents,
+    validation_labels: torch.Tensor,
+    turns_of: Mapping[int, int],
+) -> FitResult:
+    """The weights of the discriminants. There is a single epoch to report, and no state to go on from."""
+    started = time.monotonic()
+    shares = draw_shares(train.labels, train.sources, turns_of)
+    set_discriminants(network, inputs, train.labels, shares)
+    with torch.no_grad():
+        training_loss = float(class_loss(inputs.scores(network, inputs.train), train.labels))
+    record = {"epoch": 1, "training_loss": training_loss}
+    record |= evaluate(network, inputs, validation_labels, config.generators)
+    attributor = _named_and_auxiliary(config, network.state_dict())
+    inputs.finish(attributor)
+    return FitResult(attributor, 1, [record], time.monotonic() - started)
 
 
 def _initial(config: AttributorConfig, settings: TrainingSettings) -> tuple[Attributor, torch.optim.Optimizer]:

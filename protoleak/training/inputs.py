@@ -12,7 +12,7 @@ from protoleak.model.attributor import Attributor
 from protoleak.model.second_order import SecondOrderEncoder
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
-from protoleak.training.statistics import Whitening, draw_shares, statistics_of
+from protoleak.training.statistics import DISCRIMINANTS_RIDGE, RIDGE, Whitening, draw_shares, statistics_of
 
 EVALUATION_BATCH = 64
 STANDARDISED_ON = 1024  # latents: their channels' mean and spread are known to a thousandth then
@@ -145,8 +145,12 @@ class StatisticsInputs:
         return _placed(network, encoder.embed_whitened(images, ~dropped), dropped)
 
     def validation_scores(self, network: Attributor) -> torch.Tensor:
+        return self.scores(network, self.validation)
+
+    def scores(self, network: Attributor, whitened: torch.Tensor) -> torch.Tensor:
+        """Class scores of whitened statistics: float32 [n, P, F] → [n, K]."""
         scores = []
-        for part in torch.split(self.validation, EVALUATION_BATCH):
+        for part in torch.split(whitened, EVALUATION_BATCH):
             nothing = torch.zeros(part.shape[:2], dtype=torch.bool)
             embedding, gate, _ = network.pool(*self.embedded(network, part, nothing))
             scores.append(network.class_score(network.prototype_distance(embedding, gate)))
@@ -178,7 +182,9 @@ def inputs_of(
     if settings.backbone != "second_order":
         return LatentInputs(noising, standardisation, train.z0, validation.z0, given, settings.bfloat16)
     of_train = statistics_of(train.z0, noising, standardisation)
-    whitening = Whitening.of(of_train, train.labels, draw_shares(train.labels, train.sources, turns_of))
+    shares = draw_shares(train.labels, train.sources, turns_of)
+    ridge = DISCRIMINANTS_RIDGE if settings.solver == "discriminants" else RIDGE
+    whitening = Whitening.of(of_train, train.labels, shares, ridge)
     return StatisticsInputs(
         whitening,
         whitening(of_train),

@@ -79,4 +79,4 @@ def write_model(
     for name in (LATENT_ENCODER_FOLDER, WEIGHTS_FILE, REPORT_FILE, PAGE_FILE, MODEL_FILE):
         (staged / name).replace(out / name)
     staged.rmdir()
-    (out / STATE_FILE).unlink()
+    (out / STATE_FILE).unlink(missing_ok=True)  # the solver "discriminants" keeps none

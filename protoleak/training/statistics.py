@@ -17,7 +17,8 @@ import torch
 from protoleak.model.second_order import SecondOrderEncoder, second_order_features, standardised_statistics
 from protoleak.training.noising import Noising
 
-RIDGE = 0.05  # of the average within-class variance: directions that hold less of it are not blown up
+# Of the average within-class variance: directions that hold less of it are not blown up.
+RIDGE, DISCRIMINANTS_RIDGE = 0.05, 0.02
 SMALLEST_DEVIATION = 1e-4
 CHUNK = 64  # images at a time
 
@@ -36,7 +37,7 @@ def statistics_of(
 
 @dataclass(frozen=True)
 class Whitening:
-    """What makes the within-class covariance of statistics the identity, up to RIDGE.
+    """What makes the within-class covariance of statistics the identity, up to a ridge.
 
     Attributes:
         mean, inverse_deviation: float32 [P, F], of the statistics.
@@ -48,7 +49,9 @@ class Whitening:
     matrix: torch.Tensor
 
     @classmethod
-    def of(cls, statistics: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> Whitening:
+    def of(
+        cls, statistics: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, ridge: float = RIDGE
+    ) -> Whitening:
         """From training statistics float32 [n, P, F], with their classes int64 [n] and how much each counts, float32
         [n], which sum to 1."""
         means, inverses, matrices = [], [], []
@@ -65,7 +68,7 @@ class Whitening:
             covariance = (weights[:, None] * scaled).T @ scaled
             values, vectors = torch.linalg.eigh(covariance)
             inverses.append(inverse)
-            matrices.append((vectors / (values.clamp_min(0) + RIDGE).sqrt()) @ vectors.T)
+            matrices.append((vectors / (values.clamp_min(0) + ridge).sqrt()) @ vectors.T)
         return cls(torch.stack(means), torch.stack(inverses), torch.stack(matrices))
 
     def __call__(self, statistics: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from protoleak.calibration.posterior import FLOOR_QUANTILE, PosteriorDensity
-from protoleak.errors import CalibrationError
+from protoleak.errors import CalibrationError, ProtoleakError
+from protoleak.export.settings import ExportSettings
 from tests.calibration.conftest import Embedded
 
 PROTOTYPES = np.random.default_rng(3).normal(size=(3, 2, 8)) + 3.0
@@ -33,6 +34,25 @@ def test_an_image_far_from_everything_is_less_likely_than_nearly_all_that_were_l
     far = PROTOTYPES[:1, 0] + 50.0 * (PROTOTYPES[:1, 0] - PROTOTYPES.mean(axis=(0, 1)))
     gate = np.ones_like(far)
     assert model.log_density(far, gate)[0] < model.log_density(train.embedding, train.gate).min()
+
+
+def test_with_the_highest_floor_distance_counts_for_every_image(train: Embedded) -> None:
+    model = PosteriorDensity.fit(PROTOTYPES, AUXILIARY, 1.0, train.embedding, train.gate, floor_quantile=1.0)
+    scores = model.scores(train.embedding, train.gate)
+    best = scores[:, :3].max(axis=1)
+    assert model.floor == best.max()
+    share = best - np.log(np.exp(scores).sum(axis=1))
+    np.testing.assert_allclose(model.log_density(train.embedding, train.gate), share + best - best.max(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.1])
+def test_a_floor_that_is_no_quantile_is_refused(floor: float) -> None:
+    with pytest.raises(ProtoleakError, match="give a quantile from 0 to 1"):
+        ExportSettings(density_floor=floor)
+
+
+def test_the_floor_is_the_same_where_none_is_asked_for() -> None:
+    assert ExportSettings().density_floor == FLOOR_QUANTILE
 
 
 def test_auxiliary_classes_take_their_share(train: Embedded) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from protoleak.latent_statistics import LAGS, SMALLEST_VARIANCE, second_order_statistics, statistic_count
-from protoleak.model.second_order import SecondOrderEncoder, second_order_features
+from protoleak.model.second_order import HIDDEN, SecondOrderEncoder, second_order_features
 
 CHANNELS, SIZE, POSITIONS = 4, 6, 3
 
@@ -53,6 +53,19 @@ def test_a_folded_encoder_gives_of_latents_what_it_gave_of_whitened_statistics()
     encoder.fold(mean, inverse, whitening)
     found = encoder(z).reshape(5, POSITIONS, -1)[wanted]
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_hidden_units_that_write_nothing_are_left_out_with_the_norms_and_the_embedding_stays() -> None:
+    encoder = _encoder()
+    z = torch.randn(2 * POSITIONS, CHANNELS, 8, 8)
+    with torch.no_grad():
+        encoder.get_parameter("heads.0.out.weight")[:, 4:] = 0
+        encoder.get_buffer("heads.0.norm.running_mean").normal_()
+    expected = encoder(z)
+    encoder.fold_norms()
+    widths = [len(encoder.get_parameter(f"heads.{p}.hidden.bias")) for p in range(POSITIONS)]
+    assert widths == [4] + [HIDDEN] * (POSITIONS - 1)
+    torch.testing.assert_close(encoder(z), expected)
 
 
 def _encoder() -> SecondOrderEncoder:
