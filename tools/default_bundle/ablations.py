@@ -78,15 +78,18 @@ def main() -> None:
         record = {
             "what": f"training without parts of the method, {VIEWS} views of an image, seed by seed, on the test split",
             "seeds": len(SEEDS),
-            "commit": describe_machine().commit,
             "rows": rows,
         }
         arguments.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def row_of(variation: str, measured: Sequence[dict[str, float]]) -> dict[str, object]:
-    """What was measured, seed by seed."""
-    return {"variation": variation, **{name: [round(one[name], 4) for one in measured] for name in measured[0]}}
+    """What was measured, seed by seed, and by which commit: rows of a file may be of several invocations."""
+    return {
+        "variation": variation,
+        "commit": describe_machine().commit,
+        **{name: [round(one[name], 4) for one in measured] for name in measured[0]},
+    }
 
 
 def in_words(row: dict[str, object]) -> str:

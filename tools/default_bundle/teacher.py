@@ -20,7 +20,6 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
 from protoleak.cli.settings_file import read_settings
-from protoleak.environment.machine import describe_machine
 from protoleak.training.settings import TrainingSettings
 from tools.default_bundle.ablations import SEEDS, Images, in_words, row_of
 
@@ -50,7 +49,6 @@ def main() -> None:
         record = {
             "what": f"the recipe's training on the latents of each encoder, {VIEWS} views of an image, seed by seed",
             "seeds": len(SEEDS),
-            "commit": describe_machine().commit,
             "rows": rows,
         }
         arguments.json.write_text(json.dumps(record, indent=1) + "\n")
