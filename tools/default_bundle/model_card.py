@@ -259,9 +259,8 @@ def research(report: Report) -> Iterator[str]:
     faces, closed = variant.real_faces, variant.closed_set
     assert faces is not None
     assert closed is not None
-    yield "`--research` also names generators whose rights forbid shipping; what it makes doesn't ship. This one was"
-    yield "trained so, and exported with the margins of the default bundle's turns, in which these generators were not"
-    yield "named: `build.py --research` makes turns of its own, and was not run to its end."
+    yield "`--research` also names generators whose rights forbid shipping; what it makes doesn't ship. Its margins come"
+    yield "from twelve turns of its own, in which each of its sources and generators was left out."
     yield ""
     yield f"Real faces accused: {share(faces.accused)}."
     yield f"Macro AUC of known classes: {estimate(closed.macro_auc_softmax)}."
