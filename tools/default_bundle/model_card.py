@@ -259,8 +259,10 @@ def research(report: Report) -> Iterator[str]:
     faces, closed = variant.real_faces, variant.closed_set
     assert faces is not None
     assert closed is not None
-    yield "`--research` also names generators whose rights forbid shipping; what it makes doesn't ship. Its margins come"
-    yield "from twelve turns of its own, in which each of its sources and generators was left out."
+    yield "`--research` also names generators whose rights forbid shipping; what it makes doesn't ship. Its margins"
+    yield "come from twelve turns of its own, in which its sources and generators were left out."
+    if variant.compute is not None:
+        yield f"Judged in {variant.compute}, which `--compute auto` takes here."
     yield ""
     yield f"Real faces accused: {share(faces.accused)}."
     yield f"Macro AUC of known classes: {estimate(closed.macro_auc_softmax)}."
