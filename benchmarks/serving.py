@@ -37,27 +37,29 @@ from tests.serving.running import RunningServer
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "images"
 SIDE = 512
+CROPS = 32  # as many as there are clients at most
 PARTS = ("install", "ready", "table", "lone", "noop", "overload", "endings", "killed", "dropped", "strace", "soak")
 
 
 def images() -> list[bytes]:
-    """The examples as JPEGs of 512×512 pixels."""
+    """Crops of an example, no two alike, as JPEGs of 512×512 pixels: equal images of a batch are encoded once."""
     found = []
-    for path in sorted(EXAMPLES.glob("*.jpg")):
+    whole = Image.open(sorted(EXAMPLES.glob("*.jpg"))[0]).convert("RGB").resize((SIDE + CROPS, SIDE + CROPS))
+    for place in range(CROPS):
         buffer = io.BytesIO()
-        Image.open(path).convert("RGB").resize((SIDE, SIDE)).save(buffer, "JPEG", quality=90)
+        whole.crop((place, 0, place + SIDE, SIDE)).save(buffer, "JPEG", quality=90)
         found.append(buffer.getvalue())
     return found
 
 
-def clients(port: int, image: bytes, count: int, seconds: float) -> dict[str, float]:
-    """Requests a second and latencies in milliseconds of so many clients."""
+def clients(port: int, data: list[bytes], count: int, seconds: float) -> dict[str, float]:
+    """Requests a second and latencies in milliseconds of so many clients, each with an image of its own."""
     tally = Tally()
-    request = request_of(image, kind="image/jpeg")
+    requests = [request_of(data[place % len(data)], kind="image/jpeg") for place in range(count)]
 
     async def load() -> None:
         until = time.monotonic() + seconds
-        await asyncio.gather(*(keep_asking(port, request, tally, until) for _ in range(count)))
+        await asyncio.gather(*(keep_asking(port, request, tally, until) for request in requests))
 
     started = time.perf_counter()
     asyncio.run(load())
@@ -89,12 +91,12 @@ def table(
             screener(data[:2])
             for batch in batches:
                 with RunningServer("--engine", engine, "--batch-maximum", batch) as server:
-                    clients(server.port, data[0], 2, 1.0)
+                    clients(server.port, data, 2, 1.0)
                     for count in counts:
                         ceilings, found = [], []
                         for _ in range(rounds):
-                            ceilings.append(bare(screener, data[:1], seconds))
-                            found.append(clients(server.port, data[0], count, seconds))
+                            ceilings.append(bare(screener, data, seconds))
+                            found.append(clients(server.port, data, count, seconds))
                         row = {name: round(statistics.mean(one[name] for one in found), 2) for name in found[0]}
                         ceiling = statistics.mean(ceilings)
                         rows.append(
@@ -116,14 +118,14 @@ def lone(seconds: float, rounds: int) -> dict[str, float]:
     served: list[float] = []
     with Screener(isolate=True) as screener, RunningServer() as server:
         screener([data])
-        clients(server.port, data, 1, 1.0)
+        clients(server.port, [data], 1, 1.0)
         for _ in range(rounds):
             until = time.perf_counter() + seconds
             while time.perf_counter() < until:
                 started = time.perf_counter()
                 screener([data])
                 direct.append(1000 * (time.perf_counter() - started))
-            served.append(clients(server.port, data, 1, seconds)["p50"])
+            served.append(clients(server.port, [data], 1, seconds)["p50"])
     p50 = statistics.median(direct)
     return {
         "direct_p50": round(p50, 2),
@@ -136,11 +138,11 @@ def noop(seconds: float) -> dict[str, Any]:
     """With a constant verdict in place of the screener, one process."""
     data = images()[0]
     with RunningServer(command=checks.STAND_IN) as server:
-        clients(server.port, data, 8, 1.0)
+        clients(server.port, [data], 8, 1.0)
         before = processor_seconds_of(server.process.pid)
-        row = clients(server.port, data, 32, seconds)
+        row = clients(server.port, [data], 32, seconds)
         spent = processor_seconds_of(server.process.pid) - before
-        alone = clients(server.port, data, 1, min(seconds, 3.0))
+        alone = clients(server.port, [data], 1, min(seconds, 3.0))
     served = row["requests_per_second"] * seconds
     return {name: round(value, 2) for name, value in row.items()} | {
         "processor_microseconds_per_request": round(1e6 * spent / max(1.0, served)),
@@ -182,7 +184,7 @@ def main() -> None:
         "killed": lambda: checks.killed_thread(image),
         "dropped": lambda: checks.dropped(image),
         "strace": lambda: checks.no_open_no_connect([]),
-        "soak": lambda: checks.soak([], image, _ceiling(image, given.seconds), given.minutes, print),
+        "soak": lambda: checks.soak([], image, _ceiling(given.seconds), given.minutes, print),
     }
     for part in parts:
         found[part] = measures[part]()
@@ -193,10 +195,10 @@ def main() -> None:
             given.json.write_text(json.dumps(found, indent=2, default=str) + "\n")
 
 
-def _ceiling(image: bytes, seconds: float) -> float:
+def _ceiling(seconds: float) -> float:
     with Screener(isolate=True) as screener:
-        screener([image])
-        return bare(screener, [image], seconds)
+        screener(images()[:1])
+        return bare(screener, images(), seconds)
 
 
 if __name__ == "__main__":
