@@ -136,7 +136,7 @@ def read_data_uri(text: str) -> bytes:
 def _unquoted(text: str) -> bytes:
     """The bytes of percent-encoded text, as `urllib.parse.unquote_to_bytes` gives them. That cuts the text at every
     percent sign into a list, which takes a hundred times the memory."""
-    data = np.frombuffer(text.encode(), np.uint8)
+    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)  # surrogates: no image, and no traceback
     signs = np.flatnonzero(data == ord("%"))
     signs = signs[signs < len(data) - 2]
     high, low = HEXADECIMAL[data[signs + 1]], HEXADECIMAL[data[signs + 2]]

@@ -18,6 +18,10 @@ def test_percent_signs_are_read_as_the_standard_library_reads_them(payload: str)
     assert read_data_uri(f"data:image/png,{payload}") == unquote_to_bytes(payload)
 
 
+def test_a_lone_surrogate_is_no_traceback() -> None:
+    assert read_data_uri("data:image/png,\ud800") == b"\xed\xa0\x80"
+
+
 def test_millions_of_percent_signs_take_little_memory() -> None:
     text = "data:," + "%" * 2_000_000
     tracemalloc.start()
@@ -29,7 +33,7 @@ def test_millions_of_percent_signs_take_little_memory() -> None:
     assert most < 80_000_000  # cut at every sign they would be a list of 200 MB
 
 
-@pytest.mark.parametrize("text", ["data:", "data:image/png;base64,%%%", "data:;base64,A"])
+@pytest.mark.parametrize("text", ["data:", "data:image/png;base64,%%%", "data:;base64,A", "data:;base64,\ud800"])
 def test_what_is_none_is_one_line(text: str) -> None:
     with pytest.raises(MediaError):
         read_data_uri(text)
