@@ -18,7 +18,7 @@ WHY = {
     "tensorrt-rtx": "a GPU and TensorRT-RTX are here",
     "onnxruntime-cuda": "a GPU and ONNX Runtime's CUDA build are here",
     "openvino": "no engine for a GPU can run here, and on processors OpenVINO is as fast as ONNX Runtime or faster",
-    "onnxruntime": "no engine for a GPU can run here, and OpenVINO isn't installed",
+    "onnxruntime": "no engine for a GPU can run here, and neither can OpenVINO",
 }
 
 

@@ -87,8 +87,19 @@ def _without(name: str) -> Iterator[None]:
 
 @cache
 def core_of(openvino: Any) -> Any:
-    """The one `Core` of this process: each would make the plugin for processors anew."""
-    return openvino.Core()
+    """The one `Core` of this process: each would make the plugin for processors anew.
+
+    Raises:
+        EngineUnavailable: its plugin for processors is missing, as in a program that was frozen without it.
+    """
+    core = openvino.Core()
+    try:
+        core.get_property("CPU", "FULL_DEVICE_NAME")
+    except RuntimeError as error:
+        raise EngineUnavailable(
+            f"openvino is here without its plugin for processors ({first_line(error)}): {INSTALL}"
+        ) from error
+    return core
 
 
 def bf16_problem(core: Any) -> str | None:

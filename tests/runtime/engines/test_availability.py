@@ -16,6 +16,7 @@ from protoleak.runtime import configuration
 from protoleak.runtime.engines import AUTO_ORDER, ENGINES, choose, open_engine, survey
 from protoleak.runtime.engines import availability as module
 from protoleak.runtime.engines.gpu import Gpu
+from protoleak.runtime.engines.openvino import core_of
 
 pytest.importorskip("onnx", reason="onnx makes the graphs")
 from tests.calibrated_bundle import INSTRUCTIONS, calibrated_files
@@ -56,7 +57,30 @@ def test_auto_without_a_gpu_takes_openvino_and_without_that_onnxruntime(monkeypa
     monkeypatch.setitem(sys.modules, "openvino", None)
     name, why = choose("auto")
     assert name == "onnxruntime"
-    assert "OpenVINO isn't installed" in why
+    assert "neither can OpenVINO" in why
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_openvino_without_its_plugin_for_processors_is_no_engine_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a program that was frozen without what OpenVINO opens by name."""
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is an extra")
+
+    class Core:
+        def get_property(self, device: str, name: str) -> str:
+            raise RuntimeError(f'Exception from core.cpp:268:\nDevice with "{device}" name is not registered, {name}')
+
+    monkeypatch.setattr(openvino, "Core", Core)
+    core_of.cache_clear()
+    try:
+        found = module.availability("openvino")
+        assert not found.runs
+        assert 'Device with "CPU" name is not registered' in found.detail
+        assert "pip install" in found.detail
+        assert choose("auto")[0] == "onnxruntime"
+    finally:
+        core_of.cache_clear()
 
 
 def test_auto_takes_the_first_of_its_order_that_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
