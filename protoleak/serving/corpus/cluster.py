@@ -13,12 +13,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from protoleak.errors import MissingExtra, ProtoleakError
 
 OBJECT_STORE_BYTES = 100 * 2**20  # only numbers of blocks go through it; by default Ray reserves 30 % of the memory
 SPARE_PROCESSORS = 1  # besides the workers: for what Ray itself schedules
 STARTS = 2  # attempts
+LONGEST_FOLDER = 40  # characters: Ray's sockets in it have names of 66 more, and 107 are allowed
+HEAD, HOME_FILE = "dashboard", "ray_bootstrap_config.yaml"  # of Ray
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -75,8 +79,7 @@ def cluster(place: Place, workers: int) -> Iterator[None]:
     Raises:
         ProtoleakError: it does not start, or nothing answers at the address.
     """
-    # Its name is short: those of sockets in it have 107 characters at most.
-    folder = tempfile.mkdtemp(prefix="protoleak-") if place.address is None else None
+    folder = _short_folder() if place.address is None else None
     try:
         if place.address is not None:
             _join(place.address)
@@ -88,6 +91,23 @@ def cluster(place: Place, workers: int) -> Iterator[None]:
         _shut_down()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_folder() -> str:
+    """A folder for what Ray keeps while it runs.
+
+    Raises:
+        ProtoleakError: its name would be too long for the sockets in it.
+    """
+    folder = tempfile.mkdtemp(prefix="protoleak-")
+    if len(os.fsencode(folder)) > LONGEST_FOLDER:
+        Path(folder).rmdir()
+        place = tempfile.gettempdir()
+        raise ProtoleakError(
+            f"the folder for temporary files, {place}, has too long a name for the sockets that Ray makes in it: give "
+            "one with a shorter name, as in TMPDIR=/tmp protoleak corpus …"
+        )
+    return folder
 
 
 def _silence() -> None:
@@ -126,7 +146,7 @@ def _start(processors: int, folder: str) -> None:
 
     for attempt in range(1, STARTS + 1):
         try:
-            with _undisturbed():
+            with _undisturbed(), _unasked(folder):
                 ray.init(
                     address="local",  # whatever RAY_ADDRESS says
                     num_cpus=processors,
@@ -163,6 +183,29 @@ def _undisturbed() -> Iterator[None]:
         os.close(nowhere)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _unasked(folder: str) -> Iterator[None]:
+    """Ray's head process would ask the network in which cloud it is (169.254.169.254, metadata.google.internal), for
+    statistics of use that are off; it does not where a file in its home folder says how the cluster was made. It is
+    given a home of its own, with that file and nothing in it. Of the process alone, and by a name that Ray may change:
+    then it asks, and the test that watches its environment fails."""
+    from ray._private import services
+
+    start = services.start_ray_process
+    (Path(folder) / HOME_FILE).write_text("{}\n")
+
+    def started(command: list[str], process_type: str, *arguments: Any, **options: Any) -> Any:
+        if process_type == HEAD:
+            options["env_updates"] = {**(options.get("env_updates") or {}), "HOME": folder}
+        return start(command, process_type, *arguments, **options)
+
+    services.start_ray_process = started
+    try:
+        yield
+    finally:
+        services.start_ray_process = start
 
 
 def _line(error: Exception) -> str:
