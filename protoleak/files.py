@@ -158,7 +158,14 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
 def refused(path: Path, error: OSError) -> ProtoleakError:
     """One line on why a file that the user asked for cannot be written."""
     kind = DiskFull if error.errno in NO_ROOM else ProtoleakError
-    return kind(f"cannot write {path}: {error.strerror or error}; free some space or give another place")
+    return kind(f"cannot write {path}: {why_refused(error)}")
+
+
+def why_refused(error: OSError) -> str:
+    """The system's reason and the remedy, for the end of a message about what the disk refused. Not `strerror`, in
+    which Arrow puts sentences of its own."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return f"{reason}; free some space or give another place"
 
 
 _held: set[Path] = set()  # lock files of this process: the system's locks exclude other processes only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from protoleak.files import (
     remove_partial,
     replace_file,
     replacing,
+    why_refused,
     write_whole,
 )
 
@@ -192,3 +194,18 @@ def test_a_file_that_is_removed_while_it_is_written_is_said(replaced: bool, tmp_
         lines.append(b"two")
     lines.close()
     assert not replaced or path.read_bytes() == b"of somebody else"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] …"),
+            "No space left on device",
+        ),  # Arrow
+        (OSError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (OSError("the device is gone"), "the device is gone"),
+    ],
+)
+def test_what_the_disk_refused_has_the_systems_reason_and_a_remedy(error: OSError, said: str) -> None:
+    assert why_refused(error) == f"{said}; free some space or give another place"

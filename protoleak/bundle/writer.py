@@ -17,7 +17,7 @@ from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.manifest import MANIFEST, FileRecord, Manifest
 from protoleak.bundle.signature import SIGNATURE, Signer, fingerprint, raw_public_key
 from protoleak.errors import BundleError
-from protoleak.files import replacing
+from protoleak.files import replacing, why_refused
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -54,7 +54,7 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> str:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(data)
     except OSError as error:
-        raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
+        raise BundleError(f"cannot write the bundle {path}: {why_refused(error)}") from error
     return hashlib.sha256(files[MANIFEST]).hexdigest()
 
 
@@ -74,7 +74,7 @@ def sign_bundle(bundle: Bundle, key: Ed25519PrivateKey) -> Signer:
             with replacing(bundle.path) as staged:
                 _write_zip(staged, contents)
     except OSError as error:
-        raise BundleError(f"cannot sign the bundle {bundle.path}: {error.strerror or error}") from error
+        raise BundleError(f"cannot sign the bundle {bundle.path}: {why_refused(error)}") from error
     return Signer(fingerprint(raw_public_key(key.public_key())), checked=True, trusted=False)
 
 

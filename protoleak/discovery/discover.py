@@ -17,7 +17,7 @@ from protoleak.enrolment.judging import Classes
 from protoleak.enrolment.pictures import PictureRunner
 from protoleak.enrolment.rows import calibration_rows
 from protoleak.errors import ProtoleakError
-from protoleak.files import replacing
+from protoleak.files import refused, replacing
 from protoleak.progress import Progress, no_progress
 from protoleak.strict_json import decode_json, json_bytes
 
@@ -45,7 +45,7 @@ def discover(
     Raises:
         MissingExtra: scikit-learn is not installed, or pyarrow, which reads embeddings.
         DatasetError: nothing is called unknown, or the source holds no picture.
-        ProtoleakError: `out` is there and no discovery.
+        ProtoleakError: `out` is there and no discovery, or the disk refused.
     """
     check_out(out)
     manifest = bundle.manifest
@@ -73,10 +73,14 @@ def discover(
         skipped=list(unknown.skipped),
         left_out=unknown.left_out,
     )
-    with replacing(out) as staged:
-        staged.mkdir(exist_ok=True)
-        (staged / CLUSTERS).write_bytes(json_bytes(discovery))
-        (staged / PAGE).write_text(clusters_page(discovery, bundle.manifest.name), encoding="utf-8")
+    shown = clusters_page(discovery, bundle.manifest.name)
+    try:
+        with replacing(out) as staged:
+            staged.mkdir(exist_ok=True)
+            (staged / CLUSTERS).write_bytes(json_bytes(discovery))
+            (staged / PAGE).write_text(shown, encoding="utf-8")
+    except OSError as error:
+        raise refused(out, error) from error
     return discovery
 
 

@@ -23,7 +23,7 @@ from protoleak.arrays import Array, Float32Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.enrolment.rows import Rows
 from protoleak.errors import MissingExtra, ProtoleakError
-from protoleak.files import replacing
+from protoleak.files import refused, replacing
 from protoleak.image_records import Record
 from protoleak.latent_statistics import second_order_statistics
 from protoleak.runtime.pipeline import ImagePipeline
@@ -141,7 +141,7 @@ def open_embeddings(
             yield embeddings
             embeddings.flush()
     except OSError as error:
-        raise ProtoleakError(f"cannot write {path}: {error.strerror or error}") from error
+        raise refused(path, error) from error
 
 
 @dataclass(frozen=True)

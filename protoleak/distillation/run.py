@@ -20,6 +20,7 @@ from protoleak.distillation.fit import fit_student, to_unit_range
 from protoleak.distillation.loss import DistillationLoss
 from protoleak.distillation.settings import DistillationSettings
 from protoleak.errors import CheckpointError
+from protoleak.files import why_refused
 from protoleak.model.light_encoder import WEIGHTS_FILE, LightEncoder, LightEncoderConfig
 from protoleak.progress import Progress, no_progress
 from protoleak.strict_json import json_bytes
@@ -98,7 +99,7 @@ def distil_student(
         (out / REPORT_FILE).write_bytes(json_bytes(report))
         state_file.unlink(missing_ok=True)
     except OSError as error:
-        raise CheckpointError(f"cannot write the student {out}: {error.strerror or error}") from error
+        raise CheckpointError(f"cannot write the student {out}: {why_refused(error)}") from error
     return report
 
 

@@ -22,7 +22,7 @@ from protoleak.bundle.manifest import Schedule
 from protoleak.choices import FACE_MARGIN, Look, Upright
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.errors import CheckpointError, MissingExtra
-from protoleak.files import replacing
+from protoleak.files import replacing, why_refused
 from protoleak.images.framing import Framing
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
@@ -207,7 +207,7 @@ def save_model(path: Path, model: TrainedModel) -> None:
             (staged / MODEL_FILE).write_bytes(json_bytes(record))
             model.latent_encoder.save(staged / LATENT_ENCODER_FOLDER)
     except OSError as error:
-        raise CheckpointError(f"cannot write the model {path}: {error.strerror or error}") from error
+        raise CheckpointError(f"cannot write the model {path}: {why_refused(error)}") from error
 
 
 def load_model(path: Path) -> TrainedModel:

@@ -395,3 +395,19 @@ def test_writing_over_something_that_is_no_bundle_is_refused(
     with pytest.raises(BundleError, match="not a bundle"):
         write_bundle(tmp_path / "photos", *tiny_files)
     assert (tmp_path / "photos" / "mine.jpg").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("name", ["full", "full.zip"])
+def test_a_full_disk_leaves_no_half_bundle_and_says_what_to_do(
+    name: str, tiny_files: tuple[Manifest, Files], tmp_path: Path
+) -> None:
+    resource = pytest.importorskip("resource", reason="a limit on the size of files stands for a full disk")
+    manifest, files = tiny_files
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        with pytest.raises(BundleError, match=r"^cannot write the bundle .*; free some space or give another place$"):
+            write_bundle(tmp_path / name, manifest, files)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,6 +17,7 @@ from PIL import Image
 import protoleak
 from protoleak.bundle.bundle import Bundle
 from protoleak.cli.app import main
+from protoleak.discovery import discover as module
 from protoleak.discovery.discover import CLUSTERS, PAGE, read_cluster
 from protoleak.discovery.records import Discovery
 from tests.tiny_bundle import make_image
@@ -99,3 +103,23 @@ def test_nothing_that_is_there_is_overwritten(enrollable: Path, stream: Path, tm
     (tmp_path / "keep").write_text("mine")
     assert main(["discover", str(stream), "--bundle", str(enrollable), "--out", str(tmp_path)]) == 2
     assert (tmp_path / "keep").read_text() == "mine"
+
+
+def test_a_full_disk_is_one_line_that_names_the_place(
+    enrollable: Path,
+    stream: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @contextlib.contextmanager
+    def full(_: Path) -> Iterator[Path]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+        yield
+
+    monkeypatch.setattr(module, "replacing", full)
+    out = tmp_path / "found"
+    assert main(["discover", str(stream), "--bundle", str(enrollable), "--out", str(out)]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"error: cannot write {out}: No space left on device; free some space or give another place"
+    assert not out.exists()

@@ -21,7 +21,7 @@ from protoleak.errors import MissingExtra, ProtoleakError
 OBJECT_STORE_BYTES = 100 * 2**20  # only numbers of blocks go through it; by default Ray reserves 30 % of the memory
 SPARE_PROCESSORS = 1  # besides the workers: for what Ray itself schedules
 STARTS = 2  # attempts
-LONGEST_FOLDER = 40  # characters: Ray's sockets in it have names of 66 more, and 107 are allowed
+LONGEST_FOLDER = 40  # characters: Ray's sockets in it have names of 67 more, and 107 are allowed
 HEAD, HOME_FILE = "dashboard", "ray_bootstrap_config.yaml"  # of Ray
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -83,31 +83,33 @@ def cluster(place: Place, workers: int) -> Iterator[None]:
     try:
         if place.address is not None:
             _join(place.address)
-        else:
-            _start(workers + SPARE_PROCESSORS, str(folder))
+        elif folder is not None:
+            _start(workers + SPARE_PROCESSORS, folder)
         _silence()
         yield
     finally:
         _shut_down()
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder.parent, ignore_errors=True)
 
 
-def _short_folder() -> str:
-    """A folder for what Ray keeps while it runs.
+def _short_folder() -> Path:
+    """A folder for what Ray keeps while it runs, in one that nobody else may enter: Ray lets everybody write its own.
 
     Raises:
         ProtoleakError: its name would be too long for the sockets in it.
     """
-    folder = tempfile.mkdtemp(prefix="protoleak-")
+    folder = Path(tempfile.mkdtemp(prefix="protoleak-"))
     if len(os.fsencode(folder)) > LONGEST_FOLDER:
-        Path(folder).rmdir()
+        folder.rmdir()
         place = tempfile.gettempdir()
         raise ProtoleakError(
             f"the folder for temporary files, {place}, has too long a name for the sockets that Ray makes in it: give "
             "one with a shorter name, as in TMPDIR=/tmp protoleak corpus …"
         )
-    return folder
+    rays = folder / "r"
+    rays.mkdir()
+    return rays
 
 
 def _silence() -> None:
@@ -139,7 +141,7 @@ def _join(address: str) -> None:
         raise ProtoleakError(f"--address {address}: Ray cannot be joined there: {_line(error)}") from error
 
 
-def _start(processors: int, folder: str) -> None:
+def _start(processors: int, folder: Path) -> None:
     """Ray gives its own processes 15 s to start, which the first time, from a slow disk, may be too few: the second
     time they lie in memory."""
     import ray
@@ -154,7 +156,7 @@ def _start(processors: int, folder: str) -> None:
                     object_store_memory=OBJECT_STORE_BYTES,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    _temp_dir=folder,
+                    _temp_dir=str(folder),
                 )
             return
         except Exception as error:  # as above
@@ -186,7 +188,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 @contextmanager
-def _unasked(folder: str) -> Iterator[None]:
+def _unasked(folder: Path) -> Iterator[None]:
     """Ray's head process would ask the network in which cloud it is (169.254.169.254, metadata.google.internal), for
     statistics of use that are off; it does not where a file in its home folder says how the cluster was made. It is
     given a home of its own, with that file and nothing in it. Of the process alone, and by a name that Ray may change:
@@ -194,11 +196,11 @@ def _unasked(folder: str) -> Iterator[None]:
     from ray._private import services
 
     start = services.start_ray_process
-    (Path(folder) / HOME_FILE).write_text("{}\n")
+    (folder / HOME_FILE).write_text("{}\n")
 
     def started(command: list[str], process_type: str, *arguments: Any, **options: Any) -> Any:
         if process_type == HEAD:
-            options["env_updates"] = {**(options.get("env_updates") or {}), "HOME": folder}
+            options["env_updates"] = {**(options.get("env_updates") or {}), "HOME": str(folder)}
         return start(command, process_type, *arguments, **options)
 
     services.start_ray_process = started

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protoleak.errors import ProtoleakError
-from protoleak.files import replacing, write_whole
+from protoleak.files import NO_ROOM, refused, replacing, write_whole
 from protoleak.image_records import SCHEMA, Identity, Settings
 from protoleak.serving.corpus.listing import Input
 from protoleak.strict_json import json_bytes
@@ -135,7 +135,11 @@ class Folder:
         write_whole(self.path / CORPUS, [json_bytes(corpus)])
 
     def write_inputs(self, inputs: Iterable[Input]) -> int:
-        """Writes the inputs as they come, so that memory doesn't grow with them, and returns how many there are."""
+        """Writes the inputs as they come, so that memory doesn't grow with them, and returns how many there are.
+
+        Raises:
+            ProtoleakError: the disk is full.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -150,10 +154,16 @@ class Folder:
             ]
         )
         count, stream = 0, iter(inputs)
-        with replacing(self.path / INPUTS) as staged, pq.ParquetWriter(staged, schema, compression="zstd") as writer:
-            while group := list(islice(stream, ROWS_PER_GROUP)):
-                writer.write_table(pa.Table.from_pylist([msgspec.structs.asdict(one) for one in group], schema))
-                count += len(group)
+        listed, groups = self.path / INPUTS, iter(lambda: list(islice(stream, ROWS_PER_GROUP)), [])
+        try:
+            with replacing(listed) as staged, pq.ParquetWriter(staged, schema, compression="zstd") as writer:
+                for group in groups:
+                    writer.write_table(pa.Table.from_pylist([msgspec.structs.asdict(one) for one in group], schema))
+                    count += len(group)
+        except OSError as error:
+            if error.errno in NO_ROOM:  # others are of the sources, which are listed meanwhile
+                raise refused(listed, error) from error
+            raise
         return count
 
     def part(self, block: int) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -32,16 +33,17 @@ def protoleak(*typed: object) -> subprocess.Popen[str]:
     )
 
 
-def head_homes() -> list[bool]:
-    """Of every head process of Ray that runs here for protoleak: whether its home is a folder that was made for it."""
-    found = []
+def home_of_head(parent: int) -> Path:
+    """The home folder of the head process that Ray started for a process."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            command = (process / "cmdline").read_bytes()
-            if b"dashboard/dashboard.py" in command and b"/protoleak-" in command:
-                home = dict(one.partition("=")[::2] for one in (process / "environ").read_text().split("\0"))["HOME"]
-                found.append(Path(home).name.startswith("protoleak-") and (Path(home) / HOME_FILE).is_file())
-    return found
+            if (
+                f"\nPPid:\t{parent}\n" in (process / "status").read_text()
+                and b"dashboard/dashboard.py" in (process / "cmdline").read_bytes()
+            ):
+                variables = (process / "environ").read_text().split("\0")
+                return Path(dict(one.partition("=")[::2] for one in variables)["HOME"])
+    raise AssertionError("Ray has no head process")
 
 
 def test_a_killed_run_is_continued_to_the_same_rows(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -54,7 +56,9 @@ def test_a_killed_run_is_continued_to_the_same_rows(tiny_bundle: Path, tmp_path:
     while not list(out.glob("verdicts/part-*.parquet")):
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)
-    assert set(head_homes()) == {True}  # else it asks the network in which cloud it is
+    home = home_of_head(first.pid)
+    assert (home / HOME_FILE).is_file()  # else it asks the network in which cloud it is
+    assert stat.S_IMODE(home.parent.stat().st_mode) == 0o700  # Ray lets everybody write its own folder
     first.kill()
     first.communicate()
     before = {part: part.stat().st_mtime_ns for part in out.glob("verdicts/part-*.parquet")}
