@@ -165,7 +165,8 @@ def why_refused(error: OSError) -> str:
     """The system's reason and the remedy, for the end of a message about what the disk refused. Not `strerror`, in
     which Arrow puts sentences of its own."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return f"{reason}; free some space or give another place"
+    remedy = "free some space or give another place" if error.errno in NO_ROOM else "give another place"
+    return f"{reason}; {remedy}"
 
 
 _held: set[Path] = set()  # lock files of this process: the system's locks exclude other processes only

@@ -105,6 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UsageError as error:
         command = error.ctx.command_path if error.ctx is not None else "protoleak"
         message = error.format_message().replace("Value error, ", "")  # of the library that Typer validates with
+        message = _with_value(message, error, kept)
         _print_error(f"{message} ({command} --help says what there is)", kept)
         return ExitStatus.NOTHING_DONE
     except ProtoleakError as error:
@@ -135,6 +136,17 @@ def main(arguments: list[str] | None = None) -> int:
     if status == ExitStatus.INTERRUPTED:
         return signals.status
     return status if isinstance(status, int) else ExitStatus.ALL_WELL
+
+
+def _with_value(message: str, error: UsageError, typed: list[str]) -> str:
+    """A message about an option's value, with that value, which the library that Typer validates with leaves out."""
+    names = tuple(getattr(getattr(error, "param", None), "opts", ()))
+    for given, after in zip(typed, [*typed[1:], ""], strict=True):
+        name, equals, value = given.partition("=")
+        if name in names and message.startswith("Invalid value for "):
+            value = value if equals else after
+            return message if repr(value) in message else message.replace(": ", f": {value!r}: ", 1)
+    return message
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -17,6 +17,8 @@ from protoleak.cli.options import INPUT, OUTPUT, BundleArgument, EngineOption, T
 from protoleak.errors import ProtoleakError
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from protoleak.bundle.bundle import Bundle
     from protoleak.enrolment.report import EnrolmentReport
 
@@ -105,6 +107,7 @@ def enrol(
     """
     from protoleak.bundle.bundle import Bundle
 
+    signs_with = signing_key(key)
     opened = Bundle.load(bundle, trusted_key=trusted_key)
     if remove is not None:
         if generator is not None or data is not None:
@@ -113,7 +116,7 @@ def enrol(
 
         sha256 = remove_generator(opened, remove, out)
         say(f"{out}: without {remove}, SHA-256 {sha256}")
-        sign_with(key, out)
+        sign_with(signs_with, out)
         return ExitStatus.ALL_WELL
     if data is None or (generator is None and cluster is None):
         raise ProtoleakError("give --generator NAME and --data DIR with its pictures, or --remove NAME")
@@ -152,7 +155,7 @@ def enrol(
     if found.sha256 is None:
         raise ProtoleakError(f"{name} was not enrolled, nothing was written; forbidden by {'; '.join(found.refusals)}")
     say_dropped(opened)
-    sign_with(key, out)
+    sign_with(signs_with, out)
     say(f"{out}: knows {name}, SHA-256 {found.sha256}", to_errors=as_json)
     return ExitStatus.ALL_WELL
 
@@ -168,16 +171,29 @@ def say_dropped(bundle: Bundle) -> None:
         )
 
 
-def sign_with(key: Path | None, out: Path) -> None:
+def signing_key(path: Path | None) -> Ed25519PrivateKey | None:
+    """The key that a bundle is to be signed with. Read before anything is computed or written: a bundle that could not
+    be signed then would lie there unsigned.
+
+    Raises:
+        ProtoleakError: see `read_private_key`.
+    """
+    if path is None:
+        return None
+    from protoleak.bundle.signature import read_private_key
+    from protoleak.cli.sign import ask_passphrase
+
+    return read_private_key(path, lambda: ask_passphrase(path))
+
+
+def sign_with(key: Ed25519PrivateKey | None, out: Path) -> None:
     """Signs a bundle that was just written, where there is a key."""
     if key is None:
         return
     from protoleak.bundle.bundle import Bundle
-    from protoleak.bundle.signature import read_private_key
     from protoleak.bundle.writer import sign_bundle
-    from protoleak.cli.sign import ask_passphrase
 
-    signer = sign_bundle(Bundle.load(out), read_private_key(key, lambda: ask_passphrase(key)))
+    signer = sign_bundle(Bundle.load(out), key)
     say(f"signed with {signer.key}", to_errors=True)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from protoleak.cli.console import say
 from protoleak.cli.endings import interruptible
-from protoleak.cli.enrol import JsonOption, KeyOption, OutOption, say_dropped, say_reports, sign_with
+from protoleak.cli.enrol import JsonOption, KeyOption, OutOption, say_dropped, say_reports, sign_with, signing_key
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import INPUT, BundleArgument, EngineOption, ThreadsOption, TrustedKeyOption
 
@@ -51,6 +51,7 @@ def recalibrate(
     from protoleak.enrolment.recalibrate import recalibrate as recalibrate_bundle
     from protoleak.progress import shown_progress
 
+    signs_with = signing_key(key)
     opened = Bundle.load(bundle, trusted_key=trusted_key)
     files = {folder.name: list_images(folder) for folder in generator_folders(data, "--data")}
     with shown_progress() as progress:
@@ -68,7 +69,7 @@ def recalibrate(
     else:
         say_reports(found.skipped, found.reports, report_lines)
     say_dropped(opened)
-    sign_with(key, out)
+    sign_with(signs_with, out)
     say(f"{out}: recalibrated on {sum(found.pictures.values())} pictures, SHA-256 {found.sha256}", to_errors=as_json)
     return ExitStatus.ALL_WELL
 

@@ -132,6 +132,8 @@ def _unknown_lines(source: Path) -> list[dict[str, Any]]:
                     raise ValueError(f"line {number} is no verdict")
                 if verdict.get("verdict") == "unknown" and verdict.get("lacking") is None and verdict.get("source"):
                     lines.append(verdict)
+    except UnicodeDecodeError:
+        raise DatasetError(f"{source} is neither a folder nor verdicts of `screen --out`: it is no text") from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{source} is neither a folder nor verdicts of `screen --out`: {error}") from error
     if not lines:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -20,6 +21,8 @@ from protoleak.files import read_regular
 from protoleak.images.formats.base import MAXIMUM_BYTES
 
 MAXIMUM_FILE_BYTES = MAXIMUM_BYTES // 2  # 25 megapixels of 16-bit RGBA are 0.2 GB uncompressed
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+NO_ADDRESS = "an address that is not read, only rtsp:// and http(s):// of videos are: download it, and give the file"
 LONGEST_NAME = 255  # bytes, of most file systems
 DATA_URI = "data:"
 HEXADECIMAL = np.array(
@@ -83,7 +86,7 @@ def read_file(path: str) -> bytes:
         check_bytes(len(data))
         return data
     except FileNotFoundError:
-        raise MediaError("no such file") from None
+        raise MediaError(NO_ADDRESS if ADDRESS.match(path) else "no such file") from None
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise MediaError(f"cannot be read: {(error.strerror or str(error)).lower()}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,6 +138,9 @@ class ServeSettings:
                 "--allow-streams with --workers: a stream lives in one process, and its events are asked for in any: "
                 "leave --workers out"
             )
+        for host in self.stream_hosts:
+            if not host or re.search(r"[\s/@?#]", host):
+                raise ProtoleakError(f"--allow-streams {host}: give a host, or HOST:PORT, such as gate.example")
         for origin in self.cors_origins:
             if origin != "*" and "://" not in origin:
                 raise ProtoleakError(f"--cors-origin {origin}: give scheme and host, such as https://desk.example")

@@ -125,7 +125,8 @@ def test_damaged_bundle_is_one_line_and_debug_shows_the_traceback(
         (["screen", "--alhpa", "0.1", "x.png"], "--alhpa"),
         (["scren", "x.png"], "scren"),
         (["screen"], "SOURCE"),
-        (["screen", "x.png", "--batch-size", "0"], "--batch-size"),
+        (["screen", "x.png", "--batch-size", "0"], "'--batch-size': '0': "),
+        (["screen", "x.png", "--alpha=often"], "'--alpha': 'often': "),
         (["screen", "x.png", "--every"], "--every"),
     ],
 )

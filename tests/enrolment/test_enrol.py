@@ -158,6 +158,19 @@ def test_unknown_name_cannot_be_removed(with_lemon: Path, tmp_path: Path, capsys
     assert "enrolled are lemon" in capsys.readouterr().err
 
 
+def test_key_that_cannot_be_read_is_said_before_anything_is_written(
+    enrollable: Path, lemons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the new bundle would lie there whole, and unsigned."""
+    out, key = tmp_path / "out", tmp_path / "nowhere"
+    options = ["--data", str(lemons), "--out", str(out), "--key", str(key)]
+    assert main(["enrol", str(enrollable), "--generator", "lemon", *options]) == 2
+    assert main(["recalibrate", str(enrollable), *options]) == 2
+    line = f"error: --key {key} cannot be read: No such file or directory"
+    assert capsys.readouterr().err.splitlines() == [line, line]
+    assert not out.exists()
+
+
 def test_signature_of_the_base_stays_checkable_and_the_addition_has_its_own(
     enrollable: Path, lemons: Path, tmp_path: Path
 ) -> None:

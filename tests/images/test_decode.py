@@ -165,6 +165,7 @@ def test_every_refused_file_is_named_with_its_reason(tmp_path: Path) -> None:
     }
     for name, reason in expected.items():
         fails(tmp_path / name, name, reason)
+    fails("ftp://host/x.jpg", "ftp://host/x.jpg: an address that is not read", "download it")
     fails("x" * 5000, "too long")
     fails("nul\0byte", "not a file name")
 

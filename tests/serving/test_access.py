@@ -53,6 +53,7 @@ def test_without_a_token_other_hosts_are_refused_at_the_start(capsys: pytest.Cap
     [
         ({"token": TOKEN, "open_to_all": True}, "--no-token"),
         ({"workers": 2, "stream_hosts": ("gate",)}, "--allow-streams"),
+        ({"stream_hosts": ("rtsp://gate/stream",)}, "give a host, or HOST:PORT"),
         ({"cors_origins": ("desk.example",)}, "--cors-origin"),
         ({"grace": 0.0}, "grace"),
     ],

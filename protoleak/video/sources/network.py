@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 RTSP = re.compile(r"rtsps?://", re.IGNORECASE)
 HTTP_PROTOCOLS = "http,https,httpproxy,tcp,tls"
 RTSP_PROTOCOLS = "rtsp,rtsps,rtp,srtp,tcp,udp,tls"
+LOOK = "look at the address and the network"
 # Demuxers of bytes that carry no clock: the timestamps that FFmpeg gives such streams count frames at a guessed rate.
 CLOCKLESS = frozenset({"h261", "h263", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "mpjpeg", "vc1", "vvc"})
 
@@ -125,6 +126,7 @@ class NetworkSource:
 
         over_rtsp = RTSP.match(self._url) is not None
         settings = self._settings
+        begun = time.monotonic()
         options = {"rtsp_transport": settings.transport} if over_rtsp else {"reconnect": "1", "max_redirects": "0"}
         try:
             return open_container(
@@ -139,6 +141,8 @@ class NetworkSource:
             if not over_rtsp and self._redirected():
                 return self._connect()
             # Not "from error": the address, with its password, is part of FFmpeg's message.
+            if time.monotonic() - begun >= settings.open_timeout:  # then FFmpeg says anything but that
+                raise MediaError(f"{self._shown}: {_nothing(settings.open_timeout)}: {LOOK}") from None
             raise MediaError(f"{self._shown}: {_what(error, settings.open_timeout)}: {_remedy(error)}") from None
 
     def _redirected(self) -> bool:
@@ -242,12 +246,16 @@ class _ConnectionLost(Exception):
     """Why, in a few words."""
 
 
+def _nothing(timeout: float) -> str:
+    return f"nothing came for {timeout:g} s"
+
+
 def _what(error: FFmpegError, timeout: float) -> str:
     """What happened, without the address."""
     from av.error import ExitError
 
     if isinstance(error, ExitError | TimeoutError):
-        return f"nothing came for {timeout:g} s"
+        return _nothing(timeout)
     return (error.strerror or type(error).__name__).lower()
 
 
@@ -265,4 +273,4 @@ def _remedy(error: FFmpegError) -> str:
             "no video stream that protoleak reads; playlists (.m3u8, .mpd) are refused: give the stream's own address, "
             "with / ? # @ in a password written as %2F %3F %23 %40"
         )
-    return "look at the address and the network"
+    return LOOK

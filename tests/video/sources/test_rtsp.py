@@ -148,3 +148,11 @@ def test_a_live_source_that_never_comes_back_is_given_up_with_a_gap_and_one_line
         assert isinstance(seen[-1], Gap)
         assert seen[-1].seconds is None
         source.close()
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing_is_named_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"rtsp://user:secret@127.0.0.1:{silent.getsockname()[1]}/camera"
+        with pytest.raises(MediaError, match=r"nothing came for 1 s: look at the address") as caught:
+            open_source(address, network=NetworkSettings(open_timeout=1))
+    assert "secret" not in str(caught.value)
