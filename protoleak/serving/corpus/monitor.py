@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from protoleak.errors import ProtoleakError
+from protoleak.errors import DiskFull, ProtoleakError
 
 ATTEMPTS_TOGETHER = 2  # of a block, before its images are judged one by one
 ATTEMPTS_ALONE = 2  # of an image that its worker died of
@@ -23,6 +23,7 @@ class Signs:
         partly: block → images of it that are judged, of blocks that are not finished.
         doing: worker → what it does, in words.
         failure: why the run cannot go on; None while it can.
+        full: whether that is that the disk is full.
     """
 
     count: int = 0
@@ -30,6 +31,7 @@ class Signs:
     partly: dict[int, int] = field(default_factory=dict)
     doing: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
+    full: bool = False
 
 
 class Monitor:
@@ -74,9 +76,10 @@ class Monitor:
         self._signs.partly.pop(block, None)
         self._attempts.pop(block, None)
 
-    def failed(self, reason: str) -> None:
-        """The run cannot go on."""
-        self._signs.failure = self._signs.failure or reason
+    def failed(self, reason: str, full: bool) -> None:
+        """The run cannot go on; `full`: because the disk is full."""
+        if self._signs.failure is None:
+            self._signs.failure, self._signs.full = reason, full
 
     def signs(self) -> Signs:
         """What is known now."""
@@ -110,7 +113,7 @@ class Watchdog:
         """
         if signs is not None:
             if signs.failure is not None:
-                raise ProtoleakError(signs.failure)
+                raise (DiskFull if signs.full else ProtoleakError)(signs.failure)
             self._doing = signs.doing
         seen = (signs.count if signs is not None else self._seen[0], finished)
         if seen != self._seen:

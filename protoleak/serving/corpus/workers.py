@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from protoleak.errors import ProtoleakError
+from protoleak.errors import DiskFull, ProtoleakError
 from protoleak.serving.corpus.cluster import Place, described_resources
 from protoleak.serving.corpus.judge import Judge, Work
 from protoleak.serving.corpus.monitor import Monitor, Signs, Watchdog
@@ -46,9 +46,9 @@ class RemoteReports:
     def finished(self, block: int, inputs: int) -> None:
         self._monitor.finished.remote(block, inputs)
 
-    def failed(self, reason: str) -> None:
+    def failed(self, reason: str, full: bool) -> None:
         """Waits until it is known: the process may end with the error that it is about."""
-        _answer(self._monitor.failed.remote(reason), None)
+        _answer(self._monitor.failed.remote(reason, full), None)
 
 
 def _answer(asked: Any, otherwise: object) -> object:
@@ -75,7 +75,7 @@ class Worker:
             self._judge = self._judge or Judge(self._work, self._reports)
             return {"block": row["block"], "inputs": self._judge(int(row["block"]))}
         except ProtoleakError as error:
-            self._reports.failed(str(error))
+            self._reports.failed(str(error), isinstance(error, DiskFull))
             raise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protoleak.errors import ProtoleakError
+from protoleak.errors import DiskFull, ProtoleakError
 from protoleak.serving.corpus.monitor import Monitor, Signs, Watchdog
 
 
@@ -64,7 +64,7 @@ def test_a_monitor_that_died_is_borne_for_as_long(clock: Clock) -> None:
 
 def test_why_a_worker_gave_up_is_passed_on(clock: Clock) -> None:
     monitor = Monitor()
-    monitor.failed("cannot write part-000001.parquet: No space left on device")
-    monitor.failed("another one")
-    with pytest.raises(ProtoleakError, match=r"^cannot write part-000001"):
+    monitor.failed("cannot write part-000001.parquet: No space left on device", full=True)
+    monitor.failed("another one", full=False)
+    with pytest.raises(DiskFull, match=r"^cannot write part-000001"):
         Watchdog(60, clock).look(monitor.signs(), 0, resources)
