@@ -50,7 +50,11 @@ def corpus(
     out: Annotated[Path, typer.Option("--out", rich_help_panel=OUTPUT, help="Folder for the rows and the summary.")],
     column: Annotated[
         str | None,
-        typer.Option("--column", rich_help_panel=INPUT, help="Of Parquet files; left out, one with a usual name."),
+        typer.Option(
+            "--column",
+            rich_help_panel=INPUT,
+            help="Column of Parquet files with paths or images; left out, one with a usual name.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", rich_help_panel=OUTPUT, help="Continue what was begun in --out.")
@@ -88,11 +92,17 @@ def corpus(
         int, typer.Option("--threads", min=1, rich_help_panel=WORKERS, help="Processor threads of each worker.")
     ] = 1,
     gpus: Annotated[
-        float, typer.Option("--gpus", min=0, rich_help_panel=WORKERS, help="Of each worker; 0.5 lets two share one.")
+        float,
+        typer.Option("--gpus", min=0, rich_help_panel=WORKERS, help="GPUs of each worker; 0.5 lets two share one."),
     ] = 0.0,
     patience: Annotated[
         float,
-        typer.Option("--patience", min=1, rich_help_panel=WORKERS, help="Seconds without progress that are borne."),
+        typer.Option(
+            "--patience",
+            min=1,
+            rich_help_panel=WORKERS,
+            help="Seconds without progress, after which it ends with the reason.",
+        ),
     ] = 60.0,
     bundle: Annotated[
         str | None,

@@ -64,7 +64,7 @@ def distill(
     ] = None,
     views: Annotated[
         int,
-        typer.Option("--views", min=0, rich_help_panel=TRAINING, help="Altered ones per image, besides the whole."),
+        typer.Option("--views", min=0, rich_help_panel=TRAINING, help="Altered copies per image, besides the whole."),
     ] = DEFAULT.views,
     operator_share: Annotated[
         float,
@@ -103,13 +103,22 @@ def distill(
             help="How far faint directions of the teacher's latents count like strong ones; 0: the plain error.",
         ),
     ] = DEFAULT.whitening,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, rich_help_panel=TRAINING)] = DEFAULT.epochs,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=2, rich_help_panel=TRAINING)] = DEFAULT.batch_size,
+    epochs: Annotated[
+        int, typer.Option("--epochs", min=1, rich_help_panel=TRAINING, help="Times that all images are gone through.")
+    ] = DEFAULT.epochs,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=2, rich_help_panel=TRAINING, help="Views per step.")
+    ] = DEFAULT.batch_size,
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", min=0, rich_help_panel=TRAINING)
+        float,
+        typer.Option(
+            "--learning-rate", min=0, rich_help_panel=TRAINING, help="The highest, after a short rise; it falls to 0."
+        ),
     ] = DEFAULT.learning_rate,
     compute: TrainingComputeOption = DEFAULT.compute,
-    seed: Annotated[int, typer.Option("--seed", min=0, rich_help_panel=TRAINING)] = DEFAULT.seed,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, rich_help_panel=TRAINING, help="Of weights, views and order.")
+    ] = DEFAULT.seed,
     workers: WorkersOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", rich_help_panel=OUTPUT, help="Go on from an interrupted run in --out.")

@@ -76,7 +76,11 @@ def export(
     ] = DEFAULT.head,
     density_space: Annotated[
         DensitySpace,
-        typer.Option("--density-space", rich_help_panel=FITTED, help="Of a kernel, or posterior: of the prototypes."),
+        typer.Option(
+            "--density-space",
+            rich_help_panel=FITTED,
+            help="Where the density is taken: whitened or gated of a kernel, posterior of the prototypes.",
+        ),
     ] = DEFAULT.density_space,
     auxiliary: Annotated[
         Path | None,

@@ -52,7 +52,7 @@ def import_checkpoint(
         int, typer.Option("--image-size", rich_help_panel=INPUT, help="Side in pixels of what the latent encoder gets.")
     ] = DEFAULT.image_size,
     noise_seed: Annotated[
-        int, typer.Option("--noise-seed", min=0, help="Of the frozen noise bank.")
+        int, typer.Option("--noise-seed", min=0, help="Seed of the noise bank that is frozen into the model.")
     ] = DEFAULT.noise_seed,
 ) -> None:
     """Import a checkpoint of the published code: its tensors' shapes say what it is, and a contradiction is refused."""

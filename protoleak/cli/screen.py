@@ -171,7 +171,7 @@ def screen(
             min=0,
             metavar="GB",
             rich_help_panel=VIDEOS,
-            help="Largest video behind an address; no live one.",
+            help="Largest video file behind an address; a live stream has no size.",
         ),
     ] = NetworkSettings.most_bytes / GB,
     connect_timeout: Annotated[
@@ -187,7 +187,7 @@ def screen(
             min=0.1,
             metavar=SECONDS,
             rich_help_panel=VIDEOS,
-            help="Without a frame: then a connection ends.",
+            help="Without a frame, after which a connection ends.",
         ),
     ] = NetworkSettings.stall_timeout,
     annotate: Annotated[

@@ -152,7 +152,9 @@ def serve(
     megapixels: Annotated[
         float,
         typer.Option(
-            "--megapixels", rich_help_panel=LIMITS, help="Of an image; more is 422, before it is decoded. At most 100."
+            "--megapixels",
+            rich_help_panel=LIMITS,
+            help="Megapixels of an image; more is 422, before it is decoded. At most 100.",
         ),
     ] = 50,
     images_limit: Annotated[
@@ -175,7 +177,7 @@ def serve(
         typer.Option(
             "--request-seconds",
             rich_help_panel=LIMITS,
-            help="For one request; then 504, and what still waits of it is dropped before the engines.",
+            help="Seconds for one request; then 504, and what still waits of it is dropped before the engines.",
         ),
     ] = 30,
     connections: Annotated[
@@ -183,7 +185,7 @@ def serve(
         typer.Option(
             "--connections",
             rich_help_panel=LIMITS,
-            help="Open at once; then the one that was idle for longest is closed, or the newest is 503.",
+            help="Connections open at once; then the one that was idle for longest is closed, or the newest is 503.",
         ),
     ] = 512,
     allow_streams: Annotated[

@@ -76,7 +76,9 @@ def train(
     ] = DEFAULT.backbone,
     timesteps: Annotated[
         str,
-        typer.Option("--timesteps", rich_help_panel=TRAINING, help="Of the diffusion, that each image is noised to."),
+        typer.Option(
+            "--timesteps", rich_help_panel=TRAINING, help="Timesteps of the diffusion that each image is noised to."
+        ),
     ] = joined(DEFAULT.timesteps),
     looks: Annotated[
         str,
@@ -92,10 +94,12 @@ def train(
             "--views",
             min=0,
             rich_help_panel=TRAINING,
-            help="Altered ones of each training image, besides the image as it is.",
+            help="Altered copies of each training image, besides the image as it is.",
         ),
     ] = DEFAULT.views,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, rich_help_panel=TRAINING, help="At most.")] = DEFAULT.epochs,
+    epochs: Annotated[
+        int, typer.Option("--epochs", min=1, rich_help_panel=TRAINING, help="Epochs at most.")
+    ] = DEFAULT.epochs,
     patience: Annotated[
         int,
         typer.Option("--patience", min=1, rich_help_panel=TRAINING, help="Epochs without a better validation AUC."),
