@@ -302,7 +302,7 @@ def _print_summary(tally: VideoTally, out: str | None, console: Console) -> None
                 f"{row.first_timestamp:.2f}–{row.last_timestamp:.2f}",
                 coloured(verdict.label),
                 escape(verdict.nearest or "–"),
-                f"{verdict.p_value:.3f}" if verdict.evidence else "–",
+                "–" if verdict.nearest is None else f"{verdict.p_value:.3f}",
                 "–" if verdict.real_p_value is None else f"{verdict.real_p_value:.3f}",
                 str(verdict.evidence),
             )

@@ -11,15 +11,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 
 pytest.importorskip("av", reason="PyAV reads and writes the videos: pip install 'protoleak[video]'")
 import av
 
 from protoleak.bundle.bundle import DEFAULT_BUNDLE
 from protoleak.bundle.reader import FACE_DETECTOR
+from protoleak.cli import screen_video as module
+from protoleak.cli.screen_video import VideoTally
+from protoleak.progress import no_progress
 from tests.cli.conftest import Run
+from tests.video.outputs.made import ended, track_verdict
 from tests.video.sources.media import cut, write, write_sound
 
 YUNET = DEFAULT_BUNDLE / FACE_DETECTOR
@@ -299,3 +305,17 @@ def test_two_live_cameras_are_screened_at_once(
     assert len(list(out.glob("sources/*/report.html"))) == 2
     printed = capsys.readouterr()
     assert "1 failed" in printed.out
+
+
+def test_a_track_of_which_no_face_was_judged_has_no_p_value(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(width=150)
+    tally = VideoTally(console, no_progress)
+    nothing = msgspec.structs.replace(
+        track_verdict("undecided", 0, p_value=1.0), nearest=None, real_p_value=None, scores={}
+    )
+    for number, verdict in enumerate((track_verdict(), nothing), start=1):
+        tally.take(ended(number, verdict))
+    module._print_summary(tally, None, console)
+    _, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.split()[-3:] == ["0.400", "0.020", "3"]
+    assert second.split()[-4:] == ["–", "–", "–", "0"]
