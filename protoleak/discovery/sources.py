@@ -1,4 +1,4 @@
-"""What `discover` is given: pictures, or the verdicts on them, to the rows and traces of what is unknown."""
+"""What `discover` is given: images, or the verdicts on them, to the rows and traces of what is unknown."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import numpy as np
 from protoleak.arrays import Float32Array
 from protoleak.dataset import list_images
 from protoleak.discovery.embeddings import read_embeddings
+from protoleak.enrolment.images import ImageRunner
 from protoleak.enrolment.judging import UNKNOWN, Classes, judged
-from protoleak.enrolment.pictures import PictureRunner
 from protoleak.enrolment.rows import Rows, rows_of, together
 from protoleak.errors import DatasetError, ProtoleakError
 from protoleak.progress import Progress
 
-MOST = 3000  # pictures that are clustered: the work grows with the square
+MOST = 3000  # images that are clustered: the work grows with the square
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """The pictures, or faces, that are called unknown.
+    """The images, or faces, that are called unknown.
 
     Attributes:
         files: of each, as given. Of several faces in a file each has its own place.
         times: when each was judged, in seconds since 1970; 0 for those that were judged now.
         rows: with the scores of the bundle.
         traces: float32 [n, d]; None for a bundle without.
-        looked_at: pictures or faces, whatever they are called.
+        looked_at: images or faces, whatever they are called.
         left_out: unknown ones beyond MOST, of which an even share was taken.
-        skipped: a line per file that gives no picture.
+        skipped: a line per file that gives no image.
     """
 
     files: tuple[Path, ...]
@@ -45,15 +45,15 @@ class Unknown:
     skipped: tuple[str, ...]
 
 
-def unknown_pictures(source: Path, embeddings: Path | None, runner: PictureRunner, progress: Progress) -> Unknown:
+def unknown_images(source: Path, embeddings: Path | None, runner: ImageRunner, progress: Progress) -> Unknown:
     """
     Args:
-        source: a folder of pictures, or the verdicts of `protoleak screen`.
-        embeddings: what `screen --embeddings` wrote with them; pictures that are not in it are looked at again.
+        source: a folder of images, or the verdicts of `protoleak screen`.
+        embeddings: what `screen --embeddings` wrote with them; images that are not in it are looked at again.
         runner: of the first variant of a bundle, and its traces.
 
     Raises:
-        DatasetError: nothing is called unknown, or the source holds no picture.
+        DatasetError: nothing is called unknown, or the source holds no image.
         ProtoleakError: the embeddings are none, or come with a folder.
     """
     if source.is_dir():
@@ -69,7 +69,7 @@ def unknown_pictures(source: Path, embeddings: Path | None, runner: PictureRunne
     return _of_embeddings(taken, embeddings, runner, progress, left_out)
 
 
-def _of_folder(files: Sequence[Path], runner: PictureRunner, progress: Progress) -> Unknown:
+def _of_folder(files: Sequence[Path], runner: ImageRunner, progress: Progress) -> Unknown:
     """What of these files the bundle calls unknown."""
     bundle = runner.bundle
     everything = _of_files(files, runner, progress, 0)
@@ -90,18 +90,18 @@ def _of_folder(files: Sequence[Path], runner: PictureRunner, progress: Progress)
     )
 
 
-def _of_files(files: Sequence[Path], runner: PictureRunner, progress: Progress, left_out: int) -> Unknown:
+def _of_files(files: Sequence[Path], runner: ImageRunner, progress: Progress, left_out: int) -> Unknown:
     """All of these files, as they are."""
     bundle = runner.bundle
-    pictures = runner.run(files, "pictures", progress)
-    rows = rows_of(pictures.records[bundle.manifest.variants[0]], bundle.additions)
-    kept = tuple(files[index] for index in pictures.kept)
+    images = runner.run(files, "images", progress)
+    rows = rows_of(images.records[bundle.manifest.variants[0]], bundle.additions)
+    kept = tuple(files[index] for index in images.kept)
     times = tuple(0.0 for _ in kept)
-    return Unknown(kept, times, rows, pictures.traces, len(kept) + left_out, left_out, pictures.skipped)
+    return Unknown(kept, times, rows, images.traces, len(kept) + left_out, left_out, images.skipped)
 
 
 def _of_embeddings(
-    lines: Sequence[dict[str, Any]], file: Path, runner: PictureRunner, progress: Progress, left_out: int
+    lines: Sequence[dict[str, Any]], file: Path, runner: ImageRunner, progress: Progress, left_out: int
 ) -> Unknown:
     found = read_embeddings(file, runner.bundle)
     places = [found.places.get((line.get("sha256"), line.get("face"))) for line in lines]

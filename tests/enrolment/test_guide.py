@@ -12,7 +12,7 @@ from PIL import Image
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.cli.app import main
-from tests.enrolment.conftest import write_pictures
+from tests.enrolment.conftest import write_images
 from tests.paths import ROOT
 from tests.tiny_bundle import CAMERA, make_image
 
@@ -21,14 +21,14 @@ pytest.importorskip("cryptography", reason="it signs")
 GUIDE = ROOT / "docs" / "unknown_generator.md"
 
 
-def test_commands_of_the_guide_lead_from_an_unknown_picture_to_a_signed_bundle(
+def test_commands_of_the_guide_lead_from_an_unknown_image_to_a_signed_bundle(
     enrollable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pictures(tmp_path / "incoming", None, 40, 1000)
+    write_images(tmp_path / "incoming", None, 40, 1000)
     Image.fromarray(make_image(0, 1)).save(tmp_path / "incoming" / "known.png")
-    write_pictures(tmp_path / "cameras", CAMERA, 100, 2000)
+    write_images(tmp_path / "cameras", CAMERA, 100, 2000)
     for kind, name in enumerate(("dawn", "moss")):
-        write_pictures(tmp_path / "mine" / name, kind, 12, 3000)
+        write_images(tmp_path / "mine" / name, kind, 12, 3000)
     shutil.copytree(enrollable, tmp_path / "BUNDLE")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
