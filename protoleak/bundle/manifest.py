@@ -73,6 +73,8 @@ class Enrolled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         data_sha256: over the sorted SHA-256 of their files.
         skipped: one line per file that gave no image.
         protoleak: version that added it.
+        accused: variant → share of camera originals that may be accused of it, at most, beside those that may be of
+            others; see `enrolment.accusation`.
         measured: what it was measured to do before it was written, per variant; see `enrolment.report`.
     """
 
@@ -83,6 +85,7 @@ class Enrolled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     data_sha256: str
     skipped: list[str]
     protoleak: str
+    accused: dict[str, float]
     measured: dict[str, Any]
 
 
@@ -178,6 +181,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def generators_in_graph(self) -> int:
         """How many of the generators the graph itself scores: all but the enrolled ones, which stand behind them."""
         return len(self.generators) - len(self.enrolled)
+
+    @property
+    def changes(self) -> list[str]:
+        """What was done to the bundle since it was exported and measured, in words; nothing of one as exported."""
+        enrolled = [f"{one.name} was enrolled" for one in self.enrolled]
+        return enrolled if self.recalibrated is None else [*enrolled, "it was recalibrated"]
 
     @property
     def noise_schedule(self) -> NoiseSchedule:

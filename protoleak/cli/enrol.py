@@ -217,7 +217,8 @@ def report_lines(report: EnrolmentReport, generator: str) -> list[str]:
     for name, change in report.record.items():
         taken = f", {change.newcomer} called {generator}" if change.newcomer else ""
         lines.append(f"{name}: {change.after} of {change.images} named, {change.before} before{taken}")
-    lines.append(f"{generator} is compared with {report.compared_with}, {report.calibration_list} images")
+    own = f"nearest to {generator}" if report.compared_with == "its own images" else "of all classes"
+    lines.append(f"p-values of {generator} are ranks among {report.calibration_list} calibration images {own}")
     if report.accusation_bound is not None:
         lines.append(
             f"a generator is named for at most {report.accusation_bound:.1%} of camera originals like the calibration's"

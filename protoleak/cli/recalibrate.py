@@ -91,9 +91,10 @@ def report_lines(report: Recalibration) -> list[str]:
 def _check_line(check: ListCheck) -> str:
     most = max(check.histogram)
     bars = "".join(BLOCKS[round(8 * count / most)] for count in check.histogram) if most else ""
-    verb = "accused" if check.what == "camera originals" else "called unknown"
+    cameras = check.what == "camera originals"
+    what, verb = (check.what, "accused") if cameras else (f"nearest to {check.what}", "called unknown")
     judgement = "not like the list's" if check.exchangeable <= DOUBTFUL else "no sign against the list"
     return (
-        f"  {check.what}: {check.beyond} of {check.images} {verb}, {check.level:.1%} promised; p-values 0 {bars} 1; "
+        f"  {what}: {check.beyond} of {check.images} {verb}, {check.level:.1%} promised; p-values 0 {bars} 1; "
         f"{judgement} (exchangeability p = {check.exchangeable:.3f}, {check.listed} in the list)"
     )

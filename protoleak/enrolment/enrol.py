@@ -16,6 +16,7 @@ from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.enrolment import Additions, Record
 from protoleak.bundle.manifest import Enrolled
 from protoleak.bundle.writer import check_place
+from protoleak.enrolment.accusation import accusation_bound, has_own_margins
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.fit import Fitted, Setting
 from protoleak.enrolment.images import ImageRunner, Images
@@ -134,7 +135,8 @@ def measure(
         statistics=bundle.class_statistics(),
         enrolled=() if additions is None else additions.discriminants,
         calibration=calibration,
-        own_margins=has_own_margins(bundle, calibration),
+        own_margins=has_own_margins(bundle.manifest, calibration),
+        accusation_bound=accusation_bound(bundle.manifest, variant, calibration, bundle.manifest.alpha),
         alpha=bundle.manifest.alpha,
         slots=bundle.manifest.prototypes_per_generator,
         harm=limits.harm,
@@ -167,7 +169,7 @@ def remove(bundle: Bundle, name: str, out: Path) -> str:
         records[variant] = [_relabelled(bundle.enrolled_record(variant, index), column) for index in kept]
         rows = rows_together(site.get(variant) or bundle.record(variant), records[variant], additions)
         before = bundle.variant(variant).calibration
-        calibrations[variant] = recalibrated(rows, classes, before, has_own_margins(bundle, before))
+        calibrations[variant] = recalibrated(rows, classes, before, has_own_margins(manifest, before))
     return write_changed(
         out,
         bundle,
@@ -190,11 +192,6 @@ def check_name(name: str, generators: Sequence[str]) -> None:
             f"--generator {name!r} is no name for a generator: give a short one without slashes, that is not "
             f"{' or '.join(RESERVED)}"
         )
-
-
-def has_own_margins(bundle: Bundle, calibration: Calibration) -> bool:
-    """Whether the list of camera margins is of images in the record, and not of other networks' left-out sources."""
-    return bundle.manifest.recalibrated is not None or calibration.generated_margins is None
 
 
 def site_records(bundle: Bundle, without: int | None = None) -> dict[str, Record]:
@@ -249,6 +246,7 @@ def _write(bundle: Bundle, name: str, images: Images, measured: Mapping[str, Mea
         data_sha256=images.data_sha256,
         skipped=[Path(line.split(": ")[0]).name + line[len(line.split(": ")[0]) :] for line in images.skipped],
         protoleak=__version__,
+        accused={variant: found.report.accused_of_newcomer for variant, found in measured.items()},
         measured={variant: msgspec.to_builtins(found.report) for variant, found in measured.items()},
     )
     enrolled_before = bundle.prototypes[manifest.generators_in_graph :].astype(np.float64)

@@ -47,6 +47,7 @@ class Setting:
         enrolled: discriminants of the classes behind those.
         calibration: of the bundle so far.
         own_margins: whether the camera margins are those of the rows; see `judging.recalibrated`.
+        accusation_bound: of the bundle so far, see `accusation`; None without a promise.
         alpha: significance level.
         slots: prototypes of a class.
         harm: largest share of the other generators' images that may lose their name.
@@ -60,6 +61,7 @@ class Setting:
     enrolled: tuple[Discriminant, ...]
     calibration: Calibration
     own_margins: bool
+    accusation_bound: float | None
     alpha: float
     slots: int
     harm: float

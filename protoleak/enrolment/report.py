@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.bundle.calibration import Calibration
 from protoleak.enrolment.fit import Fitted, Setting, fit, fold_of
 from protoleak.enrolment.judging import UNKNOWN, Classes, accused, judged
 from protoleak.enrolment.rows import Rows
@@ -76,8 +75,9 @@ class EnrolmentReport(msgspec.Struct, frozen=True):
         photographs: on those that were given to measure on; None without any.
         calibration_list: images that the new generator's are compared with.
         compared_with: "its own images" or "all images".
-        accusation_bound: share of camera originals like those of the calibration that may be accused: the level of the
-            list before, and 1/(n + 1) for the new class, whose offset was chosen on n camera originals; None without.
+        accused_of_newcomer: share of camera originals like those of the record that may be accused of the new class
+            alone; see `accusation`.
+        accusation_bound: share that may be accused of any generator; None without a promise.
     """
 
     newcomer: Newcomer
@@ -86,6 +86,7 @@ class EnrolmentReport(msgspec.Struct, frozen=True):
     photographs: Accused | None
     calibration_list: int
     compared_with: str
+    accused_of_newcomer: float
     accusation_bound: float | None
 
     def refusals(self, limits: Limits, within_limits: bool) -> list[str]:
@@ -151,6 +152,7 @@ def enrolled(images: Rows, photographs: Rows, setting: Setting, name: str, like:
     after = judged(fitted.extended(setting.rows, setting.constants), classes, fitted.calibration, alpha)
     group, kind = conformal.group(fitted.calibration, new, alpha)
     cameras = setting.rows.labels == (UNKNOWN if real is None else real)
+    added = 0.0 if setting.own_margins else 1 / (int(cameras.sum()) + 1)
     report = EnrolmentReport(
         newcomer=_newcomer(said, new, classes),
         record=_changes(setting.rows.labels, before, after, setting.classes),
@@ -158,22 +160,10 @@ def enrolled(images: Rows, photographs: Rows, setting: Setting, name: str, like:
         photographs=_photographs(photographs, fitted, setting, classes) if len(photographs) else None,
         calibration_list=len(group),
         compared_with="its own images" if kind == "generator" else "all images",
-        accusation_bound=accusation_bound(setting, int(cameras.sum()) + len(setting.photographs)),
+        accused_of_newcomer=added,
+        accusation_bound=None if setting.accusation_bound is None else setting.accusation_bound + added,
     )
     return Measured(fitted, report)
-
-
-def accusation_bound(setting: Setting, cameras: int) -> float | None:
-    """How often a camera original like those of the calibration is accused, at most; None without a promise.
-
-    Args:
-        cameras: originals that the offset was chosen on.
-    """
-    calibration: Calibration = setting.calibration
-    if calibration.real_margins is None:
-        return None
-    level = conformal.accusation_level(len(calibration.real_margins), setting.alpha, calibration.accusation_share)
-    return level if setting.own_margins else level + 1 / (cameras + 1)
 
 
 def _newcomer(said: npt.NDArray[np.int64], new: int, classes: Classes) -> Newcomer:

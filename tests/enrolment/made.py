@@ -65,6 +65,7 @@ def setting_of(world: World, calibration: tuple[np.ndarray, np.ndarray], alpha: 
         enrolled=(),
         calibration=calibrate(*parts),
         own_margins=False,
+        accusation_bound=0.01,
         alpha=alpha,
         slots=2,
         harm=0.05,

@@ -131,6 +131,7 @@ class Network:
             enrolled=(),
             calibration=self.calibration,
             own_margins=False,
+            accusation_bound=None,
             alpha=ALPHA,
             slots=6,
             harm=HARM,

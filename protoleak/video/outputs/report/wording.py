@@ -74,7 +74,7 @@ def p_value_paragraph(track: TrackVerdict, run: RunRecord, group: str | None) ->
 def accusations(run: RunRecord) -> str:
     """What was measured of wrong accusations."""
     found = run.real_faces_accused
-    return report.accusations(None if found is None else (found.count, found.of))
+    return report.accusations(None) if found is None else report.accusations((found.count, found.of), found.since)
 
 
 def reason_text(verdict: Verdict) -> str:
