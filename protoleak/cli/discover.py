@@ -66,7 +66,7 @@ def discover(
         )
     if found.left_out:
         say(f"{found.left_out} unknown images were left out: an even share of them was clustered")
-    say(f"{found.unknown} of {found.images} images are unknown, {found.lone} of them in no cluster")
+    say(f"{found.unknown} of {found.images} images that can be judged are unknown, {found.lone} of them in no cluster")
     for cluster in found.clusters:
         nearest = ", ".join(f"{name} {share:.0%}" for name, share in list(cluster.nearest.items())[:3])
         mark = "; near camera originals: they may be photographs" if cluster.near_cameras else ""

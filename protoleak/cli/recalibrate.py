@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,7 @@ def recalibrate(
 
 def report_lines(report: Recalibration) -> list[str]:
     """A report in words, camera originals first."""
-    lines = ["how the lists before hold for your images:", *map(_check_line, report.checks)]
+    lines = ["how the lists before hold for your images:", *chain.from_iterable(map(_check_lines, report.checks))]
     if report.accusation_before is not None and report.accusation_after is not None:
         lines.append(
             f"a generator is named for at most {report.accusation_after:.1%} of camera originals like yours "
@@ -88,13 +89,13 @@ def report_lines(report: Recalibration) -> list[str]:
     return lines
 
 
-def _check_line(check: ListCheck) -> str:
+def _check_lines(check: ListCheck) -> tuple[str, str]:
     most = max(check.histogram)
     bars = "".join(BLOCKS[round(8 * count / most)] for count in check.histogram) if most else ""
     cameras = check.what == "camera originals"
     what, verb = (check.what, "accused") if cameras else (f"nearest to {check.what}", "called unknown")
     judgement = "not like the list's" if check.exchangeable <= DOUBTFUL else "no sign against the list"
     return (
-        f"  {what}: {check.beyond} of {check.images} {verb}, {check.level:.1%} promised; p-values 0 {bars} 1; "
-        f"{judgement} (exchangeability p = {check.exchangeable:.3f}, {check.listed} in the list)"
+        f"  {what}: {check.beyond} of {check.images} {verb}, {check.level:.1%} promised; {judgement}",
+        f"    p-values 0 {bars} 1; exchangeability p = {check.exchangeable:.3f}, {check.listed} in the list",
     )

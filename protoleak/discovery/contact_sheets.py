@@ -25,7 +25,7 @@ def clusters_page(discovery: Discovery, bundle: str) -> str:
     """
     facts = [
         ("bundle", f"{bundle}, SHA-256 {discovery.bundle}"),
-        ("images", f"{discovery.images}, of which {discovery.unknown} are called unknown"),
+        ("images", f"{discovery.images} that can be judged, {discovery.unknown} of them called unknown"),
         ("clusters", f"{len(discovery.clusters)}; {discovery.lone} unknown images belong to none"),
     ]
     if discovery.left_out:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +60,15 @@ def unknown_images(source: Path, embeddings: Path | None, runner: ImageRunner, p
         if embeddings is not None:
             raise ProtoleakError("--embeddings is for verdicts: give the file of `screen --out FILE.jsonl` as SOURCE")
         return _of_folder(list_images(source), runner, progress)
-    lines = _unknown_lines(source)
+    lines, judged_ones = _unknown_lines(source)
     taken = _even_share(lines)
     left_out = len(lines) - len(taken)
     if embeddings is None:
         files = tuple(dict.fromkeys(Path(line["source"]) for line in taken))
-        return _of_files(files, runner, progress, left_out)
-    return _of_embeddings(taken, embeddings, runner, progress, left_out)
+        found = _of_files(files, runner, progress, left_out)
+    else:
+        found = _of_embeddings(taken, embeddings, runner, progress, left_out)
+    return replace(found, looked_at=judged_ones)
 
 
 def _of_folder(files: Sequence[Path], runner: ImageRunner, progress: Progress) -> Unknown:
@@ -122,22 +124,27 @@ def _of_embeddings(
     return Unknown(tuple(files), tuple(times), rows, traces, len(files) + left_out, left_out, skipped)
 
 
-def _unknown_lines(source: Path) -> list[dict[str, Any]]:
+def _unknown_lines(source: Path) -> tuple[list[dict[str, Any]], int]:
+    """The verdicts that are `unknown`, and how many there are of any kind, without what could not be judged."""
     lines: list[dict[str, Any]] = []
+    judged_ones: set[tuple[object, object]] = set()
     try:
         with source.open(encoding="utf-8") as text:
             for number, line in enumerate(text, start=1):
                 verdict = json.loads(line)
                 if not isinstance(verdict, dict):
                     raise ValueError(f"line {number} is no verdict")
-                if verdict.get("verdict") == "unknown" and verdict.get("lacking") is None and verdict.get("source"):
+                if verdict.get("verdict") is None or verdict.get("lacking") is not None or not verdict.get("source"):
+                    continue
+                judged_ones.add((verdict.get("sha256"), verdict.get("face")))
+                if verdict["verdict"] == "unknown":
                     lines.append(verdict)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{source} is neither a folder nor verdicts of `screen --out`: {error}") from error
     if not lines:
         raise DatasetError(f"{source}: nothing in it is called unknown")
     seen = {(line.get("sha256"), line.get("face")): line for line in reversed(lines)}  # the same file twice: once
-    return list(reversed(seen.values()))
+    return list(reversed(seen.values())), len(judged_ones)
 
 
 def _even_share(items: list[Any]) -> list[Any]:

@@ -84,9 +84,10 @@ def test_verdicts_of_screen_are_taken_and_only_the_unknown_ones(enrollable: Path
     options = ["--bundle", str(enrollable), "--engine", "onnxruntime"]
     assert main(["screen", str(stream), *options, "--out", str(verdicts)]) == 0
     assert main(["discover", str(verdicts), *options, "--out", str(out)]) == 0
-    unknown = sum(json.loads(line)["verdict"] == "unknown" for line in verdicts.read_text().splitlines())
+    said = [json.loads(line)["verdict"] for line in verdicts.read_text().splitlines()]
+    assert 0 < said.count("unknown") < len(said)
     discovery = msgspec.json.decode((out / CLUSTERS).read_bytes(), type=Discovery)
-    assert (discovery.images, discovery.unknown) == (unknown, unknown)
+    assert (discovery.images, discovery.unknown) == (len(said), said.count("unknown"))
 
 
 @pytest.mark.parametrize("number", ["0", "9"])

@@ -83,7 +83,8 @@ def reason_text(verdict: Verdict) -> str:
     if own.distance <= other.distance:
         compared = "which is farther"
         if own.distance > 0:
-            compared = f"{other.distance / own.distance:.3g} times as far"
+            times = other.distance / own.distance
+            compared = f"{times:.3g} times as far" if times < 100 else f"{times:,.0f} times as far"
     else:  # a head may weigh classes by more than their nearest prototype
         compared = "which is nearer: the head's score, which decides, rests on more than the nearest prototype"
     return (
