@@ -156,8 +156,10 @@ def take(browser: Browser, folder: Path, said: dict[str, str]) -> None:
     def line_with(words: str) -> str:
         return next(line for line in lines if words in line)
 
-    with opened(browser, (folder / "report" / "report.html").as_uri(), 1130, 800) as page:
-        save(page.screenshot(), "report")
+    with opened(browser, (folder / "report" / "report.html").as_uri(), 1130, 1000) as page:
+        last = page.locator("tr").filter(has_text="like the calibration").bounding_box()
+        assert last is not None
+        save(page.screenshot(clip={"x": 0, "y": 0, "width": 1130, "height": last["y"] + last["height"] + 4}), "report")
     with opened(browser, (folder / "found" / "index.html").as_uri(), 1130, 900) as page:
         save(page.screenshot(full_page=True), "discover")
     marked = next(
