@@ -145,6 +145,8 @@ def enrol(
             threads=threads,
             progress=progress,
         )
+    if cluster is not None:
+        say("a cluster holds images that are alike: others by the same generator are named less often", to_errors=True)
     if as_json:
         print(json.dumps(msgspec.to_builtins(found.reports) | {"refused": list(found.refusals)}, indent=2))
     else:

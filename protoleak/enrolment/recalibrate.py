@@ -23,6 +23,7 @@ from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.enrolment import LARGEST_RECORD, Record
 from protoleak.bundle.manifest import Recalibrated
 from protoleak.bundle.writer import check_place
+from protoleak.enrolment.accusation import accusation_bound
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.enrol import now
 from protoleak.enrolment.images import ImageRunner, Images
@@ -68,7 +69,8 @@ class Recalibration(msgspec.Struct, frozen=True):
     Attributes:
         checks: of the lists before.
         bound_before, bound_after: what the rate of false rejections exceeds only with 5 % probability.
-        accusation_before, accusation_after: the accusation level; None without camera originals.
+        accusation_before, accusation_after: share of camera originals that may be accused, see `accusation`; None
+            without them.
     """
 
     checks: list[ListCheck]
@@ -143,9 +145,9 @@ def recalibrate(
         before = bundle.variant(variant).calibration
         rows = rows_together(record, enrolled[variant], bundle.additions)
         calibrations[variant] = recalibrated(rows, classes, before, own_margins=True)
-        reports[variant] = _report(
-            rows_of(record, bundle.additions), classes, before, calibrations[variant], manifest.alpha
-        )
+        own, after = rows_of(record, bundle.additions), calibrations[variant]
+        promised = accusation_bound(manifest, variant, before, manifest.alpha)
+        reports[variant] = _report(own, classes, before, after, manifest.alpha, promised)
         site[variant] = record.within(LARGEST_RECORD)
     counts = {name: int((kept == index).sum()) for index, name in enumerate(classes.names) if (kept == index).any()}
     about = Recalibrated(
@@ -237,23 +239,26 @@ def _with_labels(images: Images, variant: str, labels: npt.NDArray[np.int64]) ->
     return replace(images.records[variant], labels=labels.astype(np.int32))
 
 
-def _report(rows: Rows, classes: Classes, before: Calibration, after: Calibration, alpha: float) -> Recalibration:
+def _report(
+    rows: Rows, classes: Classes, before: Calibration, after: Calibration, alpha: float, promised: float | None
+) -> Recalibration:
+    """
+    Args:
+        promised: the bound on accusations before.
+    """
     checks = []
     best = rows.scores.argmax(axis=1)
     for index in np.unique(best):
         group, _ = conformal.group(before, int(index), alpha)
         checks.append(_check(classes.names[int(index)], group, rows.log_density[best == index], alpha))
-    accusation: list[float | None] = [None, None]
-    if classes.real is not None and before.real_margins is not None:
-        accusation = [
-            conformal.accusation_level(len(of.real_margins), alpha, of.accusation_share)
-            for of in (before, after)
-            if of.real_margins is not None
-        ]
+    promised_now = None
+    if classes.real is not None and before.real_margins is not None and after.real_margins is not None:
         margins = conformal.real_margin(rows.scores[rows.labels == classes.real], classes.real)
-        checks.insert(0, _check(CAMERAS, before.real_margins, margins, accusation[0] or alpha))
+        level = conformal.accusation_level(len(before.real_margins), alpha, before.accusation_share)
+        checks.insert(0, _check(CAMERAS, before.real_margins, margins, level))
+        promised_now = conformal.accusation_level(len(after.real_margins), alpha, after.accusation_share)
     bounds = [conformal.promise(of, alpha).bound_95 for of in (before, after)]
-    return Recalibration(checks, *bounds, *accusation)
+    return Recalibration(checks, *bounds, promised, promised_now)
 
 
 def _check(what: str, listed: Float64Array, found: Float64Array, level: float) -> ListCheck:

@@ -17,6 +17,7 @@ from protoleak.bundle.writer import write_bundle
 from protoleak.cli.app import main
 from protoleak.enrolment.accusation import accusation_bound
 from protoleak.runtime.conformal import accusation_level
+from tests.enrolment.conftest import write_images
 from tests.tiny_bundle import CAMERA
 
 
@@ -75,6 +76,19 @@ def test_each_enrolled_generator_adds_what_its_offset_was_chosen_on(
 def test_offsets_promise_nothing_above_the_alpha_that_they_were_chosen_at(exported: Path, with_one: Path) -> None:
     assert bound(with_one, 0.06) is None
     assert bound(exported, 0.06) is not None
+
+
+def test_a_list_of_ones_own_photographs_needs_no_addition(with_two: Path, tmp_path: Path) -> None:
+    cameras = write_images(tmp_path / "cameras", CAMERA, 100, 2000)
+    for kind, name in enumerate(("dawn", "moss")):
+        write_images(tmp_path / "mine" / name, kind, 12, 3000)
+    options = ["--data", str(tmp_path / "mine"), "--photographs", str(cameras), "--out", str(tmp_path / "site")]
+    assert main(["recalibrate", str(with_two), *options]) == 0
+    recalibrated = Bundle.load(tmp_path / "site").manifest.recalibrated
+    assert recalibrated is not None
+    measured = recalibrated.measured["fp32"]
+    assert measured["accusation_before"] == pytest.approx(bound(with_two))
+    assert measured["accusation_after"] == bound(tmp_path / "site") == accusation_level(100, 0.05)
 
 
 def test_inspect_says_the_bound_and_what_was_measured_before_the_change(
