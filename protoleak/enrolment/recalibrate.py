@@ -257,8 +257,8 @@ def _report(
         level = conformal.accusation_level(len(before.real_margins), alpha, before.accusation_share)
         checks.insert(0, _check(CAMERAS, before.real_margins, margins, level))
         promised_now = conformal.accusation_level(len(after.real_margins), alpha, after.accusation_share)
-    bounds = [conformal.promise(of, alpha).bound_95 for of in (before, after)]
-    return Recalibration(checks, *bounds, promised, promised_now)
+    bound_before, bound_after = (conformal.promise(of, alpha).bound_95 for of in (before, after))
+    return Recalibration(checks, bound_before, bound_after, promised, promised_now)
 
 
 def _check(what: str, listed: Float64Array, found: Float64Array, level: float) -> ListCheck:
