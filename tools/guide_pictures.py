@@ -253,7 +253,7 @@ def terminal(browser: Browser, name: str, spoken: list[tuple[str, str]]) -> None
 
 
 def save(png: bytes, name: str) -> None:
-    Image.open(io.BytesIO(png)).convert("RGB").save(OUT / f"guide_{name}.webp", quality=50, method=6)
+    Image.open(io.BytesIO(png)).convert("RGB").save(OUT / f"guide_{name}.webp", quality=45, method=6)
 
 
 if __name__ == "__main__":
