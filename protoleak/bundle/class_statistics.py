@@ -1,10 +1,10 @@
-"""What a newcomer is told by: features of a picture, how those of the named classes are distributed, and discriminants.
+"""What a newcomer is told by: features of an image, how those of the named classes are distributed, and discriminants.
 
     class_statistics.npz   normal distributions of the named classes' features, one covariance in common; by `export`
     discriminant_<i>.npz   the discriminant of the i-th enrolled generator against the classes before it; by `enrol`
 
 Features are the second-order statistics of the latents of each look (`latent_statistics`) and the embedding, in steps
-of 1/STEPS of a standard deviation within classes, so that one takes a byte. A picture that is judged is rounded as
+of 1/STEPS of a standard deviation within classes, so that one takes a byte. An image that is judged is rounded as
 those were that are recorded.
 """
 
@@ -22,6 +22,7 @@ from protoleak.bundle.npy import read_npz
 from protoleak.errors import BundleError
 
 CLASS_STATISTICS = "class_statistics.npz"
+IMAGES = "pictures"  # what the file calls `ClassStatistics.images`
 STEPS = 12  # of a byte, to a standard deviation: what lies further than 10.6 of them is as far as that
 SOFTNESS = 20.0  # of the least log-likelihood ratio, in nats: rivals that are nearly as near count too
 
@@ -49,7 +50,7 @@ class ClassStatistics:
         directions: int8 [R, J], and scales: float32 [R], whose products are F: Fᵀ F is what R directions hold of the
             covariance.
         remainder: variance in each direction besides.
-        pictures: that it was fitted to.
+        images: that it was fitted to.
     """
 
     mean: Float32Array
@@ -58,7 +59,7 @@ class ClassStatistics:
     directions: npt.NDArray[np.int8]
     scales: Float32Array
     remainder: float
-    pictures: int
+    images: int
 
     @classmethod
     def of(
@@ -68,13 +69,13 @@ class ClassStatistics:
         class_means: Float64Array,
         factors: Float64Array,
         remainder: float,
-        pictures: int,
+        images: int,
     ) -> ClassStatistics:
         """With the factors F [R, J] rounded to a byte each, 127 for the largest magnitude of a row."""
         scales = np.abs(factors).max(axis=1, initial=0.0) / 127
         directions = np.rint(factors / np.maximum(scales, np.finfo(np.float32).tiny)[:, None]).astype(np.int8)
         means = class_means.astype(np.float16)
-        return cls(mean, deviation, means, directions, scales.astype(np.float32), remainder, pictures)
+        return cls(mean, deviation, means, directions, scales.astype(np.float32), remainder, images)
 
     @property
     def factors(self) -> Float64Array:
@@ -89,8 +90,9 @@ class ClassStatistics:
 
     def to_bytes(self) -> bytes:
         """The .npz form (no pickle)."""
-        scalars = {"remainder": np.float64(self.remainder), "pictures": np.int64(self.pictures)}
-        return _packed(vars(self) | scalars)
+        fields = dict(vars(self))
+        scalars = {"remainder": np.float64(fields.pop("remainder")), IMAGES: np.int64(fields.pop("images"))}
+        return _packed(fields | scalars)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str, classes: int) -> ClassStatistics:
@@ -110,9 +112,9 @@ class ClassStatistics:
         check_array(arrays.get("directions"), "directions", np.int8, (rank, size), where)
         check_array(arrays.get("scales"), "scales", np.float32, (rank,), where)
         check_array(arrays.get("remainder"), "remainder", np.float64, (), where)
-        check_array(arrays.get("pictures"), "pictures", np.int64, (), where)
-        if not (arrays["deviation"] > 0).all() or not arrays["remainder"] > 0 or not arrays["pictures"] > 0:
-            raise BundleError(f"{where}: a deviation, the remainder or the number of pictures is not positive")
+        check_array(arrays.get(IMAGES), IMAGES, np.int64, (), where)
+        if not (arrays["deviation"] > 0).all() or not arrays["remainder"] > 0 or not arrays[IMAGES] > 0:
+            raise BundleError(f"{where}: a deviation, the remainder or the number of images is not positive")
         return cls(
             mean=arrays["mean"],
             deviation=arrays["deviation"],
@@ -120,7 +122,7 @@ class ClassStatistics:
             directions=arrays["directions"],
             scales=arrays["scales"],
             remainder=float(arrays["remainder"]),
-            pictures=int(arrays["pictures"]),
+            images=int(arrays[IMAGES]),
         )
 
 
@@ -144,7 +146,7 @@ class Discriminant:
     def log_odds(self, features: FeatureArray) -> Float64Array:
         """Of this generator against its rivals, float64 [n], of features [n, J]; up to an offset."""
         points = features.astype(np.float64) / STEPS
-        # Not a matrix product, whose sums depend on the number of pictures.
+        # Not a matrix product, whose sums depend on the number of images.
         sums = np.stack([(points * weights).sum(axis=1) for weights in self.weights], axis=1)
         return self.scale * softened_minimum(sums - self.bias.astype(np.float64))
 

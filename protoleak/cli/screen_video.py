@@ -200,7 +200,7 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
         broken = bool(webhook.lost) or broken
         print_note(errors, webhook.summary)
     if tally.tracks["known"]:
-        print_note(output_console(), accusations(screener.report.accused))
+        print_note(output_console(), accusations(screener.report.accused, screener.bundle.manifest.changes))
     _print_summary(tally, options.out, output_console())
     if tally.interrupted:
         return ExitStatus.INTERRUPTED

@@ -171,7 +171,7 @@ class ImagePipeline:
         return self._judgement.rule.track_accusation_level
 
     def drift_monitor(self, source: str, told_at: float = EVIDENCE) -> DriftMonitor:
-        """What watches whether the pictures of one source are like those of the calibration, at this pipeline's α.
+        """What watches whether the images of one source are like those of the calibration, at this pipeline's α.
 
         Args:
             source: its name, for the event.
