@@ -1,7 +1,7 @@
 """Second-order statistics of latents, in NumPy: what a generator that the network never learnt is told by.
 
 The mathematics of `model.second_order`, which trains on them. A network that was trained to name some classes keeps of
-a picture what tells those apart, and little else; the statistics that it looks at hold what tells a newcomer as well.
+an image what tells those apart, and little else; the statistics that it looks at hold what tells a newcomer as well.
 """
 
 from __future__ import annotations

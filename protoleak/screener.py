@@ -21,7 +21,7 @@ from protoleak.runtime.opening import Opening
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, ImagePipeline
 from protoleak.runtime.prepared import FramedFace
 
-if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
+if TYPE_CHECKING:  # imported where they are used: videos need PyAV, and images that are judged whole no faces
     from protoleak.faces.base import FaceDetector
     from protoleak.faces.settings import FaceFinder, FaceSettings
     from protoleak.faces.still_images import FacesInImage, FaceVerdict

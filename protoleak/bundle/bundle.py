@@ -296,7 +296,7 @@ class Bundle:
         return self._record(site if self.manifest.recalibrated is not None else record_file(variant))
 
     def enrolled_record(self, variant: str, index: int) -> Record:
-        """What a variant gave for the pictures of an enrolled generator.
+        """What a variant gave for the images of an enrolled generator.
 
         Args:
             index: among the enrolled generators.

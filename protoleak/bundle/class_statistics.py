@@ -1,10 +1,10 @@
-"""What a newcomer is told by: features of a picture, how those of the named classes are distributed, and discriminants.
+"""What a newcomer is told by: features of an image, how those of the named classes are distributed, and discriminants.
 
     class_statistics.npz   normal distributions of the named classes' features, one covariance in common; by `export`
     discriminant_<i>.npz   the discriminant of the i-th enrolled generator against the classes before it; by `enrol`
 
 Features are the second-order statistics of the latents of each look (`latent_statistics`) and the embedding, in steps
-of 1/STEPS of a standard deviation within classes, so that one takes a byte. A picture that is judged is rounded as
+of 1/STEPS of a standard deviation within classes, so that one takes a byte. An image that is judged is rounded as
 those were that are recorded.
 """
 
@@ -112,7 +112,7 @@ class ClassStatistics:
         check_array(arrays.get("remainder"), "remainder", np.float64, (), where)
         check_array(arrays.get("pictures"), "pictures", np.int64, (), where)
         if not (arrays["deviation"] > 0).all() or not arrays["remainder"] > 0 or not arrays["pictures"] > 0:
-            raise BundleError(f"{where}: a deviation, the remainder or the number of pictures is not positive")
+            raise BundleError(f"{where}: a deviation, the remainder or the number of images is not positive")
         return cls(
             mean=arrays["mean"],
             deviation=arrays["deviation"],
@@ -144,7 +144,7 @@ class Discriminant:
     def log_odds(self, features: FeatureArray) -> Float64Array:
         """Of this generator against its rivals, float64 [n], of features [n, J]; up to an offset."""
         points = features.astype(np.float64) / STEPS
-        # Not a matrix product, whose sums depend on the number of pictures.
+        # Not a matrix product, whose sums depend on the number of images.
         sums = np.stack([(points * weights).sum(axis=1) for weights in self.weights], axis=1)
         return self.scale * softened_minimum(sums - self.bias.astype(np.float64))
 

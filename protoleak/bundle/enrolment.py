@@ -3,8 +3,8 @@
     enrolment.npz                         τ of the class score and the floor of the density; written by `export`
     class_statistics.npz and more         what a newcomer is told by; see `class_statistics`
     variants/<variant>/record.npz         the network's own outputs on the calibration images; written by `export`
-    variants/<variant>/site.npz           the same of a user's own pictures, which take their place; by `recalibrate`
-    variants/<variant>/enrolled_<i>.npz   the same of the pictures of the i-th enrolled generator; by `enrol`
+    variants/<variant>/site.npz           the same of a user's own images, which take their place; by `recalibrate`
+    variants/<variant>/enrolled_<i>.npz   the same of the images of the i-th enrolled generator; by `enrol`
     base/…                                manifest, signature and what else was replaced of the bundle as exported
 
 The graphs stay what they are. The scores of enrolled generators are computed beside them, from the latents and the
@@ -45,12 +45,12 @@ def record_file(variant: str) -> str:
 
 
 def site_file(variant: str) -> str:
-    """The record of a user's own pictures."""
+    """The record of a user's own images."""
     return f"variants/{variant}/site.npz"
 
 
 def enrolled_file(variant: str, index: int) -> str:
-    """The record of the pictures of an enrolled generator.
+    """The record of the images of an enrolled generator.
 
     Args:
         index: among the enrolled generators.
@@ -60,7 +60,7 @@ def enrolled_file(variant: str, index: int) -> str:
 
 @dataclass(frozen=True)
 class Record:
-    """What a variant's graphs gave for n pictures; nothing of it is of an enrolled generator but `own_log_odds`.
+    """What a variant's graphs gave for n images; nothing of it is of an enrolled generator but `own_log_odds`.
 
     Attributes:
         embedding, gate: float16 [n, D].
@@ -68,8 +68,8 @@ class Record:
         log_density: float32 [n], of the graph.
         labels: int32 [n], indices into the manifest's generators.
         features: int8 [n, J], see `ClassStatistics.features`; J = 0 in a bundle that has none.
-        own_log_odds: float32 [n], of the pictures' own enrolled generator, by a discriminant that was fitted without
-            them; empty in a record of other pictures.
+        own_log_odds: float32 [n], of the images' own enrolled generator, by a discriminant that was fitted without
+            them; empty in a record of other images.
     """
 
     embedding: npt.NDArray[np.float16]
@@ -103,13 +103,13 @@ class Record:
         )
 
     def within(self, maximum: int) -> Record:
-        """An even share of the pictures, so that the file has at most about so many bytes."""
+        """An even share of the images, so that the file has at most about so many bytes."""
         row = 2 * 2 * self.embedding.shape[1] + 4 * (self.class_score.shape[1] + 2) + self.features.shape[1]
         step = max(1, -(-len(self.labels) * row // maximum))
         return self if step == 1 else self.rows(np.arange(0, len(self.labels), step))
 
     def rows(self, chosen: npt.NDArray[Any]) -> Record:
-        """Some of the pictures."""
+        """Some of the images."""
         return Record(
             self.embedding[chosen],
             self.gate[chosen],
@@ -162,7 +162,7 @@ class ScoreConstants:
 
     Attributes:
         temperature: τ of the class score.
-        floor: best class score below which a picture lies too far from everything, in nats.
+        floor: best class score below which an image lies too far from everything, in nats.
     """
 
     temperature: float

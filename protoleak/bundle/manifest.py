@@ -71,7 +71,7 @@ class Enrolled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         offset: added to its class score, so that it takes from the others no more than the limits allow.
         pictures: that it was made from.
         data_sha256: over the sorted SHA-256 of their files.
-        skipped: one line per file that gave no picture.
+        skipped: one line per file that gave no image.
         protoleak: version that added it.
         measured: what it was measured to do before it was written, per variant; see `enrolment.report`.
     """
@@ -87,13 +87,13 @@ class Enrolled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Recalibrated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The pictures that `protoleak recalibrate` took the conformal lists from.
+    """The images that `protoleak recalibrate` took the conformal lists from.
 
     Attributes:
         created: ISO 8601, UTC.
         pictures: class → how many of them, photographs among them as the class of camera originals.
         data_sha256: over the sorted SHA-256 of their files.
-        skipped: one line per file that gave no picture.
+        skipped: one line per file that gave no image.
         protoleak: version that did it.
         measured: how far the lists before were from holding, per variant; see `enrolment.recalibrate`.
     """

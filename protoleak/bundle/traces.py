@@ -2,7 +2,7 @@
 
 The statistics (`latent_statistics`) vary most with scenes and cameras, and least where generators differ. Divided by
 how far they spread *within* the classes of the training, in every direction, both count alike; an unknown generator's
-pictures then lie together (docs/decisions/0034-discovery.md). The spread is that of `class_statistics`.
+images then lie together (docs/decisions/0034-discovery.md). The spread is that of `class_statistics`.
 """
 
 from __future__ import annotations

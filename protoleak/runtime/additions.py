@@ -41,7 +41,7 @@ def extended_log_density(
 ) -> Float64Array:
     """The log densities once a class of these scores is named too.
 
-    What the new class adds is computed as a difference, so that a picture far from it keeps its log density to the last
+    What the new class adds is computed as a difference, so that an image far from it keeps its log density to the last
     digit.
 
     Args:

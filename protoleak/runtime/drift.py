@@ -1,6 +1,6 @@
-"""Are the pictures of a source still like those of the calibration? Evidence that may be read at any time.
+"""Are the images of a source still like those of the calibration? Evidence that may be read at any time.
 
-Every promise of a verdict is for pictures like those of the calibration. So the log densities of what a source shows
+Every promise of a verdict is for images like those of the calibration. So the log densities of what a source shows
 are ranked among those of the calibration images that were attributed to the same class, and a conformal test
 martingale bets that the ranks are not even (`metrics.martingale`). When it has grown a hundredfold, the evidence
 against "these are like the calibration's" is 100:1; of a source that is like it, that is ever said with probability at
@@ -8,10 +8,10 @@ most 1 %.
 
 What counts is what is not unknown by its density, so that a new generator, which is what *unknown* is for, is no
 drift. The same threshold is applied to both sides: the calibration images above the k-th smallest log density are to
-what lies above it of the source as all are to all. Whether a picture is *named* or *withheld* by its margin doesn't
+what lies above it of the source as all are to all. Whether an image is *named* or *withheld* by its margin doesn't
 matter: to leave out the withheld would be a choice that the calibration's log densities had not gone through.
 
-Neighbouring frames are nearly the same picture, and would be evidence of nothing else: of a track only the first face
+Neighbouring frames are nearly the same image, and would be evidence of nothing else: of a track only the first face
 counts.
 """
 
@@ -31,11 +31,11 @@ from protoleak.runtime.verdict import Verdict
 
 EVIDENCE = 100.0  # to 1, at which a source is said to have drifted
 LARGEST_LOG = 690.0  # about 1e299, the most that is told: a float64 holds little more, and JSON no infinity
-SEED = 27  # of the ties' drawn shares: the same pictures in the same order give the same evidence
+SEED = 27  # of the ties' drawn shares: the same images in the same order give the same evidence
 
 
 class DriftEvent(msgspec.Struct, frozen=True, kw_only=True, tag="drift"):
-    """The pictures of a source are not, or no longer, like those of the calibration: what verdicts promise may not hold
+    """The images of a source are not, or no longer, like those of the calibration: what verdicts promise may not hold
     for them. Said once of a source.
 
     Attributes:
@@ -43,7 +43,7 @@ class DriftEvent(msgspec.Struct, frozen=True, kw_only=True, tag="drift"):
         timestamp: of the face with which the evidence sufficed, in a video; None elsewhere.
         faces: that were compared until then: one per track of a video.
         evidence: to 1; by chance it is ever so high with a probability of at most 1/evidence.
-        mean_p_value: of these faces, 0.5 on average for pictures like the calibration's: below it they are more unusual
+        mean_p_value: of these faces, 0.5 on average for images like the calibration's: below it they are more unusual
             than those, above it less.
     """
 
@@ -56,9 +56,9 @@ class DriftEvent(msgspec.Struct, frozen=True, kw_only=True, tag="drift"):
     def __str__(self) -> str:
         kind = "more unusual than" if self.mean_p_value < 0.5 else "not as varied as"
         return (
-            f"after {self.faces} faces the evidence is {self.evidence:.0f}:1 that these pictures are not like those "
+            f"after {self.faces} faces the evidence is {self.evidence:.0f}:1 that these images are not like those "
             f"that the bundle was calibrated with: on average they are {kind} those (mean p-value "
-            f"{self.mean_p_value:.2f}), so that its promises may not hold here: have it calibrated with pictures of "
+            f"{self.mean_p_value:.2f}), so that its promises may not hold here: have it calibrated with images of "
             "this source"
         )
 
@@ -114,7 +114,7 @@ class DriftMonitor:
         return math.exp(min(self._largest, LARGEST_LOG))
 
     def take(self, verdict: Verdict, timestamp: float | None = None) -> DriftEvent | None:
-        """Compares one more picture, or one more track by its first face.
+        """Compares one more image, or one more track by its first face.
 
         Args:
             timestamp: of the face, in a video.

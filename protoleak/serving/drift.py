@@ -1,6 +1,6 @@
 """Whether what a server is given is like the calibration's: the evidence against it, for each source that is named.
 
-With N workers each sees a part of a source's pictures and keeps evidence of its own; the event then takes N·100:1 in
+With N workers each sees a part of a source's images and keeps evidence of its own; the event then takes N·100:1 in
 one of them, so that all together still tell it by chance with a probability of at most 1 %.
 """
 
@@ -18,7 +18,7 @@ from protoleak.serving.refusal import Refusal
 
 MOST_SOURCES = 64  # that evidence is kept of; of more, that which was heard of longest ago is forgotten
 LONGEST_NAME = 64  # characters
-SEEN = 1024  # pictures of a source that are known again: one that is sent twice is no new evidence
+SEEN = 1024  # images of a source that are known again: one that is sent twice is no new evidence
 
 
 class SourceDrift(msgspec.Struct, frozen=True):
@@ -26,8 +26,8 @@ class SourceDrift(msgspec.Struct, frozen=True):
 
     Attributes:
         source: as requests name it; None for those that name none.
-        faces: that were compared: of each picture the first face.
-        evidence: to 1, that its pictures are not like the calibration's, now.
+        faces: that were compared: of each image the first face.
+        evidence: to 1, that its images are not like the calibration's, now.
         largest_evidence: that there ever was.
         drift: the event, once there was one.
     """
@@ -43,7 +43,7 @@ class _Watched:
     """One source.
 
     Args:
-        monitor: of its pictures.
+        monitor: of its images.
     """
 
     def __init__(self, monitor: DriftMonitor) -> None:
@@ -51,7 +51,7 @@ class _Watched:
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def is_new(self, sha256: str) -> bool:
-        """Whether a picture didn't come lately; it is remembered."""
+        """Whether an image didn't come lately; it is remembered."""
         if sha256 in self._seen:
             self._seen.move_to_end(sha256)
             return False
@@ -66,7 +66,7 @@ class DriftWatch:
 
     Args:
         judge: whose verdicts are taken.
-        workers: processes that share the pictures of a source.
+        workers: processes that share the images of a source.
 
     Attributes:
         judge: as given.
@@ -80,15 +80,15 @@ class DriftWatch:
     def take(
         self, source: str | None, records: Sequence[Record], forget: Callable[[str], None]
     ) -> tuple[DriftMonitor, DriftEvent | None] | None:
-        """Compares a picture by its first face that holds enough to judge.
+        """Compares an image by its first face that holds enough to judge.
 
         Args:
             source: as the request names it; None where it names none.
-            records: of the picture.
+            records: of the image.
             forget: called with the name of a source that makes room.
 
         Returns:
-            What is known of the source, and the event when the evidence suffices for the first time; None for a picture
+            What is known of the source, and the event when the evidence suffices for the first time; None for an image
             that is not compared.
         """
         verdicts = (record.verdict for record in records if record.sha256 is not None)

@@ -111,7 +111,7 @@ class Stream:
 
     Args:
         judge: that screens it; it is released when the stream has ended.
-        drifted: called in the stream's thread when its pictures turn out to be unlike the calibration's.
+        drifted: called in the stream's thread when its images turn out to be unlike the calibration's.
 
     Attributes:
         id: by which it is asked for.

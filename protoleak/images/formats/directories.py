@@ -82,7 +82,7 @@ class Directories:
         be read is no damage to the image.
 
         Raises:
-            MediaError: one holds more than a picture has.
+            MediaError: one holds more than an image has.
         """
         for entry in tuple(self._inner):
             for place in self.values(entry):

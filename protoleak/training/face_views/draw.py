@@ -24,7 +24,7 @@ STYLES: tuple[tuple[Style, float], ...] = (("whole", 0.3), ("loose", 0.35), ("ti
 SMALLEST_FACE, LARGEST_FACE = 48.0, 380.0  # longer side of the face's box in the view, in pixels, log-uniform
 UNSCALED_PROBABILITY = 0.15
 RETOUCH_PROBABILITY, SECOND_PROBABILITY, RESIZED_AGAIN = 0.3, 0.35, 0.5
-# What was kept small and is shown large, as film on the web often is: without these, softness looks like a generator.
+# What was kept small and is shown large, as videos on the web often are: without it softness looks like a generator.
 SOFTENED_PROBABILITY, SOFTEST, LEAST_SOFT = 0.25, 0.3, 0.85
 LOWEST_QUALITY, HIGHEST_QUALITY = 45, 97
 FINEST_FILM, COARSEST_FILM = 18, 38  # constant rate factors

@@ -62,7 +62,7 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         tracks: in the order in which they ended.
         statistics: None where screening never began.
-        drift: at most one: that the pictures are not like those of the calibration.
+        drift: at most one: that the images are not like those of the calibration.
         ended: false in a file that was left while the source was being screened: `tracks` then holds the open ones as
             they stood.
     """

@@ -48,11 +48,11 @@ class Entry:
             if line["verdict"] is not None
         ]
 
-    def html(self, number: int, picture: bytes | None) -> str:
+    def html(self, number: int, small: bytes | None) -> str:
         """One section.
 
         Args:
-            picture: see `thumbnail`.
+            small: see `thumbnail`.
         """
         verdicts = self.verdicts
         shown = [_badge(verdict) for verdict in verdicts]
@@ -71,7 +71,7 @@ class Entry:
         notes = dict.fromkeys(note for verdict in verdicts for note in verdict.notes)
         return (
             f'<section class="entry" id="image-{number}"><h3><span>{number}. {escape(self.source)}</span> '
-            f"{' '.join(shown)}</h3>{_picture(picture, self)}{facts_table(facts)}{reasons}{meaning}{_figures(verdicts)}"
+            f"{' '.join(shown)}</h3>{_thumbnail(small, self)}{facts_table(facts)}{reasons}{meaning}{_figures(verdicts)}"
             f"{bullets(list(notes))}{_claims(verdicts)}</section>"
         )
 
@@ -87,11 +87,11 @@ def _badge(verdict: Verdict) -> str:
     return f'<span class="badge {verdict.label}">{shape} {escape(name)}</span>'
 
 
-def _picture(picture: bytes | None, entry: Entry) -> str:
-    if picture is None:
+def _thumbnail(small: bytes | None, entry: Entry) -> str:
+    if small is None:
         return ""
     alternative = f"{entry.source}, small: {', '.join(entry.outcomes)}"
-    data = b64encode(picture).decode()
+    data = b64encode(small).decode()
     return f'<img class="thumbnail" src="data:image/jpeg;base64,{data}" alt="{escape(alternative)}">'
 
 

@@ -123,7 +123,7 @@ class SourceCollector:
         left_out: tracks that are not shown in full.
         gaps, failures: the first INCIDENTS_KEPT.
         gap_count, failure_count, faces: of all.
-        drift: that the pictures are not like those of the calibration, as soon as that is known.
+        drift: that the images are not like those of the calibration, as soon as that is known.
     """
 
     def __init__(self) -> None:

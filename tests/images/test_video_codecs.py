@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("av", reason="PyAV writes film")
 
-from protoleak.images.film import through_video
+from protoleak.images.video_codecs import through_video
 from tests.look_bundle import face_image
 
 CODECS: list[Literal["libx264", "libx265"]] = ["libx264", "libx265"]
@@ -53,7 +53,7 @@ def test_a_last_odd_row_or_column_is_left_out(codec: Literal["libx264", "libx265
 def test_narrow_images_are_filmed_without_harm_to_the_process(size: str) -> None:
     """In a process of its own: the encoder wrote beyond its buffers, which ended most of these runs."""
     code = (
-        "import numpy as np; from protoleak.images.film import through_video; "
+        "import numpy as np; from protoleak.images.video_codecs import through_video; "
         f"image = np.random.default_rng(0).integers(0, 256, ({size}, 3), dtype=np.uint8); "
         "[through_video(image, 'libx265', 28, (1, 1)) for _ in range(20)]; print('done')"
     )
@@ -65,7 +65,7 @@ def test_narrow_images_are_filmed_without_harm_to_the_process(size: str) -> None
 FILMED = """
 import hashlib, sys
 import numpy as np
-from protoleak.images.film import through_video
+from protoleak.images.video_codecs import through_video
 random = np.random.default_rng(0)
 found = hashlib.sha256()
 for height, width in ((462, 408), (337, 298), (90, 301)):
