@@ -101,6 +101,8 @@ class _Server(uvicorn.Server):
 
 
 class _Life:
+    """A server from its start to its end: loading while it answers already, reloading, and ending in time."""
+
     def __init__(self, service: Service, bound: socket.socket, notify: Callable[[str], None]) -> None:
         self._service, self._bound, self._notify = service, bound, notify
         self._grace = service.settings.grace
