@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
-from protoleak.errors import MissingExtra, ProtoleakError
+from protoleak.errors import ProtoleakError
 from protoleak.runtime.drift import DriftEvent
 from protoleak.serving.judging import BundleJudge
 from protoleak.serving.refusal import Refusal, busy
@@ -28,12 +27,6 @@ ADDRESS = re.compile(
     r"(?P<port>:[0-9]{1,5})?(?:/[A-Za-z0-9._~!$&'()*+,;=:%/-]*)?(?:\?[A-Za-z0-9._~!$&'()*+,;=:%/?-]*)?",
     re.IGNORECASE,
 )
-
-
-def need_video() -> None:
-    """Raises MissingExtra where nothing is installed that reads live sources, before the first is asked for."""
-    if importlib.util.find_spec("av") is None:
-        raise MissingExtra("av", "video")
 
 
 class Streams:

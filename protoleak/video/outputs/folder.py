@@ -39,12 +39,13 @@ from protoleak.files import locked, refused, remove_partial
 from protoleak.video.events import Event, FailureEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.annotate import AnnotatedVideo
-from protoleak.video.outputs.encoder import need_av, staged
+from protoleak.video.outputs.encoder import staged
 from protoleak.video.outputs.records import TRACKS, VERDICTS, RecordFiles
 from protoleak.video.outputs.report import HtmlReport, ReportIndex
 from protoleak.video.outputs.run_record import RunRecord, run_record
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import CheckpointSink, TrackedFace
+from protoleak.video.sources.containers import need_av
 from protoleak.video.statistics import Statistics
 
 if TYPE_CHECKING:
