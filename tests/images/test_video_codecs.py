@@ -1,4 +1,4 @@
-"""An image on film."""
+"""An image through a video codec and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-pytest.importorskip("av", reason="PyAV writes film")
+pytest.importorskip("av", reason="PyAV encodes the video")
 
 from protoleak.images.video_codecs import through_video
 from tests.look_bundle import face_image
@@ -50,7 +50,7 @@ def test_a_last_odd_row_or_column_is_left_out(codec: Literal["libx264", "libx265
 
 
 @pytest.mark.parametrize("size", ["34, 34", "48, 48", "200, 40", "33, 47"])
-def test_narrow_images_are_filmed_without_harm_to_the_process(size: str) -> None:
+def test_narrow_images_are_encoded_without_harm_to_the_process(size: str) -> None:
     """In a process of its own: the encoder wrote beyond its buffers, which ended most of these runs."""
     code = (
         "import numpy as np; from protoleak.images.video_codecs import through_video; "
@@ -61,7 +61,7 @@ def test_narrow_images_are_filmed_without_harm_to_the_process(size: str) -> None
     assert (done.returncode, done.stdout.strip()) == (0, "done")
 
 
-# An image on film, as its hash: the same wherever its encoder's memory comes from.
+# An image after a video codec, as its hash: the same wherever its encoder's memory comes from.
 FILMED = """
 import hashlib, sys
 import numpy as np
@@ -78,8 +78,8 @@ print(found.hexdigest())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="MALLOC_PERTURB_ is glibc's")
 @pytest.mark.parametrize("codec", CODECS)
-def test_a_film_does_not_depend_on_memory_that_nobody_wrote(codec: str) -> None:
-    films = {
+def test_an_encoded_image_does_not_depend_on_memory_that_nobody_wrote(codec: str) -> None:
+    hashes = {
         subprocess.run(
             [sys.executable, "-c", FILMED, codec],
             env=os.environ | {"MALLOC_PERTURB_": str(filled)},
@@ -89,4 +89,4 @@ def test_a_film_does_not_depend_on_memory_that_nobody_wrote(codec: str) -> None:
         ).stdout
         for filled in (0, 1, 2, 3)
     }
-    assert len(films) == 1
+    assert len(hashes) == 1

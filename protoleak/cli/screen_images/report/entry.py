@@ -131,8 +131,9 @@ def _meaning(verdict: Verdict) -> str:
             f"class would have been {verdict.nearest}. It says neither that it was generated nor that it is real."
         )
     return (
-        f"It resembles most {verdict.nearest}, but not enough for that to be said: it is neither unlike enough to "
-        "camera originals for an accusation, nor to generators to be called real. It says neither of the two."
+        f"It resembles most {verdict.nearest}, but not enough for that to be said: it is neither unlike camera "
+        "originals enough for an accusation, nor unlike images by generators enough to be called real. It says neither "
+        "of the two."
     )
 
 
@@ -162,7 +163,7 @@ def _figures(verdicts: Sequence[Verdict]) -> str:
                 f"{verdict.p_value:.3f}",
                 real,
                 f"{verdict.log_density:.4g}",
-                f"{face.box.width:.0f}×{face.box.height:.0f}{face.box.left:+.0f}{face.box.top:+.0f}" if face else "–",
+                str(face.box) if face else "–",
                 f"{face.face_score:.2f}" if face else "–",
                 Cell(verdict.input.sha256 if face else "the file's", kind="hash"),
             ]
