@@ -35,7 +35,8 @@ from protoleak.arrays import UInt8Array
 from protoleak.errors import ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
-from protoleak.files import locked, refused, remove_partial
+from protoleak.file_locks import locked
+from protoleak.files import refused, remove_partial
 from protoleak.video.events import Event, FailureEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.annotate import AnnotatedVideo

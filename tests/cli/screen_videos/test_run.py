@@ -261,7 +261,7 @@ def test_a_second_process_with_the_same_folder_is_refused(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    holder = "import sys, pathlib; from protoleak.files import locked\n"
+    holder = "import sys, pathlib; from protoleak.file_locks import locked\n"
     holder += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", holder, str(out / "verdicts.jsonl")], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -16,7 +16,8 @@ from protoleak.cli.screen_images.findings import MEANING, Findings
 from protoleak.cli.screen_images.report.entry import Entry, boxes
 from protoleak.cli.screen_images.report.thumbnail import OpenImage, thumbnail
 from protoleak.errors import ProtoleakError
-from protoleak.files import locked, refused, write_whole
+from protoleak.file_locks import locked
+from protoleak.files import refused, write_whole
 from protoleak.image_records import sha256_of_file
 from protoleak.reports.page import bullets, facts_table, page, table
 from protoleak.runtime.drift import DriftMonitor, evidence_text
