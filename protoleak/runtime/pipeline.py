@@ -27,8 +27,8 @@ from protoleak.runtime.judge import Judge, JudgedInput
 from protoleak.runtime.opening import Opening
 from protoleak.runtime.prepared import FramedFace, Prepared, framed_whole, joined_pixels, lie_together
 from protoleak.runtime.preparing import (
-    DECODING_THREADS,
     AnyImage,
+    decoding_threads,
     one_by_one,
     prepare_face,
     prepare_image,
@@ -108,7 +108,8 @@ class ImagePipeline:
         self.upright: Upright = upright or preprocessing.upright
         self.framing = replace(preprocessing.framing, upright=self.upright == "auto")
         self.isolate = isolate
-        self.decode: Decode = IsolatedDecoder(DECODING_THREADS) if isolate else decode
+        self._decoding_threads = decoding_threads(engines_on_gpu=not opening.on_processor)
+        self.decode: Decode = IsolatedDecoder(self._decoding_threads) if isolate else decode
         self._executor = opening.executor(partial(self._while_opening, meanwhile))
 
     def _while_opening(self: Pipeline, meanwhile: Callable[[Pipeline], None] | None) -> None:
@@ -217,7 +218,7 @@ class ImagePipeline:
         if batch_size < 1:
             raise ProtoleakError(f"batch size {batch_size}: give 1 or more")
         batch: list[Prepared] = []
-        for item in prepared_ahead(images, self.prepare, self._prepare_on_gpu, batch_size):
+        for item in prepared_ahead(images, self.prepare, self._prepare_on_gpu, batch_size, self._decoding_threads):
             if isinstance(item, Prepared):
                 if batch and not lie_together(batch[-1], item):
                     yield from self._outcomes(batch)

@@ -19,7 +19,7 @@ pytest.importorskip("onnx", reason="onnx makes the graphs")
 from tests.gpu.agreement import agree
 from tests.tiny_bundle import IMAGE_SIZE, make_image
 
-ENGINES = ("tensorrt", "tensorrt-rtx")
+ENGINES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
 ITERATIONS = 1000
 
 OpenExecutor = Callable[..., Any]
@@ -167,14 +167,14 @@ def test_arrays_of_other_libraries_come_in_without_a_copy(engine: str, tiny_bund
         images = make_images(6, 20 * run)
         theirs = module.from_numpy(images).cuda() if library == "torch" else module.asarray(images)
         pointer = theirs.data_ptr() if library == "torch" else theirs.data.ptr
-        executor: Any = screener._line
+        executor: Any = screener._executor
         assert executor.take("images", theirs)[0].array.pointer == pointer
         for one, other in zip(screener(theirs), screener(images), strict=True):
             assert (one.label, one.nearest, one.input) == (other.label, other.nearest, other.input)
             assert one.log_density == pytest.approx(other.log_density, rel=1e-5)
 
 
-def test_a_line_opened_in_one_thread_runs_in_another(engine: str, opened: OpenExecutor) -> None:
+def test_an_executor_opened_in_one_thread_runs_in_another(engine: str, opened: OpenExecutor) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     executor = opened(engine)

@@ -58,11 +58,21 @@ class CompiledKernels(msgspec.Struct, frozen=True):
 
     Attributes:
         cubin: the binary that the driver loads.
-        resources: of each kernel in it.
+        report: the assembler's, `ptxas -v`. Empty where NVRTC gave what it had compiled before: where there is a driver
+            it keeps a cache of its own.
     """
 
     cubin: bytes
-    resources: tuple[KernelResources, ...]
+    report: str
+
+    @property
+    def resources(self) -> tuple[KernelResources, ...]:
+        """Of each kernel in it.
+
+        Raises:
+            ValueError: the report says nothing, or cannot be read.
+        """
+        return read_report(self.report)
 
 
 def compile_kernels(source: Source, architecture: str, cache: Path | None = None) -> CompiledKernels:
@@ -90,7 +100,7 @@ def compile_kernels(source: Source, architecture: str, cache: Path | None = None
 
 def _key(source: str, architecture: str, version: tuple[int, int]) -> str:
     """Everything that the binary depends on. All files count: they include one another."""
-    digest = hashlib.sha256(repr((source, architecture, version, OPTIONS)).encode())
+    digest = hashlib.sha256(repr((source, architecture, version, OPTIONS, CompiledKernels.__struct_fields__)).encode())
     for file in sorted(KERNELS.iterdir()):
         if file.suffix in (".cu", ".cuh"):
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -110,7 +120,7 @@ def _compile(source: str, architecture: str, version: tuple[int, int]) -> Compil
             f"the CUDA kernels {source} do not compile for {architecture} with NVRTC {version[0]}.{version[1]} "
             f"({reason}): a newer GPU needs a newer nvidia-cuda-nvrtc; until then use an engine on the CPU"
         ) from error
-    return CompiledKernels(bytes(cubin), read_report(report.getvalue()))
+    return CompiledKernels(bytes(cubin), report.getvalue())
 
 
 def _read(path: Path) -> CompiledKernels | None:
@@ -140,10 +150,12 @@ def read_report(report: str) -> tuple[KernelResources, ...]:
     """The kernels in a report of `ptxas -v`, in its order.
 
     Raises:
-        ValueError: a kernel without a line on its stack or its registers. A report that can't be read must not pass
-            for one without spills.
+        ValueError: no kernel, or one without a line on its stack or its registers. A report that can't be read must not
+            pass for one without spills.
     """
     starts = [*_ENTRY.finditer(report)]
+    if not starts:
+        raise ValueError(f"the assembler reported no kernel (CUDA_CACHE_DISABLE=1 makes it work anew): {report!r}")
     ends = [*(start.start() for start in starts[1:]), len(report)]
     kernels = []
     for entry, end in zip(starts, ends, strict=True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -22,10 +24,13 @@ REGISTERS_PER_MULTIPROCESSOR = 65536  # on all of ARCHITECTURES
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one test compiled, the others needn't."""
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What one test compiled, the others needn't. NVRTC's own cache, which it has where there is a driver, gives no
+    report."""
     pytest.importorskip("cuda.core", reason="cuda-core compiles the kernels")
-    return tmp_path_factory.mktemp("kernels")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_CACHE_DISABLE", "1")
+        yield tmp_path_factory.mktemp("kernels")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -164,6 +169,26 @@ def test_a_spill_in_a_report_is_seen() -> None:
     one, two, three = read_report(report)
     assert (one.registers, one.shared_bytes, one.spill_store_bytes, one.spill_load_bytes) == (48, 6144, 20, 24)
     assert [kernel.uses_local_memory for kernel in (one, two, three)] == [True, True, False]
+
+
+def test_a_compiler_that_reports_nothing_gives_kernels_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As NVRTC does where it has a cache of its own."""
+
+    class Silent:
+        def __init__(self, *_: object) -> None: ...
+
+        def compile(self, *_: object, **__: object) -> object:
+            return SimpleNamespace(code=b"cubin")
+
+    played = SimpleNamespace(ProgramOptions=lambda **_: None, Program=Silent)
+    monkeypatch.setattr(compilation, "cuda_core", lambda: played)
+    for _ in range(2):  # compiled, and from the cache
+        compiled = compile_kernels("crops", "sm_90", tmp_path)
+        assert compiled.cubin == b"cubin"
+        with pytest.raises(ValueError, match="reported no kernel"):
+            _ = compiled.resources
 
 
 def test_a_report_that_cannot_be_read_is_no_report_without_spills() -> None:
