@@ -64,21 +64,21 @@ REMEDY = (
 
 
 def make_faces(bundle: Bundle, count: int, folder: Path = IMAGES) -> UInt8Array:
-    """uint8 [count, L, S, S, 3]: pictures of a folder in all looks of the bundle, each from another place on.
+    """uint8 [count, L, S, S, 3]: images of a folder in all looks of the bundle, each from another place on.
 
-    Which picture shows what doesn't matter: both sides of a comparison get the same.
+    Which image shows what doesn't matter: both sides of a comparison get the same.
     """
     from PIL import Image
 
     framing: Framing = bundle.manifest.preprocessing.framing
     files = sorted(file for file in folder.iterdir() if file.suffix in (".jpg", ".png"))
-    pictures = [Image.open(file).convert("RGB") for file in files]
+    images = [Image.open(file).convert("RGB") for file in files]
     made = []
     for index in range(count):
-        picture, turn = pictures[index % len(pictures)], index // len(pictures)
-        width, height = picture.size
+        image, turn = images[index % len(images)], index // len(images)
+        width, height = image.size
         left, top = (7 * turn) % (width // 3), (11 * turn) % (height // 3)
-        made.append(framing.frame(picture.crop((left, top, width, height)), None))
+        made.append(framing.frame(image.crop((left, top, width, height)), None))
     return np.stack(made)
 
 

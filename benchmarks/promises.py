@@ -4,7 +4,7 @@
 
 A bundle is simulated many times, in a world in which the truth is known: features are normal, scores follow from them
 (tests/enrolment/made.py). Each row is one promise: the level that is promised, and how often it was broken by fresh
-pictures of the kind that it is of, with the standard error over the bundles. A promise "on average" is one over
+images of the kind that it is of, with the standard error over the bundles. A promise "on average" is one over
 bundles, and that of a bound one of each bundle.
 """
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def promises(world: World) -> list[tuple[str, float, float]]:
-    """Of one bundle: each promise, its level, and the share of fresh pictures that break it."""
+    """Of one bundle: each promise, its level, and the share of fresh images that break it."""
     setting = setting_of(world, world.drawn(RECORDED))
     fresh = rows_in(world, *world.drawn((FRESH, FRESH, FRESH, FRESH)), setting)
     known, cameras = fresh.chosen(fresh.labels < NEW), fresh.chosen(fresh.labels == REAL)
@@ -67,8 +67,8 @@ def promises(world: World) -> list[tuple[str, float, float]]:
     margins = conformal.real_margin(cameras.scores, REAL)
     accused = p_values(before.real_margins, margins) <= level
     rows = [
-        ("known pictures are rejected, as exported: on average", promise.on_average, rejected),
-        ("known pictures are rejected, as exported: the 95 % bound is exceeded", 0.05, rejected > promise.bound_95),
+        ("known images are rejected, as exported: on average", promise.on_average, rejected),
+        ("known images are rejected, as exported: the 95 % bound is exceeded", 0.05, rejected > promise.bound_95),
         ("camera originals like the list's are accused, as exported: on average", level, accused.mean()),
     ]
     for count in COUNTS:
@@ -82,7 +82,7 @@ def promises(world: World) -> list[tuple[str, float, float]]:
         group, kind = conformal.group(fitted.calibration, NEW, ALPHA)
         if kind == "generator" and len(named):
             share = (p_values(group, named.log_density) <= ALPHA).mean()
-            rows.append((f"pictures of a generator enrolled from {count} are rejected by its list", ALPHA, share))
+            rows.append((f"images of a generator enrolled from {count} are rejected by its list", ALPHA, share))
         of_cameras = after.chosen(after.labels == REAL)
         against = of_cameras.scores[:, REAL] - of_cameras.scores[:, NEW]
         ranks = conformal.rejecting_ranks(len(before.real_margins), level)
@@ -94,7 +94,7 @@ def promises(world: World) -> list[tuple[str, float, float]]:
 
 
 def on_site(world: World, setting: Setting) -> list[tuple[str, float, float]]:
-    """After a recalibration with pictures of a site whose cameras and generators are others."""
+    """After a recalibration with images of a site whose cameras and generators are others."""
     before = setting.calibration
     moved = World(world.means + world.random.normal(0, 0.3, world.means.shape), world.random)
     site = rows_like(world, moved, (120, 60, 60, 0), setting)
@@ -111,22 +111,22 @@ def on_site(world: World, setting: Setting) -> list[tuple[str, float, float]]:
     other = conformal.real_margin(cameras.scores[:60], REAL)
     promise = conformal.promise(after, ALPHA)
     return [
-        ("known pictures are rejected, recalibrated: on average", promise.on_average, rejections(fresh, after)),
-        ("known pictures are rejected there, not recalibrated", promise.on_average, rejections(fresh, before)),
+        ("known images are rejected, recalibrated: on average", promise.on_average, rejections(fresh, after)),
+        ("known images are rejected there, not recalibrated", promise.on_average, rejections(fresh, before)),
         ("camera originals are accused, recalibrated: on average", level, accused.mean()),
         ("samples of one kind are called different at 5 %", 0.05, exchangeability(margins[0], margins[1]) <= 0.05),
         ("those of the other site are (power, no promise)", 0.05, exchangeability(margins[0], other) <= 0.05),
     ]
 
 
-def rows_like(network: World, pictures: World, counts: tuple[int, int, int, int], setting: Setting) -> Rows:
-    """Pictures of one world, as the network of another sees them."""
-    rows: Rows = rows_in(network, *pictures.drawn(counts), setting)
+def rows_like(network: World, images: World, counts: tuple[int, int, int, int], setting: Setting) -> Rows:
+    """Images of one world, as the network of another sees them."""
+    rows: Rows = rows_in(network, *images.drawn(counts), setting)
     return rows
 
 
 def rejections(rows: Rows, calibration: Calibration) -> float:
-    """The share of pictures whose density is at most at α among its list."""
+    """The share of images whose density is at most at α among its list."""
     best = rows.scores.argmax(axis=1)
     beyond = [
         p_values(conformal.group(calibration, index, ALPHA)[0], rows.log_density[best == index]) <= ALPHA

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from protoleak.errors import CheckpointError
+from protoleak.errors import CheckpointError, first_line
 from protoleak.export.onnx_graph import IR_VERSION
 from protoleak.model.latent_encoder import OnnxLatentEncoder
 
@@ -92,14 +92,14 @@ def check_batch(model: bytes, image_size: int) -> None:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         alone = np.concatenate([session.run(["z0"], {"image": images[i : i + 1]})[0] for i in range(2)])
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"the ONNX latent encoder does not run behind the preprocessing: {reason}") from error
+        raise CheckpointError(
+            f"the ONNX latent encoder does not run behind the preprocessing: {first_line(error)}"
+        ) from error
     try:
         together = session.run(["z0"], {"image": images})[0]
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
-            f"the ONNX latent encoder has a fixed batch that cannot be made dynamic: {remedy} ({reason})"
+            f"the ONNX latent encoder has a fixed batch that cannot be made dynamic: {remedy} ({first_line(error)})"
         ) from error
     if together.shape != alone.shape or np.abs(together - alone).max() > BATCH_TOLERANCE * np.abs(alone).max():
         raise CheckpointError(

@@ -154,6 +154,7 @@ def prepared_ahead(
         prepare: an image by the name that messages call it.
         prepare_on_gpu: the same of one on the GPU, in this thread.
         ahead: images that are prepared, or being prepared, before the one whose turn it is.
+        threads: that prepare them.
     """
 
     def outcome(image: ImageSource | FramedFace | MediaError, name: str) -> Prepared | MediaError:

@@ -75,7 +75,7 @@ def test_every_input_has_a_line_with_its_outcome_reason_and_sha256(
     assert "3 failed (1 without a face)" in capsys.readouterr().out
 
 
-def test_a_run_stopped_between_two_faces_of_one_picture_loses_nothing(screen, images: Path, tmp_path: Path) -> None:
+def test_a_run_stopped_between_two_faces_of_one_image_loses_nothing(screen, images: Path, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
     screen(images, *FACES, "--out", whole)
     text = whole.read_text().splitlines(keepends=True)

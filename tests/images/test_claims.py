@@ -148,7 +148,7 @@ def test_nested_json_and_broken_metadata_are_no_claims_and_no_errors() -> None:
     assert claims(encoded("JPEG", xmp=300 * b"\xff\xfe<")) == []
 
 
-def test_metadata_damaged_anywhere_never_stops_a_picture_from_being_read() -> None:
+def test_metadata_damaged_anywhere_never_stops_an_image_from_being_read() -> None:
     exif = Image.Exif()
     exif[0x0131] = "Midjourney"
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + PARAMETERS.encode("utf-16-be")
@@ -193,7 +193,7 @@ def test_content_credentials_are_read_with_their_signer(name: str, origin: str) 
 def test_content_credentials_of_an_altered_file_are_invalid() -> None:
     pytest.importorskip("c2pa", reason="c2pa-python is an extra")
     data = bytearray(signed_jpeg("digitalCapture"))
-    data[data.rindex(b"\xff\xdb") + 20] ^= 1  # of a table: still a picture, of other colours
+    data[data.rindex(b"\xff\xdb") + 20] ^= 1  # of a table: still an image, of other colours
     [claim] = open_image(bytes(data)).claims
     assert claim.signature == "invalid"
 

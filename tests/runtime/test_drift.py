@@ -1,4 +1,4 @@
-"""Whether the pictures of a source are like those of the calibration."""
+"""Whether the images of a source are like those of the calibration."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def screened(
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0])
-def test_pictures_like_those_of_the_calibration_are_no_drift_whatever_their_mixture(
+def test_images_like_those_of_the_calibration_are_no_drift_whatever_their_mixture(
     verdict: Verdict, share: float
 ) -> None:
     alarms = 0
@@ -55,7 +55,7 @@ def test_pictures_like_those_of_the_calibration_are_no_drift_whatever_their_mixt
     assert alarms <= 3  # 0.4 on average; 4 would be a chance of 0.1 %
 
 
-def test_pictures_that_are_more_unusual_are_drift_and_that_is_said_once(verdict: Verdict) -> None:
+def test_images_that_are_more_unusual_are_drift_and_that_is_said_once(verdict: Verdict) -> None:
     random = np.random.default_rng(1)
     watch = monitor(random)
     (event,) = screened(watch, verdict, random, -1.2, 120)
@@ -67,7 +67,7 @@ def test_pictures_that_are_more_unusual_are_drift_and_that_is_said_once(verdict:
     assert "more unusual than those" in str(event)
 
 
-def test_pictures_that_are_all_alike_are_drift_too(verdict: Verdict) -> None:
+def test_images_that_are_all_alike_are_drift_too(verdict: Verdict) -> None:
     random = np.random.default_rng(2)
     (event,) = screened(monitor(random), verdict, random, 1.5, 120)
     assert "not as varied as those" in str(event)
@@ -83,7 +83,7 @@ def test_what_is_unknown_by_its_density_or_lacks_content_is_not_compared(verdict
     assert (watch.faces, watch.evidence, watch.largest_evidence) == (0, 1.0, 1.0)
 
 
-def test_the_same_pictures_give_the_same_evidence(verdict: Verdict) -> None:
+def test_the_same_images_give_the_same_evidence(verdict: Verdict) -> None:
     found = []
     for _ in range(2):
         random = np.random.default_rng(4)

@@ -80,7 +80,7 @@ def test_several_workers_take_more_evidence_each(judge: BundleJudge) -> None:
     assert alone < among_four
 
 
-def test_a_picture_that_is_sent_again_is_no_new_evidence(judge: BundleJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_is_sent_again_is_no_new_evidence(judge: BundleJudge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("protoleak.serving.drift.SEEN", 20)
     watch = DriftWatch(judge, 1)
     for _ in range(50):
@@ -121,7 +121,7 @@ def test_names_that_a_log_could_not_hold_are_refused(name: str) -> None:
 
 
 def test_a_server_tells_the_drift_of_a_source(tiny_bundle: Path) -> None:
-    """The same pictures in a monitor of one's own say how it must turn out: a picture of one class, ever a little
+    """The same images in a monitor of one's own say how it must turn out: an image of one class, ever a little
     changed, is not as varied as the calibration's."""
     with protoleak.load(tiny_bundle, engine="onnxruntime", threads=1) as screener:
         watch, sent, verdicts = screener.drift_monitor("gate"), [], []
@@ -157,7 +157,7 @@ def test_a_client_names_its_source(server: RunningServer) -> None:
 
 
 def almost_the_same(number: int) -> bytes:
-    """A picture of the first class with other noise of little amplitude."""
+    """An image of the first class with other noise of little amplitude."""
     import io
 
     from PIL import Image

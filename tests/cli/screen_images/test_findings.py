@@ -22,7 +22,7 @@ LEVEL = 0.2
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of the classes, ten of none, one that lacks content and one that is damaged."""
+    """Images of the classes, ten of none, one that lacks content and one that is damaged."""
     folder = tmp_path_factory.mktemp("findings") / "images"
     folder.mkdir()
     for number in range(12):
@@ -106,7 +106,7 @@ def test_drift_is_said_once_and_stands_in_the_report(
     screen, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monitor = drift.DriftMonitor
-    little = 1.01  # evidence that a few pictures reach by chance
+    little = 1.01  # evidence that a few images reach by chance
     monkeypatch.setattr(pipeline, "DriftMonitor", lambda *about: monitor(*about[:-1], told_at=little))
     screen(images, "--report", tmp_path)
     said = [line for line in capsys.readouterr().err.splitlines() if "drift: after" in line]
@@ -116,6 +116,6 @@ def test_drift_is_said_once_and_stands_in_the_report(
     assert "evidence against it at most" in html
 
 
-def test_a_few_pictures_are_no_drift(screen, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_few_images_are_no_drift(screen, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     screen(images)
     assert "drift" not in capsys.readouterr().err
