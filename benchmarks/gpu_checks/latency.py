@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.gpu_checks.rows import Number, Row, attempted, measured, not_measured
-from benchmarks.gpu_checks.setup import GPU_ENGINES, ON_STREAM, Setup
+from benchmarks.gpu_checks.setup import GPU_ENGINES, ON_STREAM, TENSORRT, Setup
 from protoleak.runtime.executors import Executor
 
 LATENCY, STAGES = "latency of a batch, images in and outputs out", "stages on the GPU, ms per batch"
@@ -21,8 +21,8 @@ PERCENTILES = (50, 95, 99)
 def latency(setup: Setup) -> Iterator[Row]:
     """A row for each engine, precision and batch size, with plans tuned for it, with and without a CUDA graph."""
     for engine, precision, why in setup.combinations(GPU_ENGINES):
-        for graph in (True, False) if engine in ON_STREAM else (False,):
-            name = f"{engine}, {precision}" + (", CUDA graph" if graph else ", no graph" if engine in ON_STREAM else "")
+        for graph in (True, False) if engine in TENSORRT else (False,):
+            name = f"{engine}, {precision}" + (", CUDA graph" if graph else ", no graph" if engine in TENSORRT else "")
             if why is not None:
                 yield not_measured(LATENCY, name, why)
                 continue

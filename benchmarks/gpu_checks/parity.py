@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.gpu_checks.rows import Number, Row, attempted, measured, not_measured
-from benchmarks.gpu_checks.setup import GPU_ENGINES, ON_STREAM, Setup
+from benchmarks.gpu_checks.setup import GPU_ENGINES, TENSORRT, Setup
 from protoleak.arrays import Array
 from protoleak.runtime.executors.base import AttributorOutputs
 
@@ -45,8 +45,8 @@ def _beside_reference(setup: Setup, engine: str, precision: str) -> Iterator[Row
 
 
 def graphs(setup: Setup) -> Iterator[Row]:
-    """Whether a captured graph gives the same bits, for every engine and precision on a stream."""
-    for engine, precision, why in setup.combinations(ON_STREAM):
+    """Whether a captured graph gives the same bits, for every precision in which plans are built."""
+    for engine, precision, why in setup.combinations(TENSORRT):
         what = f"{engine}, {precision}"
         if why is not None:
             yield not_measured(GRAPH, what, why)

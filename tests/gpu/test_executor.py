@@ -19,7 +19,8 @@ pytest.importorskip("onnx", reason="onnx makes the graphs")
 from tests.gpu.agreement import agree
 from tests.tiny_bundle import IMAGE_SIZE, make_image
 
-ENGINES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
+TENSORRT = ("tensorrt", "tensorrt-rtx")
+ENGINES = (*TENSORRT, "onnxruntime-cuda")
 ITERATIONS = 1000
 
 OpenExecutor = Callable[..., Any]
@@ -73,8 +74,9 @@ def test_outputs_are_those_of_the_processor(engine: str, opened: OpenExecutor) -
             for name, values in expected.items():
                 # fp32 without TF32: float32 sums in another order, through 34 times the latent at timestep 0
                 agree(f"{engine}, {name}", found[name], values, rtol=1e-3, atol=1e-3)
-    assert executor.describe().settings["cuda_graph"].startswith("one per batch size"), "the capture was refused"
-    assert set(executor.captured) == {1, 3, 8}
+    if engine in TENSORRT:
+        assert executor.describe().settings["cuda_graph"].startswith("one per batch size"), "the capture was refused"
+        assert set(executor.captured) == {1, 3, 8}
 
 
 def test_several_looks_at_a_face_give_what_they_give_on_the_processor(engine: str, tiny_look_bundle: Path) -> None:
@@ -102,7 +104,7 @@ def test_a_graph_gives_the_same_bits_as_no_graph(engine: str, opened: OpenExecut
             found, expected = executor.run(images).outputs, plain.run(images).outputs
             for name, values in expected.items():
                 np.testing.assert_array_equal(found[name], values, err_msg=name)
-    assert set(executor.captured) == {2, 5}
+    assert set(executor.captured) == ({2, 5} if engine in TENSORRT else set())
     assert plain.captured == ()
 
 

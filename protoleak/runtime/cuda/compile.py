@@ -17,6 +17,7 @@ from protoleak.runtime.cuda.library import cuda_core, nvrtc_version
 
 KERNELS = Path(__file__).parent / "kernels"
 OPTIONS = {"std": "c++17", "fma": False, "ptxas_options": ["-v"]}  # why fma is off stands in the kernels
+CACHING = (13, 0)  # versions of NVRTC that surely know how to do without a cache of their own
 
 Source = Literal["noising", "crops", "finite"]
 logger = logging.getLogger(__name__)
@@ -58,8 +59,8 @@ class CompiledKernels(msgspec.Struct, frozen=True):
 
     Attributes:
         cubin: the binary that the driver loads.
-        report: the assembler's, `ptxas -v`. Empty where NVRTC gave what it had compiled before: where there is a driver
-            it keeps a cache of its own.
+        report: the assembler's, `ptxas -v`. Empty where an older NVRTC gave what it had compiled before: where there
+            is a driver it keeps a cache of its own.
     """
 
     cubin: bytes
@@ -110,7 +111,13 @@ def _key(source: str, architecture: str, version: tuple[int, int]) -> str:
 def _compile(source: str, architecture: str, version: tuple[int, int]) -> CompiledKernels:
     core = cuda_core()
     code = (KERNELS / f"{source}.cu").read_text(encoding="utf-8")
-    options = core.ProgramOptions(name=f"{source}.cu", arch=architecture, include_path=str(KERNELS), **OPTIONS)
+    options = core.ProgramOptions(
+        name=f"{source}.cu",
+        arch=architecture,
+        include_path=str(KERNELS),
+        no_cache=True if version >= CACHING else None,  # its own cache gives no report, and there is one here
+        **OPTIONS,
+    )
     report = io.StringIO()
     try:
         cubin = core.Program(code, "c++", options).compile("cubin", logs=report).code

@@ -21,10 +21,12 @@ class StreamEngine(Engine, Protocol):
     Attributes:
         worker: the stream.
         batch_maximum: the largest batch that it takes.
+        capturable: whether its runs may be captured in a CUDA graph.
     """
 
     worker: CudaWorker
     batch_maximum: int
+    capturable: bool
 
     def buffers(self, batch: int) -> dict[str, DeviceArray]:
         """The memory of every input and output for a batch size, made once and always the same: for kernels that write

@@ -4,7 +4,7 @@
 
 An attributor that takes z0, its first operation above the noise, reads it where the latent encoder wrote it.
 
-All on one stream, in one CUDA graph per batch size.
+All on one stream, with TensorRT in one CUDA graph per batch size.
 """
 
 from __future__ import annotations
@@ -143,8 +143,9 @@ class GpuExecutor:
             Stage("noising", self._enqueue_noising),
             Stage("attributor", self._enqueue_attributor),
         )
-        self._graph = GraphPerBatchSize(worker, self._stages, enabled=options.cuda_graph and not self._timed)
-        state = CAPTURED if self._graph.enabled else "no: " + ("stages are timed" if self._timed else "switched off")
+        obstacle = _obstacle_to_graphs(options, latent_encoder.capturable and attributor.capturable)
+        self._graph = GraphPerBatchSize(worker, self._stages, enabled=obstacle is None)
+        state = CAPTURED if obstacle is None else f"no: {obstacle}"
         where = "in the attributor" if noising is None else "on the GPU"
         described = describe_both(latent_encoder.describe(), attributor.describe())
         self._description = msgspec.structs.replace(
@@ -336,6 +337,14 @@ class GpuExecutor:
         # [N·L, C, h, w] is [N, L, C, h, w] in memory.
         bound = {Z0: self._memory[batch].z0} if self._noising is None else None
         self._attributor.enqueue(batch, bound)
+
+
+def _obstacle_to_graphs(options: EngineOptions, capturable: bool) -> str | None:
+    if not capturable:
+        return "ONNX Runtime's runs cannot be captured safely"
+    if options.stage_times:
+        return "stages are timed"
+    return None if options.cuda_graph else "switched off"
 
 
 def _part(images: UInt8Array | DeviceArray, first: int, last: int) -> UInt8Array | DeviceArray:

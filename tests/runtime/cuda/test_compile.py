@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -24,13 +23,10 @@ REGISTERS_PER_MULTIPROCESSOR = 65536  # on all of ARCHITECTURES
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What one test compiled, the others needn't. NVRTC's own cache, which it has where there is a driver, gives no
-    report."""
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one test compiled, the others needn't."""
     pytest.importorskip("cuda.core", reason="cuda-core compiles the kernels")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CUDA_CACHE_DISABLE", "1")
-        yield tmp_path_factory.mktemp("kernels")
+    return tmp_path_factory.mktemp("kernels")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -31,8 +31,11 @@ class TensorRtEngine:
     Attributes:
         worker: the CUDA stream that it runs on. Give one, to have several engines and kernels on the same stream.
         batch_maximum: the largest batch of the plan; `run` takes larger ones in parts.
+        capturable: its runs may be captured in CUDA graphs.
         layers: precision → number of layers, from the engine inspector.
     """
+
+    capturable = True
 
     def __init__(
         self,
