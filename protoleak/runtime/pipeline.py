@@ -189,9 +189,9 @@ class ImagePipeline:
         Args:
             images: one of, or a sequence of: a path, a `data:` URI, an encoded image as bytes, a buffer or a file
                 opened in binary mode, a Pillow image, uint8 [H, W, 3] in RGB order in an array or a CPU tensor. One
-                uint8 [N, H, W, 3] is N images. With TensorRT also an array on the GPU (PyTorch, CuPy, pycuda):
-                uint8 [S, S, 3] or [N, S, S, 3], S being the bundle's image size. It is used where it lies; its pixels
-                are downloaded once, for the SHA-256 in the verdict.
+                uint8 [N, H, W, 3] is N images. With TensorRT and onnxruntime-cuda also an array on the GPU (PyTorch,
+                CuPy, pycuda): uint8 [S, S, 3] or [N, S, S, 3], S being the bundle's image size. It is used where it
+                lies; its pixels are downloaded once, for the SHA-256 in the verdict.
 
         Raises:
             MediaError: an image cannot be read, or is on a GPU and the engine isn't; no verdicts are returned then. Use

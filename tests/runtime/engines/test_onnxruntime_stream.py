@@ -62,7 +62,8 @@ def test_the_provider_gets_the_workers_stream_and_computes_float32_in_float32(gi
 
 @pytest.mark.usefixtures("given")
 def test_it_gives_what_a_plain_session_gives_in_parts_and_in_order() -> None:
-    reference, engine = open_engine("onnxruntime", network("fp32")), opened(network("fp32"), batch_maximum=4)
+    reference, engine = open_engine("onnxruntime", network("fp32")), opened(network("fp32"))
+    engine.batch_maximum = 4
     for seed in (1, 2):
         x = images(9, seed=seed)
         np.testing.assert_allclose(engine.run({"x": x})["y"], reference.run({"x": x})["y"], atol=2e-6)
@@ -85,13 +86,13 @@ def test_a_run_reads_the_memory_that_is_bound_to_it() -> None:
 
 @pytest.mark.usefixtures("given")
 def test_what_it_cannot_run_is_an_error_that_names_the_stage() -> None:
-    engine = opened(network("fp32"), batch_maximum=2)
+    engine = opened(network("fp32"))
     with pytest.raises(EngineError, match="attributor gave 16 of 16"):
         engine.run({"x": np.full((1, 8, 16, 16), np.nan, np.float32)})
     with pytest.raises(EngineError, match=r"the attributor failed in onnxruntime-cuda: 'x' is float32 \[1, 8, 9, 16\]"):
         engine.run({"x": np.zeros((1, 8, 9, 16), np.float32)})
-    with pytest.raises(EngineError, match="a batch of 3 for an engine of 1 to 2"):
-        engine.buffers(3)
+    with pytest.raises(EngineError, match="a batch of 257 for an engine of 1 to 256"):
+        engine.buffers(257)
 
 
 @pytest.mark.usefixtures("given")
@@ -109,7 +110,7 @@ def test_an_executor_on_the_gpu_gives_the_host_executors_outputs(kind: str, requ
     graphs, manifest = Graphs.of_variant(bundle.variant("fp32")), bundle.manifest
     noising, looks = Noising.of(manifest, bundle.noise_bank), len(manifest.preprocessing.looks)
     worker: Any = ExecutorWorker(noising)
-    options = EngineOptions(batch_maximum=4)
+    options = EngineOptions()
     encoder, attributor = (
         module.OnnxRuntimeStreamEngine(graph, given_options, worker, device_type="cpu")
         for graph, given_options in (
@@ -121,6 +122,7 @@ def test_an_executor_on_the_gpu_gives_the_host_executors_outputs(kind: str, requ
     shapes = ExpectedShapes(bundle.path, manifest)
     executor = GpuExecutor(worker, encoder, attributor, between, shapes, options)
     reference = open_executor("onnxruntime", graphs, manifest, bundle.noise_bank, threads=1)
+    executor.batch_maximum = 4
     for faces in (1, 6, 6, 1, 6):
         pixels = make_images(faces * looks, 10 * faces)
         found, expected = executor.run(pixels).outputs, reference.run(pixels).outputs
