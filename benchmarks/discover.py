@@ -3,12 +3,12 @@
     python -m benchmarks.discover --bundle BUNDLE --unseen DIR --unseen DIR --unseen DIR --photographs DIR [...] \\
         --json benchmarks/results/discover.json
 
-Each DIR holds the pictures of one generator, and the photographs are of cameras, that BUNDLE saw nothing of. Streams
+Each DIR holds the images of one generator, and the photographs are of cameras, that BUNDLE saw nothing of. Streams
 are drawn, half of them photographs and the other half of the generators in equal numbers, and clustered as `protoleak
-discover` does it: by traces, and by embeddings for comparison. "All" takes every picture of a stream as unknown;
-"called unknown" takes all pictures of the folders that the bundle itself calls so, "alone" those of one generator
+discover` does it: by traces, and by embeddings for comparison. "All" takes every image of a stream as unknown;
+"called unknown" takes all images of the folders that the bundle itself calls so, "alone" those of one generator
 among them, and "alone among photographs" these with the photographs that are called unknown. Purity is the share of the
-clustered pictures that are of the same generator, or photographs, as most of their cluster. A cluster of photographs is
+clustered images that are of the same generator, or photographs, as most of their cluster. A cluster of photographs is
 marked where `enrol` asks for --force.
 """
 
@@ -30,8 +30,8 @@ from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.calibration import Calibration
 from protoleak.dataset import list_images
 from protoleak.discovery.clusters import find_clusters
+from protoleak.enrolment.images import ImageRunner
 from protoleak.enrolment.judging import UNKNOWN, Classes, judged
-from protoleak.enrolment.pictures import PictureRunner
 from protoleak.enrolment.rows import Rows, calibration_rows, rows_of
 from protoleak.environment.machine import describe_machine
 from protoleak.files import write_whole
@@ -39,12 +39,12 @@ from protoleak.progress import shown_progress
 from protoleak.strict_json import json_bytes
 
 PHOTOGRAPH = "photographs"
-ENOUGH = 20  # pictures of a generator in one cluster, with which it counts as found
+ENOUGH = 20  # images of a generator in one cluster, with which it counts as found
 SEEDS = 5
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """All that streams are drawn from, with what each is of."""
 
     rows: Rows
@@ -60,31 +60,31 @@ def main() -> None:
     variant = bundle.manifest.variants[0]
     classes = Classes.of(bundle.manifest.generators, bundle.manifest.real_class)
     calibration, record = bundle.variant(variant).calibration, calibration_rows(bundle, variant)
-    pictures = run(bundle, arguments.unseen, arguments.photographs, classes, calibration)
+    images = run(bundle, arguments.unseen, arguments.photographs, classes, calibration)
     generators = [folder.name for folder in arguments.unseen]
     rows: list[dict[str, Any]] = []
-    streams = [("all", seed, drawn(pictures.names, generators, seed)) for seed in range(SEEDS)]
-    streams.append(("called unknown", 0, np.flatnonzero(pictures.unknown)))
+    streams = [("all", seed, drawn(images.names, generators, seed)) for seed in range(SEEDS)]
+    streams.append(("called unknown", 0, np.flatnonzero(images.unknown)))
     for generator, others in itertools.product(generators, ((), (PHOTOGRAPH,))):
         kind = f"{generator} alone{' among photographs' if others else ''}"
-        streams.append((kind, 0, np.flatnonzero(pictures.unknown & np.isin(pictures.names, [generator, *others]))))
+        streams.append((kind, 0, np.flatnonzero(images.unknown & np.isin(images.names, [generator, *others]))))
     whitening = bundle.traces()
     recorded = None if whitening is None else whitening.of_features(record.features)
     for kind, seed, chosen in streams:
-        for space, traces in (("traces", pictures.traces), ("embedding", None)):
+        for space, traces in (("traces", images.traces), ("embedding", None)):
             if space == "embedding" and " alone" in kind:
                 continue
             given = None if traces is None else traces[chosen]
-            own = pictures.rows.chosen(chosen)
+            own = images.rows.chosen(chosen)
             found = find_clusters(own, classes, calibration, record, traces=given, recorded_traces=recorded)
             row = {"stream": kind, "seed": seed, "space": space}
-            row |= figures(pictures.names[chosen], [(one.members, one.near_cameras) for one in found], generators)
+            row |= figures(images.names[chosen], [(one.members, one.near_cameras) for one in found], generators)
             rows.append(row | {"stability": [round(one.stability, 2) for one in found]})
             print(json.dumps(rows[-1]), flush=True)
     result = {
-        "unseen": {name: int((pictures.names == name).sum()) for name in (*generators, PHOTOGRAPH)},
+        "unseen": {name: int((images.names == name).sum()) for name in (*generators, PHOTOGRAPH)},
         "called_unknown": {
-            name: int(((pictures.names == name) & pictures.unknown).sum()) for name in (*generators, PHOTOGRAPH)
+            name: int(((images.names == name) & images.unknown).sum()) for name in (*generators, PHOTOGRAPH)
         },
         "rows": rows,
         "seconds": round(time.monotonic() - started),
@@ -113,20 +113,20 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(
     bundle: Bundle, unseen: list[Path], photographs: list[Path], classes: Classes, calibration: Calibration
-) -> Pictures:
-    """What the bundle gives of every picture."""
+) -> Images:
+    """What the bundle gives of every image."""
     named = [(file, folder.name) for folder in unseen for file in list_images(folder)]
     named += [(file, PHOTOGRAPH) for folder in photographs for file in list_images(folder)]
     variant = bundle.manifest.variants[0]
-    with shown_progress() as progress, PictureRunner(bundle, variants=(variant,), traces=bundle.traces()) as runner:
-        found = runner.run([file for file, _ in named], "pictures", progress)
+    with shown_progress() as progress, ImageRunner(bundle, variants=(variant,), traces=bundle.traces()) as runner:
+        found = runner.run([file for file, _ in named], "images", progress)
     rows = rows_of(found.records[variant], bundle.additions)
     names = np.array([named[index][1] for index in found.kept])
-    return Pictures(rows, found.traces, names, judged(rows, classes, calibration, bundle.manifest.alpha) == UNKNOWN)
+    return Images(rows, found.traces, names, judged(rows, classes, calibration, bundle.manifest.alpha) == UNKNOWN)
 
 
 def drawn(names: npt.NDArray[np.str_], generators: list[str], seed: int) -> npt.NDArray[np.int64]:
-    """The pictures of a stream: as many photographs as pictures by generators."""
+    """The images of a stream: as many photographs as images by generators."""
     random = np.random.default_rng(seed)
     share = -(-np.count_nonzero(names == PHOTOGRAPH) // len(generators))
     parts = [random.permutation(np.flatnonzero(names == generator))[:share] for generator in generators]
@@ -157,7 +157,7 @@ def figures(
             best[most], inside[most] = max(best[most], count), inside[most] + count
             marked_generators += [most] if marked else []
     return {
-        "pictures": len(names),
+        "images": len(names),
         "clustered": clustered,
         "purity": round(same / clustered, 3) if clustered else None,
         "largest_cluster_of": best,

@@ -13,7 +13,7 @@ from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.writer import write_bundle
 from tests.paths import SHARED, TOKEN
 
-FLOOR = -0.5  # best class score below which a image of the small bundle lies far from everything
+FLOOR = -0.5  # best class score below which an image of the small bundle lies far from everything
 
 if TYPE_CHECKING:
     from protoleak.model.checkpoint import TrainedModel

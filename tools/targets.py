@@ -102,10 +102,10 @@ def default_bundle() -> Iterator[Row]:
 
 def newcomers(found: dict[str, Any]) -> Iterator[Row]:
     """Of generators that were enrolled from 40 images, or from 20 where there are no more."""
-    full = {row["generator"]: row for row in found["rows"] if row["pictures"] == "full training"}
+    full = {row["generator"]: row for row in found["rows"] if row["images"] == "full training"}
     enrolled: dict[str, dict[str, Any]] = {}
     for row in found["rows"]:
-        if row["pictures"] in (20, 40) and not row["with_photographs"]:
+        if row["images"] in (20, 40) and not row["with_photographs"]:
             enrolled[row["generator"]] = row  # 40 stands after 20
     share, which = min((row["named"] / full[name]["named"], name) for name, row in enrolled.items())
     yield Row(

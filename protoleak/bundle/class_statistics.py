@@ -22,6 +22,7 @@ from protoleak.bundle.npy import read_npz
 from protoleak.errors import BundleError
 
 CLASS_STATISTICS = "class_statistics.npz"
+IMAGES = "pictures"  # what the file calls `ClassStatistics.images`
 STEPS = 12  # of a byte, to a standard deviation: what lies further than 10.6 of them is as far as that
 SOFTNESS = 20.0  # of the least log-likelihood ratio, in nats: rivals that are nearly as near count too
 
@@ -49,7 +50,7 @@ class ClassStatistics:
         directions: int8 [R, J], and scales: float32 [R], whose products are F: Fᵀ F is what R directions hold of the
             covariance.
         remainder: variance in each direction besides.
-        pictures: that it was fitted to.
+        images: that it was fitted to.
     """
 
     mean: Float32Array
@@ -58,7 +59,7 @@ class ClassStatistics:
     directions: npt.NDArray[np.int8]
     scales: Float32Array
     remainder: float
-    pictures: int
+    images: int
 
     @classmethod
     def of(
@@ -68,13 +69,13 @@ class ClassStatistics:
         class_means: Float64Array,
         factors: Float64Array,
         remainder: float,
-        pictures: int,
+        images: int,
     ) -> ClassStatistics:
         """With the factors F [R, J] rounded to a byte each, 127 for the largest magnitude of a row."""
         scales = np.abs(factors).max(axis=1, initial=0.0) / 127
         directions = np.rint(factors / np.maximum(scales, np.finfo(np.float32).tiny)[:, None]).astype(np.int8)
         means = class_means.astype(np.float16)
-        return cls(mean, deviation, means, directions, scales.astype(np.float32), remainder, pictures)
+        return cls(mean, deviation, means, directions, scales.astype(np.float32), remainder, images)
 
     @property
     def factors(self) -> Float64Array:
@@ -89,8 +90,9 @@ class ClassStatistics:
 
     def to_bytes(self) -> bytes:
         """The .npz form (no pickle)."""
-        scalars = {"remainder": np.float64(self.remainder), "pictures": np.int64(self.pictures)}
-        return _packed(vars(self) | scalars)
+        fields = dict(vars(self))
+        scalars = {"remainder": np.float64(fields.pop("remainder")), IMAGES: np.int64(fields.pop("images"))}
+        return _packed(fields | scalars)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str, classes: int) -> ClassStatistics:
@@ -110,8 +112,8 @@ class ClassStatistics:
         check_array(arrays.get("directions"), "directions", np.int8, (rank, size), where)
         check_array(arrays.get("scales"), "scales", np.float32, (rank,), where)
         check_array(arrays.get("remainder"), "remainder", np.float64, (), where)
-        check_array(arrays.get("pictures"), "pictures", np.int64, (), where)
-        if not (arrays["deviation"] > 0).all() or not arrays["remainder"] > 0 or not arrays["pictures"] > 0:
+        check_array(arrays.get(IMAGES), IMAGES, np.int64, (), where)
+        if not (arrays["deviation"] > 0).all() or not arrays["remainder"] > 0 or not arrays[IMAGES] > 0:
             raise BundleError(f"{where}: a deviation, the remainder or the number of images is not positive")
         return cls(
             mean=arrays["mean"],
@@ -120,7 +122,7 @@ class ClassStatistics:
             directions=arrays["directions"],
             scales=arrays["scales"],
             remainder=float(arrays["remainder"]),
-            pictures=int(arrays["pictures"]),
+            images=int(arrays[IMAGES]),
         )
 
 

@@ -69,20 +69,23 @@ class Enrolled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         name: its class.
         created: ISO 8601, UTC.
         offset: added to its class score, so that it takes from the others no more than the limits allow.
-        pictures: that it was made from.
+        images: that it was made from.
         data_sha256: over the sorted SHA-256 of their files.
         skipped: one line per file that gave no image.
         protoleak: version that added it.
+        accused: variant → share of camera originals that may be accused of it, at most, beside those that may be of
+            others; see `enrolment.accusation`.
         measured: what it was measured to do before it was written, per variant; see `enrolment.report`.
     """
 
     name: str
     created: str
     offset: float
-    pictures: int
+    images: int
     data_sha256: str
     skipped: list[str]
     protoleak: str
+    accused: dict[str, float]
     measured: dict[str, Any]
 
 
@@ -91,7 +94,7 @@ class Recalibrated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     Attributes:
         created: ISO 8601, UTC.
-        pictures: class → how many of them, photographs among them as the class of camera originals.
+        images: class → how many of them, photographs among them as the class of camera originals.
         data_sha256: over the sorted SHA-256 of their files.
         skipped: one line per file that gave no image.
         protoleak: version that did it.
@@ -99,7 +102,7 @@ class Recalibrated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """
 
     created: str
-    pictures: dict[str, int]
+    images: dict[str, int]
     data_sha256: str
     skipped: list[str]
     protoleak: str
@@ -178,6 +181,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def generators_in_graph(self) -> int:
         """How many of the generators the graph itself scores: all but the enrolled ones, which stand behind them."""
         return len(self.generators) - len(self.enrolled)
+
+    @property
+    def changes(self) -> list[str]:
+        """What was done to the bundle since it was exported and measured, in words; nothing of one as exported."""
+        enrolled = [f"{one.name} was enrolled" for one in self.enrolled]
+        return enrolled if self.recalibrated is None else [*enrolled, "it was recalibrated"]
 
     @property
     def noise_schedule(self) -> NoiseSchedule:

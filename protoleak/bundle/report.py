@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -159,19 +160,21 @@ class BundleReport(Measures, frozen=True, kw_only=True, omit_defaults=True):
         return json_bytes(self)
 
 
-def accusations(accused: tuple[int, int] | None) -> str:
+def accusations(accused: tuple[int, int] | None, changes: Sequence[str] = ()) -> str:
     """What was measured of wrong accusations, as a sentence for whoever reads a verdict.
 
     Args:
         accused: photographs of real faces for which a generator was named, and all of them; None where that was not
             measured.
+        changes: what was done to the bundle since, see `Manifest.changes`.
     """
     if accused is None:
         return "How often this bundle names a generator for a real face was not measured: treat every naming so."
     count, of = accused
+    before = f" before {' and '.join(changes)}" if changes else ""
     return (
-        f"In this bundle's own test, {count} of {of} photographs of real faces, from sources that training never saw, "
-        "were wrongly called known."
+        f"In this bundle's own test{before}, {count} of {of} photographs of real faces, from sources that training "
+        "never saw, were wrongly called known."
     )
 
 

@@ -25,6 +25,7 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
     Raises:
         CalibrationError: alpha is outside (0, 1).
     """
+    from protoleak.enrolment.accusation import accusation_bound
     from protoleak.runtime import conformal
 
     manifest = bundle.manifest
@@ -38,6 +39,7 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
             "report": {key: value for key, value in report.items() if key != "variant"},
             "false_rejection_bounds": _bounds(manifest, variant.calibration, alpha),
             "accusation_level": _accusation_level(variant.calibration, alpha),
+            "accusation_bound": accusation_bound(manifest, name, variant.calibration, alpha),
             "acquittal_level": _acquittal_level(variant.calibration, alpha),
             "calibrated_softmax": variant.calibration.temperature is not None,
         }
@@ -46,6 +48,7 @@ def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
         "name": manifest.name,
         "sha256": bundle.sha256,
         "created": manifest.created,
+        "changes": manifest.changes,
         "signature": _signature(bundle.signer),
         "base": _base(bundle),
         "hashes": f"{len(manifest.files)} files, all as the manifest says",
@@ -128,7 +131,7 @@ def _acquittal_level(calibration: Calibration, alpha: float) -> float | None:
 
 
 def _accusation_level(calibration: Calibration, alpha: float) -> float | None:
-    """How often, at most, a camera original like those of the calibration is accused; None without a promise."""
+    """The p-value among camera originals from which a generator is named; None in a bundle without them."""
     from protoleak.runtime import conformal
 
     margins = calibration.real_margins

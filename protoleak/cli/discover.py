@@ -17,7 +17,7 @@ from protoleak.cli.typed_values import existing
 @interruptible("nothing was written")
 def discover(
     source: Annotated[
-        Path, typer.Argument(help="Folder of pictures, or the verdicts that `screen --out FILE.jsonl` wrote.")
+        Path, typer.Argument(help="Folder of images, or the verdicts that `screen --out FILE.jsonl` wrote.")
     ],
     out: Annotated[
         Path, typer.Option("--out", rich_help_panel=OUTPUT, help="Folder for clusters.json and index.html.")
@@ -31,11 +31,11 @@ def discover(
         typer.Option(
             "--embeddings",
             rich_help_panel=INPUT,
-            help="What `screen --embeddings FILE.parquet` wrote with the verdicts: the pictures are not judged again.",
+            help="What `screen --embeddings FILE.parquet` wrote with the verdicts: the images are not judged again.",
         ),
     ] = None,
     smallest: Annotated[
-        int, typer.Option("--smallest", min=2, rich_help_panel=INPUT, help="Pictures that a cluster has at least.")
+        int, typer.Option("--smallest", min=2, rich_help_panel=INPUT, help="Images that a cluster has at least.")
     ] = 10,
     trusted_key: TrustedKeyOption = None,
     engine: EngineOption = "auto",
@@ -65,13 +65,13 @@ def discover(
             progress=progress,
         )
     if found.left_out:
-        say(f"{found.left_out} unknown pictures were left out: an even share of them was clustered")
-    say(f"{found.unknown} of {found.pictures} pictures are unknown, {found.lone} of them in no cluster")
+        say(f"{found.left_out} unknown images were left out: an even share of them was clustered")
+    say(f"{found.unknown} of {found.images} images that can be judged are unknown, {found.lone} of them in no cluster")
     for cluster in found.clusters:
         nearest = ", ".join(f"{name} {share:.0%}" for name, share in list(cluster.nearest.items())[:3])
         mark = "; near camera originals: they may be photographs" if cluster.near_cameras else ""
         say(
-            f"cluster {cluster.number}: {len(cluster.pictures)} pictures, stability {cluster.stability:.2f}, "
+            f"cluster {cluster.number}: {len(cluster.images)} images, stability {cluster.stability:.2f}, "
             f"nearest {nearest}{mark}"
         )
     say(f"{out}: look at index.html")

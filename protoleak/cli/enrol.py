@@ -1,4 +1,4 @@
-"""`protoleak enrol`: adds a generator to a bundle from a few of its pictures, or takes one away."""
+"""`protoleak enrol`: adds a generator to a bundle from a few of its images, or takes one away."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def enrol(
         typer.Option(
             "--data",
             rich_help_panel=INPUT,
-            help="Folder with its pictures, 20 or more, at any depth; or, with --cluster, what discover wrote.",
+            help="Folder with its images, 20 or more, at any depth; or, with --cluster, what discover wrote.",
         ),
     ] = None,
     cluster: Annotated[
         int | None,
-        typer.Option("--cluster", min=1, rich_help_panel=INPUT, help="Take the pictures of this cluster of discover."),
+        typer.Option("--cluster", min=1, rich_help_panel=INPUT, help="Take the images of this cluster of discover."),
     ] = None,
     force: Annotated[
         bool,
@@ -75,7 +75,7 @@ def enrol(
     ] = None,
     recall: Annotated[
         float,
-        typer.Option("--recall", min=0, max=1, rich_help_panel=LIMITS, help="Least share of its pictures to be named."),
+        typer.Option("--recall", min=0, max=1, rich_help_panel=LIMITS, help="Least share of its images to be named."),
     ] = 0.3,
     harm: Annotated[
         float,
@@ -84,7 +84,7 @@ def enrol(
             min=0,
             max=1,
             rich_help_panel=LIMITS,
-            help="Largest share of the other generators' pictures that may lose their name.",
+            help="Largest share of the other generators' images that may lose their name.",
         ),
     ] = 0.02,
     accused: Annotated[
@@ -99,7 +99,7 @@ def enrol(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> ExitStatus:
-    """Add a generator to a bundle from a few of its pictures, without PyTorch: the network stays as it is.
+    """Add a generator to a bundle from a few of its images, without PyTorch: the network stays as it is.
 
     What that does is measured first, and beyond the limits nothing is written. --remove takes a generator away again.
     """
@@ -116,7 +116,7 @@ def enrol(
         sign_with(key, out)
         return ExitStatus.ALL_WELL
     if data is None or (generator is None and cluster is None):
-        raise ProtoleakError("give --generator NAME and --data DIR with its pictures, or --remove NAME")
+        raise ProtoleakError("give --generator NAME and --data DIR with its images, or --remove NAME")
     from protoleak.dataset import list_images
     from protoleak.discovery.discover import read_cluster
     from protoleak.enrolment.enrol import enrol as enrol_generator
@@ -130,9 +130,9 @@ def enrol(
         if chosen.near_cameras and not force:
             raise ProtoleakError(
                 f"cluster {cluster} of {data} is near camera originals: a generator of photographs would accuse "
-                "people; look at its pictures, and give --force if none is a photograph"
+                "people; look at its images, and give --force if none is a photograph"
             )
-        name, files = generator or chosen.working_name, tuple(Path(file) for file in chosen.pictures)
+        name, files = generator or chosen.working_name, tuple(Path(file) for file in chosen.images)
     with shown_progress() as progress:
         found = enrol_generator(
             opened,
@@ -145,6 +145,8 @@ def enrol(
             threads=threads,
             progress=progress,
         )
+    if cluster is not None:
+        say("a cluster holds images that are alike: others by the same generator are named less often", to_errors=True)
     if as_json:
         print(json.dumps(msgspec.to_builtins(found.reports) | {"refused": list(found.refusals)}, indent=2))
     else:
@@ -185,7 +187,7 @@ def say_reports(skipped: Sequence[str], reports: Mapping[str, Report], lines: Ca
     """Prints a change's reports.
 
     Args:
-        skipped: one line per file that gave no picture.
+        skipped: one line per file that gave no image.
         reports: by variant.
         lines: gives a report in words.
     """
@@ -207,17 +209,18 @@ def report_lines(report: EnrolmentReport, generator: str) -> list[str]:
         if faces is None:
             lines.append(f"real faces accused, {what}: not measured")
         else:
-            lines.append(f"real faces accused, {what}: {faces.after} of {faces.pictures}, {faces.before} before")
+            lines.append(f"real faces accused, {what}: {faces.after} of {faces.images}, {faces.before} before")
     new = report.newcomer
     confused = "".join(f", {count} called {name}" for name, count in new.confused.items())
     lines.append(
-        f"{generator}, held-out pictures: {new.named} of {new.pictures} named, {new.unknown} unknown, "
+        f"{generator}, held-out images: {new.named} of {new.images} named, {new.unknown} unknown, "
         f"{new.real} called real{confused}"
     )
     for name, change in report.record.items():
         taken = f", {change.newcomer} called {generator}" if change.newcomer else ""
-        lines.append(f"{name}: {change.after} of {change.pictures} named, {change.before} before{taken}")
-    lines.append(f"{generator} is compared with {report.compared_with}, {report.calibration_list} pictures")
+        lines.append(f"{name}: {change.after} of {change.images} named, {change.before} before{taken}")
+    own = f"nearest to {generator}" if report.compared_with == "its own images" else "of all classes"
+    lines.append(f"p-values of {generator} are ranks among {report.calibration_list} calibration images {own}")
     if report.accusation_bound is not None:
         lines.append(
             f"a generator is named for at most {report.accusation_bound:.1%} of camera originals like the calibration's"

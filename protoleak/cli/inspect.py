@@ -48,6 +48,12 @@ def inspect(
 
 def _print(summary: dict[str, Any], console: Console) -> None:
     console.print(f"[bold]{escape(summary['name'])}[/bold]  {escape(summary['path'])}")
+    if summary["changes"]:
+        changes = escape(" and ".join(summary["changes"]))
+        console.print(
+            f"\nSince this bundle was exported, {changes}. What was measured at its export comes first; bounds are "
+            "those of now, and what was measured since stands further down."
+        )
     for name, variant in summary["variants"].items():
         if len(summary["variants"]) > 1:
             console.print(f"\n[bold]Variant {name}[/bold]")
@@ -67,11 +73,14 @@ def _print(summary: dict[str, Any], console: Console) -> None:
         if "real_faces" not in report:
             _print_bounds(variant["false_rejection_bounds"], summary["alpha"], console)
     for name, variant in summary["variants"].items():
+        bound = variant["accusation_bound"]
         if variant["accusation_level"] is not None:
-            console.print(
-                f"\n[bold]Accusation at alpha {summary['alpha']:g}[/bold], {escape(name)}: a generator is named for "
-                f"at most {variant['accusation_level']:.1%} of camera originals like those of the calibration"
+            promised = (
+                "nothing is promised above the alpha that generators were enrolled at"
+                if bound is None
+                else f"a generator is named for at most {bound:.1%} of camera originals like those of the calibration"
             )
+            console.print(f"\n[bold]Accusation at alpha {summary['alpha']:g}[/bold], {escape(name)}: {promised}")
         if variant["acquittal_level"] is not None:
             console.print(
                 f"[bold]Acquittal at alpha {summary['alpha']:g}[/bold], {escape(name)}: real is said of at most "

@@ -1,8 +1,9 @@
-"""`protoleak recalibrate`: takes a bundle's conformal lists from a user's own pictures."""
+"""`protoleak recalibrate`: takes a bundle's conformal lists from a user's own images."""
 
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +28,7 @@ def recalibrate(
     data: Annotated[
         Path,
         typer.Option(
-            "--data", rich_help_panel=INPUT, help="Your own pictures: a folder per class, with the bundle's names."
+            "--data", rich_help_panel=INPUT, help="Your own images: a folder per class, with the bundle's names."
         ),
     ],
     out: OutOption,
@@ -42,9 +43,9 @@ def recalibrate(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> ExitStatus:
-    """Take a bundle's conformal lists from your own pictures, as they come to you; the network stays as it is.
+    """Take a bundle's conformal lists from your own images, as they come to you; the network stays as it is.
 
-    Says how far the promises of the lists before were from holding for them. Too few pictures are refused.
+    Says how far the promises of the lists before were from holding for them. Too few images are refused.
     """
     from protoleak.bundle.bundle import Bundle
     from protoleak.dataset import generator_folders, list_images
@@ -69,31 +70,32 @@ def recalibrate(
         say_reports(found.skipped, found.reports, report_lines)
     say_dropped(opened)
     sign_with(key, out)
-    say(f"{out}: recalibrated on {sum(found.pictures.values())} pictures, SHA-256 {found.sha256}", to_errors=as_json)
+    say(f"{out}: recalibrated on {sum(found.images.values())} images, SHA-256 {found.sha256}", to_errors=as_json)
     return ExitStatus.ALL_WELL
 
 
 def report_lines(report: Recalibration) -> list[str]:
     """A report in words, camera originals first."""
-    lines = ["how the lists before hold for your pictures:", *map(_check_line, report.checks)]
+    lines = ["how the lists before hold for your images:", *chain.from_iterable(map(_check_lines, report.checks))]
     if report.accusation_before is not None and report.accusation_after is not None:
         lines.append(
             f"a generator is named for at most {report.accusation_after:.1%} of camera originals like yours "
             f"({report.accusation_before:.1%} of such as the bundle came with)"
         )
     lines.append(
-        f"false rejections: with 95 % confidence at most {report.bound_after:.1%} of pictures like yours "
+        f"false rejections: with 95 % confidence at most {report.bound_after:.1%} of images like yours "
         f"({report.bound_before:.1%} of such as the bundle came with)"
     )
     return lines
 
 
-def _check_line(check: ListCheck) -> str:
+def _check_lines(check: ListCheck) -> tuple[str, str]:
     most = max(check.histogram)
     bars = "".join(BLOCKS[round(8 * count / most)] for count in check.histogram) if most else ""
-    verb = "accused" if check.what == "camera originals" else "called unknown"
+    cameras = check.what == "camera originals"
+    what, verb = (check.what, "accused") if cameras else (f"nearest to {check.what}", "called unknown")
     judgement = "not like the list's" if check.exchangeable <= DOUBTFUL else "no sign against the list"
     return (
-        f"  {check.what}: {check.beyond} of {check.pictures} {verb}, {check.level:.1%} promised; p-values 0 {bars} 1; "
-        f"{judgement} (exchangeability p = {check.exchangeable:.3f}, {check.listed} in the list)"
+        f"  {what}: {check.beyond} of {check.images} {verb}, {check.level:.1%} promised; {judgement}",
+        f"    p-values 0 {bars} 1; exchangeability p = {check.exchangeable:.3f}, {check.listed} in the list",
     )

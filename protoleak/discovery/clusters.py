@@ -1,9 +1,9 @@
-"""Clusters of pictures by their traces, how stable they are, and whether they may be photographs.
+"""Clusters of images by their traces, how stable they are, and whether they may be photographs.
 
 Traces are clustered as `consensus` does it. Of a bundle without them, and where they hold no cluster, embeddings are:
-HDBSCAN (Campello, Moulavi and Sander, 2013) finds clusters of any number and leaves lone pictures out. A cluster's
+HDBSCAN (Campello, Moulavi and Sander, 2013) finds clusters of any number and leaves lone images out. A cluster's
 stability is that of Hennig (Cluster-wise assessment of cluster stability, 2007): the mean, over random subsets of the
-pictures, of its greatest Jaccard similarity with a cluster that is found in the subset; below about 0.5 a cluster
+images, of its greatest Jaccard similarity with a cluster that is found in the subset; below about 0.5 a cluster
 should not be trusted.
 """
 
@@ -27,17 +27,17 @@ SMALLEST_CLUSTER = 10
 COMPONENTS = 16  # principal ones; a network of a few classes spreads embeddings over no more
 SUBSETS, SUBSET_SHARE = 20, 0.8
 NEIGHBOURS = 5
-# A picture whose margin of the camera class is no lower than that of a tenth of the camera originals is like them.
+# An image whose margin of the camera class is no lower than that of a tenth of the camera originals is like them.
 CAMERA_P_VALUE = 0.1
 # Shares of a cluster above which it may be one of photographs. Nine camera originals in ten have such a p-value, of
-# unknown photographs six to nine, of generators' pictures one to six: a cluster that is half of photographs is above
+# unknown photographs six to nine, of generators' images one to six: a cluster that is half of photographs is above
 # the first one.
 LIKE_CAMERAS, BESIDE_CAMERAS = 1 / 4, 1 / 2
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Pictures that belong together.
+    """Images that belong together.
 
     Attributes:
         members: int64 [m], their positions, the most central first.
@@ -45,7 +45,7 @@ class Cluster:
         nearest: class → share of the members that score highest for it, by falling share.
         like_cameras: share of the members whose margin of the camera class is like a camera original's; None without
             such a class.
-        neighbours_cameras: share of camera originals among the recorded pictures next to the members; None without a
+        neighbours_cameras: share of camera originals among the recorded images next to the members; None without a
             record or such a class.
         near_cameras: whether the cluster may be one of photographs.
     """
@@ -68,14 +68,14 @@ def find_clusters(
     traces: Float32Array | None = None,
     recorded_traces: Float32Array | None = None,
 ) -> list[Cluster]:
-    """The clusters among some pictures, the largest first.
+    """The clusters among some images, the largest first.
 
     Args:
-        rows: the pictures, with the scores of a bundle.
+        rows: the images, with the scores of a bundle.
         calibration: of that bundle.
-        record: the pictures of its conformal lists; None for a bundle without.
-        smallest: pictures that a cluster has at least.
-        traces: float32 [n, d] of the pictures; None for a bundle without.
+        record: the images of its conformal lists; None for a bundle without.
+        smallest: images that a cluster has at least.
+        traces: float32 [n, d] of the images; None for a bundle without.
         recorded_traces: float32 [m, d], of the record's.
 
     Raises:
@@ -150,16 +150,16 @@ def _stability(
     """Of each cluster, see above.
 
     Args:
-        points: of the pictures, and behind them those of `context` recorded ones, which all subsets keep.
+        points: of the images, and behind them those of `context` recorded ones, which all subsets keep.
     """
     random = np.random.default_rng(seed)
-    count, pictures = int(labels.max()) + 1, len(labels)
+    count, images = int(labels.max()) + 1, len(labels)
     similarities: list[list[float]] = [[] for _ in range(count)]
     fewer = max(2, round(smallest * SUBSET_SHARE))
     for _ in range(SUBSETS if count else 0):
-        size = min(pictures, max(fewer, round(SUBSET_SHARE * pictures)))
-        subset = np.sort(random.choice(pictures, size, replace=False))
-        kept = np.concatenate([subset, np.arange(pictures, pictures + context)])
+        size = min(images, max(fewer, round(SUBSET_SHARE * images)))
+        subset = np.sort(random.choice(images, size, replace=False))
+        kept = np.concatenate([subset, np.arange(images, images + context)])
         again = _own_labels(points[kept], context, fewer)
         for label in range(count):
             own = labels[subset] == label
@@ -192,7 +192,7 @@ def _describe(
 
 
 def _cameras_beside(rows: Rows, record: Rows, real: int) -> float:
-    """Share of camera originals among the NEIGHBOURS recorded pictures nearest to each of these."""
+    """Share of camera originals among the NEIGHBOURS recorded images nearest to each of these."""
     scale = np.sqrt(record.gate.astype(np.float64).mean(axis=0))
     known = record.embedding.astype(np.float64) * scale
     own = rows.embedding.astype(np.float64) * scale

@@ -25,11 +25,11 @@ def clusters_page(discovery: Discovery, bundle: str) -> str:
     """
     facts = [
         ("bundle", f"{bundle}, SHA-256 {discovery.bundle}"),
-        ("pictures", f"{discovery.pictures}, of which {discovery.unknown} are called unknown"),
-        ("clusters", f"{len(discovery.clusters)}; {discovery.lone} unknown pictures belong to none"),
+        ("images", f"{discovery.images} that can be judged, {discovery.unknown} of them called unknown"),
+        ("clusters", f"{len(discovery.clusters)}; {discovery.lone} unknown images belong to none"),
     ]
     if discovery.left_out:
-        facts.append(("left out", f"{discovery.left_out} unknown pictures: an even share was clustered"))
+        facts.append(("left out", f"{discovery.left_out} unknown images: an even share was clustered"))
     sections = ["<h1>What nobody knows yet</h1>", facts_table(facts)]
     sections += [_section(cluster) for cluster in discovery.clusters]
     if discovery.skipped:
@@ -40,13 +40,13 @@ def clusters_page(discovery: Discovery, bundle: str) -> str:
 def _section(cluster: FoundCluster) -> str:
     nearest = ", ".join(f"{name} {share:.0%}" for name, share in cluster.nearest.items())
     facts = [
-        ("pictures", str(len(cluster.pictures))),
+        ("images", str(len(cluster.images))),
         ("stability", f"{cluster.stability:.2f} (of 1; below 0.5 look twice)"),
         ("nearest classes", nearest),
         ("files written", f"{cluster.first} to {cluster.last}"),
     ]
     if cluster.like_cameras is not None:
-        facts.append(("like camera originals", f"{cluster.like_cameras:.0%} of the pictures, by their margin"))
+        facts.append(("like camera originals", f"{cluster.like_cameras:.0%} of the images, by their margin"))
     if cluster.neighbours_cameras is not None:
         facts.append(("next to camera originals", f"{cluster.neighbours_cameras:.0%} of the recorded neighbours"))
     warning = ""
@@ -54,13 +54,13 @@ def _section(cluster: FoundCluster) -> str:
         warning = (
             '<p class="warning">Near camera originals: these may be photographs. Enrolling them needs --force.</p>'
         )
-    pictures = "".join(_picture(Path(file)) for file in cluster.pictures[:SHOWN])
-    more = len(cluster.pictures) - SHOWN
+    images = "".join(_image(Path(file)) for file in cluster.images[:SHOWN])
+    more = len(cluster.images) - SHOWN
     rest = f'<p class="weak">and {more} more</p>' if more > 0 else ""
-    return f'<h2>Cluster {cluster.number}</h2>{warning}{facts_table(facts)}<div class="sheet">{pictures}</div>{rest}'
+    return f'<h2>Cluster {cluster.number}</h2>{warning}{facts_table(facts)}<div class="sheet">{images}</div>{rest}'
 
 
-def _picture(file: Path) -> str:
+def _image(file: Path) -> str:
     """A thumbnail; nothing for a file that can't be read any more."""
     if (uri := thumbnail_uri(file, 2 * SIDE, QUALITY)) is None:
         return ""

@@ -1,4 +1,4 @@
-"""From pictures, or from the verdicts on them, to clusters of what is unknown, written as JSON and as a page."""
+"""From images, or from the verdicts on them, to clusters of what is unknown, written as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from protoleak.bundle.enrolment import record_file, site_file
 from protoleak.discovery.clusters import SMALLEST_CLUSTER, Cluster, find_clusters
 from protoleak.discovery.contact_sheets import clusters_page
 from protoleak.discovery.records import SCHEMA, Discovery, FoundCluster
-from protoleak.discovery.sources import Unknown, unknown_pictures
+from protoleak.discovery.sources import Unknown, unknown_images
+from protoleak.enrolment.images import ImageRunner
 from protoleak.enrolment.judging import Classes
-from protoleak.enrolment.pictures import PictureRunner
 from protoleak.enrolment.rows import calibration_rows
 from protoleak.errors import ProtoleakError
 from protoleak.files import replacing
@@ -38,21 +38,21 @@ def discover(
     """Writes clusters.json and index.html into a folder.
 
     Args:
-        source: a folder of pictures, or the verdicts of `protoleak screen` on some.
+        source: a folder of images, or the verdicts of `protoleak screen` on some.
         embeddings: what `screen --embeddings` wrote with the verdicts; left out, the files are looked at again.
-        smallest: pictures that a cluster has at least.
+        smallest: images that a cluster has at least.
 
     Raises:
         MissingExtra: scikit-learn is not installed, or pyarrow, which reads embeddings.
-        DatasetError: nothing is called unknown, or the source holds no picture.
+        DatasetError: nothing is called unknown, or the source holds no image.
         ProtoleakError: `out` is there and no discovery.
     """
     check_out(out)
     manifest = bundle.manifest
     variant = manifest.variants[0]
     space = bundle.traces()
-    with PictureRunner(bundle, engine, threads, variants=(variant,), traces=space) as runner:
-        unknown = unknown_pictures(source, embeddings, runner, progress)
+    with ImageRunner(bundle, engine, threads, variants=(variant,), traces=space) as runner:
+        unknown = unknown_images(source, embeddings, runner, progress)
     classes = Classes.of(manifest.generators, manifest.real_class)
     chosen = site_file(variant) if manifest.recalibrated is not None else record_file(variant)
     record = calibration_rows(bundle, variant) if chosen in bundle.contents() else None
@@ -66,7 +66,7 @@ def discover(
     discovery = Discovery(
         schema=SCHEMA,
         bundle=bundle.sha256,
-        pictures=unknown.looked_at,
+        images=unknown.looked_at,
         unknown=len(unknown.files) + unknown.left_out,
         lone=len(unknown.files) - sum(len(cluster.members) for cluster in found),
         clusters=clusters,
@@ -113,7 +113,7 @@ def _described(number: int, cluster: Cluster, unknown: Unknown) -> FoundCluster:
     return FoundCluster(
         number=number,
         working_name=f"unnamed_{number}",
-        pictures=[str(file) for file in reversed(members)],
+        images=[str(file) for file in reversed(members)],
         stability=round(cluster.stability, 3),
         nearest={name: round(share, 3) for name, share in cluster.nearest.items()},
         like_cameras=None if cluster.like_cameras is None else round(cluster.like_cameras, 3),

@@ -1,4 +1,4 @@
-"""What the network gave of every face that was screened, in a Parquet file: `discover` need not see the pictures again.
+"""What the network gave of every face that was screened, in a Parquet file: `discover` need not see the images again.
 
 One row per verdict. Its columns `sha256` and `face` name the line of the results file that it belongs to; `time` is
 when it was judged. Embedding, gate and traces are lists of float16, in all 5 kB a face for the default bundle. The
@@ -175,7 +175,7 @@ def read_embeddings(path: Path, bundle: Bundle) -> Embeddings:
     if about.get("bundle") != bundle.sha256:
         raise ProtoleakError(
             f"{path} is of the bundle {str(about.get('bundle'))[:12]}…, and --bundle is {bundle.sha256[:12]}…: give "
-            "that one, or leave --embeddings out, so that the pictures are looked at again"
+            "that one, or leave --embeddings out, so that the images are looked at again"
         )
     if about.get("variant") not in bundle.manifest.variants:
         raise ProtoleakError(f"{path} is of the variant {about.get('variant')!r}, which the bundle doesn't have")

@@ -13,9 +13,9 @@ class FoundCluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         number: that `enrol --cluster` takes, from 1 on.
         working_name: that it is enrolled under where no other name is given.
-        pictures: the files, the most central first.
+        images: the files, the most central first.
         stability: see `clusters`.
-        nearest: class → share of the pictures that score highest for it.
+        nearest: class → share of the images that score highest for it.
         like_cameras, neighbours_cameras, near_cameras: see `clusters.Cluster`.
         first, last: when the earliest and the latest of the files were written, or of those that are not there any more
             were judged; ISO 8601, UTC.
@@ -23,7 +23,7 @@ class FoundCluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     number: int
     working_name: str
-    pictures: list[str]
+    images: list[str]
     stability: float
     nearest: dict[str, float]
     like_cameras: float | None
@@ -37,16 +37,16 @@ class Discovery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """clusters.json.
 
     Attributes:
-        bundle: SHA-256 of the bundle that the pictures were looked at with.
-        unknown: pictures that were called unknown.
+        bundle: SHA-256 of the bundle that the images were looked at with.
+        unknown: images that were called unknown.
         lone: those of them that belong to no cluster.
-        pictures: that were looked at.
-        left_out: pictures beyond MOST, of which an even share was taken.
+        images: that were looked at.
+        left_out: images beyond MOST, of which an even share was taken.
     """
 
     schema: int
     bundle: str
-    pictures: int
+    images: int
     unknown: int
     lone: int
     clusters: list[FoundCluster]

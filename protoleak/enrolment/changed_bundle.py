@@ -48,7 +48,7 @@ def write_changed(
         discriminants: of each of them.
         enrolled_records: variant → a record per enrolled generator.
         calibrations: variant → its conformal lists.
-        site_records: variant → the user's own pictures; empty without a recalibration.
+        site_records: variant → the user's own images; empty without a recalibration.
 
     Raises:
         BundleError: something that is not a bundle is at `out`, or the disk refused.

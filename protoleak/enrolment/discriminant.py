@@ -1,9 +1,9 @@
 """A newcomer's discriminant: against each class that is named, the log-likelihood ratio of two normal distributions
-with one covariance in common, that of the bundle's classes and of the newcomer's own pictures together.
+with one covariance in common, that of the bundle's classes and of the newcomer's own images together.
 
 Linear discriminant analysis with a shrunken covariance (Friedman 1989, "Regularized discriminant analysis"): in
-thousands of features a few dozen pictures say nothing of a covariance of their own, and what tells the newcomer's mean
-from the others' lies in the directions in which pictures of one class hardly differ.
+thousands of features a few dozen images say nothing of a covariance of their own, and what tells the newcomer's mean
+from the others' lies in the directions in which images of one class hardly differ.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from protoleak.bundle.class_statistics import (
     softened_minimum,
 )
 
-FURTHEST = 40.0  # log odds from the nearest class to the newcomer: a few pictures make nobody surer
+FURTHEST = 40.0  # log odds from the nearest class to the newcomer: a few images make nobody surer
 RIDGE = 1.0  # added to the variance in every direction, in variances of a feature within classes
 
 
@@ -30,16 +30,16 @@ def class_means(statistics: ClassStatistics, enrolled: tuple[Discriminant, ...])
 
 
 def fit_discriminant(features: FeatureArray, statistics: ClassStatistics, means: Float64Array) -> Discriminant:
-    """The discriminant of a class from features [n, J] of its pictures, with the scale 1.
+    """The discriminant of a class from features [n, J] of its images, with the scale 1.
 
     Args:
         means: of all classes that are named so far, [K, J].
     """
     points = features.astype(np.float64) / STEPS
     mean = points.mean(axis=0)
-    pictures = statistics.pictures + len(points)
-    own = (points - mean) / np.sqrt(pictures)
-    factors = statistics.factors * np.sqrt(statistics.pictures / pictures)
+    images = statistics.images + len(points)
+    own = (points - mean) / np.sqrt(images)
+    factors = statistics.factors * np.sqrt(statistics.images / images)
     weights = _solved(np.concatenate([factors, own]), RIDGE + statistics.remainder, mean - means)
     bias = (weights * (mean + means) / 2).sum(axis=1)
     return Discriminant(
@@ -52,7 +52,7 @@ def fit_discriminant(features: FeatureArray, statistics: ClassStatistics, means:
 
 
 def scale_and_offset(discriminant: Discriminant, means: Float64Array, held_out: Float64Array) -> tuple[float, float]:
-    """The log odds of two normal distributions of one variance, at the newcomer's held-out pictures and at the nearest
+    """The log odds of two normal distributions of one variance, at the newcomer's held-out images and at the nearest
     class's mean: factor and offset, the latter for even odds half-way, on log odds with the scale 1.
 
     A camera original says nothing here, so that those of the record are exchangeable with any other when the offset is
@@ -60,7 +60,7 @@ def scale_and_offset(discriminant: Discriminant, means: Float64Array, held_out: 
 
     Args:
         means: as in `fit_discriminant`.
-        held_out: log odds of pictures that the discriminant, or others like it, did not see.
+        held_out: log odds of images that the discriminant, or others like it, did not see.
     """
     own = float(held_out.mean())
     ratios = means @ discriminant.weights.astype(np.float64).T - discriminant.bias.astype(np.float64)

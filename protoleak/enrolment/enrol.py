@@ -16,10 +16,11 @@ from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.enrolment import Additions, Record
 from protoleak.bundle.manifest import Enrolled
 from protoleak.bundle.writer import check_place
+from protoleak.enrolment.accusation import accusation_bound, has_own_margins
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.fit import Fitted, Setting
+from protoleak.enrolment.images import ImageRunner, Images
 from protoleak.enrolment.judging import Classes, recalibrated
-from protoleak.enrolment.pictures import PictureRunner, Pictures
 from protoleak.enrolment.report import EnrolmentReport, Limits, Measured, enrolled
 from protoleak.enrolment.rows import calibration_rows, rows_of, rows_together
 from protoleak.errors import CalibrationError, ProtoleakError
@@ -39,19 +40,19 @@ class Enrolment:
         sha256: of the bundle; None where it was refused.
         reports: variant → what it does.
         refusals: one phrase per limit that is broken; empty where the bundle was written.
-        pictures: of the new generator that were used.
-        skipped: one line per file that gave no picture.
+        images: of the new generator that were used.
+        skipped: one line per file that gave no image.
     """
 
     sha256: str | None
     reports: dict[str, EnrolmentReport]
     refusals: tuple[str, ...]
-    pictures: int
+    images: int
     skipped: tuple[str, ...]
 
 
-def pictures_needed(alpha: float) -> int:
-    """With fewer pictures the new generator's own list allows no rejection at α."""
+def images_needed(alpha: float) -> int:
+    """With fewer images the new generator's own list allows no rejection at α."""
     return max(FEWEST_PICTURES, math.ceil(round(1 / alpha, 9)) - 1)
 
 
@@ -71,12 +72,12 @@ def enrol(
 
     Args:
         name: of the new generator.
-        files: its pictures.
+        files: its images.
         photographs: camera originals: every second one helps to choose the offset, the others are measured on.
         limits: None for the defaults.
 
     Raises:
-        ProtoleakError: the name can't be used, or there are too few pictures.
+        ProtoleakError: the name can't be used, or there are too few images.
         BundleError: the bundle holds nothing to enrol with, or `out` can't be written.
         DatasetError: none of the files can be judged.
     """
@@ -87,23 +88,23 @@ def enrol(
     bundle.class_statistics()
     for variant in bundle.manifest.variants:
         bundle.record(variant)
-    needed = pictures_needed(bundle.manifest.alpha)
+    needed = images_needed(bundle.manifest.alpha)
     _check_number(name, len(files), needed, bundle)
-    with PictureRunner(bundle, engine, threads) as runner:
-        pictures = runner.run(files, f"pictures of {name}", progress)
-        _check_number(name, len(pictures), needed, bundle, pictures.skipped)
+    with ImageRunner(bundle, engine, threads) as runner:
+        images = runner.run(files, f"images of {name}", progress)
+        _check_number(name, len(images), needed, bundle, images.skipped)
         faces = runner.run(photographs, "photographs", progress) if photographs else None
     measured: dict[str, Measured] = {}
     for variant in bundle.manifest.variants:
         like = next(iter(measured.values())).fitted if measured else None
-        measured[variant] = measure(bundle, variant, name, pictures.records[variant], faces, limits, like)
+        measured[variant] = measure(bundle, variant, name, images.records[variant], faces, limits, like)
     reports = {variant: found.report for variant, found in measured.items()}
     refusals = []
     for variant, found in measured.items():
         where = f"{variant}: " if len(measured) > 1 else ""
         refusals += [where + one for one in found.report.refusals(limits, found.fitted.within_limits)]
-    sha256 = None if refusals else _write(bundle, name, pictures, measured, out)
-    return Enrolment(sha256, reports, tuple(refusals), len(pictures), pictures.skipped)
+    sha256 = None if refusals else _write(bundle, name, images, measured, out)
+    return Enrolment(sha256, reports, tuple(refusals), len(images), images.skipped)
 
 
 def measure(
@@ -111,14 +112,14 @@ def measure(
     variant: str,
     name: str,
     record: Record,
-    photographs: Pictures | None,
+    photographs: Images | None,
     limits: Limits,
     like: Fitted | None = None,
 ) -> Measured:
     """Fits a generator in one variant and measures it; nothing is written.
 
     Args:
-        record: of the new generator's pictures.
+        record: of the new generator's images.
         like: see `fit.fit`.
     """
     rows, calibration = calibration_rows(bundle, variant), bundle.variant(variant).calibration
@@ -134,7 +135,8 @@ def measure(
         statistics=bundle.class_statistics(),
         enrolled=() if additions is None else additions.discriminants,
         calibration=calibration,
-        own_margins=has_own_margins(bundle, calibration),
+        own_margins=has_own_margins(bundle.manifest, calibration),
+        accusation_bound=accusation_bound(bundle.manifest, variant, calibration, bundle.manifest.alpha),
         alpha=bundle.manifest.alpha,
         slots=bundle.manifest.prototypes_per_generator,
         harm=limits.harm,
@@ -167,7 +169,7 @@ def remove(bundle: Bundle, name: str, out: Path) -> str:
         records[variant] = [_relabelled(bundle.enrolled_record(variant, index), column) for index in kept]
         rows = rows_together(site.get(variant) or bundle.record(variant), records[variant], additions)
         before = bundle.variant(variant).calibration
-        calibrations[variant] = recalibrated(rows, classes, before, has_own_margins(bundle, before))
+        calibrations[variant] = recalibrated(rows, classes, before, has_own_margins(manifest, before))
     return write_changed(
         out,
         bundle,
@@ -192,16 +194,11 @@ def check_name(name: str, generators: Sequence[str]) -> None:
         )
 
 
-def has_own_margins(bundle: Bundle, calibration: Calibration) -> bool:
-    """Whether the list of camera margins is of pictures in the record, and not of other networks' left-out sources."""
-    return bundle.manifest.recalibrated is not None or calibration.generated_margins is None
-
-
 def site_records(bundle: Bundle, without: int | None = None) -> dict[str, Record]:
     """Variant → the record that the bundle was recalibrated with; empty where it wasn't.
 
     Args:
-        without: a class whose pictures are left out, and whose place is filled.
+        without: a class whose images are left out, and whose place is filled.
     """
     if bundle.manifest.recalibrated is None:
         return {}
@@ -212,7 +209,7 @@ def site_records(bundle: Bundle, without: int | None = None) -> dict[str, Record
 
 
 def _relabelled(record: Record, gone: int) -> Record:
-    """The same pictures once a class is gone: the labels behind it move up."""
+    """The same images once a class is gone: the labels behind it move up."""
     return replace(record, labels=(record.labels - (record.labels > gone)).astype(np.int32))
 
 
@@ -229,14 +226,14 @@ def _additions_without(bundle: Bundle, kept: Sequence[int], gone: int) -> Additi
     )
 
 
-def _write(bundle: Bundle, name: str, pictures: Pictures, measured: Mapping[str, Measured], out: Path) -> str:
+def _write(bundle: Bundle, name: str, images: Images, measured: Mapping[str, Measured], out: Path) -> str:
     """The bundle with the new generator behind the others."""
     manifest = bundle.manifest
     first = next(iter(measured.values())).fitted
     label = len(manifest.generators)
     records: dict[str, list[Record]] = {}
     for variant, found in measured.items():
-        record = pictures.records[variant]
+        record = images.records[variant]
         odds = found.fitted.own_log_odds.astype(np.float32)
         own = replace(record, labels=np.full(len(record.labels), label, np.int32), own_log_odds=odds)
         before = [bundle.enrolled_record(variant, index) for index in range(len(manifest.enrolled))]
@@ -245,10 +242,11 @@ def _write(bundle: Bundle, name: str, pictures: Pictures, measured: Mapping[str,
         name=name,
         created=now(),
         offset=first.offset,
-        pictures=len(pictures),
-        data_sha256=pictures.data_sha256,
-        skipped=[Path(line.split(": ")[0]).name + line[len(line.split(": ")[0]) :] for line in pictures.skipped],
+        images=len(images),
+        data_sha256=images.data_sha256,
+        skipped=[Path(line.split(": ")[0]).name + line[len(line.split(": ")[0]) :] for line in images.skipped],
         protoleak=__version__,
+        accused={variant: found.report.accused_of_newcomer for variant, found in measured.items()},
         measured={variant: msgspec.to_builtins(found.report) for variant, found in measured.items()},
     )
     enrolled_before = bundle.prototypes[manifest.generators_in_graph :].astype(np.float64)
@@ -275,6 +273,6 @@ def _check_number(name: str, count: int, needed: int, bundle: Bundle, skipped: S
         return
     without = f" ({len(skipped)} were skipped, the first because: {skipped[0]})" if skipped else ""
     raise CalibrationError(
-        f"{count} pictures of {name!r}{without}: alpha {bundle.manifest.alpha:g} needs {needed} different ones that "
+        f"{count} images of {name!r}{without}: alpha {bundle.manifest.alpha:g} needs {needed} different ones that "
         "can be judged; nothing was written"
     )

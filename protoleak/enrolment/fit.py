@@ -1,10 +1,10 @@
-"""A new generator's discriminant and offset, from its pictures and from what the bundle recorded of the others.
+"""A new generator's discriminant and offset, from its images and from what the bundle recorded of the others.
 
-The offset is chosen so that many of the new generator's pictures are named, each by a discriminant that was fitted
+The offset is chosen so that many of the new generator's images are named, each by a discriminant that was fitted
 without it, and within limits for the others: no camera original of the record more is accused than before, and of the
-other generators' pictures hardly fewer are named. Photographs of other cameras than the record's lie further out, and
+other generators' images hardly fewer are named. Photographs of other cameras than the record's lie further out, and
 to accuse one is the worse error. So even odds shall lie at seven tenths of the way from the nearest camera original to
-the newcomer's pictures, as far as that leaves no more than three tenths of those unnamed that could be named.
+the newcomer's images, as far as that leaves no more than three tenths of those unnamed that could be named.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ FOLDS = 5
 # How many times the log odds of two normal distributions are taken. The score of the camera class, which they are
 # compared with, falls for photographs of cameras that the network never saw: the steeper, the less that matters.
 STEEPNESS = 3.0
-SHIFTS = np.linspace(0.3, -0.7, 41)  # of even odds, in log odds between the newcomer's pictures and the nearest class
-BETWEEN = 0.7  # where even odds shall lie, from the nearest camera original to the mean of the newcomer's pictures
-SPARED = 0.3  # of the newcomer's pictures that could be named: so many may stay unnamed for that
+SHIFTS = np.linspace(0.3, -0.7, 41)  # of even odds, in log odds between the newcomer's images and the nearest class
+BETWEEN = 0.7  # where even odds shall lie, from the nearest camera original to the mean of the newcomer's images
+SPARED = 0.3  # of the newcomer's images that could be named: so many may stay unnamed for that
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ class Setting:
         enrolled: discriminants of the classes behind those.
         calibration: of the bundle so far.
         own_margins: whether the camera margins are those of the rows; see `judging.recalibrated`.
+        accusation_bound: of the bundle so far, see `accusation`; None without a promise.
         alpha: significance level.
         slots: prototypes of a class.
-        harm: largest share of the other generators' pictures that may lose their name.
+        harm: largest share of the other generators' images that may lose their name.
     """
 
     rows: Rows
@@ -60,6 +61,7 @@ class Setting:
     enrolled: tuple[Discriminant, ...]
     calibration: Calibration
     own_margins: bool
+    accusation_bound: float | None
     alpha: float
     slots: int
     harm: float
@@ -73,7 +75,7 @@ class Fitted:
         prototypes: float64 [M, D].
         discriminant: with its scale.
         offset: of its log odds.
-        own_log_odds: float64 [n], of its pictures, by discriminants that were fitted without them.
+        own_log_odds: float64 [n], of its images, by discriminants that were fitted without them.
         calibration: with the new class.
         within_limits: False where no offset keeps them; the one of least harm is then given.
     """
@@ -86,7 +88,7 @@ class Fitted:
     within_limits: bool
 
     def extended(self, rows: Rows, constants: ScoreConstants) -> Rows:
-        """Pictures with the new class's score."""
+        """Images with the new class's score."""
         return rows.extended(self.discriminant.log_odds(rows.features) + self.offset, constants)
 
 
@@ -95,9 +97,9 @@ class Candidate:
     """One offset.
 
     Attributes:
-        recall: share of the newcomer's pictures that are named, each by a discriminant that was fitted without it.
-        harm: 0 within the limits, else how many pictures lie beyond them.
-        between: where even odds lie: 0 at the nearest camera original, 1 at the mean of the newcomer's pictures.
+        recall: share of the newcomer's images that are named, each by a discriminant that was fitted without it.
+        harm: 0 within the limits, else how many images lie beyond them.
+        between: where even odds lie: 0 at the nearest camera original, 1 at the mean of the newcomer's images.
     """
 
     fitted: Fitted
@@ -107,30 +109,30 @@ class Candidate:
 
 
 def fold_of(count: int, folds: int = FOLDS, seed: int = 0) -> npt.NDArray[np.int64]:
-    """The fold of each of so many pictures, int64 [n]: as equal as can be, in random order."""
+    """The fold of each of so many images, int64 [n]: as equal as can be, in random order."""
     return np.random.default_rng(seed).permutation(np.arange(count) % folds)
 
 
-def fit(pictures: Rows, setting: Setting, name: str, like: Fitted | None = None) -> Fitted:
+def fit(images: Rows, setting: Setting, name: str, like: Fitted | None = None) -> Fitted:
     """Fits a generator.
 
     Args:
-        pictures: of the generator, with the scores of the bundle so far.
+        images: of the generator, with the scores of the bundle so far.
         like: from another variant, whose discriminant and offset are taken: a bundle has one of each for all variants.
 
     Raises:
         CalibrationError: α is too small for the calibration.
     """
     classes, new = setting.classes.with_one_more(name), len(setting.classes.names)
-    pictures = pictures.labelled(new)
+    images = images.labelled(new)
     means = class_means(setting.statistics, setting.enrolled)
-    own = _without_themselves(pictures, setting, means)
+    own = _without_themselves(images, setting, means)
     if like is None:
-        discriminant = fit_discriminant(pictures.features, setting.statistics, means)
+        discriminant = fit_discriminant(images.features, setting.statistics, means)
         scale, even = (STEEPNESS * one for one in scale_and_offset(discriminant, means, own))
         discriminant = replace(discriminant, scale=scale)
         offsets = even + SHIFTS * 2 * (scale * own.mean() + even)
-        prototypes = _prototypes(pictures, setting.slots)
+        prototypes = _prototypes(images, setting.slots)
     else:
         discriminant, scale, prototypes = like.discriminant, like.discriminant.scale, like.prototypes
         offsets = np.array([like.offset])
@@ -140,7 +142,7 @@ def fit(pictures: Rows, setting: Setting, name: str, like: Fitted | None = None)
     candidates: list[Candidate] = []
     for offset in offsets:
         rows = setting.rows.extended(of_rows + offset, setting.constants)
-        newcomers = pictures.extended(own + offset, setting.constants)
+        newcomers = images.extended(own + offset, setting.constants)
         calibration = recalibrated(together([rows, newcomers]), classes, setting.calibration, setting.own_margins)
         photographs = setting.photographs.extended(of_photographs + offset, setting.constants)
         harm = guard.harm(rows, photographs, calibration)
@@ -168,7 +170,7 @@ def _chosen(candidates: Sequence[Candidate]) -> Fitted:
 
 
 def _nearest_camera(setting: Setting, of_rows: Float64Array, of_photographs: Float64Array) -> float:
-    """The greatest log odds of a camera original; of a bundle without them, of any recorded picture.
+    """The greatest log odds of a camera original; of a bundle without them, of any recorded image.
 
     Args:
         of_rows, of_photographs: log odds of the setting's rows and photographs.
@@ -178,24 +180,24 @@ def _nearest_camera(setting: Setting, of_rows: Float64Array, of_photographs: Flo
     return float((known if len(known) else of_rows).max())
 
 
-def _prototypes(pictures: Rows, slots: int) -> Float64Array:
-    """As many prototypes as a class of the graph has, where the pictures' embeddings lie."""
-    return repeated(cluster_means(pictures.embedding, prototype_count(len(pictures), slots)), slots)
+def _prototypes(images: Rows, slots: int) -> Float64Array:
+    """As many prototypes as a class of the graph has, where the images' embeddings lie."""
+    return repeated(cluster_means(images.embedding, prototype_count(len(images), slots)), slots)
 
 
-def _without_themselves(pictures: Rows, setting: Setting, means: Float64Array) -> Float64Array:
-    """The log odds, with the scale 1, of each picture by a discriminant of the pictures in other folds, float64 [n]."""
-    folds = fold_of(len(pictures), min(FOLDS, len(pictures)))
-    own = np.zeros(len(pictures))
+def _without_themselves(images: Rows, setting: Setting, means: Float64Array) -> Float64Array:
+    """The log odds, with the scale 1, of each image by a discriminant of the images in other folds, float64 [n]."""
+    folds = fold_of(len(images), min(FOLDS, len(images)))
+    own = np.zeros(len(images))
     for fold in np.unique(folds):
-        discriminant = fit_discriminant(pictures.features[folds != fold], setting.statistics, means)
-        own[folds == fold] = discriminant.log_odds(pictures.features[folds == fold])
+        discriminant = fit_discriminant(images.features[folds != fold], setting.statistics, means)
+        own[folds == fold] = discriminant.log_odds(images.features[folds == fold])
     return own
 
 
 @dataclass(frozen=True)
 class _Guard:
-    """The limits: what is said of the others' pictures before, and what may be said of them after."""
+    """The limits: what is said of the others' images before, and what may be said of them after."""
 
     setting: Setting
     classes: Classes
@@ -217,7 +219,7 @@ class _Guard:
         return cls(setting, classes, named, losses, (cameras, others))
 
     def harm(self, rows: Rows, photographs: Rows, calibration: Calibration) -> float:
-        """0 within the limits, else how many pictures lie beyond them."""
+        """0 within the limits, else how many images lie beyond them."""
         setting, real = self.setting, self.classes.real
         said = judged(rows, self.classes, calibration, setting.alpha)
         generated = rows.labels != (-1 if real is None else real)

@@ -1,4 +1,4 @@
-"""Calibrations of a changed bundle, and the verdicts on many pictures at once."""
+"""Calibrations of a changed bundle, and the verdicts on many images at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Classes:
 
 
 def recalibrated(rows: Rows, classes: Classes, before: Calibration, own_margins: bool) -> Calibration:
-    """The conformal lists of these pictures.
+    """The conformal lists of these images.
 
     Args:
         rows: with the scores of all classes.
@@ -49,7 +49,7 @@ def recalibrated(rows: Rows, classes: Classes, before: Calibration, own_margins:
         own_margins: whether the camera originals among the rows make the list of margins; else that of `before` stays.
 
     Raises:
-        CalibrationError: there is no picture, or a value is not finite.
+        CalibrationError: there is no image, or a value is not finite.
     """
     left_out = None
     if before.generated_margins is not None and before.real_margins is not None:
@@ -65,7 +65,7 @@ def recalibrated(rows: Rows, classes: Classes, before: Calibration, own_margins:
 
 
 def judged(rows: Rows, classes: Classes, calibration: Calibration, alpha: float) -> npt.NDArray[np.int64]:
-    """What is said of each picture, int64 [n]: the class that is named (that of camera originals for `real`), or
+    """What is said of each image, int64 [n]: the class that is named (that of camera originals for `real`), or
     UNKNOWN. The rule is that of `runtime.decision.DecisionRule`, over arrays.
 
     Raises:

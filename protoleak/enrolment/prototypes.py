@@ -1,4 +1,4 @@
-"""Prototypes of a few pictures: the means of clusters of their embeddings."""
+"""Prototypes of a few images: the means of clusters of their embeddings."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def repeated(means: Float64Array, slots: int) -> Float64Array:
     return np.repeat(means, slots // len(means), axis=0)
 
 
-def prototype_count(pictures: int, slots: int) -> int:
-    """How many different prototypes so many pictures give: the largest divisor of `slots` that leaves PER_PROTOTYPE
-    pictures for each, and at least one."""
-    fitting = [count for count in range(1, slots + 1) if slots % count == 0 and count * PER_PROTOTYPE <= pictures]
+def prototype_count(images: int, slots: int) -> int:
+    """How many different prototypes so many images give: the largest divisor of `slots` that leaves PER_PROTOTYPE
+    images for each, and at least one."""
+    fitting = [count for count in range(1, slots + 1) if slots % count == 0 and count * PER_PROTOTYPE <= images]
     return max(fitting, default=1)
 
 

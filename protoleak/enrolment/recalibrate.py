@@ -1,8 +1,8 @@
-"""Conformal lists from a user's own pictures: their cameras, their compression, their crops. The network stays.
+"""Conformal lists from a user's own images: their cameras, their compression, their crops. The network stays.
 
-Says first how far the lists before were from holding there: how many of the pictures they would have rejected or
-accused, the histogram of their p-values, and a test of exchangeability with the pictures of the list. Conformal
-p-values of many pictures share one list and are dependent, so that it is the two samples that are compared, by a
+Says first how far the lists before were from holding there: how many of the images they would have rejected or
+accused, the histogram of their p-values, and a test of exchangeability with the images of the list. Conformal
+p-values of many images share one list and are dependent, so that it is the two samples that are compared, by a
 permutation test.
 """
 
@@ -23,10 +23,11 @@ from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.enrolment import LARGEST_RECORD, Record
 from protoleak.bundle.manifest import Recalibrated
 from protoleak.bundle.writer import check_place
+from protoleak.enrolment.accusation import accusation_bound
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.enrol import now
+from protoleak.enrolment.images import ImageRunner, Images
 from protoleak.enrolment.judging import Classes, p_values, recalibrated
-from protoleak.enrolment.pictures import PictureRunner, Pictures
 from protoleak.enrolment.rows import Rows, rows_of, rows_together
 from protoleak.errors import CalibrationError, DatasetError, ProtoleakError
 from protoleak.progress import Progress, no_progress
@@ -40,22 +41,22 @@ CAMERAS = "camera originals"
 
 
 class ListCheck(msgspec.Struct, frozen=True):
-    """How a list before holds for the user's pictures.
+    """How a list before holds for the user's images.
 
     Attributes:
         what: the class whose images are compared with it, or "camera originals" for the margins.
         listed: images in it.
-        pictures: of the user, that are compared with it.
+        images: of the user, that are compared with it.
         level: what was promised: at most this share is rejected (or, of camera originals, accused), on average.
-        beyond: how many of the pictures are.
+        beyond: how many of the images are.
         histogram: of their p-values, in ten equal bins from 0 to 1.
-        exchangeable: p-value of the permutation test with the Kolmogorov-Smirnov statistic: small where the pictures
+        exchangeable: p-value of the permutation test with the Kolmogorov-Smirnov statistic: small where the images
             are not like those of the list.
     """
 
     what: str
     listed: int
-    pictures: int
+    images: int
     level: float
     beyond: int
     histogram: list[int]
@@ -68,7 +69,8 @@ class Recalibration(msgspec.Struct, frozen=True):
     Attributes:
         checks: of the lists before.
         bound_before, bound_after: what the rate of false rejections exceeds only with 5 % probability.
-        accusation_before, accusation_after: the accusation level; None without camera originals.
+        accusation_before, accusation_after: share of camera originals that may be accused, see `accusation`; None
+            without them.
     """
 
     checks: list[ListCheck]
@@ -83,13 +85,13 @@ class Recalibrating:
     """A bundle that was written.
 
     Attributes:
-        pictures: class → how many of the user's were used.
-        skipped: one line per file that gave no picture.
+        images: class → how many of the user's were used.
+        skipped: one line per file that gave no image.
     """
 
     sha256: str
     reports: dict[str, Recalibration]
-    pictures: dict[str, int]
+    images: dict[str, int]
     skipped: tuple[str, ...]
 
 
@@ -108,18 +110,18 @@ def recalibrate(
     threads: int | None = None,
     progress: Progress = no_progress,
 ) -> Recalibrating:
-    """Writes the bundle with the conformal lists of these pictures.
+    """Writes the bundle with the conformal lists of these images.
 
-    The list of generated images' margins stays: it is of generators that the network never saw, and pictures of those
+    The list of generated images' margins stays: it is of generators that the network never saw, and images of those
     that it knows would promise too much.
 
     Args:
-        files: class → pictures of it.
+        files: class → images of it.
         photographs: camera originals; needed where the bundle has a class of them.
 
     Raises:
         DatasetError: a class that the bundle doesn't know, or no file that can be judged.
-        CalibrationError: too few pictures; the message names the number needed.
+        CalibrationError: too few images; the message names the number needed.
         BundleError: `out` can't be written.
     """
     check_place(out)
@@ -129,30 +131,30 @@ def recalibrate(
     calibration = bundle.variant(manifest.variants[0]).calibration
     _check_numbers(calibration, classes, labelled, manifest.alpha)
     paths, labels = [file for file, _ in labelled], np.array([label for _, label in labelled])
-    with PictureRunner(bundle, engine, threads) as runner:
-        pictures = runner.run(paths, "pictures", progress)
-    kept = labels[list(pictures.kept)]
-    _check_numbers(calibration, classes, [(paths[0], int(label)) for label in kept], manifest.alpha, pictures.skipped)
+    with ImageRunner(bundle, engine, threads) as runner:
+        images = runner.run(paths, "images", progress)
+    kept = labels[list(images.kept)]
+    _check_numbers(calibration, classes, [(paths[0], int(label)) for label in kept], manifest.alpha, images.skipped)
     reports: dict[str, Recalibration] = {}
     calibrations: dict[str, Calibration] = {}
     site: dict[str, Record] = {}
     enrolled: dict[str, list[Record]] = {}
     for variant in manifest.variants:
-        record = _with_labels(pictures, variant, kept)
+        record = _with_labels(images, variant, kept)
         enrolled[variant] = [bundle.enrolled_record(variant, index) for index in range(len(manifest.enrolled))]
         before = bundle.variant(variant).calibration
         rows = rows_together(record, enrolled[variant], bundle.additions)
         calibrations[variant] = recalibrated(rows, classes, before, own_margins=True)
-        reports[variant] = _report(
-            rows_of(record, bundle.additions), classes, before, calibrations[variant], manifest.alpha
-        )
+        own, after = rows_of(record, bundle.additions), calibrations[variant]
+        promised = accusation_bound(manifest, variant, before, manifest.alpha)
+        reports[variant] = _report(own, classes, before, after, manifest.alpha, promised)
         site[variant] = record.within(LARGEST_RECORD)
     counts = {name: int((kept == index).sum()) for index, name in enumerate(classes.names) if (kept == index).any()}
     about = Recalibrated(
         created=now(),
-        pictures=counts,
-        data_sha256=pictures.data_sha256,
-        skipped=[Path(line.split(": ")[0]).name + line[len(line.split(": ")[0]) :] for line in pictures.skipped],
+        images=counts,
+        data_sha256=images.data_sha256,
+        skipped=[Path(line.split(": ")[0]).name + line[len(line.split(": ")[0]) :] for line in images.skipped],
         protoleak=__version__,
         measured={variant: msgspec.to_builtins(report) for variant, report in reports.items()},
     )
@@ -167,7 +169,7 @@ def recalibrate(
         recalibrated=about,
         site_records=site,
     )
-    return Recalibrating(sha256, reports, counts, pictures.skipped)
+    return Recalibrating(sha256, reports, counts, images.skipped)
 
 
 def exchangeability(listed: Float64Array, found: Float64Array, seed: int = 0) -> float:
@@ -213,14 +215,14 @@ def _check_numbers(
     alpha: float,
     skipped: Sequence[str] = (),
 ) -> None:
-    """Raises CalibrationError where so many pictures don't allow what the bundle promises."""
+    """Raises CalibrationError where so many images don't allow what the bundle promises."""
     without = f" ({len(skipped)} were skipped, the first because: {skipped[0]})" if skipped else ""
     originals = sum(label == classes.real for _, label in labelled)
     generated = len(labelled) - originals
     needed = math.ceil(round(1 / alpha, 9)) - 1
     if generated < needed:
         raise CalibrationError(
-            f"{generated} pictures of generators{without}: alpha {alpha:g} needs {needed} that can be judged; nothing "
+            f"{generated} images of generators{without}: alpha {alpha:g} needs {needed} that can be judged; nothing "
             "was written"
         )
     if calibration.real_margins is None:
@@ -233,27 +235,30 @@ def _check_numbers(
         )
 
 
-def _with_labels(pictures: Pictures, variant: str, labels: npt.NDArray[np.int64]) -> Record:
-    return replace(pictures.records[variant], labels=labels.astype(np.int32))
+def _with_labels(images: Images, variant: str, labels: npt.NDArray[np.int64]) -> Record:
+    return replace(images.records[variant], labels=labels.astype(np.int32))
 
 
-def _report(rows: Rows, classes: Classes, before: Calibration, after: Calibration, alpha: float) -> Recalibration:
+def _report(
+    rows: Rows, classes: Classes, before: Calibration, after: Calibration, alpha: float, promised: float | None
+) -> Recalibration:
+    """
+    Args:
+        promised: the bound on accusations before.
+    """
     checks = []
     best = rows.scores.argmax(axis=1)
     for index in np.unique(best):
         group, _ = conformal.group(before, int(index), alpha)
         checks.append(_check(classes.names[int(index)], group, rows.log_density[best == index], alpha))
-    accusation: list[float | None] = [None, None]
-    if classes.real is not None and before.real_margins is not None:
-        accusation = [
-            conformal.accusation_level(len(of.real_margins), alpha, of.accusation_share)
-            for of in (before, after)
-            if of.real_margins is not None
-        ]
+    promised_now = None
+    if classes.real is not None and before.real_margins is not None and after.real_margins is not None:
         margins = conformal.real_margin(rows.scores[rows.labels == classes.real], classes.real)
-        checks.insert(0, _check(CAMERAS, before.real_margins, margins, accusation[0] or alpha))
-    bounds = [conformal.promise(of, alpha).bound_95 for of in (before, after)]
-    return Recalibration(checks, *bounds, *accusation)
+        level = conformal.accusation_level(len(before.real_margins), alpha, before.accusation_share)
+        checks.insert(0, _check(CAMERAS, before.real_margins, margins, level))
+        promised_now = conformal.accusation_level(len(after.real_margins), alpha, after.accusation_share)
+    bound_before, bound_after = (conformal.promise(of, alpha).bound_95 for of in (before, after))
+    return Recalibration(checks, bound_before, bound_after, promised, promised_now)
 
 
 def _check(what: str, listed: Float64Array, found: Float64Array, level: float) -> ListCheck:
@@ -262,7 +267,7 @@ def _check(what: str, listed: Float64Array, found: Float64Array, level: float) -
     return ListCheck(
         what=what,
         listed=len(listed),
-        pictures=len(found),
+        images=len(found),
         level=level,
         beyond=int((ranks <= level).sum()),
         histogram=np.histogram(ranks, BINS, (0.0, 1.0))[0].tolist(),

@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.bundle.calibration import Calibration
 from protoleak.enrolment.fit import Fitted, Setting, fit, fold_of
 from protoleak.enrolment.judging import UNKNOWN, Classes, accused, judged
 from protoleak.enrolment.rows import Rows
@@ -19,8 +18,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Beyond which an enrolment is refused.
 
     Attributes:
-        recall: least share of the newcomer's held-out pictures that must be named.
-        harm: largest share of the other generators' pictures in the calibration record that may lose their name.
+        recall: least share of the newcomer's held-out images that must be named.
+        harm: largest share of the other generators' images in the calibration record that may lose their name.
         accused: how many more of the photographs may be accused than before.
     """
 
@@ -30,15 +29,15 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Newcomer(msgspec.Struct, frozen=True):
-    """Held-out pictures of the new generator, each judged by an enrolment from the others.
+    """Held-out images of the new generator, each judged by an enrolment from the others.
 
     Attributes:
-        pictures: how many.
+        images: how many.
         named, real, unknown: how many were called by the new name, real, and unknown.
         confused: other generator → how many were called by its name.
     """
 
-    pictures: int
+    images: int
     named: int
     real: int
     unknown: int
@@ -46,13 +45,13 @@ class Newcomer(msgspec.Struct, frozen=True):
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """How many pictures of a class are called by their name, before and after.
+    """How many images of a class are called by their name, before and after.
 
     Attributes:
         newcomer: how many are called by the new name.
     """
 
-    pictures: int
+    images: int
     before: int
     after: int
     newcomer: int
@@ -61,7 +60,7 @@ class Changed(msgspec.Struct, frozen=True):
 class Accused(msgspec.Struct, frozen=True):
     """Of how many camera originals a generator is named, before and after."""
 
-    pictures: int
+    images: int
     before: int
     after: int
 
@@ -70,14 +69,15 @@ class EnrolmentReport(msgspec.Struct, frozen=True):
     """What an enrolment does in one variant.
 
     Attributes:
-        newcomer: on held-out pictures of the new generator.
-        record: class → on the pictures of the calibration record.
+        newcomer: on held-out images of the new generator.
+        record: class → on the images of the calibration record.
         cameras: on the camera originals of the record; None without any.
         photographs: on those that were given to measure on; None without any.
-        calibration_list: pictures that the new generator's are compared with.
+        calibration_list: images that the new generator's are compared with.
         compared_with: "its own images" or "all images".
-        accusation_bound: share of camera originals like those of the calibration that may be accused: the level of the
-            list before, and 1/(n + 1) for the new class, whose offset was chosen on n camera originals; None without.
+        accused_of_newcomer: share of camera originals like those of the record that may be accused of the new class
+            alone; see `accusation`.
+        accusation_bound: share that may be accused of any generator; None without a promise.
     """
 
     newcomer: Newcomer
@@ -86,34 +86,35 @@ class EnrolmentReport(msgspec.Struct, frozen=True):
     photographs: Accused | None
     calibration_list: int
     compared_with: str
+    accused_of_newcomer: float
     accusation_bound: float | None
 
     def refusals(self, limits: Limits, within_limits: bool) -> list[str]:
-        """One phrase per limit that is broken, each naming the pictures that forbid it."""
+        """One phrase per limit that is broken, each naming the images that forbid it."""
         found = []
         new = self.newcomer
         if not within_limits:
             found.append(
-                "the bundle's calibration record: at no offset of the new class do its pictures keep their names and "
+                "the bundle's calibration record: at no offset of the new class do its images keep their names and "
                 "its camera originals stay unaccused (--harm)"
             )
-        if new.named < limits.recall * new.pictures:
+        if new.named < limits.recall * new.images:
             found.append(
-                f"the held-out pictures of the new generator: {new.named} of {new.pictures} are named, "
+                f"the held-out images of the new generator: {new.named} of {new.images} are named, "
                 f"less than {limits.recall:.0%} (--recall)"
             )
         changed = list(self.record.values())
         lost = sum(one.before - one.after for one in changed)
-        total = sum(one.pictures for one in changed)
+        total = sum(one.images for one in changed)
         if within_limits and total and lost > limits.harm * total:
             found.append(
-                f"the bundle's calibration record: {lost} of {total} pictures of the other generators lose their "
+                f"the bundle's calibration record: {lost} of {total} images of the other generators lose their "
                 f"name, more than {limits.harm:.0%} (--harm)"
             )
         if self.photographs is not None and self.photographs.after > self.photographs.before + limits.accused:
             faces = self.photographs
             found.append(
-                f"the photographs: {faces.after} of {faces.pictures} are accused, {faces.before} before, and "
+                f"the photographs: {faces.after} of {faces.images} are accused, {faces.before} before, and "
                 f"{limits.accused} more may be (--accused)"
             )
         return found
@@ -127,30 +128,31 @@ class Measured:
     report: EnrolmentReport
 
 
-def enrolled(pictures: Rows, photographs: Rows, setting: Setting, name: str, like: Fitted | None = None) -> Measured:
-    """Fits a generator to all of its pictures, and measures fits to four fifths of them on the last fifth.
+def enrolled(images: Rows, photographs: Rows, setting: Setting, name: str, like: Fitted | None = None) -> Measured:
+    """Fits a generator to all of its images, and measures fits to four fifths of them on the last fifth.
 
     Args:
-        pictures: of the new generator, with the scores of the bundle so far.
+        images: of the new generator, with the scores of the bundle so far.
         photographs: to measure on; others than `setting.photographs`.
         like: see `fit`.
 
     Raises:
         CalibrationError: α is too small for the calibration.
     """
-    fitted = fit(pictures, setting, name, like)
+    fitted = fit(images, setting, name, like)
     classes, new = setting.classes.with_one_more(name), len(setting.classes.names)
-    folds = fold_of(len(pictures), seed=1)
-    said = np.zeros(len(pictures), np.int64)
+    folds = fold_of(len(images), seed=1)
+    said = np.zeros(len(images), np.int64)
     for fold in np.unique(folds):
-        partial = fit(pictures.chosen(folds != fold), setting, name)
-        held_out = partial.extended(pictures.chosen(folds == fold), setting.constants)
+        partial = fit(images.chosen(folds != fold), setting, name)
+        held_out = partial.extended(images.chosen(folds == fold), setting.constants)
         said[folds == fold] = judged(held_out, classes, partial.calibration, setting.alpha)
     alpha, real = setting.alpha, setting.classes.real
     before = judged(setting.rows, setting.classes, setting.calibration, alpha)
     after = judged(fitted.extended(setting.rows, setting.constants), classes, fitted.calibration, alpha)
     group, kind = conformal.group(fitted.calibration, new, alpha)
     cameras = setting.rows.labels == (UNKNOWN if real is None else real)
+    added = 0.0 if setting.own_margins else 1 / (int(cameras.sum()) + 1)
     report = EnrolmentReport(
         newcomer=_newcomer(said, new, classes),
         record=_changes(setting.rows.labels, before, after, setting.classes),
@@ -158,28 +160,16 @@ def enrolled(pictures: Rows, photographs: Rows, setting: Setting, name: str, lik
         photographs=_photographs(photographs, fitted, setting, classes) if len(photographs) else None,
         calibration_list=len(group),
         compared_with="its own images" if kind == "generator" else "all images",
-        accusation_bound=accusation_bound(setting, int(cameras.sum()) + len(setting.photographs)),
+        accused_of_newcomer=added,
+        accusation_bound=None if setting.accusation_bound is None else setting.accusation_bound + added,
     )
     return Measured(fitted, report)
-
-
-def accusation_bound(setting: Setting, cameras: int) -> float | None:
-    """How often a camera original like those of the calibration is accused, at most; None without a promise.
-
-    Args:
-        cameras: originals that the offset was chosen on.
-    """
-    calibration: Calibration = setting.calibration
-    if calibration.real_margins is None:
-        return None
-    level = conformal.accusation_level(len(calibration.real_margins), setting.alpha, calibration.accusation_share)
-    return level if setting.own_margins else level + 1 / (cameras + 1)
 
 
 def _newcomer(said: npt.NDArray[np.int64], new: int, classes: Classes) -> Newcomer:
     others = [index for index in range(new) if index != classes.real]
     return Newcomer(
-        pictures=len(said),
+        images=len(said),
         named=int((said == new).sum()),
         real=0 if classes.real is None else int((said == classes.real).sum()),
         unknown=int((said == UNKNOWN).sum()),
@@ -195,7 +185,7 @@ def _changes(
         own = labels == index
         if index != classes.real and own.any():
             found[name] = Changed(
-                pictures=int(own.sum()),
+                images=int(own.sum()),
                 before=int((before[own] == index).sum()),
                 after=int((after[own] == index).sum()),
                 newcomer=int((after[own] == len(classes.names)).sum()),

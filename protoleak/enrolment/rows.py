@@ -1,4 +1,4 @@
-"""Pictures with the class scores and log densities that a bundle gives them, its enrolled generators included."""
+"""Images with the class scores and log densities that a bundle gives them, its enrolled generators included."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from protoleak.runtime.additions import extended_log_density, sum_of_scores
 
 @dataclass(frozen=True)
 class Rows:
-    """n pictures.
+    """n images.
 
     Attributes:
         embedding, gate: float16 [n, D].
@@ -38,22 +38,22 @@ class Rows:
         return len(self.labels)
 
     def chosen(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Rows:
-        """Some of the pictures."""
+        """Some of the images."""
         return Rows(**{name: values[rows] for name, values in vars(self).items()})
 
     def extended(self, log_odds: Float64Array, constants: ScoreConstants) -> Rows:
-        """The same pictures once a class with these log odds [n] against the others is named too."""
+        """The same images once a class with these log odds [n] against the others is named too."""
         score = sum_of_scores(self.scores, self.log_density, constants) + log_odds
         density = extended_log_density(self.scores, self.log_density, score, constants)
         return replace(self, scores=np.column_stack([self.scores, score]), log_density=density)
 
     def labelled(self, label: int) -> Rows:
-        """The same pictures as those of one class."""
+        """The same images as those of one class."""
         return replace(self, labels=np.full(len(self), label, np.int64))
 
 
 def together(parts: Sequence[Rows]) -> Rows:
-    """Several sets of pictures as one."""
+    """Several sets of images as one."""
     return Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
@@ -61,7 +61,7 @@ def rows_of(record: Record, additions: Additions | None, own: int | None = None)
     """A record with the scores of a bundle's enrolled generators.
 
     Args:
-        own: which of them the pictures are of; its log odds are then by a discriminant that was fitted without them.
+        own: which of them the images are of; its log odds are then by a discriminant that was fitted without them.
     """
     rows = Rows(
         record.embedding,
@@ -83,7 +83,7 @@ def rows_of(record: Record, additions: Additions | None, own: int | None = None)
 
 
 def rows_together(record: Record, enrolled: Sequence[Record], additions: Additions | None) -> Rows:
-    """The pictures of a bundle's conformal lists, with the scores of enrolled generators.
+    """The images of a bundle's conformal lists, with the scores of enrolled generators.
 
     Args:
         record: of all classes.
@@ -95,6 +95,6 @@ def rows_together(record: Record, enrolled: Sequence[Record], additions: Additio
 
 
 def calibration_rows(bundle: Bundle, variant: str) -> Rows:
-    """All pictures that a bundle's conformal lists hold, with its scores of them."""
+    """All images that a bundle's conformal lists hold, with its scores of them."""
     enrolled = [bundle.enrolled_record(variant, index) for index in range(len(bundle.manifest.enrolled))]
     return rows_together(bundle.record(variant), enrolled, bundle.additions)

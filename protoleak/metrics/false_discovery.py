@@ -10,6 +10,8 @@ for outliers with conformal p-values, Annals of Statistics 51, 2023).
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,7 @@ class Discoveries(msgspec.Struct, frozen=True, kw_only=True):
         found: how many are findings.
         threshold: the largest p-value that is a finding: a test is one where its p-value is at most this. None where
             nothing is found.
+        smallest: the smallest p-value; None without any.
     """
 
     procedure: str
@@ -40,9 +43,14 @@ class Discoveries(msgspec.Struct, frozen=True, kw_only=True):
     tests: int
     found: int
     threshold: float | None
+    smallest: float | None
 
     def __str__(self) -> str:
         where = "" if self.threshold is None else f", where p ≤ {self.threshold:.4g}"
+        if self.smallest is not None and self.threshold is None:
+            needed = math.ceil(round(self.smallest * self.tests / self.level, 9))
+            # A conformal p-value is no smaller than 1/(n + 1): more calibration images are the remedy.
+            where = f": the smallest p-value is {self.smallest:.4g}, and {needed} so small would be needed"
         return f"{self.found} of {self.tests} at a false discovery rate of {self.level:g} ({self.procedure}){where}"
 
 
@@ -107,6 +115,7 @@ def benjamini_hochberg(p_values: npt.ArrayLike, level: float, hypothesis: str) -
         tests=tests,
         found=found,
         threshold=float(ascending[found - 1]) if found else None,
+        smallest=float(ascending[0]) if tests else None,
     )
 
 

@@ -31,6 +31,7 @@ from protoleak.runtime.verdict import Verdict
 
 EVIDENCE = 100.0  # to 1, at which a source is said to have drifted
 LARGEST_LOG = 690.0  # about 1e299, the most that is told: a float64 holds little more, and JSON no infinity
+CERTAIN = 1_000_000.0  # evidence, to 1, of which nobody needs to know how much more it is
 SEED = 27  # of the ties' drawn shares: the same images in the same order give the same evidence
 
 
@@ -155,4 +156,6 @@ def evidence_text(faces: int, evidence: float) -> str:
         evidence: the most that there ever was, to 1.
     """
     compared = f"{faces:,} {'face' if faces == 1 else 'faces'}"
-    return f"evidence against it at most {evidence:.3g}:1, over {compared}; from {EVIDENCE:.0f}:1 on it is called drift"
+    most = f"{evidence:.2g}" if evidence < 10 else f"{min(evidence, CERTAIN):,.0f}"
+    beyond = "beyond" if evidence > CERTAIN else "at most"
+    return f"evidence against it {beyond} {most}:1, over {compared}; from {EVIDENCE:.0f}:1 on it is called drift"

@@ -20,7 +20,7 @@ def about(judge: BundleJudge) -> dict[str, Any]:
     calibration = screener.calibration
     per_generator = zip(manifest.generators, calibration.per_generator, strict=True)
     example = judge.example
-    accused = screener.report.real_faces
+    accused = screener.report.accused
     return {
         "name": record.name,
         "sha256": record.sha256,
@@ -40,7 +40,9 @@ def about(judge: BundleJudge) -> dict[str, Any]:
             "real": _count(calibration.real_margins),
             "generated": _count(calibration.generated_margins),
         },
-        "real_faces_accused": None if accused is None else {"count": accused.accused.count, "of": accused.accused.of},
+        "real_faces_accused": (
+            None if accused is None else {"count": accused[0], "of": accused[1], "since": manifest.changes}
+        ),
         "engine": msgspec.to_builtins(screener.engine),
         "settings": dict(judge.identity(False).settings),
         "versions": {"protoleak": __version__} | library_versions(LIBRARIES),

@@ -192,7 +192,7 @@ class Service:
             source: where the images are from, as the client calls it; None where it doesn't say.
 
         Raises:
-            Refusal: no room for them, their time is up, or the threads failed.
+            Refusal: no room for them, their time is up, the threads failed, or no detector finds faces here.
             ClientLeft: as `left` says.
         """
         self.check_room(len(images))
@@ -203,7 +203,10 @@ class Service:
         waiting: list[asyncio.Future[Done | BatchingFailed]] = []
         self._count(len(images))
         try:
-            identity = judge.identity(every_face)
+            try:
+                identity = judge.identity(every_face)
+            except ProtoleakError as error:  # every face is asked for, and there is no detector to find them
+                raise Refusal(400, "no_detector", str(error)) from None
             for image in images:
                 future: asyncio.Future[Done | BatchingFailed] = loop.create_future()
                 waiting.append(future)

@@ -15,7 +15,7 @@ CLASSES = Classes.of(["ash", "camera"], "camera")
 
 
 def blob(centre: float, count: int, seed: int, camera_margin: float, label: int = 0) -> Rows:
-    """Pictures about one point of eight dimensions, with scores of this margin of the camera class."""
+    """Images about one point of eight dimensions, with scores of this margin of the camera class."""
     random = np.random.default_rng(seed)
     embedding = (random.normal(size=(count, 8)) * 0.3 + centre).astype(np.float16)
     scores = np.column_stack([np.zeros(count), camera_margin + 0.1 * random.normal(size=count)])
@@ -48,7 +48,7 @@ def test_each_generator_is_a_stable_cluster_and_the_largest_comes_first() -> Non
     assert found[0].nearest == {"ash": 1.0}
 
 
-def test_single_cluster_is_found_beside_the_recorded_pictures() -> None:
+def test_single_cluster_is_found_beside_the_recorded_images() -> None:
     record = joined(blob(4, 50, 3, 1.0, label=1), blob(-4, 50, 4, -3, label=0))
     rows = blob(0, 30, 1, -3)
     assert find_clusters(rows, CLASSES, calibration(), None) == []
@@ -73,7 +73,7 @@ def test_cluster_beside_recorded_photographs_is_marked() -> None:
     assert found[0].near_cameras
 
 
-def test_scattered_pictures_make_no_stable_cluster() -> None:
+def test_scattered_images_make_no_stable_cluster() -> None:
     random = np.random.default_rng(0)
     embedding = random.uniform(-1, 1, (60, 8)).astype(np.float16)
     rows = Rows(
@@ -87,5 +87,5 @@ def test_scattered_pictures_make_no_stable_cluster() -> None:
     assert all(cluster.stability < 0.6 for cluster in find_clusters(rows, CLASSES, calibration(), None))
 
 
-def test_fewer_pictures_than_a_cluster_needs_make_none() -> None:
+def test_fewer_images_than_a_cluster_needs_make_none() -> None:
     assert find_clusters(blob(0, 9, 1, -3), CLASSES, calibration(), None) == []

@@ -1,4 +1,4 @@
-"""What `screen --embeddings` writes, and that `discover` finds the same by it as by the pictures."""
+"""What `screen --embeddings` writes, and that `discover` finds the same by it as by the images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from protoleak.dataset import list_images
 from protoleak.discovery.discover import CLUSTERS, PAGE
 from protoleak.discovery.embeddings import read_embeddings
 from protoleak.discovery.records import Discovery
-from protoleak.enrolment.pictures import PictureRunner
+from protoleak.enrolment.images import ImageRunner
 from protoleak.errors import ProtoleakError
 from tests.tiny_bundle import make_image
 
@@ -46,7 +46,7 @@ def traceless(enrollable: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of a colour that no class has, one that is known, and one that is no picture."""
+    """Images of a colour that no class has, one that is known, and one that is no image."""
     folder = tmp_path_factory.mktemp("stream") / "stream"
     folder.mkdir()
     for index in range(24):
@@ -85,8 +85,8 @@ def test_each_verdict_has_a_row_with_what_the_network_gave(
     ]
     bundle = Bundle.load(enrollable)
     files = [file for file in list_images(stream) if file.name != "broken.png"]
-    with PictureRunner(bundle, "onnxruntime", 1, traces=bundle.traces()) as runner:
-        expected = runner.run(files, "pictures")
+    with ImageRunner(bundle, "onnxruntime", 1, traces=bundle.traces()) as runner:
+        expected = runner.run(files, "images")
     found = read_embeddings(embeddings, bundle)
     order = [found.places[sha256, None] for sha256 in expected.sha256]
     record = expected.records["fp32"]
@@ -99,31 +99,31 @@ def test_each_verdict_has_a_row_with_what_the_network_gave(
     np.testing.assert_allclose(found.rows.log_density[order], record.log_density, rtol=1e-4, atol=1e-5)
 
 
-def test_clusters_are_those_that_the_pictures_give_and_need_no_pictures(
+def test_clusters_are_those_that_the_images_give_and_need_no_images(
     enrollable: Path, stream: Path, screened: tuple[Path, Path], tmp_path: Path
 ) -> None:
     verdicts, embeddings = screened
     found = {}
-    for name, more in (("pictures", ()), ("embeddings", ("--embeddings", str(embeddings)))):
+    for name, more in (("images", ()), ("embeddings", ("--embeddings", str(embeddings)))):
         out = tmp_path / name
         assert main(["discover", str(verdicts), "--bundle", str(enrollable), "--out", str(out), *ENGINE, *more]) == 0
         found[name] = msgspec.json.decode((out / CLUSTERS).read_bytes(), type=Discovery)
-    (one,), (other,) = found["pictures"].clusters, found["embeddings"].clusters
-    assert set(one.pictures) == set(other.pictures)
+    (one,), (other,) = found["images"].clusters, found["embeddings"].clusters
+    assert set(one.images) == set(other.images)
     assert one.nearest == other.nearest
     elsewhere = tmp_path / "elsewhere"
     moved = tmp_path / "moved.jsonl"
     moved.write_text(verdicts.read_text().replace(str(stream), str(elsewhere)))
-    out = tmp_path / "without_pictures"
+    out = tmp_path / "without_images"
     given = ["--embeddings", str(embeddings), "--bundle", str(enrollable), "--out", str(out)]
     assert main(["discover", str(moved), *given, *ENGINE]) == 0
     again = msgspec.json.decode((out / CLUSTERS).read_bytes(), type=Discovery)
-    assert [len(cluster.pictures) for cluster in again.clusters] == [len(one.pictures)]
+    assert [len(cluster.images) for cluster in again.clusters] == [len(one.images)]
     assert again.clusters[0].first[:4] >= "2024"
     assert "<img" not in (out / PAGE).read_text()
 
 
-def test_pictures_without_a_row_are_looked_at_again(
+def test_images_without_a_row_are_looked_at_again(
     enrollable: Path, screened: tuple[Path, Path], tmp_path: Path
 ) -> None:
     verdicts, embeddings = screened
@@ -150,7 +150,7 @@ def test_a_run_is_continued_and_a_file_that_is_there_is_kept(
 
 
 def test_a_table_of_verdicts_may_stand_beside_it(enrollable: Path, stream: Path, tmp_path: Path) -> None:
-    """A CSV file whose first input has no verdict gets its columns from a picture that nobody asked about."""
+    """A CSV file whose first input has no verdict gets its columns from an image that nobody asked about."""
     embeddings = tmp_path / "embeddings.parquet"
     assert screen(enrollable, stream, tmp_path / "verdicts.csv", embeddings) == 1
     assert len(pq.read_table(embeddings)) == 25

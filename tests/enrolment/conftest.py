@@ -1,4 +1,4 @@
-"""Pictures of a colour that no class of the small bundle has, and the bundle in which they are enrolled as "lemon"."""
+"""Images of a colour that no class of the small bundle has, and the bundle in which they are enrolled as "lemon"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from tests.tiny_bundle import CAMERA, IMAGE_SIZE, make_image
 
 
-def write_pictures(folder: Path, kind: int | None, count: int, first_seed: int) -> Path:
+def write_images(folder: Path, kind: int | None, count: int, first_seed: int) -> Path:
     """PNG files of one class of the small bundle, of the size of its record's; of another colour for None."""
     folder.mkdir(parents=True)
     for index in range(count):
@@ -20,14 +20,14 @@ def write_pictures(folder: Path, kind: int | None, count: int, first_seed: int) 
 
 @pytest.fixture(scope="session")
 def lemons(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty pictures of the newcomer, not to be changed."""
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "lemons", None, 40, 5000)
+    """Forty images of the newcomer, not to be changed."""
+    return write_images(tmp_path_factory.mktemp("images") / "lemons", None, 40, 5000)
 
 
 @pytest.fixture(scope="session")
 def cameras(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty-four pictures of the camera class, not to be changed."""
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "cameras", CAMERA, 24, 7000)
+    """Twenty-four images of the camera class, not to be changed."""
+    return write_images(tmp_path_factory.mktemp("images") / "cameras", CAMERA, 24, 7000)
 
 
 @pytest.fixture(scope="session")

@@ -36,15 +36,15 @@ class World:
         return cls(random.normal(0, apart, (len(NAMES) + 1, FEATURES)), random)
 
     def drawn(self, counts: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Features [n, FEATURES] and labels [n] of so many pictures of each class."""
+        """Features [n, FEATURES] and labels [n] of so many images of each class."""
         labels = np.repeat(np.arange(len(counts)), counts)
         return self.means[labels] + self.random.normal(size=(len(labels), FEATURES)), labels
 
 
 def setting_of(world: World, calibration: tuple[np.ndarray, np.ndarray], alpha: float = 0.05) -> Setting:
-    """A bundle that was trained in this world, with these pictures in its record.
+    """A bundle that was trained in this world, with these images in its record.
 
-    Its list of camera margins is of other pictures than those, as in a bundle with margins of left-out sources.
+    Its list of camera margins is of other images than those, as in a bundle with margins of left-out sources.
     """
     training, labels = world.drawn((60, 60, 60, 0))
     nothing = np.zeros((len(training), 0), np.float32)
@@ -65,6 +65,7 @@ def setting_of(world: World, calibration: tuple[np.ndarray, np.ndarray], alpha: 
         enrolled=(),
         calibration=calibrate(*parts),
         own_margins=False,
+        accusation_bound=0.01,
         alpha=alpha,
         slots=2,
         harm=0.05,
@@ -72,7 +73,7 @@ def setting_of(world: World, calibration: tuple[np.ndarray, np.ndarray], alpha: 
 
 
 def rows_in(world: World, points: np.ndarray, labels: np.ndarray, setting: Setting | None = None) -> Rows:
-    """The pictures with their scores, and with the features of that bundle."""
+    """The images with their scores, and with the features of that bundle."""
     distance = np.square(points[:, None] - world.means[: len(NAMES)]).sum(axis=2)
     scores = -0.1 * distance  # a network that is far from sure
     best = scores.max(axis=1)

@@ -15,12 +15,12 @@ from protoleak.bundle.manifest import MANIFEST
 from protoleak.bundle.writer import write_bundle
 from protoleak.cli.app import main
 from protoleak.errors import BundleError
-from tests.enrolment.conftest import write_pictures
+from tests.enrolment.conftest import write_images
 from tests.tiny_bundle import COLOURS, IMAGE_SIZE, make_image
 
 
 def said(bundle: Path, kind: int | None, seeds: range) -> list[str | None]:
-    """Generators that are named for pictures of a class."""
+    """Generators that are named for images of a class."""
     with protoleak.load(bundle, engine="onnxruntime", threads=1) as screener:
         return [
             verdict.generator
@@ -38,7 +38,7 @@ def test_enrolled_generator_is_named_and_the_others_are_as_before(enrollable: Pa
         assert sum(a != b for a, b in zip(before, after, strict=True)) <= 2
 
 
-def test_same_picture_has_the_same_numbers_alone_and_in_a_batch(with_lemon: Path) -> None:
+def test_same_image_has_the_same_numbers_alone_and_in_a_batch(with_lemon: Path) -> None:
     images = [make_image(kind, 9101, IMAGE_SIZE, IMAGE_SIZE) for kind in (None, 0, 2)]
     with protoleak.load(with_lemon, engine="onnxruntime", threads=1) as screener:
         together, alone = screener(images), [screener(image)[0] for image in images]
@@ -50,9 +50,9 @@ def test_same_picture_has_the_same_numbers_alone_and_in_a_batch(with_lemon: Path
 def test_manifest_says_where_the_addition_came_from(enrollable: Path, with_lemon: Path) -> None:
     bundle = Bundle.load(with_lemon)
     (added,) = bundle.manifest.enrolled
-    assert (added.name, added.pictures, added.skipped) == ("lemon", 40, [])
+    assert (added.name, added.images, added.skipped) == ("lemon", 40, [])
     assert bundle.manifest.generators == [*Bundle.load(enrollable).manifest.generators, "lemon"]
-    assert added.measured["fp32"]["newcomer"]["pictures"] == 40
+    assert added.measured["fp32"]["newcomer"]["images"] == 40
     assert bundle.base is not None
     assert bundle.base.files[MANIFEST] == (enrollable / MANIFEST).read_bytes()
 
@@ -88,27 +88,27 @@ def test_second_generator_is_enrolled_beside_the_first_and_the_first_can_be_remo
         assert [one.generator for one in screener([str(data / "0.png"), str(data / "1.png")])] == ["slate"] * 2
 
 
-def test_too_few_pictures_are_refused_with_the_number_that_alpha_needs(
+def test_too_few_images_are_refused_with_the_number_that_alpha_needs(
     enrollable: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = write_pictures(tmp_path / "few", None, 19, 100)
+    few = write_images(tmp_path / "few", None, 19, 100)
     options = ["--generator", "lemon", "--data", str(few), "--out", str(tmp_path / "out")]
     assert main(["enrol", str(enrollable), *options]) == 2
     error = capsys.readouterr().err
-    assert "19 pictures" in error
+    assert "19 images" in error
     assert "alpha 0.05 needs 20" in error
     assert not (tmp_path / "out").exists()
 
 
 def test_same_file_counts_once(enrollable: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = write_pictures(tmp_path / "data", None, 19, 100)
+    data = write_images(tmp_path / "data", None, 19, 100)
     (data / "again.png").write_bytes((data / "000.png").read_bytes())
     options = ["--generator", "lemon", "--data", str(data), "--out", str(tmp_path / "out")]
     assert main(["enrol", str(enrollable), *options]) == 2
     assert "the same file as" in capsys.readouterr().err
 
 
-def test_pictures_that_are_like_photographs_are_refused_and_the_message_says_what_forbids_them(
+def test_images_that_are_like_photographs_are_refused_and_the_message_says_what_forbids_them(
     enrollable: Path, cameras: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -116,7 +116,7 @@ def test_pictures_that_are_like_photographs_are_refused_and_the_message_says_wha
     assert main(["enrol", str(enrollable), *options]) == 2
     captured = capsys.readouterr()
     assert "copycat was not enrolled, nothing was written; forbidden by" in captured.err
-    assert "held-out pictures of the new generator" in captured.err
+    assert "held-out images of the new generator" in captured.err
     report = json.loads(captured.out)
     assert report["refused"]
     assert not out.exists()

@@ -25,10 +25,10 @@ def test_discriminant_is_the_difference_of_log_likelihoods_of_normal_distributio
     features = rows_in(world, *world.drawn((0, 0, 0, 30)), setting).features
     found = fit_discriminant(features, statistics, means)
     points = features / STEPS
-    mean, pictures = points.mean(axis=0), statistics.pictures + 30
+    mean, images = points.mean(axis=0), statistics.images + 30
     factors = statistics.factors.astype(float)
-    covariance = statistics.pictures * factors.T @ factors + (points - mean).T @ (points - mean)
-    inverse = np.linalg.inv(covariance / pictures + (RIDGE + statistics.remainder) * np.eye(len(mean)))
+    covariance = statistics.images * factors.T @ factors + (points - mean).T @ (points - mean)
+    inverse = np.linalg.inv(covariance / images + (RIDGE + statistics.remainder) * np.eye(len(mean)))
     for point in setting.rows.features[::10] / STEPS:
         ratios = found.weights @ point - found.bias
         for rival, ratio in zip(means, ratios, strict=True):

@@ -1,4 +1,4 @@
-"""Conformal lists are taken from a user's own pictures, and what they were before is compared with them."""
+"""Conformal lists are taken from a user's own images, and what they were before is compared with them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import protoleak
 from protoleak.bundle.bundle import Bundle
 from protoleak.cli.app import main
 from protoleak.enrolment.recalibrate import exchangeability
-from tests.enrolment.conftest import write_pictures
+from tests.enrolment.conftest import write_images
 from tests.tiny_bundle import CAMERA, make_image
 
 
 @pytest.fixture(scope="session")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of the two generators as a site has them: darker than those that the bundle was calibrated with."""
+    """Images of the two generators as a site has them: darker than those that the bundle was calibrated with."""
     folder = tmp_path_factory.mktemp("site") / "mine"
     for kind, name in enumerate(("dawn", "moss")):
         (folder / name).mkdir(parents=True)
@@ -34,10 +34,10 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def own_cameras(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hundred photographs by the site's cameras, which are like those of the bundle's calibration."""
-    return write_pictures(tmp_path_factory.mktemp("site") / "cameras", CAMERA, 100, 300)
+    return write_images(tmp_path_factory.mktemp("site") / "cameras", CAMERA, 100, 300)
 
 
-def test_lists_are_those_of_the_pictures_and_the_network_is_untouched(
+def test_lists_are_those_of_the_images_and_the_network_is_untouched(
     tiny_bundle: Path, mine: Path, own_cameras: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In a bundle that no generator can be enrolled in, too."""
@@ -52,7 +52,7 @@ def test_lists_are_those_of_the_pictures_and_the_network_is_untouched(
     assert len(calibration.real_margins) == 100
     assert after.variant("fp32").attributor == before.variant("fp32").attributor
     assert after.manifest.recalibrated is not None
-    assert after.manifest.recalibrated.pictures == {"dawn": 20, "moss": 20, "camera": 100}
+    assert after.manifest.recalibrated.images == {"dawn": 20, "moss": 20, "camera": 100}
     with protoleak.load(out, engine="onnxruntime", threads=1) as screener:
         verdicts = screener([str(file) for file in sorted(own_cameras.iterdir())[:5]])
     listed = {float(margin) for margin in calibration.real_margins}
@@ -62,7 +62,7 @@ def test_lists_are_those_of_the_pictures_and_the_network_is_untouched(
     checks = {check["what"]: check for check in report["checks"]}
     assert checks["camera originals"]["exchangeable"] > 0.01
     assert checks["dawn"]["exchangeable"] <= 0.01
-    assert sum(checks["dawn"]["histogram"]) == checks["dawn"]["pictures"]
+    assert sum(checks["dawn"]["histogram"]) == checks["dawn"]["images"]
 
 
 def test_too_few_photographs_are_refused_with_the_number_needed(
@@ -74,19 +74,19 @@ def test_too_few_photographs_are_refused_with_the_number_needed(
     assert not (tmp_path / "out").exists()
 
 
-def test_too_few_pictures_of_generators_are_refused_with_the_number_needed(
+def test_too_few_images_of_generators_are_refused_with_the_number_needed(
     tiny_bundle: Path, own_cameras: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = write_pictures(tmp_path / "few" / "dawn", 0, 18, 10).parent
+    few = write_images(tmp_path / "few" / "dawn", 0, 18, 10).parent
     options = ["--data", str(few), "--photographs", str(own_cameras), "--out", str(tmp_path / "out")]
     assert main(["recalibrate", str(tiny_bundle), *options]) == 2
-    assert "18 pictures of generators: alpha 0.05 needs 19" in capsys.readouterr().err
+    assert "18 images of generators: alpha 0.05 needs 19" in capsys.readouterr().err
 
 
 def test_folder_of_another_class_is_refused(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = write_pictures(tmp_path / "data" / "dusk", 0, 2, 10).parent
+    data = write_images(tmp_path / "data" / "dusk", 0, 2, 10).parent
     assert main(["recalibrate", str(tiny_bundle), "--data", str(data), "--out", str(tmp_path / "out")]) == 2
     assert "--data holds dusk, and the bundle knows dawn, moss, camera" in capsys.readouterr().err
 

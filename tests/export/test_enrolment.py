@@ -13,7 +13,7 @@ from protoleak.bundle.class_statistics import CLASS_STATISTICS, SOFTNESS, STEPS
 from protoleak.bundle.enrolment import ENROLMENT, Additions, record_file
 from protoleak.dataset import Dataset
 from protoleak.enrolment.discriminant import class_means, fit_discriminant
-from protoleak.enrolment.pictures import PictureRunner
+from protoleak.enrolment.images import ImageRunner
 from protoleak.errors import BundleError
 from protoleak.export.export import export_bundle
 from protoleak.export.settings import ExportSettings
@@ -47,7 +47,7 @@ def test_traces_are_of_the_latents_that_the_runtime_has(posterior: Bundle, datas
     assert space is not None
     files = [sample.path for sample in dataset.train]
     labels = np.array([sample.label for sample in dataset.train])
-    with PictureRunner(posterior, "onnxruntime", 1, traces=space) as runner:
+    with ImageRunner(posterior, "onnxruntime", 1, traces=space) as runner:
         found = runner.run(files, "training images")
     assert found.traces is not None
     traces = found.traces.astype(np.float64)
@@ -59,7 +59,7 @@ def test_traces_are_of_the_latents_that_the_runtime_has(posterior: Bundle, datas
 
 def test_classes_have_the_statistics_of_the_training_images(posterior: Bundle, dataset: Dataset) -> None:
     statistics, record = posterior.class_statistics(), posterior.record("fp32")
-    assert statistics.pictures == len(dataset.train)
+    assert statistics.images == len(dataset.train)
     assert statistics.class_means.shape == (len(dataset.generators), record.features.shape[1])
     points = record.features.astype(float) / STEPS
     distances = np.square(points[:, None] - statistics.class_means.astype(float)).sum(axis=2)

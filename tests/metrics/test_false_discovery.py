@@ -44,6 +44,16 @@ def test_the_definition(p_values: list[float], level: float) -> None:
         assert sum(p <= result.threshold for p in p_values) == largest  # whoever has the threshold has the findings
 
 
+def test_where_nothing_is_found_it_says_how_many_would_be() -> None:
+    """A calibration of 26 images allows no smaller p-value than 1/27."""
+    tests, smallest = 188, 1 / 27
+    text = str(benjamini_hochberg([smallest] * 90 + [1.0] * 98, 0.05, "nothing"))
+    assert text.endswith(": the smallest p-value is 0.03704, and 140 so small would be needed")
+    assert found([smallest] * 139 + [1.0] * (tests - 139), 0.05) == 0
+    assert found([smallest] * 140 + [1.0] * (tests - 140), 0.05) == 140
+    assert "smallest" not in str(benjamini_hochberg([], 0.05, "nothing"))
+
+
 @PATIENT
 @given(P_VALUES, LEVELS, st.randoms())
 def test_the_order_does_not_matter(p_values: list[float], level: float, random: object) -> None:

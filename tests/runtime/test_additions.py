@@ -84,12 +84,12 @@ def test_outputs_hold_the_enrolled_classes_behind_the_others_each_against_those_
     assert found["prototype_distance"].dtype == found["class_score"].dtype == found["log_density"].dtype == np.float32
 
 
-def test_picture_far_from_the_new_class_keeps_its_log_density_exactly() -> None:
+def test_image_far_from_the_new_class_keeps_its_log_density_exactly() -> None:
     scores, density = np.array([[1.0, -3.0]]), np.array([-0.018149927917809735])
     assert extended_log_density(scores, density, np.array([-800.0]), ScoreConstants(1.0, 0.0)) == density
 
 
-def test_log_density_of_a_picture_that_was_far_from_everything_rises_with_its_own_class() -> None:
+def test_log_density_of_an_image_that_was_far_from_everything_rises_with_its_own_class() -> None:
     scores = np.array([[-50.0, -60.0]])
     density = scores.max() - np.logaddexp(-50.0, -60.0) + np.array([-50.0 - FLOOR])
     assert sum_of_scores(scores, density, CONSTANTS) == pytest.approx(np.logaddexp(-50.0, -60.0))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from protoleak.faces.haar import cascade_file
 from tests.paths import ROOT
 from tests.serving.conftest import png
 from tests.serving.running import ENGINE, RunningServer, form, screened, without_times
@@ -116,3 +117,10 @@ def test_every_face_of_the_examples_has_the_record_of_screen(tmp_path: Path) -> 
         without_times(next(record for record in expected if record["source"] == str(path))) for path in paths
     ]
     assert [without_times(record) for image in faces for record in image] == [*map(without_times, expected)]
+
+
+@pytest.mark.skipif(cascade_file() is not None, reason="OpenCV brings a cascade, which finds faces without a model")
+def test_every_face_of_a_bundle_without_a_detector_is_refused_with_the_remedy(server: RunningServer) -> None:
+    reply = server.screen(png(0, 1), path="/v1/screen?faces=1")
+    assert (reply.status, reply.json["error"]["code"]) == (400, "no_detector")
+    assert "--face-model" in reply.json["error"]["message"]

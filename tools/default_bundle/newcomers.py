@@ -1,11 +1,11 @@
-"""Leave one generator out: what a bundle that was trained without it knows once it was enrolled from a few pictures.
+"""Leave one generator out: what a bundle that was trained without it knows once it was enrolled from a few images.
 
 After build.py, with its WORK (whose `turns` left_out.py trained, each without one generator):
 
     python tools/default_bundle/newcomers.py --data DATA --work WORK --latent-encoder ENCODER \\
         --json benchmarks/results/newcomers.json
 
-Each generator is enrolled, by what `protoleak enrol` calls, from 20, 40 and 80 of its pictures of the parts train, val
+Each generator is enrolled, by what `protoleak enrol` calls, from 20, 40 and 80 of its images of the parts train, val
 and calibration, in DRAWS random choices; everything is measured on the part test, on photographs of sources that no
 network saw and on generators that stay unknown. Rows "with photographs" are those of `--photographs`: half of the
 photographs, drawn each time, help to choose the offset, and those accused are of the other half; else nothing helps but
@@ -131,6 +131,7 @@ class Network:
             enrolled=(),
             calibration=self.calibration,
             own_margins=False,
+            accusation_bound=None,
             alpha=ALPHA,
             slots=6,
             harm=HARM,
@@ -155,7 +156,7 @@ def main() -> None:
         said = judged(full.rows, full.classes, full.calibration, ALPHA)
         every = full.images.parts == "photographs"
         of_full = figures(full, full.rows, full.classes, said, name, every)
-        rows.append({"generator": name, "pictures": "full training"} | of_full)
+        rows.append({"generator": name, "images": "full training"} | of_full)
         for row in (row for row in rows if row["generator"] == name):
             print(json.dumps(row), flush=True)
     result = {
@@ -177,11 +178,11 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def enrolled_from(network: Network, name: str) -> list[dict[str, Any]]:
-    """A row before, and two for each number of pictures that the generator has."""
+    """A row before, and two for each number of images that the generator has."""
     images, photographs = network.images, network.images.parts == "photographs"
     before = judged(network.rows, network.classes, network.calibration, ALPHA)
     accused_before = accused(before, network.classes)
-    nothing = {"generator": name, "pictures": 0}
+    nothing = {"generator": name, "images": 0}
     found = [nothing | figures(network, network.rows, network.classes, before, name, photographs)]
     own = np.flatnonzero((images.names == name) & np.isin(images.parts, ("train", "val", "calibration")))
     for count, helped in product(COUNTS, (False, True)):
@@ -200,7 +201,7 @@ def enrolled_from(network: Network, name: str) -> list[dict[str, Any]]:
             of_draw = figures(network, rows, classes, said, name, measured)
             drawn.append(of_draw | {"photographs_accused_before": float(accused_before[measured].sum())})
         means = {key: round(float(np.mean([one[key] for one in drawn])), 4) for key in drawn[0]}
-        found.append({"generator": name, "pictures": count, "with_photographs": helped} | means)
+        found.append({"generator": name, "images": count, "with_photographs": helped} | means)
     return found
 
 

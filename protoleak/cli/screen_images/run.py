@@ -71,7 +71,7 @@ def run(options: ScreenOptions, early: Opening | None = None) -> ExitStatus:
         print_table(tally)
     console = errors if to_standard_output else output_console()
     if tally.verdicts["known"]:
-        print_note(console, accusations(screener.report.accused))
+        print_note(console, accusations(screener.report.accused, screener.bundle.manifest.changes))
     print_summary(tally, len(todo), console)
     if outputs.findings is not None:
         from protoleak.cli.screen_images.findings import print_findings

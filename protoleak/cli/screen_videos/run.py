@@ -88,7 +88,7 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
         broken = bool(webhook.lost) or broken
         print_note(errors, webhook.summary)
     if tally.tracks["known"]:
-        print_note(output_console(), accusations(screener.report.accused))
+        print_note(output_console(), accusations(screener.report.accused, screener.bundle.manifest.changes))
     print_summary(tally, options.out, output_console())
     return _exit_status(tally, broken)
 

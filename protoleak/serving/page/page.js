@@ -115,7 +115,8 @@ function limits(found) {
   const accused = found.real_faces_accused;
   if (accused) {
     byId("accused").hidden = false;
-    byId("accused").textContent = `In this bundle's own test, ${accused.count} of ${accused.of} photographs of real ` +
+    const before = accused.since.length ? ` before ${accused.since.join(" and ")}` : "";
+    byId("accused").textContent = `In this bundle's own test${before}, ${accused.count} of ${accused.of} photographs of real ` +
       "faces, from sources that training never saw, were wrongly called known.";
   }
 }

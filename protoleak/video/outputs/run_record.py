@@ -20,10 +20,15 @@ LIBRARIES = ("protoleak", "numpy", "opencv-python-headless", "pillow", "av")
 
 
 class RealFacesAccused(msgspec.Struct, frozen=True):
-    """How many photographs of people, from sources that training never saw, the bundle's own test called known."""
+    """How many photographs of people, from sources that training never saw, the bundle's own test called known.
+
+    Attributes:
+        since: what was done to the bundle after that test, such as "lemon was enrolled".
+    """
 
     count: int
     of: int
+    since: list[str] = []
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +71,7 @@ def run_record(pipeline: ImagePipeline, settings: StreamSettings, face_finder: s
         engine=pipeline.engine,
         generators=list(manifest.generators),
         real_class=manifest.real_class,
-        real_faces_accused=_accused(pipeline.report),
+        real_faces_accused=_accused(pipeline.report, manifest.changes),
         alpha=pipeline.alpha,
         settings={name: _plain(getattr(settings, name)) for name in settings.__dataclass_fields__},
         face_finder=face_finder,
@@ -74,8 +79,8 @@ def run_record(pipeline: ImagePipeline, settings: StreamSettings, face_finder: s
     )
 
 
-def _accused(report: BundleReport) -> RealFacesAccused | None:
-    return None if report.accused is None else RealFacesAccused(*report.accused)
+def _accused(report: BundleReport, changes: list[str]) -> RealFacesAccused | None:
+    return None if report.accused is None else RealFacesAccused(*report.accused, since=changes)
 
 
 def _plain(value: object) -> str | int | float | None:

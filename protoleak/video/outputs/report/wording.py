@@ -82,7 +82,7 @@ def p_value_paragraph(track: TrackVerdict, run: RunRecord, group: str | None) ->
 def accusations(run: RunRecord) -> str:
     """What was measured of wrong accusations."""
     found = run.real_faces_accused
-    return report.accusations(None if found is None else (found.count, found.of))
+    return report.accusations(None) if found is None else report.accusations((found.count, found.of), found.since)
 
 
 def reason_text(verdict: Verdict) -> str:
@@ -91,7 +91,8 @@ def reason_text(verdict: Verdict) -> str:
     if own.distance <= other.distance:
         compared = "which is farther"
         if own.distance > 0:
-            compared = f"{other.distance / own.distance:.3g} times as far"
+            times = other.distance / own.distance
+            compared = f"{times:.3g} times as far" if times < 100 else f"{times:,.0f} times as far"
     else:  # a head may weigh classes by more than their nearest prototype
         compared = "which is nearer: the head's score, which decides, rests on more than the nearest prototype"
     return (

@@ -33,14 +33,14 @@ OUTPUTS = ("embedding", "gate", "class_score", "log_density")
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """What was found in some image files.
 
     Attributes:
         records: variant → what it gave; rows in the order of `kept`. Labels are 0.
-        kept: position of each picture among the files; no two of the same file content.
+        kept: position of each image among the files; no two of the same file content.
         sha256: of each kept file.
-        skipped: one line per file that gave no picture: its name, and why.
+        skipped: one line per file that gave no image: its name, and why.
         traces: float32 [n, L·F] of the first variant, in the order of `kept`; None where they were not asked for.
     """
 
@@ -59,14 +59,14 @@ class Pictures:
         return hashlib.sha256("\n".join(sorted(self.sha256)).encode()).hexdigest()
 
 
-class PictureRunner:
+class ImageRunner:
     """The graphs of variants of a bundle, over image files: each is decoded and framed once, as `screen` does it.
 
-    Used as a context: `with PictureRunner(bundle) as runner`.
+    Used as a context: `with ImageRunner(bundle) as runner`.
 
     Args:
         variants: which of them; None for all.
-        traces: what the pictures' traces are computed by, where they are wanted.
+        traces: what the images' traces are computed by, where they are wanted.
 
     Attributes:
         bundle: as given.
@@ -100,7 +100,7 @@ class PictureRunner:
                 name, graphs, manifest, bundle.noise_bank, location=bundle.path, threads=threads
             )
 
-    def __enter__(self) -> PictureRunner:
+    def __enter__(self) -> ImageRunner:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,11 +111,11 @@ class PictureRunner:
         for executor in self._executors.values():
             executor.close()
 
-    def run(self, files: Sequence[Path], what: str, progress: Progress = no_progress) -> Pictures:
-        """The outputs for those files that are pictures which can be judged.
+    def run(self, files: Sequence[Path], what: str, progress: Progress = no_progress) -> Images:
+        """The outputs for those files that are images which can be judged.
 
         Args:
-            what: the set of pictures, for messages.
+            what: the set of images, for messages.
 
         Raises:
             DatasetError: none of them is.
@@ -153,7 +153,7 @@ class PictureRunner:
             found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
             records[variant] = Record.of(**found, labels=labels)
         traced = None if self._traces is None else np.concatenate(traces)
-        return Pictures(records, tuple(kept), tuple(hashes), tuple(skipped), traced)
+        return Images(records, tuple(kept), tuple(hashes), tuple(skipped), traced)
 
     def _framed_ahead(self, files: Sequence[Path]) -> Iterator[tuple[Path, tuple[FramedFace, str] | MediaError]]:
         """Each file and its face, or why there is none; decoded in a thread while engines run, one batch ahead."""
@@ -194,7 +194,7 @@ class PictureRunner:
         waiting.clear()
 
     def _framed(self, file: Path) -> tuple[FramedFace, str]:
-        """A picture as `Screener.frame` frames it, and the SHA-256 of its file."""
+        """An image as `Screener.frame` frames it, and the SHA-256 of its file."""
         opened = open_image(file, upright=self._framing.upright)
         if self._detector is None:
             pixels = self._framing.frame(opened.pixels, None)
