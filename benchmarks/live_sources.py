@@ -32,7 +32,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 import protoleak
-from benchmarks.video import BEFORE, EVERY, NOW, detector_in_opencv
+from benchmarks.detection_ways import detection_ways
 from protoleak.arrays import UInt8Array
 from protoleak.environment.machine import describe_machine
 from protoleak.runtime.engine_options import EngineOptions
@@ -164,12 +164,7 @@ def cost(
     with tempfile.TemporaryDirectory() as folder, load() as screener:
         path = paced_clip(clip, rate, Path(folder))
         settings = StreamSettings(every=every, max_seconds=seconds)
-        detector = screener.detector(settings)
-        ways = {
-            BEFORE: (detector_in_opencv(screener, settings), replace(settings, detect_every=0.0)),
-            EVERY: (detector, replace(settings, detect_every=0.0)),
-            NOW: (detector, settings),
-        }
+        ways = detection_ways(screener, settings, screener.detector(settings))
         for turn in range(turns + 1):  # the first makes memory and kernels
             for way, (used, given) in ways.items():
                 counted, begun = Counted([]), time.process_time()

@@ -2,11 +2,11 @@
 of a generator, at the same bound, and after how many faces.
 
     python benchmarks/sequential.py --json benchmarks/results/sequential.json
-    python benchmarks/sequential.py --films OUT/verdicts.jsonl
+    python benchmarks/sequential.py --videos OUT/verdicts.jsonl
 
 Faces are simulated: a normal score whose p-value is its rank among n camera originals. Those of a track share what is
 common to it, or follow one another; a generator's lie some standard deviations lower, and a share of its faces
-(blurred, turned away) say nothing. `--films` reads what `protoleak screen FILM --out OUT` wrote of real people
+(blurred, turned away) say nothing. `--videos` reads what `protoleak screen VIDEO --out OUT` wrote of real people
 instead.
 """
 
@@ -100,7 +100,7 @@ def blocks(outcomes: int = 10_000, stretch: int = 70) -> dict[str, float]:
     return {"merged p-value": float(of_mean.mean()), "e-value": float(of_sum.mean())}
 
 
-def films(path: Path) -> dict[str, dict[str, int]]:
+def videos(path: Path) -> dict[str, dict[str, int]]:
     """Level → tracks of real people, and how many each rule accuses, at the last face and at any."""
     tracks: dict[tuple[str, int], list[float]] = defaultdict(list)
     for line in path.read_text().splitlines():
@@ -124,7 +124,7 @@ def main() -> None:
     """Prints a table, and writes the figures where it is asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracks", type=int, default=2000, help="of each kind")
-    parser.add_argument("--films", type=Path, help="verdicts.jsonl of films of real people")
+    parser.add_argument("--videos", type=Path, help="verdicts.jsonl of videos of real people")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     random = np.random.default_rng(SEED)
@@ -150,9 +150,9 @@ def main() -> None:
         "blocks": against,
         "machine": describe_machine(),
     }
-    if options.films is not None:
-        result["films"] = films(options.films)
-        print(f"\nfilms: {json.dumps(result['films'], indent=1)}")
+    if options.videos is not None:
+        result["videos"] = videos(options.videos)
+        print(f"\nvideos: {json.dumps(result['videos'], indent=1)}")
     if options.json is not None:
         write_whole(options.json, [json_bytes(result)])
 

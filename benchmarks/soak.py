@@ -36,6 +36,7 @@ from benchmarks.rtsp_camera import RtspCamera
 from benchmarks.video_soak import entries
 from protoleak.bundle.writer import write_bundle
 from protoleak.environment.machine import describe_machine
+from protoleak.environment.memory import resident_mib
 from protoleak.errors import ProtoleakError
 from protoleak.files import write_whole
 from protoleak.isolation.limits import resident_bytes
@@ -44,7 +45,6 @@ from protoleak.video.events import FaceEvent, FailureEvent, GapEvent
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sources.network import NetworkSource
 from protoleak.video.sources.network_settings import NetworkSettings
-from protoleak.video.statistics import resident_mib
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES, WARM_UP, GROWTH = 100, 0.25, 0.05

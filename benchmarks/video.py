@@ -3,13 +3,13 @@
     python benchmarks/video.py CLIP [CLIP ...] --json benchmarks/results/video.json
     python benchmarks/video.py CLIP --soak 20000
 
-Every clip, and one that is made of the pictures of faces in --pictures, is measured at 640×360 and 1280×720, scaled
+Every clip, and one that is made of the images of faces in --images, is measured at 640×360 and 1280×720, scaled
 where it has another size. It is read as a file, of which no frame is left out: latency is then the time a frame spends
 in the queues and stages, not that of a camera.
 
 Three ways take turns: every frame through the detector in OpenCV, as it once was (docs/decisions/0032); every frame
-through the detector; and as it is by default. Their tracks are compared by IDF1, their verdicts by number and by the
-SHA-256 of what was judged.
+through the detector; and as it is by default. Each is compared with the first: its tracks by IDF1, its verdicts by
+number and by the SHA-256 of what was judged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import av
@@ -31,13 +31,12 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 import protoleak
+from benchmarks.detection_ways import NOW, detection_ways
 from benchmarks.video_soak import Watch, soak
 from benchmarks.video_tracks import identity_f1, write_made_clip
 from protoleak.environment.machine import describe_machine
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
-from protoleak.faces.yunet import YuNetDetector
-from protoleak.faces.yunet_network import OpenCvNetwork
 from protoleak.files import write_whole
 from protoleak.images.framing import Box
 from protoleak.screener import Screener
@@ -53,8 +52,7 @@ from protoleak.video.stream import stream
 TARGET_FPS = {(640, 360): 150.0, (1280, 720): 100.0}
 VERDICTS_PER_SECOND = 1.0
 SAME_TRACKS = 0.98
-BEFORE, EVERY, NOW = "every frame, OpenCV", "every frame", "default"
-PICTURES = Path(__file__).resolve().parents[1] / "examples" / "images"
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "images"
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,15 +104,15 @@ class Outcome(Watch):
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """One way against the way before it, over runs that took turns.
+    """One way against the first, over runs that took turns.
 
     Attributes:
         speed: the fastest run.
         fps_ratio, cpu_ratio: medians over the turns, of frames per second and of processor time.
         identity_f1: of the tracks.
-        verdicts: (before, now).
+        verdicts: how many each gave: (the first, this one).
         same_input: verdicts of both whose judged pixels are the same.
-        track_labels: (before, now): how often tracks got each label.
+        track_labels: how often tracks got each label: (in the first, in this one).
     """
 
     way: str
@@ -240,16 +238,6 @@ def show(one: Compared) -> None:
     )
 
 
-def detector_in_opencv(screener: Screener, settings: StreamSettings) -> FaceDetector:
-    """YuNet as OpenCV runs it."""
-    model = settings.face_model.read_bytes() if settings.face_model else screener.bundle.face_detector
-    if model is None:
-        raise SystemExit(f"the bundle {screener.bundle.manifest.name} has no face detector: give --face-model FILE")
-    return YuNetDetector(
-        model, "YuNet", score=settings.face_score, minimum_face=settings.minimum_face, opening=OpenCvNetwork
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP")
@@ -258,9 +246,7 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--threads", type=int, help="of the engine")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each way")
-    parser.add_argument(
-        "--pictures", type=Path, default=PICTURES, help="folder of pictures of faces, for the made clip"
-    )
+    parser.add_argument("--images", type=Path, default=EXAMPLES, help="folder of images of faces, for the made clip")
     parser.add_argument("--soak", type=int, metavar="FRAMES", help="repeat the clip for so many frames afterwards")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args()
@@ -273,17 +259,13 @@ def main() -> None:
     screener = protoleak.load(options.bundle, engine=options.engine, threads=options.threads)
     settings = StreamSettings(faces="yunet", face_model=options.face_model)
     detector = open_detector(settings, screener.bundle)
-    ways = {
-        BEFORE: (detector_in_opencv(screener, settings), replace(settings, detect_every=0.0)),
-        EVERY: (detector, replace(settings, detect_every=0.0)),
-        NOW: (detector, settings),
-    }
+    ways = detection_ways(screener, settings, detector)
     print(f"{screener.bundle.manifest.name}, {screener.variant}, {screener.engine.name}; {machine.processor}")
     print(f"  load average {machine.load_average} (a busy machine makes these numbers worse)")
     measured: dict[str, list[Compared]] = {}
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made.mp4"
-        write_made_clip(made, sorted(options.pictures.glob("*.jpg")), (1280, 720))
+        write_made_clip(made, sorted(options.images.glob("*.jpg")), (1280, 720))
         for clip in [*options.clips, made]:
             for width, height in TARGET_FPS:
                 path = scaled_clip(clip, (width, height), Path(folder))

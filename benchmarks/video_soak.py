@@ -14,13 +14,14 @@ import msgspec
 import numpy as np
 
 from protoleak.arrays import UInt8Array
+from protoleak.environment.memory import resident_mib
 from protoleak.faces.base import FaceDetector
 from protoleak.screener import Screener
 from protoleak.video.events import Event
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import TrackedFace
-from protoleak.video.statistics import Statistics, resident_mib
+from protoleak.video.statistics import Statistics
 from protoleak.video.stream import stream
 
 SAMPLES = 40  # of the memory

@@ -42,16 +42,16 @@ def identity_f1(reference: Frames, found: Frames) -> float:
     return float(2 * matched / boxes)
 
 
-def write_made_clip(path: Path, pictures: Sequence[Path], size: tuple[int, int]) -> None:
-    """A clip of pictures of faces that walk through it at several speeds, come, go, and meet, with one cut.
+def write_made_clip(path: Path, images: Sequence[Path], size: tuple[int, int]) -> None:
+    """A clip of images of faces that walk through it at several speeds, come, go, and meet, with one cut.
 
     Args:
-        pictures: image files, one face each.
+        images: image files, one face each.
         size: width and height of the frames, in pixels.
     """
     width, height = size
     side = height // 3
-    read = [cv2.imread(str(picture)) for picture in pictures]
+    read = [cv2.imread(str(image)) for image in images]
     faces = [
         cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
         for image in read

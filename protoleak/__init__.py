@@ -173,8 +173,8 @@ def load(
             takes any bundle.
         alpha: significance level in (0, 1): the share of known images that may be called unknown; None for the level
             that the bundle was measured at.
-        variant: a precision of the bundle, such as "fp32"; None or "auto" for the fastest in the engine, as measured
-            when the bundle was exported, or for the first that its manifest lists.
+        variant: a precision of the bundle, such as "fp32"; None or "auto" for the fastest in the engine: as measured
+            when the bundle was exported where that was on such a processor, else as timed on this one, once.
         engine: what executes the graphs: one that `protoleak engines` lists, or "auto" for the best that can run here.
         threads: processor threads for one image; None for the engine's own choice (the physical cores), or for what a
             container's quota of processor time keeps busy.

@@ -45,6 +45,7 @@ LOOKS: tuple[Look, ...] = get_args(Look)
 FACE_MARGIN = 0.25  # of the look "face", on every side, of the box's longer side: the square is 1.5 times the box
 # One rule for training, calibration and screening: a network judges faces such as it learnt from.
 FACE_SCORE, MINIMUM_FACE = 0.6, 32  # least confidence of the detector, and least side of the box in pixels
+CROP_MARGIN = 0.25  # around a face where the bundle looks at images as a whole, as FACE_MARGIN is counted
 DETECT_EVERY = 0.2  # seconds of a video: as long as nobody misses a face that comes into view
 BACKBONE_KINDS: tuple[BackboneKind, ...] = get_args(BackboneKind)
 HEAD_KINDS: tuple[HeadKind, ...] = get_args(HeadKind)

@@ -23,6 +23,12 @@ def shortened(text: str) -> str:
     return f"{text[:KEPT_START]}…{text[-KEPT_END:]} ({len(text)} characters)"
 
 
+def first_line(error: Exception) -> str:
+    """What a message repeats of another library's error: its first line, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 class ProtoleakError(Exception):
     """Base of all errors that protoleak raises on purpose.
 

@@ -8,19 +8,12 @@ import glob
 import io
 import os
 import shutil
-import socket
 import stat
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from protoleak.errors import DiskFull, ProtoleakError
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing holds a second writer back there
-    fcntl = None  # type: ignore[assignment]
 
 OWNER_ONLY, AS_UMASK_SAYS = 0o600, 0o666
 LONGEST_NAME = 200  # of a file, in the name of what stands beside it: file systems take 255 bytes
@@ -95,7 +88,7 @@ def replacing(path: Path) -> Iterator[Path]:
     import tempfile  # where it is used: most commands write nothing
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".partial.{_beginning(path)}.", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".partial.{shortened_name(path)}.", dir=path.parent) as folder:
         staged, replaced = Path(folder) / "new", Path(folder) / "old"
         yield staged
         if staged.is_dir() and path.exists():  # a folder cannot be renamed onto another one
@@ -110,12 +103,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_partial(path: Path) -> None:
-    """Removes what processes that were killed in `replacing` left beside a path. For whoever has it `locked`."""
-    for folder in path.parent.glob(f".partial.{glob.escape(_beginning(path))}.*"):
+    """Removes what processes that were killed in `replacing` left beside a path. For whoever holds its lock
+    (`file_locks.locked`)."""
+    for folder in path.parent.glob(f".partial.{glob.escape(shortened_name(path))}.*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _beginning(path: Path) -> str:
+def shortened_name(path: Path) -> str:
     """Of a file's name, as much as fits into another one."""
     return path.name.encode()[:LONGEST_NAME].decode(errors="ignore")
 
@@ -169,86 +163,7 @@ def why_refused(error: OSError) -> str:
     return f"{reason}; {remedy}"
 
 
-_held: set[Path] = set()  # lock files of this process: the system's locks exclude other processes only
-_held_guard = threading.Lock()
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keeps others from writing a file or folder while the block runs, by a lock file beside it, `.NAME.lock`; in a
-    folder whose surroundings may not be written, by `.lock`.
-
-    The operating system holds the lock and drops it when the process ends, however it ends: what a killed process left
-    behind stops nobody. What is no file, such as /dev/stdout, is not locked, and nothing is on Windows.
-
-    Raises:
-        ProtoleakError: another process writes it, or another part of this one; or no lock file can be made there.
-    """
-    if fcntl is None or (path.exists() and not path.is_file() and not path.is_dir()):
-        yield
-        return
-    place = path.resolve()
-    with _held_guard:
-        try:
-            lock, descriptor = _acquire(place.with_name(f".{_beginning(place)}.lock"), path)
-        except PermissionError as error:
-            if not place.is_dir():
-                raise refused(path, error) from error
-            lock, descriptor = _acquire(place / ".lock", path)
-    try:
-        yield
-    finally:
-        with _held_guard:
-            with contextlib.suppress(OSError):
-                lock.unlink()  # while it is held: whoever opened this file before finds another one under its name
-            os.close(descriptor)
-            _held.remove(lock)
-
-
-_ELSEWHERE = "wait until it ends, or give another --out"
-
-
-def _acquire(lock: Path, path: Path) -> tuple[Path, int]:
-    """A lock file that this process holds, with its number in it, and its descriptor. It must not be opened again while
-    it is held: POSIX drops a process's lock when any descriptor of the file is closed. In return it is not inherited
-    by children, which may live longer than this process.
-
-    Raises:
-        PermissionError: it may not be made there.
-        ProtoleakError: see `locked`.
-    """
-    if lock in _held:
-        raise ProtoleakError(f"{path} is being written by this process already: {_ELSEWHERE}")
-    while True:
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, AS_UMASK_SAYS)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise PermissionError(error.errno, error.strerror) from error
-            raise refused(path, error) from error
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _same_file(descriptor, lock):
-                os.ftruncate(descriptor, 0)
-                with contextlib.suppress(OSError):  # a full disk: the lock holds without the number too
-                    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-                _held.add(lock)
-                return lock, descriptor
-        except OSError as error:
-            holder = os.pread(descriptor, 300, 0).decode(errors="replace")
-            os.close(descriptor)
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                holder = holder.removesuffix(f" on {socket.gethostname()}") or "another process"
-                raise ProtoleakError(f"{path} is being written by {holder}: {_ELSEWHERE}") from None
-            raise refused(path, error) from error
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _same_file(descriptor: int, path: Path) -> bool:
+def still_named(descriptor: int, path: Path) -> bool:
     """Whether an open file still has this name: the one who held it may have removed it in between."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
@@ -284,7 +199,7 @@ class LinesFile:
         Raises:
             ProtoleakError: the disk refused, and the lines before are as they were; or the file has gone.
         """
-        if not _same_file(self._file.fileno(), self._path):
+        if not still_named(self._file.fileno(), self._path):
             raise ProtoleakError(
                 f"{self._path} was removed or replaced while it was written: what was in it is lost; start again with "
                 "another --out"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from protoleak.bundle.bundle import Bundle
-from protoleak.choices import DETECT_EVERY, FACE_SCORE, MINIMUM_FACE, Upright
+from protoleak.choices import CROP_MARGIN, DETECT_EVERY, FACE_SCORE, MINIMUM_FACE, Upright
 from protoleak.errors import EngineError, MediaError, NoFaceError, ProtoleakError
 from protoleak.images.resize import RgbImage
 from protoleak.images.sources import ImageSource
@@ -21,7 +21,7 @@ from protoleak.runtime.opening import Opening
 from protoleak.runtime.pipeline import DEFAULT_BATCH_SIZE, ImagePipeline
 from protoleak.runtime.prepared import FramedFace
 
-if TYPE_CHECKING:  # images need neither OpenCV nor PyAV
+if TYPE_CHECKING:  # imported where they are used: videos need PyAV, and images that are judged whole no faces
     from protoleak.faces.base import FaceDetector
     from protoleak.faces.settings import FaceFinder, FaceSettings
     from protoleak.faces.still_images import FacesInImage, FaceVerdict
@@ -129,7 +129,7 @@ class Screener(ImagePipeline):
         face_model: str | os.PathLike[str] | None = None,
         face_score: float = FACE_SCORE,
         minimum_face: int = MINIMUM_FACE,
-        margin: float = 0.25,
+        margin: float = CROP_MARGIN,
         detector: FaceDetector | None = None,
     ) -> list[FaceVerdict]:
         """A verdict for each face in one image, by falling confidence of the detector.
@@ -195,7 +195,7 @@ class Screener(ImagePipeline):
         face_model: str | os.PathLike[str] | None = None,
         face_score: float = FACE_SCORE,
         minimum_face: int = MINIMUM_FACE,
-        margin: float = 0.25,
+        margin: float = CROP_MARGIN,
         detect_every: float = DETECT_EVERY,
         every: float = 1.0,
         minimum_evidence: int = 3,

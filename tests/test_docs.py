@@ -40,6 +40,12 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
+def test_commands_are_found_in_blocks_and_in_sentences(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Type `protoleak screen a.png`:\n\n```bash\ncd a && protoleak serve \\\n    --port 1\n```\n")
+    assert list(commands(page)) == ["cd a", "protoleak serve      --port 1", "protoleak screen a.png"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_and_their_options_exist(page: Path) -> None:
     known = get_command(application()).commands

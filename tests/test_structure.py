@@ -15,7 +15,7 @@ PACKAGE = ROOT / "protoleak"
 # From the ground up: what stands on a floor imports from floors below it and from its own, never from above.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "arrays", "text"),
-    ("choices", "diffusion", "files", "isolation", "progress", "reports", "metrics", "strict_json"),
+    ("choices", "diffusion", "file_locks", "files", "isolation", "progress", "reports", "metrics", "strict_json"),
     ("latent_statistics",),
     ("bundle", "images", "dataset", "dataset_copies"),
     ("runtime", "environment"),
@@ -41,6 +41,7 @@ TORCH_FREE = (
     "environment",
     "errors",
     "faces",
+    "file_locks",
     "files",
     "images",
     "isolation",

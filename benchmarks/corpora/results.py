@@ -52,7 +52,7 @@ class Memory(msgspec.Struct, kw_only=True):
     Attributes:
         listed: paths.
         judged: of them, until the run was stopped.
-        command, together: of the command alone, and with all processes of Ray.
+        command_mb, together_mb: of the command alone, and with all processes of Ray.
     """
 
     listed: int

@@ -39,7 +39,6 @@ ORIGINALS = (REAL, "stable_diffusion_3")
 OPEN_SET_FILE = "open_set.json"
 DISTILL_OPTIONS = ("--student", "3g", "--views", "1", "--operator-share", "0.5", "--window", "128", "--epochs", "40")
 TRAIN_OPTIONS = ("--views", "2", "--epochs", "16", "--timesteps", "0,100,300")
-# int8 beside fp32 would take the package beyond its 9 MB.
 EXPORT_OPTIONS = ("--head", "tied_gaussian")
 
 
@@ -80,12 +79,12 @@ def main() -> None:
     protoleak(
         *("export", work / "model", *measured_on, "--photographs", photographs),
         *("--auxiliary", work / "auxiliary", "--settings", settings),
-        *("--out", arguments.out, "--name", "default", *EXPORT_OPTIONS),
+        *("--out", arguments.out, "--name", "zoo", *EXPORT_OPTIONS),
         *("--face-detector", arguments.face_detector),
     )
     protoleak(
         *("evaluate", arguments.out, *measured_on, "--photographs", photographs),
-        *("--json", arguments.results / "evaluate_default_bundle.json", "--html", work / "evaluation.html"),
+        *("--json", arguments.results / "evaluate_zoo_bundle.json", "--html", work / "evaluation.html"),
     )
     screen_never_named(zoo, arguments.out, arguments.results)
     print(f"built in {(time.monotonic() - started) / 60:.0f} minutes")

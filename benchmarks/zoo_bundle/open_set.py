@@ -1,4 +1,4 @@
-"""Chooses the bandwidth and the contrast of the default bundle's open-set density without its unknown generators.
+"""Chooses the bandwidth and the contrast of the zoo bundle's open-set density without its unknown generators.
 
 A step of build.py, with the WORK that it has made so far:
 

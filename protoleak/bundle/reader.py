@@ -117,6 +117,8 @@ def _read_member(archive: zipfile.ZipFile, name: str, maximum: int, location: Pa
 
 
 def check_files(files: Mapping[str, bytes], manifest: Manifest, location: Path) -> None:
+    """Raises BundleError unless the manifest lists the files that a bundle of its variants needs, and `files` are
+    those, with the hashes it gives them."""
     needed = {NOISE_BANK, PROTOTYPES}
     needed |= {f"variants/{variant}/{name}" for variant in manifest.variants for name in VARIANT_FILES}
     needed |= {f"{compute.folder}/{name}" for compute in manifest.computes for name in (CALIBRATION, REPORT)}

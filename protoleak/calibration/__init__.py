@@ -1,1 +1,1 @@
-"""Data splits, metric heads, densities, conformal calibration and metrics: what is fitted after training."""
+"""What is fitted after training: metric heads, open-set densities, temperature, conformal lists, class statistics."""

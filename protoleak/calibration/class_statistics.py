@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from protoleak.arrays import Float32Array
 from protoleak.bundle.class_statistics import STEPS, ClassStatistics
+from protoleak.calibration.covariance import class_means
 from protoleak.errors import CalibrationError
 
 RANK = 256  # directions of the covariance that are kept: 64 tell newcomers apart as well, 128 find fewer clusters
@@ -23,18 +24,15 @@ def fit_class_statistics(
         CalibrationError: a class has no image, or a value is not finite.
     """
     values = np.concatenate([statistics, embedding], axis=1).astype(np.float64)
-    counts = np.bincount(labels, minlength=classes)
-    if not counts.all():
-        raise CalibrationError(f"class {int(counts.argmin())} has no training image: give a data set with some of each")
     if not np.isfinite(values).all():
         raise CalibrationError("training images gave statistics that are not finite: the model is unusable")
-    within = values - _means(values, labels, classes)[labels]
+    within = values - class_means(values, labels, classes)[labels]
     deviation = np.sqrt(np.square(within).mean(axis=0)).clip(SMALLEST_DEVIATION).astype(np.float32)
     mean = values.mean(axis=0).astype(np.float32)
     nothing = np.zeros((0, len(mean)))
     rough = ClassStatistics.of(mean, deviation, nothing, nothing, 1.0, len(values))
     points = rough.features(statistics, embedding).astype(np.float64) / STEPS  # as they will be where it is used
-    means = _means(points, labels, classes)
+    means = class_means(points, labels, classes)
     _, singular, directions = np.linalg.svd((points - means[labels]) / np.sqrt(len(points)), full_matrices=False)
     remainder = float(np.square(singular[RANK:]).sum() / len(mean))
     return ClassStatistics.of(
@@ -45,7 +43,3 @@ def fit_class_statistics(
         max(remainder, SMALLEST_REMAINDER),
         len(points),
     )
-
-
-def _means(values: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float64]:
-    return np.stack([values[labels == index].mean(axis=0) for index in range(classes)])

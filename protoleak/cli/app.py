@@ -91,9 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
         print("note: standard output is closed: what would be printed is lost, --out FILE keeps it", file=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # a file name that the terminal cannot show is no reason to fail
+        # A file name that the terminal cannot show is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app = application(kept[0]) if kept and kept[0] in COMMANDS else application()
         status = app(args=kept, prog_name="protoleak", standalone_mode=False)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from protoleak.bundle.manifest import Manifest
     from protoleak.bundle.signature import Signer
 
-CONFIDENCE = 0.95
-
 
 def summarise(bundle: Bundle, alpha: float | None = None) -> dict[str, Any]:
     """Everything that `inspect` shows, as plain values. The bundle's hashes were checked by `Bundle.load`.
@@ -152,6 +150,6 @@ def _bounds(manifest: Manifest, calibration: Calibration, alpha: float) -> list[
         except CalibrationError as error:
             rows.append(row | {"refused": str(error)})
             continue
-        bound = conformal.false_rejection_bound(len(group), alpha, CONFIDENCE)
+        bound = conformal.false_rejection_bound(len(group), alpha)
         rows.append(row | {"calibration": kind, "n": len(group), "on_average": alpha, "bound_95": bound})
     return rows

@@ -128,7 +128,8 @@ def distill(
     shapes = _shapes(student, widths, blocks)
     from protoleak.distillation.data import prepare
     from protoleak.distillation.run import check_place, distil_student
-    from protoleak.files import cache_folder, locked
+    from protoleak.file_locks import locked
+    from protoleak.files import cache_folder
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.loading import usable_workers
     from protoleak.progress import shown_progress

@@ -121,7 +121,8 @@ def export(
     from protoleak.dataset import read_dataset
     from protoleak.export.export import export_bundle
     from protoleak.export.parity import table
-    from protoleak.files import cache_folder, locked
+    from protoleak.file_locks import locked
+    from protoleak.files import cache_folder
     from protoleak.model.checkpoint import load_model
     from protoleak.progress import shown_progress
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from protoleak.cli.bundle_summary import CONFIDENCE, summarise
+from protoleak.cli.bundle_summary import summarise
 from protoleak.cli.console import output_console
 from protoleak.cli.options import AlphaOption, BundleArgument, TrustedKeyOption
 
@@ -116,7 +116,7 @@ def _print_bounds(rows: list[dict[str, Any]], alpha: float, console: Console) ->
     average = 2 * alpha if mixed else alpha
     console.print(
         f"\n[bold]False rejection at alpha {alpha:g}[/bold]: at most {average:.1%} of known images on average, and "
-        f"with {CONFIDENCE:.0%} confidence at most the bound"
+        f"with 95% confidence at most the bound"
     )
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2))
     table.add_column("  generator", overflow="fold")

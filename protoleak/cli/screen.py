@@ -1,4 +1,4 @@
-"""`protoleak screen`: verdicts on images (screen_images/) and on videos (screen_video.py)."""
+"""`protoleak screen`: verdicts on images (screen_images/) and on videos (screen_videos/)."""
 
 from __future__ import annotations
 
@@ -27,14 +27,8 @@ from protoleak.cli.options import (
     UprightOption,
     VariantOption,
 )
-from protoleak.cli.screen_options import (
-    CSV_SUFFIX,
-    JSON_LINES_SUFFIXES,
-    STANDARD_OUTPUT,
-    ScreenOptions,
-    VideoOptions,
-    open_early,
-)
+from protoleak.cli.screen_conflicts import check_with_videos, check_without_videos
+from protoleak.cli.screen_options import ScreenOptions, VideoOptions, open_early
 from protoleak.cli.short_process import resting_collector
 from protoleak.errors import ProtoleakError
 from protoleak.runtime.engine_options import EngineOptions
@@ -282,9 +276,9 @@ def screen(
         videos, settings, annotate, dashboard, stats, start, end, network, live_events, live_events_token
     )
     if videos:
-        _check_videos(options, video_options)
+        check_with_videos(options, video_options)
     else:
-        _check_images(video_options)
+        check_without_videos(video_options)
     statuses: list[ExitStatus] = []
     if stills:
         with resting_collector():
@@ -293,59 +287,7 @@ def screen(
 
         statuses.append(run_images(options, early))
     if videos and ExitStatus.INTERRUPTED not in statuses:
-        from protoleak.cli.screen_video import run as run_videos
+        from protoleak.cli.screen_videos.run import run as run_videos
 
         statuses.append(run_videos(options, video_options))
     raise typer.Exit(status_of_all(statuses))
-
-
-def _check_videos(options: ScreenOptions, video_options: VideoOptions) -> None:
-    """Raises ProtoleakError where options cannot be honoured with videos among the sources."""
-    start, end = video_options.start or 0.0, video_options.end
-    if end is not None and end <= start:
-        raise ProtoleakError(f"--to {end:g} is not after --from {start:g}: give a later second")
-    if video_options.live_events_token is not None and video_options.live_events is None:
-        raise ProtoleakError("--live-events-token-file is for --live-events URL: give that too, or leave it out")
-    if options.report is not None:
-        raise ProtoleakError("--report is for images: videos have their report in the folder of --out DIR")
-    if options.embeddings is not None:
-        raise ProtoleakError("--embeddings is for images: take stills from a video; leave it out")
-    if options.fdr is not None:
-        raise ProtoleakError("--fdr is for images: the faces of a video are no tests of their own; leave it out")
-    if options.resume:
-        raise ProtoleakError(
-            "--resume is for images: a video is screened from its beginning, with --overwrite if need be"
-        )
-    if options.out is None:
-        if video_options.annotate:
-            raise ProtoleakError("--annotate needs a folder to write the video into: give --out DIR")
-    elif options.sources:
-        from protoleak.video.sources.redaction import without_secrets
-
-        raise ProtoleakError(
-            f"--out {options.out}: a file for images and a folder for videos, and the sources hold both (such "
-            f"as {without_secrets(video_options.sources[0])!r}): screen them one after the other"
-        )
-    elif options.out == STANDARD_OUTPUT or Path(options.out).suffix.lower() in (*JSON_LINES_SUFFIXES, CSV_SUFFIX):
-        raise ProtoleakError(f"--out {options.out}: videos are written into a folder: give --out DIR")
-
-
-def _check_images(video_options: VideoOptions) -> None:
-    """Raises ProtoleakError where an option would do nothing because all sources are images."""
-    given = {
-        "--max-seconds": video_options.settings.max_seconds is not None,
-        "--from": video_options.start is not None,
-        "--to": video_options.end is not None,
-        "--any-host": video_options.network.any_host,
-        "--max-download": video_options.network.most_bytes != NetworkSettings.most_bytes,
-        "--connect-timeout": video_options.network.open_timeout != NetworkSettings.open_timeout,
-        "--stall-timeout": video_options.network.stall_timeout != NetworkSettings.stall_timeout,
-        "--annotate": video_options.annotate,
-        "--dashboard": video_options.dashboard,
-        "--stats": video_options.stats is not None,
-        "--live-events": video_options.live_events is not None,
-        "--live-events-token-file": video_options.live_events_token is not None,
-    }
-    for option, is_given in given.items():
-        if is_given:
-            raise ProtoleakError(f"{option} is for videos, and there are none among the sources: leave it out")

@@ -97,10 +97,10 @@ def open_early(options: ScreenOptions) -> Opening | None:
         ProtoleakError: the bundle or the engine is not usable.
     """
     from protoleak.runtime.engines import choose
-    from protoleak.runtime.executors import ON_PROCESSOR
+    from protoleak.runtime.engines.availability import CPU_ENGINES
     from protoleak.runtime.opening import Opening
 
-    if choose(options.engine, options.device)[0] not in ON_PROCESSOR:
+    if choose(options.engine, options.device)[0] not in CPU_ENGINES:
         return None
     opening = Opening(
         options.bundle,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from protoleak.choices import FACE_SCORE, MINIMUM_FACE
+from protoleak.choices import CROP_MARGIN, FACE_SCORE, MINIMUM_FACE
 from protoleak.cli.endings import needs_extra
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import (
@@ -144,7 +144,7 @@ def serve(
     face_model: FaceModelOption = None,
     face_score: FaceScoreOption = FACE_SCORE,
     minimum_face: MinimumFaceOption = MINIMUM_FACE,
-    margin: MarginOption = 0.25,
+    margin: MarginOption = CROP_MARGIN,
     body_limit: Annotated[
         float,
         typer.Option("--body-limit", rich_help_panel=LIMITS, help="MiB of a request's body; more is 413."),

@@ -140,7 +140,8 @@ def train(
     existing(negatives, "--negatives")
     existing(auxiliary, "--auxiliary")
     from protoleak.dataset import read_dataset
-    from protoleak.files import cache_folder, locked
+    from protoleak.file_locks import locked
+    from protoleak.files import cache_folder
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.loading import usable_workers
     from protoleak.progress import shown_progress

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from protoleak.arrays import Array, Float32Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.enrolment.rows import Rows
-from protoleak.errors import MissingExtra, ProtoleakError
+from protoleak.errors import MissingExtra, ProtoleakError, first_line
 from protoleak.files import refused, replacing
 from protoleak.image_records import Record
 from protoleak.latent_statistics import second_order_statistics
@@ -261,8 +261,7 @@ def _read(path: Path) -> pa.Table:
                 )
         return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ProtoleakError(f"{path} is not what screen --embeddings writes: {reason}") from error
+        raise ProtoleakError(f"{path} is not what screen --embeddings writes: {first_line(error)}") from error
 
 
 def _about(table: pa.Table, path: Path) -> dict[str, Any]:

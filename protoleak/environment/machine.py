@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from protoleak.environment.jetson import read_jetson
+from protoleak.environment.processors import processors
 from protoleak.environment.versions import library_versions, source_commit
 from protoleak.errors import EngineUnavailable
 
@@ -47,7 +48,7 @@ def describe_machine(device: int = 0) -> Machine:
     """
     return Machine(
         processor=processor(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=processors(),
         system=platform.platform(),
         python=platform.python_version(),
         gpu=_gpu(device),

@@ -1,12 +1,21 @@
-"""Peak resident memory of this process."""
+"""Resident memory of this process: what it holds, and the most that it held."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+from protoleak.isolation.limits import resident_bytes
+
 PROCESS = Path("/proc/self")
 FORGET_PEAK = "5"  # see proc_pid_clear_refs(5)
+
+
+def resident_mib() -> float:
+    """Resident memory in MiB; where the system says only the greatest that there was, that; 0 where it says nothing."""
+    held = resident_bytes(os.getpid())
+    return (_peak_of_getrusage() or 0.0) if held is None else held / 2**20
 
 
 def forget_peak(process: Path = PROCESS) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from protoleak.errors import EngineError, MediaError
 from protoleak.evaluation.images import Image
 from protoleak.metrics.predictions import Classes, Predictions
-from protoleak.runtime.pipeline import AnyImage
+from protoleak.runtime.preparing import AnyImage
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
 

@@ -80,7 +80,7 @@ class ClusteredKernelLogDensity(nn.Module):
     For the references that count, those near x', both factors are as small as the cluster is wide: what cancels is the
     square of that width in bandwidths, not that of the distance between classes. Each cluster is one product of a row
     with a matrix, with both squares as two more features, so that the references are read once and nothing of their
-    number but the exponents is written: a fifth of what the differences take (`benchmarks/density.py`).
+    number but the exponents is written: a seventh to a third of what the differences take (`benchmarks/density.py`).
 
     The matrix is the right operand here, other than in `per_image_product`: engines then lay it out for their kernels
     when they open the graph, and take three quarters of the time. An engine that runs a batch together may round an

@@ -13,9 +13,8 @@ from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.manifest import CalibratedCompute, Manifest
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
 from protoleak.bundle.writer import check_place, write_bundle
-from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.dataset import Dataset
-from protoleak.export.calibrate import EvaluationImages, evaluate
+from protoleak.export.calibrate import evaluate
 from protoleak.export.computes import ComputeTrial, TriedComputes, compute_files
 from protoleak.export.density_module import density_module
 from protoleak.export.files import bundle_files
@@ -98,7 +97,8 @@ def export_bundle(
 
     Raises:
         DatasetError: the data set is another one than the model's, or lacks images.
-        CalibrationError: the data do not allow the head, the density or α.
+        CalibrationError: the data do not allow the head, the density or α, or the margins of what was left out cannot
+            be read.
         ProtoleakError: the face detector is none.
         ParityError: the exported graphs do not compute what PyTorch computes. Nothing is written.
         BundleError: `out` cannot be written, or holds something that is not a bundle.
@@ -116,11 +116,8 @@ def export_bundle(
         manifest, model.config.noise_bank(), graphs["latent_encoder"], graphs["attributor"], inputs.framer.find
     )
     parity = prove_parity(model, deployed, runner, inputs.framer, inputs.evaluation.calibration.paths)
-    fp32 = _fp32(runner, manifest, graphs, parity, inputs.evaluation, settings, progress, fitted.statistics)
-    variants = _with_lower_precisions(
-        model, inputs.framer, manifest, fp32, inputs.evaluation, settings, progress, fitted.statistics
-    )
-
+    fp32 = _fp32(runner, manifest, graphs, parity, inputs, settings, progress, fitted.statistics)
+    variants = _with_lower_precisions(model, inputs, manifest, fp32, settings, progress, fitted.statistics)
     evaluation = fp32.evaluation
     skipped = (*fitted.skipped, *evaluation.skipped)
     manifest = with_images(manifest, fitted.used | evaluation.used, skipped)
@@ -164,15 +161,22 @@ def _fp32(
     manifest: Manifest,
     graphs: dict[Stage, bytes],
     parity: Sequence[OutputParity],
-    images: EvaluationImages,
+    inputs: ExportInputs,
     settings: ExportSettings,
     progress: Progress,
     statistics: ClassStatistics | None,
 ) -> BuiltVariant:
     """The fp32 variant with its own calibration and its report, complete."""
-    left_out = None if settings.left_out is None else LeftOutMargins.read(settings.left_out)
     evaluation = evaluate(
-        "fp32", runner, manifest, images, settings.alpha, progress, left_out, settings.accusation_share, statistics
+        "fp32",
+        runner,
+        manifest,
+        inputs.evaluation,
+        settings.alpha,
+        progress,
+        inputs.left_out,
+        settings.accusation_share,
+        statistics,
     )
     report = msgspec.structs.replace(evaluation.report, parity=list(parity), size=sizes(graphs))
     return BuiltVariant(graphs, replace(evaluation, report=report))
@@ -180,10 +184,9 @@ def _fp32(
 
 def _with_lower_precisions(
     model: TrainedModel,
-    framer: Framer,
+    inputs: ExportInputs,
     manifest: Manifest,
     fp32: BuiltVariant,
-    images: EvaluationImages,
     settings: ExportSettings,
     progress: Progress,
     statistics: ClassStatistics | None,
@@ -193,15 +196,15 @@ def _with_lower_precisions(
     if not settings.variants:
         return found
     builder = VariantBuilder(
-        framer,
+        inputs.framer,
         manifest,
         model.config.noise_bank(),
         fp32.graphs,
         fp32.evaluation,
-        images,
+        inputs.evaluation,
         settings.alpha,
         settings.variant_settings,
-        settings.left_out,
+        inputs.left_out,
         settings.accusation_share,
         progress,
         statistics,
@@ -234,7 +237,7 @@ def _computes(
         images=inputs.evaluation,
         reference=fp32,
         alpha=settings.alpha,
-        left_out=None if settings.left_out is None else LeftOutMargins.read(settings.left_out),
+        left_out=inputs.left_out,
         accusation_share=settings.accusation_share,
         limits=settings.variant_settings.limits,
         progress=progress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.dataset import Dataset
 from protoleak.errors import ProtoleakError
 from protoleak.export.calibrate import EvaluationImages
@@ -35,6 +36,7 @@ class ExportInputs:
         evaluation: what every variant is run on.
         face_detector: an ONNX model that goes into the bundle, or None.
         framer: of the model's framing, with that detector.
+        left_out: what the decision's margins are taken from; None for the calibration images themselves.
     """
 
     train: ImageSet
@@ -42,10 +44,11 @@ class ExportInputs:
     evaluation: EvaluationImages
     face_detector: bytes | None
     framer: Framer
+    left_out: LeftOutMargins | None
 
 
 def read_inputs(model: TrainedModel, dataset: Dataset, settings: ExportSettings) -> ExportInputs:
-    """Lists and checks everything, so that a mistyped folder or an impossible α costs no time."""
+    """Lists and checks everything, so that a mistyped folder, a broken file or an impossible α costs no time."""
     dataset = in_order_of(model.config.generators, dataset)
     conformal.check_alpha(settings.alpha)
     conformal.check_enough(len(dataset.calibration), settings.alpha)
@@ -69,6 +72,7 @@ def read_inputs(model: TrainedModel, dataset: Dataset, settings: ExportSettings)
         EvaluationImages(validation, calibration, test, unknown, real_faces),
         face_detector,
         Framer(framing, LargestFace(settings.face_detector) if settings.face_detector and framing.needs_face else None),
+        None if settings.left_out is None else LeftOutMargins.read(settings.left_out),
     )
 
 

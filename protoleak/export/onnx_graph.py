@@ -24,7 +24,7 @@ BACKBONE_HEAD = "attributor.backbone.encoder.head.weight"  # the name that `grap
 # writes the two as one where they are the same.
 LOW_FREQUENCY = frozenset({"stem.left", "stem.right"})
 SECOND_ORDER_LAYER = "attributor.backbone.encoder.heads.0.hidden.weight"
-IR_VERSION = 10
+IR_VERSION = 10  # ONNX Runtime reads it from 1.18 on
 INPUT_RANGE = (0, 255)  # of the uint8 image that the latent encoder takes
 
 

@@ -26,7 +26,7 @@ from protoleak.choices import (
 )
 from protoleak.errors import ProtoleakError
 
-DEFAULT_OPSET, SMALLEST_OPSET = 20, 18
+DEFAULT_OPSET, SMALLEST_OPSET = 20, 18  # TensorRT 10.3 (JetPack 6.2) predates opset 21
 # With auxiliary generators: benchmarks/results/open_set.json and docs/decisions/0012-contrast.md.
 DEFAULT_CONTRAST, CONTRASTED_BANDWIDTH = 0.2, 1.5
 
@@ -104,7 +104,7 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     photographs: Path | None = None
     face_detector: Path | None = None
     left_out: Path | None = None
-    accusation_share: float = 0.2
+    accusation_share: float = 0.2  # as bundle.calibration.ACCUSATION_SHARE, which needs NumPy
     variants: tuple[Precision, ...] = ()
     computes: tuple[Arithmetic, ...] = ("bf16",)
     variant_settings: VariantSettings = VariantSettings()

@@ -30,6 +30,10 @@ class BoxRecord(msgspec.Struct, frozen=True):
     def of(cls, box: Box) -> BoxRecord:
         return cls(box.left, box.top, box.width, box.height)
 
+    def __str__(self) -> str:
+        """Width, height and place, as X11 writes them: 120×150+40+60."""
+        return f"{self.width:.0f}×{self.height:.0f}{self.left:+.0f}{self.top:+.0f}"
+
 
 @dataclass(frozen=True)
 class Face:

@@ -12,7 +12,7 @@ from protoleak.images.content import lacking
 from protoleak.images.framing import Box, Framing, cut
 from protoleak.runtime.executors import FrameToCrop
 from protoleak.runtime.pipeline import ImagePipeline
-from protoleak.runtime.prepared import FramedFace
+from protoleak.runtime.prepared import FramedFace, framed_whole
 
 if TYPE_CHECKING:  # what it imports is for GPUs
     from protoleak.runtime.cuda.crops import Rectangle
@@ -51,17 +51,12 @@ def frame_face(framing: Framing, image: UInt8Array, face: Box, margin: float) ->
 def frame_each(framing: Framing, image: UInt8Array, faces: Sequence[Box], margin: float) -> list[FramedFace]:
     """Several faces of one image, as `frame_face` gives them; what all of them share is made once."""
     if not framing.needs_face:
-        return [_crop_as_image(framing, cut(image, *crop_square(face, margin))) for face in faces]
+        return [framed_whole(framing, cut(image, *crop_square(face, margin))) for face in faces]
     height, width = image.shape[:2]
     return [
         FramedFace(looks, lacking(looks, framing.judged_side(width, height, face)))
         for looks, face in zip(framing.frame_each(image, faces), faces, strict=True)
     ]
-
-
-def _crop_as_image(framing: Framing, crop: UInt8Array) -> FramedFace:
-    looks = framing.frame(crop, None)
-    return FramedFace(looks, lacking(looks, framing.judged_side(crop.shape[1], crop.shape[0], None)))
 
 
 def frame_faces(pipeline: ImagePipeline, faces: Sequence[tuple[UInt8Array, Box]], margin: float) -> list[FramedFace]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from protoleak.choices import FACE_SCORE, MINIMUM_FACE
+from protoleak.choices import CROP_MARGIN, FACE_SCORE, MINIMUM_FACE
 from protoleak.errors import ProtoleakError
 
 FaceFinder: TypeAlias = Literal["auto", "none", "yunet", "haar"]
@@ -33,7 +33,7 @@ class FaceSettings:
     face_model: Path | None = None
     face_score: float = FACE_SCORE
     minimum_face: int = MINIMUM_FACE
-    margin: float = 0.25
+    margin: float = CROP_MARGIN
 
     def __post_init__(self) -> None:
         if self.faces not in FACE_FINDERS:

@@ -16,7 +16,7 @@ from protoleak.images.framing import Framing
 from protoleak.images.open import open_image
 from protoleak.images.sources import ImageSource
 from protoleak.runtime.pipeline import ImagePipeline
-from protoleak.runtime.prepared import FramedFace
+from protoleak.runtime.prepared import FramedFace, opened_record
 from protoleak.runtime.verdict import InputRecord, Verdict
 
 
@@ -126,8 +126,9 @@ def find_faces(
     chosen = [*(range(len(faces)) if choose is None else choose(faces))]
     boxes = [faces[place].box for place in chosen]
     framed = dict(zip(chosen, frame_each(pipeline.framing, opened.pixels, boxes, settings.margin), strict=True))
-    record = InputRecord(opened.sha256, opened.hashed, opened.size, opened.width, opened.height)
-    return FacesInImage(opened.name, opened.source, record, opened.notes, opened.claims, tuple(faces), framed)
+    return FacesInImage(
+        opened.name, opened.source, opened_record(opened), opened.notes, opened.claims, tuple(faces), framed
+    )
 
 
 def screen_faces(

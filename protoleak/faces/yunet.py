@@ -24,19 +24,19 @@ MAXIMUM_BYTES = 64 * 2**20  # YuNet has 0.2 MB; a wrong file need not be read to
 REMEDY = "give face_detection_yunet_2023mar.onnx or newer, from OpenCV's model zoo"
 
 
-def check_yunet(model: bytes, name: str, *, sound: bool = False) -> None:
+def check_yunet(model: bytes, name: str, *, checked: bool = False) -> None:
     """Refuses, before OpenCV sees it, what is no YuNet model.
 
     Args:
         model: serialised ONNX.
         name: of the file, for messages.
-        sound: the graph was inspected before, as that of a bundle is.
+        checked: the graph was inspected before, as that of a bundle is.
 
     Raises:
         ProtoleakError: one line that says what it is instead.
     """
     try:
-        problems = [] if sound else inspect_onnx(model).problems()
+        problems = [] if checked else inspect_onnx(model).problems()
         outputs = set(output_names(model))
     except ValueError as error:
         raise ProtoleakError(f"{name} is no YuNet model: {error}: {REMEDY}") from error
@@ -100,7 +100,7 @@ class YuNetDetector:
         Raises:
             ProtoleakError: it is no YuNet model, or cannot be run.
         """
-        check_yunet(model, name, sound=checked)
+        check_yunet(model, name, checked=checked)
         self._ran = False
         self._minimum_face = minimum_face
         self._longest_side = longest_side

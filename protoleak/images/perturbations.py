@@ -1,9 +1,9 @@
 """What happens to images on their way: compressions, crops, resizings and others, at five severities each.
 
 The operators are those of WILD (arXiv 2504.19595), which post-processes half of its images by chains of one to three,
-less its two that need networks of their own (super-resolution and JPEG-AI), and film. They serve training, as
+less its two that need networks of their own (super-resolution and JPEG-AI), and two of videos. They serve training, as
 augmentation, and evaluation, as the question how far a verdict survives. Pure functions: NumPy, Pillow and OpenCV, and
-PyAV for film alone.
+PyAV for those of videos.
 
 Each operator takes uint8 [H, W, 3] in RGB order, one number, and a random generator, which is asked only for what
 an image's fate leaves open: where it is cropped, which way it is turned, whether it gets darker or brighter, the noise.
@@ -25,10 +25,10 @@ from PIL import Image
 
 from protoleak.arrays import UInt8Array
 from protoleak.errors import MediaError, ProtoleakError
-from protoleak.images.film import through_video
+from protoleak.images.decode import MINIMUM_SIDE  # below it an image is refused
+from protoleak.images.video_codecs import through_video
 
 SEVERITIES = (1, 2, 3, 4, 5)
-SMALLEST_SIDE = 32  # pixels: below it an image is refused as no face, see runtime.media
 
 
 def jpeg(image: UInt8Array, quality: float, random: np.random.Generator) -> UInt8Array:  # noqa: ARG001
@@ -92,7 +92,7 @@ def noise(image: UInt8Array, sigma: float, random: np.random.Generator) -> UInt8
 
 
 def _kept(side: int, share: float) -> int:
-    return min(side, max(SMALLEST_SIDE, round(share * side)))
+    return min(side, max(MINIMUM_SIDE, round(share * side)))
 
 
 def _either_way(factor: float, random: np.random.Generator) -> float:
@@ -100,8 +100,8 @@ def _either_way(factor: float, random: np.random.Generator) -> float:
 
 
 def h264(image: UInt8Array, factor: float, random: np.random.Generator) -> UInt8Array:
-    """An inter frame of a film in H.264 at that rate factor, in which the image moves a few pixels a frame. Needs PyAV,
-    as the extra `video` brings it; an odd last row or column is left out."""
+    """An inter frame of a video in H.264 at that rate factor, in which the image moves a few pixels a frame. Needs
+    PyAV, as the extra `video` brings it; an odd last row or column is left out."""
     return through_video(image, "libx264", int(factor), _shift(random))
 
 
@@ -137,7 +137,7 @@ class Operator:
         name: its key in OPERATORS.
         unit: what the levels are.
         levels: one number per severity, from the mildest to the hardest.
-        function: (image, level, random) → image, see `functions`.
+        function: (image, level, random) → image, one of those above.
     """
 
     name: str

@@ -58,7 +58,7 @@ def limit_processor_time(limits: Limits) -> None:
 
 
 def resident_bytes(process: int) -> int | None:
-    """The memory that another process holds, for a limit on what it really uses: engines reserve far more. None where
+    """The resident memory of a process, for a limit on what it really uses: engines reserve far more. None where
     the system doesn't say, or the process has gone."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -15,7 +15,7 @@ class ConnectionEnded(Exception):
 
 
 class TimeIsUp(Exception):
-    """Nothing more came in time."""
+    """Nothing more came, or was taken, in time."""
 
 
 def send(connection: socket.socket, *parts: bytes | memoryview) -> None:
@@ -23,6 +23,7 @@ def send(connection: socket.socket, *parts: bytes | memoryview) -> None:
 
     Raises:
         ConnectionEnded: the other side has gone.
+        TimeIsUp: it didn't take the message within the connection's timeout, where it has one.
     """
     try:
         connection.sendall(LENGTH.pack(sum(len(part) for part in parts)))

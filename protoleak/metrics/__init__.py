@@ -3,6 +3,6 @@
 predictions     what a variant predicted for some images, beside what is known of them: arrays
 ranking         ranking metrics of weighted images      scores      the same of images that all weigh one
 intervals       Wilson's, and over resampled sources    measures    from predictions to a report
-report          the numbers as plain values      false_discovery  findings among many p-values
-merging         many dependent p-values of one hypothesis, and e-values
+report          the numbers as plain values             false_discovery  findings among many p-values
+merging         dependent p-values of one hypothesis    martingale  evidence of drift, readable at any time
 """

@@ -30,7 +30,7 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         embedding_size: D.
         generators: K, classes (the real class is one of them).
         prototypes_per_generator: M.
-        timesteps: T.
+        timesteps: T, noised latents of an image: looks × timesteps of the diffusion.
         auxiliary: classes that were learnt beside those and are never named; their prototypes serve the open-set
             density (`calibration.posterior`).
         gate: whether there is a gate; without one every feature weighs 1.

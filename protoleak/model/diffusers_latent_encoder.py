@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from protoleak.errors import CheckpointError, MissingExtra
+from protoleak.errors import CheckpointError, MissingExtra, first_line
 from protoleak.model.torch_latent_encoder import EncoderModule, TorchLatentEncoder
 
 CONFIG_FILE = "config.json"
@@ -34,7 +34,7 @@ def load_hub(name: str) -> TorchLatentEncoder:
         listing = huggingface_hub.HfApi().model_info(name, timeout=HUB_TIMEOUT_SECONDS).siblings or []
         files = {each.rfilename for each in listing}
     except Exception as error:  # the hub's client raises errors of its own, of its HTTP library and of the system
-        failure, offline = _first_line(error), True
+        failure, offline = first_line(error), True
         files = {file for file in candidates if isinstance(huggingface_hub.try_to_load_from_cache(name, file), str)}
     for file, subfolder in candidates.items():
         if file not in files:
@@ -42,7 +42,7 @@ def load_hub(name: str) -> TorchLatentEncoder:
         try:
             config = diffusers.AutoencoderKL.load_config(name, subfolder=subfolder, local_files_only=offline)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"cannot read {file} of {name} from the hub: {_first_line(error)}") from error
+            raise CheckpointError(f"cannot read {file} of {name} from the hub: {first_line(error)}") from error
         return load_diffusers(str(config.get("_class_name")), name, subfolder, local_files_only=offline)
     reason = failure or f"it has neither {' nor '.join(candidates)}"
     raise CheckpointError(
@@ -78,7 +78,7 @@ def load_diffusers(
         )
     except Exception as error:  # diffusers raises what its many loaders raise, without a common base
         raise CheckpointError(
-            f"cannot load the {class_name} {source}: {_first_line(error)}; config.json and a .safetensors file "
+            f"cannot load the {class_name} {source}: {first_line(error)}; config.json and a .safetensors file "
             "that fits it are needed (pickled .bin weights are not read)"
         ) from error
     missing = [name for name in loading["missing_keys"] if name.startswith(("encoder.", "quant_conv."))]
@@ -113,8 +113,3 @@ def _import_diffusers() -> Any:
     except ImportError:
         raise MissingExtra("diffusers", "export") from None
     return diffusers
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

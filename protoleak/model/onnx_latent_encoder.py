@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from protoleak.arrays import Float32Array
 from protoleak.bundle.graph_check import inspect_onnx
-from protoleak.errors import CheckpointError, EngineError
+from protoleak.errors import CheckpointError, EngineError, first_line
 
 ONNX_FILE = "latent_encoder.onnx"
 SETTINGS_FILE = "settings.json"
@@ -78,7 +78,7 @@ class OnnxLatentEncoder:
         try:
             self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions have no common base but this
-            raise CheckpointError(f"{name}: ONNX Runtime refuses it: {str(error).splitlines()[0]}") from error
+            raise CheckpointError(f"{name}: ONNX Runtime refuses it: {first_line(error)}") from error
         self.model = model
         self.input_range = (float(settings.input_range[0]), float(settings.input_range[1]))
         self.scaling = float(settings.scaling)
@@ -137,7 +137,7 @@ class OnnxLatentEncoder:
                 latent = self._session.run([self.output_name], {self.input_name: feed})[0]
             except Exception as error:  # as above
                 raise CheckpointError(
-                    f"{self._name} fails on images of {images.shape[1]}×{images.shape[2]}: {str(error).splitlines()[0]}"
+                    f"{self._name} fails on images of {images.shape[1]}×{images.shape[2]}: {first_line(error)}"
                 ) from error
             if latent.ndim != 4 or len(latent) != step:
                 raise CheckpointError(f"{self._name} gives {latent.shape} for {step} images: [N, C, h, w] is needed")

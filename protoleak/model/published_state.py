@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from protoleak.choices import BackboneKind
-from protoleak.errors import CheckpointError
+from protoleak.errors import CheckpointError, first_line
 from protoleak.model.backbones import VIT_PATCH
 
 TEMPORAL_POOL = "temporal_pool"
@@ -49,9 +49,9 @@ def load_tensors(path: Path, what: str) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises errors of torch, pickle, zipfile and the system
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"{path} is not a {what} that can be read safely ({reason}): a file of tensors from torch.save is needed"
+            f"{path} is not a {what} that can be read safely ({first_line(error)}): a file of tensors from "
+            "torch.save is needed"
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}: a {what} is a mapping of names to tensors")

@@ -14,8 +14,9 @@ from protoleak.bundle.bundle import Bundle
 from protoleak.environment.processors import processors
 from protoleak.runtime.configuration import configure
 from protoleak.runtime.engines import EngineOptions, choose
+from protoleak.runtime.engines.availability import CPU_ENGINES
 from protoleak.runtime.engines.trial import try_opening
-from protoleak.runtime.executors import ON_PROCESSOR, Executor, Graphs, open_executor
+from protoleak.runtime.executors import Executor, Graphs, open_executor
 
 MOST_BYTES_TO_WARM = 16 * 2**20  # of both graphs: larger ones take longer for an image than anything else here
 
@@ -61,7 +62,7 @@ class Opening:
     @property
     def on_processor(self) -> bool:
         """Whether no GPU has a part in it."""
-        return self.engine in ON_PROCESSOR
+        return self.engine in CPU_ENGINES
 
     def start(self, *, warm: bool = False) -> None:
         """Has engines of the processor open their graphs in a thread; for others there is nothing to be done before

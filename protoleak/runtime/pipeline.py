@@ -3,46 +3,42 @@
 from __future__ import annotations
 
 import os
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
-import numpy as np
-from PIL import Image
 
 from protoleak.arrays import Array
 from protoleak.bundle.bundle import Bundle
 from protoleak.choices import Upright
-from protoleak.environment.processors import processors, threads_of_quota
 from protoleak.errors import BundleError, EngineError, MediaError, ProtoleakError
-from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, decode
 from protoleak.images.isolated import IsolatedDecoder
-from protoleak.images.open import open_image
-from protoleak.images.resize import RgbImage, size_of
-from protoleak.images.sources import WHAT_TO_GIVE, ArrayLike, ImageSource, Readable
-from protoleak.runtime.cuda.arrays import GpuArray, on_gpu
+from protoleak.images.resize import RgbImage
+from protoleak.images.sources import ImageSource
+from protoleak.runtime.cuda.arrays import GpuArray
 from protoleak.runtime.drift import EVIDENCE, DriftMonitor
 from protoleak.runtime.engines import EngineDescription, EngineOptions
 from protoleak.runtime.executors import FrameToCrop, ImageOnGpu
 from protoleak.runtime.judge import Judge, JudgedInput
 from protoleak.runtime.opening import Opening
-from protoleak.runtime.prepared import FramedFace, Prepared, joined_pixels, lie_together, opened_record, pixels_record
+from protoleak.runtime.prepared import FramedFace, Prepared, framed_whole, joined_pixels, lie_together
+from protoleak.runtime.preparing import (
+    AnyImage,
+    decoding_threads,
+    one_by_one,
+    prepare_face,
+    prepare_image,
+    prepare_on_gpu,
+    prepared_ahead,
+)
 from protoleak.runtime.verdict import Verdict
 
-DECODING_THREADS = 2  # decoding overlaps with the engines; more would only compete with them for the cores
-# A GPU leaves the cores alone and waits for them: ms per face beside an H100, with 2, 4, 8 and 16 threads on 16 cores,
-# 3.4, 2.8, 3.1 and 3.3. More than these wait for each other in Python.
-DECODING_THREADS_FOR_GPU = 4
 DEFAULT_BATCH_SIZE = 8
 TakeOutputs: TypeAlias = Callable[[Verdict, Mapping[str, Array]], None]
-AnyImage: TypeAlias = "ImageSource | FramedFace | GpuArray | ImageOnGpu"
 Pipeline = TypeVar("Pipeline", bound="ImagePipeline")
 
 
@@ -106,13 +102,13 @@ class ImagePipeline:
             opening.options.notify(
                 f"the bundle has no thresholds for {self.compute}, so those of {chosen.compute} judge"
             )
-        self._judgement = Judge(self.bundle, chosen, alpha=alpha, upright=upright)
-        self.alpha, self.bundle_record = self._judgement.alpha, self._judgement.bundle_record
+        self._judge = Judge(self.bundle, chosen, alpha=alpha, upright=upright)
+        self.alpha, self.bundle_record = self._judge.alpha, self._judge.bundle_record
         preprocessing = self.bundle.manifest.preprocessing
         self.upright: Upright = upright or preprocessing.upright
         self.framing = replace(preprocessing.framing, upright=self.upright == "auto")
         self.isolate = isolate
-        self._decoding_threads = DECODING_THREADS if opening.on_processor else decoding_threads_for_gpu()
+        self._decoding_threads = decoding_threads(engines_on_gpu=not opening.on_processor)
         self.decode: Decode = IsolatedDecoder(self._decoding_threads) if isolate else decode
         self._executor = opening.executor(partial(self._while_opening, meanwhile))
 
@@ -168,7 +164,7 @@ class ImagePipeline:
     @property
     def track_accusation_level(self) -> float | None:
         """What the merged `real_p_value` of a track must not exceed for a generator to be named."""
-        return self._judgement.rule.track_accusation_level
+        return self._judge.rule.track_accusation_level
 
     def drift_monitor(self, source: str, told_at: float = EVIDENCE) -> DriftMonitor:
         """What watches whether the images of one source are like those of the calibration, at this pipeline's α.
@@ -203,7 +199,7 @@ class ImagePipeline:
             EngineError: the network's outputs are not finite.
         """
         verdicts = []
-        for outcome in self.each(self._as_list(images)):
+        for outcome in self.each(one_by_one(images, self._executor.take)):
             if isinstance(outcome, ProtoleakError):
                 raise outcome
             verdicts.append(outcome)
@@ -222,54 +218,20 @@ class ImagePipeline:
         if batch_size < 1:
             raise ProtoleakError(f"batch size {batch_size}: give 1 or more")
         batch: list[Prepared] = []
-        for item in self._prepared(images, batch_size):
+        for item in prepared_ahead(images, self.prepare, self._prepare_on_gpu, batch_size, self._decoding_threads):
             if isinstance(item, Prepared):
                 if batch and not lie_together(batch[-1], item):
-                    yield from self._judge(batch)
+                    yield from self._outcomes(batch)
                     batch = []
                 batch.append(item)
                 if len(batch) == batch_size:
-                    yield from self._judge(batch)
+                    yield from self._outcomes(batch)
                     batch = []
             else:  # an error keeps its place: what was collected before it comes first
-                yield from self._judge(batch)
+                yield from self._outcomes(batch)
                 batch = []
                 yield item
-        yield from self._judge(batch)
-
-    def _as_list(self, images: AnyImage | Sequence[AnyImage]) -> list[AnyImage | MediaError]:
-        if isinstance(images, np.ndarray):
-            return list(images) if images.ndim == 4 else [images]
-        if isinstance(images, ArrayLike) and not isinstance(images, Image.Image) and not on_gpu(images):
-            return list(cast("Iterable[AnyImage]", images)) if getattr(images, "ndim", 3) == 4 else [images]
-        if on_gpu(images):
-            try:
-                return list(self._executor.take("images", images))  # type: ignore[arg-type]  # on_gpu says that it is one
-            except MediaError as error:
-                return [error]
-        one = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image, FramedFace, ImageOnGpu, Readable)
-        if isinstance(images, one):
-            return [images]
-        if not isinstance(images, Iterable):
-            return [MediaError(f"{type(images).__name__} is not an image: {WHAT_TO_GIVE}")]
-        return list(images)
-
-    def _prepared(self, images: Iterable[AnyImage | MediaError], batch_size: int) -> Iterator[Prepared | MediaError]:
-        """Decodes ahead of the engines, by at most one batch."""
-        pool = ThreadPoolExecutor(self._decoding_threads, thread_name_prefix="protoleak-decode")
-        waiting: deque[Future[Prepared | MediaError]] = deque()
-        try:
-            for index, image in enumerate(images):
-                if isinstance(image, ImageOnGpu) or on_gpu(image):
-                    waiting.append(_done(self._prepare_on_gpu(image, index)))  # type: ignore[arg-type]  # see on_gpu
-                else:
-                    waiting.append(pool.submit(self._prepare, image, index))  # type: ignore[arg-type]
-                if len(waiting) > batch_size:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        yield from self._outcomes(batch)
 
     def frame(self, image: RgbImage) -> FramedFace:
         """The face that an image is judged by: here the middle of the image, whatever it shows.
@@ -281,9 +243,7 @@ class ImagePipeline:
         Raises:
             MediaError: there is no face to judge, in a class that looks for one.
         """
-        height, width = size_of(image)
-        pixels = self.framing.frame(image, None)
-        return FramedFace(pixels, lacking(pixels, self.framing.judged_side(width, height, None)))
+        return framed_whole(self.framing, image)
 
     def frame_on_gpu(self, frames: Sequence[FrameToCrop]) -> list[ImageOnGpu] | None:
         """Faces of frames, framed where the engine is: see `Executor.frame`. None where that is not a GPU."""
@@ -302,33 +262,9 @@ class ImagePipeline:
         Raises:
             MediaError: it cannot be read, or there is no face to judge in it.
         """
-        started = time.perf_counter()
         if isinstance(image, FramedFace):
-            if problem := self._unlike_framing(image):
-                raise MediaError(f"{name}: {problem}")
-            record = pixels_record(image.pixels)
-            spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-            pixels = image.pixels if image.array is None else image.array
-            return Prepared(name, None, record, (), pixels, image.lacking, spent)
-        opened = open_image(image, name=name, upright=self.framing.upright, decode=self.decode)
-        decoded = time.perf_counter()
-        try:
-            framed = self.frame(opened.pixels)
-        except MediaError as error:
-            message = "; ".join([f"{opened.name}: {error}", *opened.notes])
-            raise type(error)(message).about(opened.source, opened.sha256) from error
-        finished = time.perf_counter()
-        spent = {"decode": 1000 * (decoded - started), "preprocess": 1000 * (finished - decoded)}
-        return Prepared(
-            opened.name,
-            opened.source,
-            opened_record(opened),
-            opened.notes,
-            framed.pixels,
-            framed.lacking,
-            spent,
-            opened.claims,
-        )
+            return prepare_face(image, self.framing, name)
+        return prepare_image(image, name, upright=self.framing.upright, decode=self.decode, frame=self.frame)
 
     def judge(self, images: Sequence[Prepared]) -> list[Verdict | EngineError]:
         """The verdicts of prepared images, in order; all of them go through the engines together.
@@ -340,49 +276,12 @@ class ImagePipeline:
         Args:
             images: of `prepare`, of this bundle.
         """
-        return list(self._judge(list(images)))
+        return list(self._outcomes(list(images)))
 
-    def _prepare(self, image: ImageSource | FramedFace | MediaError, index: int) -> Prepared | MediaError:
-        """Or the error in its place, as `each` hands it on."""
-        if isinstance(image, MediaError):
-            return image
-        try:
-            return self.prepare(image, f"image {index}")
-        except MediaError as error:
-            return error
+    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, name: str) -> Prepared:
+        return prepare_on_gpu(image, self._executor.take, self.framing, name)
 
-    def _unlike_framing(self, face: FramedFace) -> str | None:
-        size, looks = self.framing.image_size, self.framing.looks
-        if face.pixels.dtype == np.uint8 and face.pixels.shape == (len(looks), size, size, 3):
-            return None
-        return (
-            f"framed as {face.pixels.dtype} {list(face.pixels.shape)}, and the bundle's looks {', '.join(looks)} take "
-            f"uint8 {[len(looks), size, size, 3]}"
-        )
-
-    def _prepare_on_gpu(self, image: GpuArray | ImageOnGpu, index: int) -> Prepared | MediaError:
-        """In the thread that runs the executor, since a GPU's context belongs to a thread."""
-        started, name = time.perf_counter(), f"image {index}"
-        if not isinstance(image, ImageOnGpu):
-            try:
-                taken = self._executor.take(name, image)
-            except MediaError as error:
-                return error
-            if len(taken) != 1:
-                return MediaError(f"{name}: {len(taken)} images in one array: give them one by one here")
-            image = taken[0]
-        spent = {"decode": 1000 * (time.perf_counter() - started), "preprocess": 0.0}
-        return Prepared(
-            name,
-            None,
-            pixels_record(image.pixels),
-            (),
-            image.array,
-            lacking(image.pixels, self.framing.image_size),
-            spent,
-        )
-
-    def _judge(self, batch: list[Prepared]) -> Iterator[Verdict | EngineError]:
+    def _outcomes(self, batch: list[Prepared]) -> Iterator[Verdict | EngineError]:
         if not batch:
             return
         try:
@@ -392,7 +291,7 @@ class ImagePipeline:
                 yield EngineError(f"{batch[0].name}: {error}").about(batch[0].source, batch[0].record.sha256)
                 return
             for one in batch:  # find the image that it was, and judge the others
-                yield from self._judge([one])
+                yield from self._outcomes([one])
 
     def _verdicts(self, batch: list[Prepared]) -> list[Verdict]:
         take = self._take_outputs
@@ -409,12 +308,7 @@ class ImagePipeline:
 
     def _verdict(self, one: Prepared, outputs: dict[str, Array], shared: dict[str, float]) -> Verdict:
         judged = JudgedInput(one.source, one.record, one.notes, one.lacking, one.claims)
-        return self._judgement.verdict(judged, outputs, self.engine, one.milliseconds | shared)
-
-
-def decoding_threads_for_gpu() -> int:
-    """Threads that decode and frame while a GPU works: as many as there are processors, within bounds."""
-    return min(DECODING_THREADS_FOR_GPU, max(DECODING_THREADS, threads_of_quota() or processors()))
+        return self._judge.verdict(judged, outputs, self.engine, one.milliseconds | shared)
 
 
 def _reopened(kind: type[ImagePipeline], bundle: str, sha256: str, settings: dict[str, Any]) -> ImagePipeline:
@@ -423,9 +317,3 @@ def _reopened(kind: type[ImagePipeline], bundle: str, sha256: str, settings: dic
         pipeline.close()
         raise BundleError(f"{bundle}: another bundle than when this was pickled: load it anew")
     return pipeline
-
-
-def _done(outcome: Prepared | MediaError) -> Future[Prepared | MediaError]:
-    future: Future[Prepared | MediaError] = Future()
-    future.set_result(outcome)
-    return future

@@ -10,7 +10,10 @@ import numpy as np
 
 from protoleak.arrays import UInt8Array
 from protoleak.images.claims.claim import Claim
+from protoleak.images.content import lacking
+from protoleak.images.framing import Framing
 from protoleak.images.open import OpenedImage
+from protoleak.images.resize import RgbImage, size_of
 from protoleak.runtime.cuda.arrays import DeviceArray, packed_strides
 from protoleak.runtime.verdict import InputRecord
 
@@ -54,6 +57,17 @@ class Prepared:
     lacking: str | None
     milliseconds: dict[str, float]
     claims: tuple[Claim, ...] = ()
+
+
+def framed_whole(framing: Framing, image: RgbImage) -> FramedFace:
+    """An image that is judged whole, whatever it shows: its middle stands for a face where a look depends on one.
+
+    Args:
+        image: uint8 [H, W, 3] in RGB order, or a Pillow image of mode RGB.
+    """
+    height, width = size_of(image)
+    pixels = framing.frame(image, None)
+    return FramedFace(pixels, lacking(pixels, framing.judged_side(width, height, None)))
 
 
 def pixels_record(pixels: UInt8Array) -> InputRecord:

@@ -90,20 +90,22 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: the path as given; None for an image from memory.
         label: "known" (made by `generator`), "real" (consistent with the camera images of the training) or
-            "unknown" (p_value ≤ alpha; or nearest to a generator, but not unlike enough to camera originals).
+            "unknown" (p_value ≤ alpha; or nearest to a generator, but not unlike enough to camera originals; or nearest
+            to those, but not unlike enough to images by generators; or the image is `lacking`).
         generator: the generator that is named, only when known.
         nearest: the class with the highest score, whatever the verdict.
         p_value: share of the calibration images that are as unusual as this one, in (0, 1].
         real_p_value: share of the camera calibration images that are as unlike a camera original as this one, in
             (0, 1]; a generator is named only where it is ≤ accusation_level. None for a bundle without such images.
-        accusation_level: alpha/5, or 1/(n + 1) where n camera calibration images allow no less; None without them.
+        accusation_level: the bundle's share of alpha, a fifth unless it says otherwise, or 1/(n + 1) where n camera
+            calibration images allow no less; None without them.
         generated_p_value: share of the calibration images by generators that are at least as camera-like as this one,
             in (0, 1]; `real` is said only where it is ≤ acquittal_level. None for a bundle that doesn't ask for that.
         acquittal_level: alpha, or 1/(n + 1) where n such images allow no less; None without them.
         alpha: significance level.
         calibration: what the p-value is a rank among.
-        log_density: Gaussian kernel log density under the training images, in nats; less a share of that under the
-            auxiliary generators' where the bundle is contrasted with them. Compare it within one bundle alone.
+        log_density: how usual the image is among the training images, in nats, by the density that the bundle has (see
+            docs/method.md, *The decision*). Compare it within one bundle alone.
         scores: class → the head's own score, uncalibrated and not comparable between images.
         probabilities: class → calibrated softmax, only where the bundle has a fitted temperature.
         why: the reasons.

@@ -15,17 +15,16 @@ from PIL import Image
 from protoleak.errors import EngineError, MediaError
 from protoleak.faces.base import Face, FaceDetector
 from protoleak.faces.still_images import FacesInImage, find_faces
-from protoleak.image_records import Identity, Record, Settings, file_sha256, outcome_of
+from protoleak.image_records import Identity, Record, file_sha256, outcome_of, settings_by_face, settings_whole
 from protoleak.images.decode import Decode, decode
 from protoleak.images.isolated import IsolatedDecoder
-from protoleak.images.sources import printable
 from protoleak.runtime.engines import EngineOptions
+from protoleak.runtime.engines.availability import CPU_ENGINES
 from protoleak.runtime.prepared import FramedFace, Prepared
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener
 from protoleak.serving.settings import BundleOptions, RequestLimits
 
-ON_PROCESSOR = ("openvino", "onnxruntime")  # engines to which all batch sizes are the same, one image at a time
 NAME = "image"  # what messages call an image that came without a name
 
 
@@ -158,14 +157,12 @@ class BundleJudge:
         """See `Judging.identity`."""
         by_face = self.by_face or every_face
         if by_face not in self._identities:
-            settings: Settings = {"faces": "none", "upright": self.screener.upright}
-            if by_face:
-                settings |= {
-                    "faces": printable(self._detector().description),
-                    "face_score": float(self._faces.face_score),
-                    "minimum_face": self._faces.minimum_face,
-                    "margin": float(self._faces.margin),
-                }
+            upright = self.screener.upright
+            settings = (
+                settings_by_face(self._detector().description, upright, self._faces)
+                if by_face
+                else settings_whole(upright)
+            )
             self._identities[by_face] = Identity(
                 bundle=self.screener.bundle_record, alpha=self.screener.alpha, settings=settings
             )
@@ -196,7 +193,9 @@ class BundleJudge:
             EngineError: the engines give nothing finite.
         """
         unit = self._grey()
-        sizes = {1} if self.screener.engine.name in ON_PROCESSOR else {1, self.batch_maximum}
+        sizes = {1, self.batch_maximum}
+        if self.screener.engine.name in CPU_ENGINES:  # to which all batch sizes are the same, one image at a time
+            sizes = {1}
         if self.rounded:
             sizes = {2**power for power in range(8)}
         for size in sorted(one for one in sizes if one <= self.batch_maximum):

@@ -13,7 +13,7 @@ from protoleak.runtime.verdict import Verdict
 from protoleak.serving.drift import LONGEST_NAME, SourceDrift
 from protoleak.serving.kserve import MODEL
 from protoleak.serving.settings import RequestLimits
-from protoleak.serving.streams import StreamRecord, StreamRequest
+from protoleak.serving.stream import StreamRecord, StreamRequest
 from protoleak.version import __version__
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent, TrackEvent
 

@@ -20,7 +20,7 @@ from protoleak.serving.endings import Endings
 from protoleak.serving.judging import BundleJudge
 from protoleak.serving.service import Open, Service
 from protoleak.serving.settings import ServeSettings
-from protoleak.serving.streams import need_video
+from protoleak.video.sources.containers import need_av
 
 BACKLOG = 1024
 # After SIGTERM connections that are open are still answered for so long, so that a request that was on its way when the
@@ -87,7 +87,7 @@ def serve(
         MissingExtra: live sources are allowed, and what reads them is not installed.
     """
     if settings.stream_hosts:
-        need_video()
+        need_av()  # said now, not when the first live source is asked for
     service = Service(settings, opening or partial(open_judge, settings, notify), notify)
     asyncio.run(_Life(service, bound, notify).run())
 
@@ -101,6 +101,8 @@ class _Server(uvicorn.Server):
 
 
 class _Life:
+    """A server from its start to its end: loading while it answers already, reloading, and ending in time."""
+
     def __init__(self, service: Service, bound: socket.socket, notify: Callable[[str], None]) -> None:
         self._service, self._bound, self._notify = service, bound, notify
         self._grace = service.settings.grace

@@ -11,7 +11,7 @@ from protoleak.choices import Compute, EngineName, Upright
 from protoleak.errors import ProtoleakError
 from protoleak.faces.settings import FaceFinder, FaceSettings, check_limit
 from protoleak.images.formats.base import MAXIMUM_PIXELS
-from protoleak.runtime.pipeline import DECODING_THREADS
+from protoleak.runtime.preparing import DECODING_THREADS
 
 MEBIBYTE = 2**20
 

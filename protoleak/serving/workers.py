@@ -46,6 +46,8 @@ def supervise(settings: ServeSettings, bound: socket.socket, notify: Callable[[s
 
 
 class _Supervisor:
+    """Starts the workers, starts those again that end, and passes signals on to them."""
+
     def __init__(self, settings: ServeSettings, bound: socket.socket, notify: Callable[[str], None]) -> None:
         self._settings, self._bound, self._notify = settings, bound, notify
         self._context = multiprocessing.get_context("spawn")  # an engine's threads don't survive a fork

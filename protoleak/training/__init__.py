@@ -1,1 +1,1 @@
-"""Trains the attribution network and distils light latent encoders. PyTorch; never imported by the runtime."""
+"""Trains the attribution network. PyTorch; never imported by the runtime."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from protoleak.errors import CheckpointError
+from protoleak.errors import CheckpointError, first_line
 from protoleak.files import replacing
 
 STATE_FILE = "training_state.pt"
@@ -59,8 +59,7 @@ def load_state(path: Path, run: str) -> TrainingState:
     try:
         state = TrainingState(**torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is no readable training state ({reason}): {start_anew}") from error
+        raise CheckpointError(f"{path} is no readable training state ({first_line(error)}): {start_anew}") from error
     if state.run != run:
         raise CheckpointError(
             f"{path} belongs to a run with other settings, data or latent encoder ({state.run[:12]}…, this one is "

@@ -63,7 +63,7 @@ def train(
         progress: called often; every encoding and every epoch is a stage.
 
     Returns:
-        The model of the epoch with the best validation macro AUC; the network is in evaluation mode.
+        The model of the epoch that `settings.keep` asks for; the network is in evaluation mode.
 
     Raises:
         ProtoleakError: the settings don't fit the latents.

@@ -151,7 +151,7 @@ class ViewSource:
 
 
 def view_sources(path: Path, views: int, seed: int, framer: Framer, operator_share: float) -> list[ViewSource]:
-    """The image of one image file as deployed, then `views` more views of it.
+    """An image file as it is deployed, then `views` more views of it.
 
     Args:
         operator_share: see `draw_view`; views of faces have operators of their own.

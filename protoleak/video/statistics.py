@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sized
-from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from protoleak.environment.memory import resident_mib
 from protoleak.video.frames import SourceInfo
 from protoleak.video.messages import TrackedFrame
 
 LATENCIES_KEPT = 1000  # enough for a p99; a camera that runs for a month must not fill the memory
-STATM = Path("/proc/self/statm")
 
 
 class Percentiles(msgspec.Struct, frozen=True):
@@ -156,16 +153,3 @@ class Counters:
             return None
         p50, p95, p99 = (float(value) for value in np.percentile(list(self._latencies), (50, 95, 99)))
         return Percentiles(p50, p95, p99, len(self._latencies))
-
-
-def resident_mib() -> float:
-    """Resident memory of this process in MiB; where there is no /proc, the greatest that it has had."""
-    try:
-        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except OSError:
-        pass  # not Linux
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

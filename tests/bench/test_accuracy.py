@@ -18,7 +18,7 @@ from protoleak.runtime.engines.base import EngineDescription
 from protoleak.runtime.verdict import BundleRecord, CalibrationGroup, InputRecord, Label, NearestPrototype, Verdict, Why
 from tests.bench.conftest import PER_FOLDER
 
-NAME = ("onnxruntime", "fp32", "variant")
+NAME = ("onnxruntime", "fp32", "exact")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Eager PyTorch in turns with the engines, with the model that the regression benchmark makes, but tiny."""
+"""Eager PyTorch in turns with the engines, with the model that benchmarks/engines.py makes, but tiny."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_row_in_turns_with_the_baseline_has_its_ratio_and_the_baseline_its
     assert report.rows[3].baseline is None
 
 
-def test_the_regression_benchmark_has_a_line_for_every_target(report: Report, script: ModuleType) -> None:
+def test_the_benchmark_of_engines_has_a_line_for_every_target(report: Report, script: ModuleType) -> None:
     lines = [what for what, *_ in script.targets(report.rows)]
     assert sum("eager PyTorch" in line for line in lines) == 1
     assert sum("outside the engines" in line for line in lines) == 2

@@ -76,7 +76,7 @@ def test_warming_up_does_not_count() -> None:
     assert timing.end_to_end.p99 == 1
 
 
-def test_a_image_that_cannot_be_read_is_an_error_and_no_fast_run(tiny_bundle: object) -> None:
+def test_an_image_that_cannot_be_read_is_an_error_and_no_fast_run(tiny_bundle: object) -> None:
     workload = screening(Screener(str(tiny_bundle), engine="onnxruntime", threads=1))
     with pytest.raises(MediaError, match="empty"):
         workload([b""])

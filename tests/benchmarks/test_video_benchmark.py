@@ -133,9 +133,9 @@ def test_idf1_counts_the_boxes_that_the_same_track_has_on_both_sides() -> None:
 
 
 def test_the_made_clip_has_faces_that_move(tmp_path: Path) -> None:
-    picture = tmp_path / "picture.png"
-    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-    write_made_clip(tmp_path / "made.mp4", [picture], (96, 54))
+    image = tmp_path / "image.png"
+    cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    write_made_clip(tmp_path / "made.mp4", [image], (96, 54))
     frames, _, _ = read(tmp_path / "made.mp4")
     assert len(frames) == RATE * SECONDS
     assert np.abs(frames[30].image.astype(int) - frames[40].image).mean() > 3

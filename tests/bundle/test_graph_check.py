@@ -18,7 +18,7 @@ from tests.paths import ROOT
 onnx = pytest.importorskip("onnx", reason="onnx makes the graphs that are inspected")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from tests.hostile.bundles import message, varint  # noqa: E402
+from tests.hostile.graphs import message, varint  # noqa: E402
 
 
 def model(*nodes: object, tensors: tuple[object, ...] = (), **rest: object) -> bytes:

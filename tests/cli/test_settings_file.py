@@ -52,9 +52,9 @@ def test_what_a_file_leaves_out_has_its_default_and_none_is_nothing(tmp_path: Pa
 
 
 def test_tables_within_a_file_and_paths_are_read(tmp_path: Path) -> None:
-    text = 'unknown = "pictures/unknown"\nvariants = ["int8"]\n[variant_settings]\nmethod = "entropy"\n'
+    text = 'unknown = "images/unknown"\nvariants = ["int8"]\n[variant_settings]\nmethod = "entropy"\n'
     found = read_settings(written(tmp_path, text + "[variant_settings.limits]\nauc_drop = 0.1\n"), ExportSettings)
-    assert (found.unknown, found.variants) == (Path("pictures/unknown"), ("int8",))
+    assert (found.unknown, found.variants) == (Path("images/unknown"), ("int8",))
     assert found.variant_settings.method == "entropy"
     assert found.variant_settings.limits == GateLimits(auc_drop=0.1)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from protoleak.environment.machine import describe_machine, processor
-from protoleak.environment.memory import forget_peak, peak_mib
+from protoleak.environment.memory import forget_peak, peak_mib, resident_mib
 
 
 def test_the_machine_names_its_processor_its_cores_and_the_libraries_with_versions() -> None:
@@ -39,6 +39,16 @@ def test_the_peak_counts_from_where_it_was_forgotten() -> None:
     assert with_block is not None
     assert without is not None
     assert without < with_block - 32
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the peak")
+def test_memory_that_is_mapped_and_written_to_is_resident_until_it_is_given_back() -> None:
+    before = resident_mib()
+    block = mmap.mmap(-1, 2**26)
+    np.frombuffer(block, dtype=np.uint8)[:] = 1
+    assert resident_mib() > before + 32
+    block.close()
+    assert resident_mib() < before + 32
 
 
 def test_where_the_system_tells_no_status_the_peak_is_the_process_s(tmp_path: Path) -> None:

@@ -301,6 +301,23 @@ def test_a_folder_to_measure_on_that_holds_nothing_is_refused_before_any_work(
     assert seen == []
 
 
+def test_margins_that_cannot_be_read_are_refused_before_any_work(
+    model: TrainedModel, dataset: Dataset, tmp_path: Path
+) -> None:
+    margins = tmp_path / "left_out.npz"
+    margins.write_text("none")
+    seen: list[str] = []
+    with pytest.raises(CalibrationError, match=r"left_out\.npz holds no margins"):
+        export_bundle(
+            model,
+            dataset,
+            tmp_path / "bundle",
+            ExportSettings(name="small", left_out=margins),
+            lambda stage, *_: seen.append(stage),
+        )
+    assert seen == []
+
+
 def test_a_data_set_of_other_generators_is_refused_with_both_lists(
     model: TrainedModel, data_copy: Path, tmp_path: Path
 ) -> None:

@@ -38,7 +38,7 @@ def screener(exported_looks: Path) -> Iterator[Screener]:
 
 
 class Still:
-    """A film of one image."""
+    """A video of one image."""
 
     def __init__(self, image: UInt8Array, frames: int = 3) -> None:
         height, width = image.shape[:2]

@@ -1,7 +1,7 @@
 """Hostile bundles with right hashes, made from a seed: what somebody would send who wants more than a verdict.
 
-Every kind is a function that takes the files of a sound bundle and a random generator and changes the files. The
-manifest is written afterwards, with the hashes of what was changed, unless a kind says how the bundle is written.
+Every kind is a function that takes a part of a sound bundle and a random generator: a graph (graphs.py), another file,
+the manifest's values, or the whole. Where it changes a file, the manifest is written afterwards with the right hash.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from protoleak.bundle.manifest import MANIFEST, Manifest
 from protoleak.bundle.writer import write_bundle
+from tests.hostile.graphs import GRAPH_KINDS, HEAVY, Random, mutated, too_large
 
 ENCODER, ATTRIBUTOR = "variants/fp32/latent_encoder.onnx", "variants/fp32/attributor.onnx"
 CALIBRATION, REPORT, PROTOTYPES, NOISE = (
@@ -33,7 +32,6 @@ CALIBRATION, REPORT, PROTOTYPES, NOISE = (
     "noise_bank.npy",
 )
 Files = dict[str, bytes]
-Random = np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -49,244 +47,6 @@ class Hostile:
     kind: str
     refused: bool
     write: Callable[[Path], Path]
-
-
-def varint(value: int, least: int = 1) -> bytes:
-    """A protobuf number, of at least so many bytes."""
-    out = bytearray()
-    while value > 0x7F or len(out) + 1 < least:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def message(number: int, payload: bytes) -> bytes:
-    """A length-delimited protobuf field."""
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
-
-
-# Kinds that change a graph: (model, random) → bytes of the new one.
-
-
-def _key_of_33_bits(model: onnx.ModelProto, random: Random) -> bytes:
-    """Runtimes drop bit 32 and see an external tensor, an operator, or a second graph."""
-    node = helper.make_node("RandomNormal", [], ["hidden"], shape=[1]).SerializeToString()
-    number, payload = [(7, message(1, node)), (5, b""), (25, b"f")][random.integers(3)]
-    key = varint((number << 3 | 2) | 1 << int(random.integers(32, 35)))
-    return bytes(model.SerializeToString()) + key + varint(len(payload)) + payload
-
-
-def _hidden_external_data(model: onnx.ModelProto, random: Random) -> bytes:
-    tensor = model.graph.initializer[int(random.integers(len(model.graph.initializer)))]
-    location = message(13, message(1, b"location") + message(2, b"/etc/hostname"))
-    hidden = varint((13 << 3 | 2) | 1 << 32) + location[1:] + varint((14 << 3) | 1 << 32) + b"\1"
-    changed = tensor.SerializeToString() + hidden
-    del model.graph.initializer[list(model.graph.initializer).index(tensor)]
-    graph = model.graph.SerializeToString() + message(5, changed)
-    model.ClearField("graph")
-    return bytes(model.SerializeToString()) + message(7, graph)
-
-
-def _long_key(model: onnx.ModelProto, random: Random) -> bytes:
-    return bytes(model.SerializeToString()) + varint(3 << 3 | 2, int(random.integers(6, 10))) + b"\1x"
-
-
-def _unknown_field(model: onnx.ModelProto, random: Random) -> bytes:
-    number = [0, 9, 15, 20, 25, 26, 99, 2**20][random.integers(8)]
-    return bytes(model.SerializeToString()) + message(number, b"\0" * int(random.integers(9)))
-
-
-def _second_graph(model: onnx.ModelProto, random: Random) -> bytes:
-    extra = helper.make_graph([helper.make_node("Identity", ["z0"], [f"x{random.integers(99)}"])], "g", [], [])
-    return bytes(model.SerializeToString()) + message(7, extra.SerializeToString())
-
-
-def _forbidden_operator(model: onnx.ModelProto, random: Random) -> bytes:
-    body = helper.make_graph([], "body", [], [])
-    nodes = [
-        helper.make_node("RandomNormalLike", [_input(model)], ["evil"]),
-        helper.make_node("If", ["z"], ["evil"], then_branch=body, else_branch=body),
-        helper.make_node("Loop", ["", "z"], ["evil"], body=body),
-        helper.make_node("Scan", ["z"], ["evil"], body=body, num_scan_inputs=1),
-        helper.make_node("Relu", [_input(model)], ["evil"], domain="com.microsoft"),
-        helper.make_node("NonZero", [_input(model)], ["evil"]),
-        helper.make_node("SequenceEmpty", [], ["evil"]),
-        helper.make_node("Dropout", [_input(model), "", "z"], ["evil"]),
-        helper.make_node("EyeLike", [_input(model)], ["evil"]),
-        helper.make_node("MadeUp", [_input(model)], ["evil"]),
-        helper.make_node("\x1b[31mEvil\n", [_input(model)], ["evil"]),
-    ]
-    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "z"))
-    model.graph.node.insert(0, nodes[random.integers(len(nodes))])
-    return bytes(model.SerializeToString())
-
-
-def _too_large(model: onnx.ModelProto, random: Random) -> bytes:
-    """Small files, large tensors."""
-    shape = [int(random.integers(2**15, 2**20))] * 2
-    node, length = helper.make_node, 2 ** int(random.integers(15, 18))
-    constants = {
-        "x_one": np.ones((1, 1), np.float32),
-        "x_shape": np.array(shape, np.int64),
-        "x_column": np.ones((length, 1), np.float32),
-        "x_row": np.ones((1, length), np.float32),
-        "x_zero": np.array(0),
-        "x_many": np.array(2**40),
-        "x_step": np.array(1),
-        "x_scales": np.full(2, 2.0**16, np.float32),
-        "x_pads": np.array([0, 0, *shape]),
-        "x_image": np.ones((1, 1, 8, 8), np.float32),
-        "x_kernel": np.ones((4096, 1, 1, 1), np.float32),
-        "x_zeros": np.zeros(2**16, np.int64),
-        "x_wide": np.ones((1, 2**14), np.float32),
-    }
-    doubled = ["x_row", *(f"x_d{index}" for index in range(10))]
-    added = ["x_row", *(f"x_a{index}" for index in range(4500))]
-    chains = [
-        [node("ConstantOfShape", ["x_shape"], ["evil"])],
-        [node("Expand", ["x_one", "x_shape"], ["evil"])],
-        [node("Tile", ["x_one", "x_shape"], ["evil"])],
-        [node("Range", ["x_zero", "x_many", "x_step"], ["evil"])],
-        [node("MatMul", ["x_column", "x_row"], ["evil"])],
-        [node("Gemm", ["x_column", "x_row"], ["evil"])],
-        [node("Add", ["x_column", "x_row"], ["evil"])],
-        [node("Resize", ["x_one", "", "x_scales"], ["evil"])],
-        [node("Pad", ["x_one", "x_pads"], ["evil"])],
-        [node("Gather", ["x_wide", "x_zeros"], ["evil"], axis=0)],
-        [node("Conv", ["x_image", "x_kernel"], ["evil"], pads=[2000, 2000, 2000, 2000])],
-        [node("Concat", [before] * 8, [after], axis=1) for before, after in pairwise(doubled)],
-        [node("Add", [before, before], [after]) for before, after in pairwise(added)],
-    ]
-    for name, values in constants.items():
-        model.graph.initializer.append(numpy_helper.from_array(values, name))
-    for index, made in enumerate(chains[random.integers(len(chains))]):
-        model.graph.node.insert(index, made)
-    return bytes(model.SerializeToString())
-
-
-def _outside(model: onnx.ModelProto, random: Random) -> bytes:
-    tensor = model.graph.initializer[int(random.integers(len(model.graph.initializer)))]
-    places = ["/etc/passwd", "../secret", "beside", "a/../../b", "*/_ORT_MEM_ADDR_/*"]
-    onnx.external_data_helper.set_external_data(tensor, places[random.integers(len(places))])
-    if random.integers(2):
-        model.graph.node.insert(0, helper.make_node("Constant", [], ["evil"], value=tensor))
-    return bytes(model.SerializeToString())
-
-
-def _sparse(model: onnx.ModelProto, random: Random) -> bytes:
-    values = numpy_helper.from_array(np.ones(1, np.float32), "sparse")
-    indices = numpy_helper.from_array(np.array([int(random.integers(99))]), "indices")
-    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2**40]))
-    return bytes(model.SerializeToString())
-
-
-def _function(model: onnx.ModelProto, random: Random) -> bytes:
-    opset = helper.make_opsetid("", 20)
-    name = f"f{random.integers(9)}"
-    node = helper.make_node("Bernoulli", ["x"], ["y"])
-    model.functions.append(helper.make_function("local", name, ["x"], ["y"], [node], [opset]))
-    return bytes(model.SerializeToString())
-
-
-def _other_format(model: onnx.ModelProto, random: Random) -> bytes:
-    """By these four bytes engines take a file for a FlatBuffer of theirs, and may find another graph in it."""
-    model.ClearField("producer_name")
-    version, model.ir_version = model.ir_version, 0
-    model.ClearField("ir_version")
-    mark = [b"ORTM", b"TFL3"][random.integers(2)]
-    return varint(1 << 3) + varint(version) + message(2, mark) + bytes(model.SerializeToString())
-
-
-def _grown(model: onnx.ModelProto, random: Random) -> bytes:
-    """An input that stands beside what an operator works on, and makes its output larger in some engines."""
-    node = helper.make_node
-    one = np.ones(1, np.float32)
-    constants = {"x_one": one.reshape(1, 1, 1, 1), "x_many": np.ones(4096, np.float32), "x_pads": np.zeros(8, np.int64)}
-    constants |= {"x_flat": one.reshape(1, 1), "x_axes": np.arange(4)}
-    made = [
-        node("Conv", ["x_one", "x_one", "x_many"], ["evil"]),
-        node("Gemm", ["x_flat", "x_flat", "x_many"], ["evil"]),
-        node("LayerNormalization", ["x_flat", "x_many"], ["evil"]),
-        node("Clip", ["x_one", "x_many"], ["evil"]),
-        node("Sigmoid", ["x_one", "x_many"], ["evil"]),
-        node("Pad", ["x_one", "x_pads"], ["evil"], pads=[0, 0, 0, 0, 0, 0, 4096, 4096]),
-        node("Squeeze", ["x_one", "x_axes"], ["evil"], axes=[0]),
-    ]
-    for name, values in constants.items():
-        model.graph.initializer.append(numpy_helper.from_array(values, name))
-    model.graph.node.insert(0, made[random.integers(len(made))])
-    return bytes(model.SerializeToString())
-
-
-def _two_of_a_name(model: onnx.ModelProto, random: Random) -> bytes:
-    """A constant that stands for the input, an output twice, two versions of one set of operators."""
-    choice = random.integers(3)
-    if choice == 0:
-        model.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), _input(model)))
-    elif choice == 1:
-        model.graph.output.append(model.graph.output[0])
-    else:
-        model.opset_import.append(helper.make_opsetid(["", "ai.onnx"][random.integers(2)], int(random.integers(7, 17))))
-    return bytes(model.SerializeToString())
-
-
-def _other_interface(model: onnx.ModelProto, random: Random) -> bytes:
-    graph, choice = model.graph, random.integers(5)
-    if choice == 0:
-        graph.input[0].name = "elsewhere"
-    elif choice == 1:
-        graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
-    elif choice == 2:
-        graph.input[0].type.tensor_type.shape.dim[1].dim_value += int(random.integers(1, 99))
-    elif choice == 3:
-        graph.output[0].name = "elsewhere"
-    else:
-        graph.input.append(helper.make_tensor_value_info("more", 1, [1]))
-    return bytes(model.SerializeToString())
-
-
-def _not_finite(model: onnx.ModelProto, random: Random) -> bytes:
-    floats = [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT]
-    tensor = floats[int(random.integers(len(floats)))]
-    values = numpy_helper.to_array(tensor).copy()
-    values.reshape(-1)[int(random.integers(values.size))] = [np.nan, np.inf, -np.inf][random.integers(3)]
-    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return bytes(model.SerializeToString())
-
-
-def _lying_shape(model: onnx.ModelProto, random: Random) -> bytes:
-    tensor = model.graph.initializer[int(random.integers(len(model.graph.initializer)))]
-    tensor.dims.append(int([0, 2, -1, 2**31, 2**62][random.integers(5)]))
-    return bytes(model.SerializeToString())
-
-
-def _many_fields(model: onnx.ModelProto, random: Random) -> bytes:
-    return bytes(model.SerializeToString()) + message(14, b"") * int(random.integers(500_001, 600_000))
-
-
-def _nested(model: onnx.ModelProto, random: Random) -> bytes:  # noqa: ARG001
-    graph = b""
-    for _ in range(int(random.integers(100, 2000))):
-        graph = message(1, message(5, message(6, graph)))
-    return message(7, graph)
-
-
-def _mutated(model: onnx.ModelProto, random: Random) -> bytes:
-    data = bytearray(model.SerializeToString())
-    for _ in range(int(random.integers(1, 6))):
-        place = int(random.integers(len(data)))
-        choice = random.integers(3)
-        if choice == 0:
-            data[place] ^= 1 << int(random.integers(8))
-        elif choice == 1:
-            del data[place : place + int(random.integers(1, 20))]
-        else:
-            data[place:place] = random.bytes(int(random.integers(1, 9)))
-    return bytes(data)
-
-
-def _input(model: onnx.ModelProto) -> str:
-    return str(model.graph.input[0].name)
 
 
 # Kinds that change another file: (content, random) → new content.
@@ -458,11 +218,6 @@ def _hostile_signature(contents: Files, random: Random, path: Path) -> Path:
     return path
 
 
-GRAPH_KINDS = (
-    *(_key_of_33_bits, _hidden_external_data, _long_key, _unknown_field, _second_graph, _forbidden_operator),
-    *(_too_large, _outside, _sparse, _function, _other_interface, _not_finite, _lying_shape, _many_fields, _nested),
-    *(_other_format, _grown, _two_of_a_name),
-)
 FILE_KINDS: tuple[tuple[Callable[[bytes, Random], bytes], tuple[str, ...]], ...] = (
     (_garbage, (ENCODER, ATTRIBUTOR, CALIBRATION, REPORT, PROTOTYPES, NOISE)),
     (_npy_header, (PROTOTYPES, NOISE)),
@@ -471,27 +226,26 @@ FILE_KINDS: tuple[tuple[Callable[[bytes, Random], bytes], tuple[str, ...]], ...]
     (_nested_json, (REPORT, MANIFEST)),
 )
 WHOLE_KINDS = (_hostile_zip, _hostile_folder, _hostile_signature)
-HEAVY = (_many_fields,)  # seldom, since each takes a second
 
 
 def hostile_bundles(manifest: Manifest, files: Files, seed: int, count: int) -> Iterator[Hostile]:
     """So many hostile bundles, the same for the same seed: every kind in turn."""
-    kinds: list[Callable[..., object]] = [*GRAPH_KINDS, _mutated, *(kind for kind, _ in FILE_KINDS), _manifest_value]
-    kinds += [*WHOLE_KINDS, _mutated, _manifest_value, _too_large]
+    kinds: list[Callable[..., object]] = [*GRAPH_KINDS, mutated, *(kind for kind, _ in FILE_KINDS), _manifest_value]
+    kinds += [*WHOLE_KINDS, mutated, _manifest_value, too_large]
     for index in range(count):
         kind = kinds[index % len(kinds)]
         if kind in HEAVY and index // len(kinds) % 10:
-            kind = _mutated
+            kind = mutated
         yield _hostile(manifest, files, kind, np.random.default_rng([seed, index]))
 
 
 def _hostile(manifest: Manifest, files: Files, kind: Callable[..., object], random: Random) -> Hostile:
     name = kind.__name__.strip("_")
     changed = dict(files)
-    if kind in GRAPH_KINDS or kind is _mutated:
+    if kind in GRAPH_KINDS or kind is mutated:
         graph = [ENCODER, ATTRIBUTOR][random.integers(2)]
         changed[graph] = kind(onnx.load_from_string(files[graph]), random)  # type: ignore[assignment]
-        return Hostile(name, kind is not _mutated, lambda path: _written(path, manifest, changed))
+        return Hostile(name, kind is not mutated, lambda path: _written(path, manifest, changed))
     targets = dict(FILE_KINDS).get(kind)  # type: ignore[arg-type]
     if targets is not None:
         target = targets[random.integers(len(targets))]

@@ -20,8 +20,8 @@ OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
-def picture(seed: int, side: int = 160) -> Image.Image:
-    """A picture with large forms and noise, as photographs have."""
+def photograph_like(seed: int, side: int = 160) -> Image.Image:
+    """An image with large forms and noise, as photographs have."""
     generator = np.random.default_rng(seed)
     coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((side, side))
     noise = generator.integers(-12, 13, (side, side, 3))
@@ -59,14 +59,14 @@ def _directory(entries: int, size: int) -> bytes:
 
 def many_scans(scans: int = 5000) -> bytes:
     """A progressive JPEG that comes back to the same coefficients again and again."""
-    data = encoded(picture(0, 512), "PROGRESSIVE")
+    data = encoded(photograph_like(0, 512), "PROGRESSIVE")
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + data[-2:]
 
 
 def many_pages(pages: int = 50_000) -> bytes:
     """A TIFF with so many directories."""
-    data = encoded(picture(0, 64), "TIFF")
+    data = encoded(photograph_like(0, 64), "TIFF")
     data += bytes(len(data) % 2)
     place = struct.unpack_from("<L", data, 4)[0]
     end = place + 2 + 12 * struct.unpack_from("<H", data, place)[0]
@@ -77,17 +77,17 @@ def many_pages(pages: int = 50_000) -> bytes:
 
 
 def _in_jpeg(parts: bytes) -> bytes:
-    data = encoded(picture(0), "JPEG")
+    data = encoded(photograph_like(0), "JPEG")
     return data[:2] + parts + data[2:]
 
 
 def _in_png(parts: bytes) -> bytes:
-    data = encoded(picture(0), "PNG")
+    data = encoded(photograph_like(0), "PNG")
     return data[:33] + parts + data[33:]
 
 
 def _in_gif(parts: bytes) -> bytes:
-    data = encoded(picture(0), "GIF")
+    data = encoded(photograph_like(0), "GIF")
     end = 13 + 3 * 2 ** ((data[10] & 7) + 1)
     return data[:end] + parts + data[end:]
 
@@ -105,7 +105,7 @@ def _run_lengths(runs: int) -> bytes:
 
 def _tiff(*more: tuple[int, int, int, bytes], side: int = 64) -> bytes:
     """A TIFF with further entries: tag, type, count, and what stands at the place that the entry names, or in it."""
-    data = bytearray(encoded(picture(0, side), "TIFF"))
+    data = bytearray(encoded(photograph_like(0, side), "TIFF"))
     place = struct.unpack_from("<L", data, 4)[0]
     count = struct.unpack_from("<H", data, place)[0]
     entries = {
@@ -205,7 +205,7 @@ def hostile_images(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     for name, make in BOMBS.items():
         yield name, make()
     choice = random.Random(seed)
-    originals = {kind: [encoded(picture(number), kind) for number in range(3)] for kind in formats()}
+    originals = {kind: [encoded(photograph_like(number), kind) for number in range(3)] for kind in formats()}
     for index in range(count - len(BOMBS)):
         kind = choice.choice(list(originals))
         data = choice.choice(originals[kind])

@@ -13,7 +13,7 @@ from PIL import Image
 from protoleak.errors import MediaError
 from protoleak.images.open import open_image
 from protoleak.video.sources.open import open_source
-from tests.hostile.images import BOMBS, chunk, encoded, formats, picture
+from tests.hostile.images import BOMBS, chunk, encoded, formats, photograph_like
 from tests.hostile.media import try_images, try_videos
 from tests.hostile.outcomes import Tried
 from tests.hostile.videos import many_edits, video
@@ -31,7 +31,7 @@ def check(tried: list[Tried]) -> None:
 def test_hostile_images_cost_one_line_and_little_time_and_memory() -> None:
     tried = list(try_images(0, len(BOMBS) + MUTATED))
     check(tried)
-    # Their pictures are sound; what stands beside them is left unread.
+    # Their images are sound; what stands beside them is left unread.
     sound = {"pages", "steps of a sampler", "many steps", "fields of IPTC"}
     assert {one.name for one in tried[: len(BOMBS)] if one.outcome.error is None} <= sound
     assert any(one.outcome.error is None for one in tried[len(BOMBS) :])  # not everything is refused
@@ -53,16 +53,16 @@ def test_a_table_of_four_billion_entries_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.005, 0.02, 0.2, 0.4, 0.7, 0.9])
 @pytest.mark.parametrize(("kind", "end"), [("JPEG", 2), ("PROGRESSIVE", 2), ("PNG", 12), ("GIF", 1)])
-def test_a_picture_cut_with_its_end_marker_appended_is_refused(kind: str, end: int, share: float) -> None:
-    data = encoded(picture(1, 512), kind)
+def test_an_image_cut_with_its_end_marker_appended_is_refused(kind: str, end: int, share: float) -> None:
+    data = encoded(photograph_like(1, 512), kind)
     with pytest.raises(MediaError):
         open_image(data[: int((1 - share) * len(data))] + data[-end:])
 
 
 @pytest.mark.parametrize("kind", [kind for kind in formats() if kind not in ("BMP", "PPM", "TIFF", "AVIF", "GIF")])
 @pytest.mark.parametrize("place", [0.2, 0.35, 0.5, 0.65, 0.8])
-def test_a_picture_of_which_4_kib_were_erased_is_refused(kind: str, place: float) -> None:
-    data = encoded(picture(2, 512), kind)
+def test_an_image_of_which_4_kib_were_erased_is_refused(kind: str, place: float) -> None:
+    data = encoded(photograph_like(2, 512), kind)
     at = int(place * (len(data) - 4096))
     with pytest.raises(MediaError):
         open_image(data[:at] + bytes(4096) + data[at + 4096 :])
@@ -70,8 +70,8 @@ def test_a_picture_of_which_4_kib_were_erased_is_refused(kind: str, place: float
 
 @pytest.mark.parametrize("kind", formats())
 @pytest.mark.parametrize("flat", [False, True])
-def test_an_intact_picture_is_taken_flat_or_not(kind: str, flat: bool) -> None:
-    pixels = np.asarray(picture(3, 512)).copy()
+def test_an_intact_image_is_taken_flat_or_not(kind: str, flat: bool) -> None:
+    pixels = np.asarray(photograph_like(3, 512)).copy()
     if flat:  # long runs of zero bits in optimised JPEGs
         pixels[64:, 64:] = 255
     assert open_image(encoded(Image.fromarray(pixels), kind)).image.size == (512, 512)

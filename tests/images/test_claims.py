@@ -148,7 +148,7 @@ def test_nested_json_and_broken_metadata_are_no_claims_and_no_errors() -> None:
     assert claims(encoded("JPEG", xmp=300 * b"\xff\xfe<")) == []
 
 
-def test_metadata_damaged_anywhere_never_stops_a_image_from_being_read() -> None:
+def test_metadata_damaged_anywhere_never_stops_an_image_from_being_read() -> None:
     exif = Image.Exif()
     exif[0x0131] = "Midjourney"
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + PARAMETERS.encode("utf-16-be")

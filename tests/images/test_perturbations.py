@@ -42,7 +42,7 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_there_are_the_operators_of_wild_that_need_no_network_and_film() -> None:
+def test_there_are_the_operators_of_wild_that_need_no_network_and_video_codecs() -> None:
     wild = {"jpeg", "webp", "crop", "resize", "rotation", "contrast", "brightness", "blur", "greyscale", "noise"}
     assert set(OF_STILLS) == wild
     assert set(OPERATORS) == wild | {"h264", "h265"}

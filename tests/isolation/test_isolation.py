@@ -19,7 +19,7 @@ from protoleak.isolation.limits import Limits
 from protoleak.video.frames import Frame
 from protoleak.video.sources import open as open_sources
 from protoleak.video.sources.open import open_source
-from tests.hostile.images import encoded, picture
+from tests.hostile.images import encoded, photograph_like
 from tests.hostile.videos import video
 from tests.paths import ROOT
 
@@ -28,7 +28,7 @@ PATIENT = Limits(wall_seconds=60.0)  # a busy machine may leave a worker waiting
 
 def test_a_worker_gives_the_same_pixels_notes_and_errors() -> None:
     decoder = IsolatedDecoder(1, PATIENT)
-    for data in (encoded(picture(0), "JPEG"), encoded(picture(1).convert("L"), "PNG")):
+    for data in (encoded(photograph_like(0), "JPEG"), encoded(photograph_like(1).convert("L"), "PNG")):
         here, there = open_image(data), open_image(data, decode=decoder)
         np.testing.assert_array_equal(np.asarray(here.image), np.asarray(there.image))
         assert here.notes == there.notes
@@ -39,7 +39,7 @@ def test_a_worker_gives_the_same_pixels_notes_and_errors() -> None:
 
 
 def test_pixels_above_a_limit_of_ones_own_are_refused_before_they_are_decoded() -> None:
-    data = encoded(picture(0).resize((300, 200)), "PNG")
+    data = encoded(photograph_like(0).resize((300, 200)), "PNG")
     decoder = IsolatedDecoder(1, PATIENT, maximum_pixels=50_000)
     with pytest.raises(MediaError, match=r"300×200 pixels are 0\.1 megapixels, above the limit of 0\.05"):
         open_image(data, decode=decoder)
@@ -55,14 +55,14 @@ def test_pixels_above_a_limit_of_ones_own_are_refused_before_they_are_decoded() 
 )
 def test_a_worker_that_reaches_a_limit_costs_one_line_and_the_next_image_is_fine(limits: Limits, reason: str) -> None:
     decoder = IsolatedDecoder(1, limits)
-    large = encoded(picture(0).resize((5000, 4000)), "BMP")
+    large = encoded(photograph_like(0).resize((5000, 4000)), "BMP")
     started = time.monotonic()
     with pytest.raises(MediaError, match=reason) as caught:
         open_image(large, decode=decoder)
     assert "\n" not in str(caught.value)
     assert time.monotonic() - started < 60  # most of it the start of a worker, on a busy machine
     if "memory" in reason:
-        assert open_image(encoded(picture(0), "PNG"), decode=decoder).image.size == (160, 160)
+        assert open_image(encoded(photograph_like(0), "PNG"), decode=decoder).image.size == (160, 160)
     decoder.close()
 
 
@@ -103,7 +103,7 @@ def test_a_frozen_program_is_its_own_worker(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(sys, "executable", str(program))
     decoder = IsolatedDecoder(1, PATIENT)
-    assert open_image(encoded(picture(0), "PNG"), decode=decoder).image.size == (160, 160)
+    assert open_image(encoded(photograph_like(0), "PNG"), decode=decoder).image.size == (160, 160)
     decoder.close()
 
 

@@ -60,11 +60,12 @@ def test_whatever_the_points_the_plot_is_well_formed_and_they_lie_in_it(
 ) -> None:
     plot = line_plot([Series("one", points, shape=shape)], Axis("x"), Axis("y"), "a plot")  # type: ignore[arg-type]
     ElementTree.fromstring(plot)
-    for path in re.findall(r'<polyline points="([^"]+)"', plot):
-        for place in path.split():
-            x, y = map(float, place.split(","))
-            assert 0 <= x <= WIDTH - LEGEND
-            assert 0 <= y <= 320
+    drawn = [place for path in re.findall(r'<polyline points="([^"]+)"', plot) for place in path.split()]
+    assert len(drawn) == (len(points) if len(points) > 1 else 0)
+    for place in drawn:
+        x, y = map(float, place.split(","))
+        assert 0 <= x <= WIDTH - LEGEND
+        assert 0 <= y <= 320
 
 
 @pytest.mark.parametrize("scale", ["log2", "log10"])

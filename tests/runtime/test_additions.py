@@ -89,7 +89,7 @@ def test_image_far_from_the_new_class_keeps_its_log_density_exactly() -> None:
     assert extended_log_density(scores, density, np.array([-800.0]), ScoreConstants(1.0, 0.0)) == density
 
 
-def test_log_density_of_a_image_that_was_far_from_everything_rises_with_its_own_class() -> None:
+def test_log_density_of_an_image_that_was_far_from_everything_rises_with_its_own_class() -> None:
     scores = np.array([[-50.0, -60.0]])
     density = scores.max() - np.logaddexp(-50.0, -60.0) + np.array([-50.0 - FLOOR])
     assert sum_of_scores(scores, density, CONSTANTS) == pytest.approx(np.logaddexp(-50.0, -60.0))

@@ -80,7 +80,7 @@ def test_several_workers_take_more_evidence_each(judge: BundleJudge) -> None:
     assert alone < among_four
 
 
-def test_a_image_that_is_sent_again_is_no_new_evidence(judge: BundleJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_is_sent_again_is_no_new_evidence(judge: BundleJudge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("protoleak.serving.drift.SEEN", 20)
     watch = DriftWatch(judge, 1)
     for _ in range(50):

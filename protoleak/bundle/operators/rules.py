@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from protoleak.bundle.onnx_model import DTYPES
+from protoleak.bundle.onnx_model import DEFAULT_DOMAINS, DTYPES
 from protoleak.bundle.operators import arrangement, constants, elementwise, sums
 from protoleak.bundle.operators.base import LARGEST_KNOWN, Result, Rule, Sized, Use
 from protoleak.bundle.operators.evaluations import EVALUATIONS
@@ -25,7 +25,7 @@ def apply(use: Use) -> Result:
         ValueError: it isn't allowed, or its output's size can't be told; one line.
     """
     node = use.node
-    if node.operator not in RULES or node.domain not in ("", "ai.onnx"):
+    if node.operator not in RULES or node.domain not in DEFAULT_DOMAINS:
         raise ValueError("it is not allowed in a bundle")
     result = RULES[node.operator](use)
     if not 1 <= len(node.outputs) <= len(result.outputs):

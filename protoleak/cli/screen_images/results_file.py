@@ -14,7 +14,8 @@ from protoleak.cli.screen_images.earlier_results import EarlierRecords, read_ear
 from protoleak.cli.screen_images.rows import cell, flattened, json_line
 from protoleak.cli.screen_options import CSV_SUFFIX, JSON_LINES_SUFFIXES, STANDARD_OUTPUT
 from protoleak.errors import ProtoleakError
-from protoleak.files import LinesFile, locked
+from protoleak.file_locks import locked
+from protoleak.files import LinesFile
 from protoleak.image_records import Identity, Record
 
 

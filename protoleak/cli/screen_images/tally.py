@@ -88,10 +88,8 @@ def print_table(tally: Tally) -> None:
 
 
 def _place(row: Verdict) -> str:
-    """Width, height and place of a face, as X11 writes them: 120×150+40+60."""
-    if not isinstance(row, FaceVerdict):
-        return ""
-    return f"{row.box.width:.0f}×{row.box.height:.0f}{row.box.left:+.0f}{row.box.top:+.0f}"
+    """Of a face in its image."""
+    return str(row.box) if isinstance(row, FaceVerdict) else ""
 
 
 def print_summary(tally: Tally, asked: int, console: Console) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -70,14 +69,14 @@ class VariantBuilder:
         images: EvaluationImages,
         alpha: float,
         settings: VariantSettings,
-        left_out: Path | None = None,
+        left_out: LeftOutMargins | None = None,
         accusation_share: float = ACCUSATION_SHARE,
         progress: Progress = no_progress,
         statistics: ClassStatistics | None = None,
     ) -> None:
         """Takes the `framer` of the bundle's framing, fp32 `graphs`, and as `reference` what they gave on `images`."""
         self._framer, self._share, self._statistics = framer, accusation_share, statistics
-        self._left_out = None if left_out is None else LeftOutMargins.read(left_out)
+        self._left_out = left_out
         self._manifest = manifest
         self._noise_bank = noise_bank
         self._graphs = graphs

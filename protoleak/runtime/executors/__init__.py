@@ -15,6 +15,7 @@ from protoleak.bundle.enrolment import Additions
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import EngineUnavailable, MissingExtra
 from protoleak.runtime.engines import Engine, EngineOptions, Graph, check_options, open_engine
+from protoleak.runtime.engines.availability import CPU_ENGINES
 from protoleak.runtime.executors.base import (
     ATTRIBUTOR_OUTPUTS,
     LATENT_ENCODER_OUTPUTS,
@@ -45,7 +46,6 @@ __all__ = [
 
 TENSORRT = ("tensorrt", "tensorrt-rtx")
 ON_GPU = (*TENSORRT, "onnxruntime-cuda")
-ON_PROCESSOR = ("openvino", "onnxruntime")
 
 
 def open_executor(
@@ -96,7 +96,7 @@ def _open_both(
             opened.run({manifest.attributor_input: np.zeros((1, *manifest.attributor_input_shape), np.float32)})
         return opened
 
-    if engine not in ON_PROCESSOR:
+    if engine not in CPU_ENGINES:
         return open_one(graphs.latent_encoder), open_one(graphs.attributor)
     with ThreadPoolExecutor(1, thread_name_prefix="protoleak-open") as pool:
         attributor = pool.submit(open_attributor)

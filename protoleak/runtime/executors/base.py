@@ -11,6 +11,7 @@ import msgspec
 
 from protoleak.arrays import Array, Float32Array, UInt8Array
 from protoleak.bundle.bundle import Variant
+from protoleak.bundle.graph_check import attributor_output_shapes
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import BundleError, EngineError
 from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray
@@ -179,17 +180,9 @@ class ExpectedShapes:
 
     def check_outputs(self, shapes: Mapping[str, tuple[int, ...]], batch: int) -> None:
         """Raises BundleError naming the attributor's output for so many faces that has another shape."""
-        generators, size = self.manifest.generators_in_graph, self.manifest.embedding_size
-        expected = {
-            "embedding": (batch, size),
-            "gate": (batch, size),
-            "timestep_weight": (batch, len(self.manifest.positions)),
-            "prototype_distance": (batch, generators, self.manifest.prototypes_per_generator),
-            "class_score": (batch, generators),
-            "log_density": (batch,),
-        }
+        expected = attributor_output_shapes(self.manifest, self.manifest.generators_in_graph)
         for name, shape in expected.items():
-            self._check("attributor", name, shapes[name], shape)
+            self._check("attributor", name, shapes[name], (batch, *shape))
 
     def _check(self, stage: str, name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
         if found != expected:

@@ -51,7 +51,7 @@ class Work:
     settings: JudgeSettings
 
 
-class Judge:
+class BlockJudge:
     """Judges blocks, one after another.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from protoleak.errors import MediaError, ProtoleakError, shortened
-from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, left_out, walk
+from protoleak.images.discover import IMAGE_SUFFIXES, VIDEO_SUFFIXES, left_out, matching, walk
 from protoleak.serving.corpus.filesystems import (
     BUFFER,
     absolute,
@@ -84,7 +84,7 @@ def _of_source(source: str, out: Path, column: str | None) -> Iterator[Input]:
                 raise ProtoleakError(f"--out {out} lies in {source}, which is read: give a folder elsewhere")
             yield from _of_folder(source, column)
         elif glob.has_magic(source) and not os.path.lexists(source):
-            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 Path.glob refuses absolute patterns
+            matches = matching(source)
             if not matches:
                 raise MediaError(f"{_name(source)}: no file matches this pattern")
             for match in matches:

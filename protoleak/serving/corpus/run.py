@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from protoleak.errors import ProtoleakError
-from protoleak.files import locked, write_whole
+from protoleak.file_locks import locked
+from protoleak.files import write_whole
 from protoleak.image_records import SCHEMA
 from protoleak.metrics.false_discovery import check_level
 from protoleak.progress import Progress, no_progress

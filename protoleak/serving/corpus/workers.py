@@ -12,7 +12,7 @@ from typing import Any
 
 from protoleak.errors import DiskFull, ProtoleakError
 from protoleak.serving.corpus.cluster import Place, described_resources
-from protoleak.serving.corpus.judge import Judge, Work
+from protoleak.serving.corpus.judge import BlockJudge, Work
 from protoleak.serving.corpus.monitor import Monitor, Signs, Watchdog
 from protoleak.serving.corpus.settings import Description, JudgeSettings, describe, open_judge
 
@@ -62,17 +62,17 @@ def _answer(asked: Any, otherwise: object) -> object:
 
 
 class Worker:
-    """What Ray Data keeps alive: a `Judge`, opened with the first block, so that its errors are reported."""
+    """What Ray Data keeps alive: a `BlockJudge`, opened with the first block, so that its errors are reported."""
 
     def __init__(self, work: Work, monitor: Any) -> None:
         self._work = work
         self._reports = RemoteReports(monitor)
-        self._judge: Judge | None = None
+        self._judge: BlockJudge | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Judges one block."""
         try:
-            self._judge = self._judge or Judge(self._work, self._reports)
+            self._judge = self._judge or BlockJudge(self._work, self._reports)
             return {"block": row["block"], "inputs": self._judge(int(row["block"]))}
         except ProtoleakError as error:
             self._reports.failed(str(error), isinstance(error, DiskFull))

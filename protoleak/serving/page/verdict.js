@@ -45,8 +45,9 @@ function meaning(verdict) {
     return `It is unlike everything that the bundle knows: ${unusual} is at most α = ${alpha}. The nearest class ` +
       `would have been ${verdict.nearest}. It says neither that it was generated nor that it is real.`;
   }
-  return `It resembles most ${verdict.nearest}, but not enough for that to be said: it is neither unlike enough to ` +
-    "camera originals for an accusation, nor to generators to be called real. It says neither of the two.";
+  return `It resembles most ${verdict.nearest}, but not enough for that to be said: it is neither unlike camera ` +
+    "originals enough for an accusation, nor unlike images by generators enough to be called real. It says neither " +
+    "of the two.";
 }
 
 function pValues(verdict, heading) {

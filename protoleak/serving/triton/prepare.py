@@ -17,11 +17,10 @@ from protoleak.faces.open import open_detector
 from protoleak.faces.settings import FaceSettings
 from protoleak.faces.still_images import find_faces
 from protoleak.images.claims.claim import Claim
-from protoleak.images.content import lacking
 from protoleak.images.decode import Decode, decode
 from protoleak.images.framing import Framing
 from protoleak.images.open import open_image
-from protoleak.runtime.prepared import FramedFace, pixels_record
+from protoleak.runtime.prepared import framed_whole, opened_record, pixels_record
 from protoleak.runtime.verdict import InputRecord
 
 
@@ -150,10 +149,7 @@ class Preparation:
 
     def _prepare_whole(self, data: bytes, name: str) -> tuple[PreparedImage, list[UInt8Array]]:
         opened = open_image(data, name, upright=self._opener.framing.upright, decode=self._opener.decode)
-        framing = self._opener.framing
-        pixels = framing.frame(opened.pixels, None)
-        framed = FramedFace(pixels, lacking(pixels, framing.judged_side(opened.width, opened.height, None)))
-        record = InputRecord(opened.sha256, opened.hashed, opened.size, opened.width, opened.height)
+        framed, record = framed_whole(self._opener.framing, opened.pixels), opened_record(opened)
         face = PreparedFace(record, framed.lacking)
         return PreparedImage(name, record, list(opened.notes), list(opened.claims), [face]), [framed.pixels]
 

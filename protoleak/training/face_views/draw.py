@@ -24,10 +24,10 @@ STYLES: tuple[tuple[Style, float], ...] = (("whole", 0.3), ("loose", 0.35), ("ti
 SMALLEST_FACE, LARGEST_FACE = 48.0, 380.0  # longer side of the face's box in the view, in pixels, log-uniform
 UNSCALED_PROBABILITY = 0.15
 RETOUCH_PROBABILITY, SECOND_PROBABILITY, RESIZED_AGAIN = 0.3, 0.35, 0.5
-# What was kept small and is shown large, as film on the web often is: without these, softness looks like a generator.
+# What was kept small and is shown large, as videos on the web often are: without it softness looks like a generator.
 SOFTENED_PROBABILITY, SOFTEST, LEAST_SOFT = 0.25, 0.3, 0.85
 LOWEST_QUALITY, HIGHEST_QUALITY = 45, 97
-FINEST_FILM, COARSEST_FILM = 18, 38  # constant rate factors
+FINEST_RATE_FACTOR, COARSEST_RATE_FACTOR = 18, 38  # of video codecs
 WRITERS: tuple[tuple[WriterKind, float], ...] = (
     ("jpeg", 0.42), ("cv_jpeg", 0.1), ("webp", 0.13), ("png", 0.13), ("libx264", 0.14), ("libx265", 0.08),
 )  # fmt: skip
@@ -86,7 +86,7 @@ def _draw_writer(random: np.random.Generator) -> Writer:
     kind = _pick(random, WRITERS)
     quality = int(random.integers(LOWEST_QUALITY, HIGHEST_QUALITY + 1))
     if kind in ("libx264", "libx265"):
-        quality = int(random.integers(FINEST_FILM, COARSEST_FILM + 1))
+        quality = int(random.integers(FINEST_RATE_FACTOR, COARSEST_RATE_FACTOR + 1))
     return Writer(
         kind=kind,
         quality=quality,

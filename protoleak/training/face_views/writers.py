@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from protoleak.arrays import UInt8Array
-from protoleak.images.film import through_video
+from protoleak.images.video_codecs import through_video
 
 WriterKind = Literal["jpeg", "cv_jpeg", "webp", "png", "libx264", "libx265"]
 
@@ -22,7 +22,7 @@ class Writer(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         kind: one of WRITERS.
         subsampling: of the chroma, as Pillow numbers it: 0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0.
-        shift: of the image from frame to frame of a film, in pixels.
+        shift: of the image from frame to frame of a video, in pixels.
     """
 
     kind: WriterKind

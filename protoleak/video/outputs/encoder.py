@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from protoleak.arrays import UInt8Array
-from protoleak.errors import MissingExtra
 from protoleak.files import NO_ROOM, refused
 from protoleak.video.frames import Sound
 from protoleak.video.outputs.sound import CopiedSound
+from protoleak.video.sources.containers import need_av
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -43,14 +43,6 @@ BITS_PER_PIXEL = 0.25  # for the encoder that has no constant quality
 def staged(path: Path) -> Path:
     """Where a video is written until it can be played; what is left there is of a program that was killed."""
     return path.with_name(f".partial.{path.name}")
-
-
-def need_av() -> None:
-    """Raises MissingExtra where PyAV isn't installed."""
-    try:
-        import av  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("PyAV", "video") from error
 
 
 class VideoWriter:

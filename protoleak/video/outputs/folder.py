@@ -35,16 +35,18 @@ from protoleak.arrays import UInt8Array
 from protoleak.errors import ProtoleakError
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
-from protoleak.files import locked, refused, remove_partial
+from protoleak.file_locks import locked
+from protoleak.files import refused, remove_partial
 from protoleak.video.events import Event, FailureEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.annotate import AnnotatedVideo
-from protoleak.video.outputs.encoder import need_av, staged
+from protoleak.video.outputs.encoder import staged
 from protoleak.video.outputs.records import TRACKS, VERDICTS, RecordFiles
 from protoleak.video.outputs.report import HtmlReport, ReportIndex
 from protoleak.video.outputs.run_record import RunRecord, run_record
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import CheckpointSink, TrackedFace
+from protoleak.video.sources.containers import need_av
 from protoleak.video.statistics import Statistics
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
-TYPE = "protoleak."  # and the event's own: face, track, gap, failure
+TYPE = "protoleak."  # and the event's own: face, track, gap, failure, drift
 GONE = 410  # the receiver wants nothing more, as the specification of CloudEvents' webhooks has it
 TAKEN = range(200, 300)
 PASSING = (408, 425, 429)  # refusals that a later try may not meet, besides 5xx
@@ -40,7 +40,7 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         source: `protoleak://HOST/SOURCE`, the machine and what is screened there, without secrets.
-        type: "protoleak.face", "protoleak.track", "protoleak.gap" or "protoleak.failure".
+        type: "protoleak.face", "protoleak.track", "protoleak.gap", "protoleak.failure" or "protoleak.drift".
         time: when the event was made, UTC, RFC 3339.
         subject: `track/NUMBER`, of events about one.
         data: the event, as in verdicts.jsonl and tracks.json.

@@ -31,6 +31,14 @@ STILL = "a still image in HEIF, not a video: give it a name that ends in .heic o
 PLAYLIST = "a playlist, which names other files or addresses: refused; give the video that it names"
 
 
+def need_av() -> None:
+    """Raises MissingExtra where PyAV isn't installed."""
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("av", "video") from error
+
+
 def open_container(
     url: str,
     shown: str,
@@ -53,10 +61,9 @@ def open_container(
         MissingExtra: PyAV is not installed.
         av.FFmpegError: it cannot be opened; the caller knows how to say why.
     """
-    try:
-        import av
-    except ImportError:
-        raise MissingExtra("av", "video") from None
+    need_av()
+    import av
+
     given = {**(options or {}), "protocol_whitelist": protocols, "format_whitelist": demuxers}
     try:
         return av.open(url, "r", options=given, timeout=timeouts, metadata_errors="replace")

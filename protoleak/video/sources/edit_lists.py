@@ -1,5 +1,5 @@
 """Edit lists of MP4 and QuickTime: FFmpeg makes an index of every frame of every edit when it opens a file, so that a
-list of a million edits of the whole film, in 12 MB, takes gigabytes."""
+list of a million edits of the whole video, in 12 MB, takes gigabytes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def check_edits(file: BinaryIO, size: int) -> None:
         size: of the file, in bytes.
 
     Raises:
-        MediaError: a track shows more frames than any film has; without a name.
+        MediaError: a track shows more frames than any video has; without a name.
     """
     for moov in _boxes(file, 0, size, (b"moov",)):
         for trak in _boxes(file, *moov, (b"trak",)):
             edits = max(_counts(file, trak, (b"edts", b"elst"), 4), default=0)
             frames = max(_counts(file, trak, (b"mdia", b"minf", b"stbl", b"stsz"), 8), default=0)
             if edits > MOST_EDITS and edits * frames > MOST_FRAMES:
-                raise MediaError(f"{edits} edits of {frames} frames each: more than any film has, refused")
+                raise MediaError(f"{edits} edits of {frames} frames each: more than any video has, refused")
 
 
 def _counts(file: BinaryIO, place: tuple[int, int], path: tuple[bytes, ...], offset: int) -> Iterator[int]:

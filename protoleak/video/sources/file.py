@@ -12,12 +12,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from protoleak.errors import MediaError, MissingExtra
+from protoleak.errors import MediaError
 from protoleak.files import open_regular
 from protoleak.images.formats.heif import HEAD, is_still
 from protoleak.images.sources import printable
 from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
-from protoleak.video.sources.containers import MISSING_END, STILL, open_container, video_stream, why_unreadable
+from protoleak.video.sources.containers import MISSING_END, STILL, need_av, open_container, video_stream, why_unreadable
 from protoleak.video.sources.decoder import Decoder
 from protoleak.video.sources.edit_lists import check_edits
 from protoleak.video.sources.rgb import RgbConverter
@@ -176,10 +176,9 @@ def _checked_and_hashed(path: str, shown: str) -> str:
 
 
 def _opened(path: str, shown: str) -> InputContainer:
-    try:
-        from av import FFmpegError
-    except ImportError:
-        raise MissingExtra("av", "video") from None
+    need_av()
+    from av import FFmpegError
+
     try:
         return open_container("file:" + path, shown, protocols="file")
     except OSError as error:  # gone since it was hashed, or no right to it

@@ -10,10 +10,10 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
-from protoleak.errors import MediaError, MissingExtra
+from protoleak.errors import MediaError
 from protoleak.images.sources import printable
 from protoleak.video.frames import Frame, Gap, Sound, SourceInfo
-from protoleak.video.sources.containers import DEMUXERS, MISSING_END, open_container, video_stream
+from protoleak.video.sources.containers import DEMUXERS, MISSING_END, need_av, open_container, video_stream
 from protoleak.video.sources.decoder import Decoder
 from protoleak.video.sources.network_settings import GB, NetworkSettings
 from protoleak.video.sources.prefetch import Prefetcher
@@ -119,10 +119,8 @@ class NetworkSource:
         Raises:
             MediaError: it can't be connected to, or isn't a stream that is read here.
         """
-        try:
-            from av import FFmpegError
-        except ImportError:
-            raise MissingExtra("av", "video") from None
+        need_av()
+        from av import FFmpegError
 
         over_rtsp = RTSP.match(self._url) is not None
         settings = self._settings

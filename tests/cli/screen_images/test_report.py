@@ -73,9 +73,9 @@ def test_every_input_is_in_it_with_hash_outcome_and_reason(screen, images: Path,
         f"minimum_face {MINIMUM_FACE}",
     ):
         assert words in text, words
-    pictures = [base64.b64decode(one) for one in re.findall(r"data:image/jpeg;base64,([^\"]+)", html)]
-    assert len(pictures) == 3  # what could be read
-    assert {max(Image.open(io.BytesIO(one)).size) for one in pictures} <= {180, SIDE, 320}
+    images = [base64.b64decode(one) for one in re.findall(r"data:image/jpeg;base64,([^\"]+)", html)]
+    assert len(images) == 3  # what could be read
+    assert {max(Image.open(io.BytesIO(one)).size) for one in images} <= {180, SIDE, 320}
 
 
 def test_names_and_claims_are_shown_and_not_obeyed(screen, images: Path, tmp_path: Path) -> None:

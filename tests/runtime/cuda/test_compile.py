@@ -110,9 +110,11 @@ def test_a_damaged_cache_is_compiled_again_and_logged(
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if damage is None else damage)
     with caplog.at_level(logging.WARNING):
         again = compile_kernels("crops", "sm_75", cache)
-    assert "damaged" in caplog.text
-    assert len(again.cubin) == len(first.cubin)
-    assert file.stat().st_size == len(whole)
+        assert "damaged" in caplog.text
+        assert len(again.cubin) == len(first.cubin)
+        caplog.clear()
+        assert compile_kernels("crops", "sm_75", cache) == again  # read: a report says how long its compiling took
+        assert caplog.text == ""
 
 
 def test_a_cache_that_cannot_be_written_costs_one_line_and_no_result(

@@ -13,7 +13,7 @@ pytest.importorskip("pyarrow", reason="the extra corpus is not installed: it is 
 pytest.importorskip("fsspec", reason="the extra corpus is not installed")
 
 from protoleak.image_records import SCHEMA
-from protoleak.serving.corpus.judge import Judge, Work
+from protoleak.serving.corpus.judge import BlockJudge, Work
 from protoleak.serving.corpus.listing import inputs_of
 from protoleak.serving.corpus.monitor import Monitor
 from protoleak.serving.corpus.plan import Corpus, Folder
@@ -82,7 +82,7 @@ def begin(
 
 def judge(work: Work, reports: NearReports | None = None) -> None:
     """Does all blocks that are not done."""
-    judge = Judge(work, reports or NearReports())
+    judge = BlockJudge(work, reports or NearReports())
     for block in Folder(work.folder).unfinished(work.corpus):
         judge(block)
 

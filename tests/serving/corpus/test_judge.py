@@ -11,7 +11,7 @@ import pytest
 
 from protoleak.cli.app import main
 from protoleak.errors import ProtoleakError
-from protoleak.serving.corpus.judge import Judge
+from protoleak.serving.corpus.judge import BlockJudge
 from protoleak.serving.corpus.plan import Folder, Inputs, block_size
 from protoleak.serving.corpus.settings import JudgeSettings
 from tests.serving.corpus.conftest import NearReports, begin, judge, rows_of
@@ -55,11 +55,11 @@ def test_rows_are_the_lines_of_screen(
 def test_finished_blocks_are_not_done_again(images: Path, settings: JudgeSettings, tmp_path: Path) -> None:
     work = begin(tmp_path / "out", [images], settings)
     folder = Folder(work.folder)
-    Judge(work, NearReports())(1)
+    BlockJudge(work, NearReports())(1)
     before = folder.part(1).stat()
     assert folder.unfinished(work.corpus) == [0, 2]
     judge(work)
-    Judge(work, NearReports())(1)  # as when Ray gives out a block once more
+    BlockJudge(work, NearReports())(1)  # as when Ray gives out a block once more
     after = folder.part(1).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     sources = [row["source"] for row in rows_of(work.folder)]
@@ -72,14 +72,14 @@ def test_another_setting_is_not_continued(
 ) -> None:
     work = begin(tmp_path / "out", [images], settings)
     with pytest.raises(ProtoleakError, match=r"was begun with bundle .*; this run has .*: give another --out"):
-        Judge(replace(work, settings=replace(settings, **change)), NearReports())
+        BlockJudge(replace(work, settings=replace(settings, **change)), NearReports())
 
 
 class Died(BaseException):
     """Stands for the end of a worker's process."""
 
 
-class Mortal(Judge):
+class Mortal(BlockJudge):
     """A worker that one image ends, whenever its turn comes."""
 
     fatal = ""

@@ -55,6 +55,15 @@ def write_parquet(path: Path, column: str, values: Sequence[object]) -> Path:
     return path
 
 
+def test_a_pattern_finds_a_file_once_however_links_lead_to_it(tmp_path: Path) -> None:
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    (inside / "one.jpg").touch()
+    (inside / "up").symlink_to(tmp_path)
+    found = [one.source for one in listed(tmp_path / "**" / "*.jpg")]
+    assert found == [str(inside / "one.jpg")]
+
+
 def test_a_folder_is_read_whole_and_in_order(expected: Rows, images: Path) -> None:
     assert [row["source"] for row in expected] == [str(path) for path in sorted(images.iterdir())]
     assert [row["outcome"] for row in expected] == ["verdict"] * 9 + ["error"]

@@ -20,7 +20,7 @@ from protoleak.training.face_views.retouching import RETOUCHES
 from protoleak.training.face_views.view import FaceView
 from tests.look_bundle import YUNET, face_image
 
-pytest.importorskip("av", reason="PyAV writes film")
+pytest.importorskip("av", reason="PyAV encodes the video")
 
 
 @settings(max_examples=40, deadline=None)
@@ -61,7 +61,7 @@ def test_any_view_of_any_face_is_an_image_within_the_limits_and_is_made_alike_ag
     again, same_place = plan.made(image, face)
     np.testing.assert_array_equal(view, again)
     assert place == same_place
-    assert min(view.shape[:2]) >= 31  # what `open_image` takes, less a row that film leaves out
+    assert min(view.shape[:2]) >= 31  # what `open_image` takes, less a row that video codecs leave out
     assert max(view.shape[:2]) <= 1.15 * LARGEST_SIDE + 1
     assert np.isfinite([place.box.left, place.box.top, place.box.width, place.box.height]).all()
 

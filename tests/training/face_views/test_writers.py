@@ -9,7 +9,7 @@ from protoleak.training.face_views.draw import WRITERS
 from protoleak.training.face_views.writers import Writer, write
 from tests.look_bundle import face_image
 
-pytest.importorskip("av", reason="PyAV writes film")
+pytest.importorskip("av", reason="PyAV encodes the video")
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _ in WRITERS])

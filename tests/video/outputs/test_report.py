@@ -77,6 +77,17 @@ def test_an_unusual_track_and_a_withheld_one_are_unknown_for_different_reasons()
         assert unsaid not in words
 
 
+def test_a_track_that_is_nearest_to_cameras_is_unknown_since_generators_images_are_like_it() -> None:
+    track = msgspec.structs.replace(
+        track_verdict("unknown", 5, 0.4, real_p_value=0.6), nearest="camera", generated_p_value=0.217
+    )
+    words = " ".join(verdict_paragraphs(track, RUN, None))
+    assert "not unlike enough to images by generators to be called real" in words
+    assert "0.217" in words
+    assert "accusation:" not in words
+    assert "made by camera" not in words
+
+
 def test_an_undecided_track_shows_no_reasons() -> None:
     source = SourceCollector()
     source.add(face(0.0, of_track=track_verdict("undecided", 1)), crop())

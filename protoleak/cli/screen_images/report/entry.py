@@ -48,11 +48,11 @@ class Entry:
             if line["verdict"] is not None
         ]
 
-    def html(self, number: int, picture: bytes | None) -> str:
+    def html(self, number: int, small: bytes | None) -> str:
         """One section.
 
         Args:
-            picture: see `thumbnail`.
+            small: see `thumbnail`.
         """
         verdicts = self.verdicts
         shown = [_badge(verdict) for verdict in verdicts]
@@ -71,7 +71,7 @@ class Entry:
         notes = dict.fromkeys(note for verdict in verdicts for note in verdict.notes)
         return (
             f'<section class="entry" id="image-{number}"><h3><span>{number}. {escape(self.source)}</span> '
-            f"{' '.join(shown)}</h3>{_picture(picture, self)}{facts_table(facts)}{reasons}{meaning}{_figures(verdicts)}"
+            f"{' '.join(shown)}</h3>{_thumbnail(small, self)}{facts_table(facts)}{reasons}{meaning}{_figures(verdicts)}"
             f"{bullets(list(notes))}{_claims(verdicts)}</section>"
         )
 
@@ -87,11 +87,11 @@ def _badge(verdict: Verdict) -> str:
     return f'<span class="badge {verdict.label}">{shape} {escape(name)}</span>'
 
 
-def _picture(picture: bytes | None, entry: Entry) -> str:
-    if picture is None:
+def _thumbnail(small: bytes | None, entry: Entry) -> str:
+    if small is None:
         return ""
     alternative = f"{entry.source}, small: {', '.join(entry.outcomes)}"
-    data = b64encode(picture).decode()
+    data = b64encode(small).decode()
     return f'<img class="thumbnail" src="data:image/jpeg;base64,{data}" alt="{escape(alternative)}">'
 
 
@@ -131,8 +131,9 @@ def _meaning(verdict: Verdict) -> str:
             f"class would have been {verdict.nearest}. It says neither that it was generated nor that it is real."
         )
     return (
-        f"It resembles most {verdict.nearest}, but not enough for that to be said: it is neither unlike enough to "
-        "camera originals for an accusation, nor to generators to be called real. It says neither of the two."
+        f"It resembles most {verdict.nearest}, but not enough for that to be said: it is neither unlike camera "
+        "originals enough for an accusation, nor unlike images by generators enough to be called real. It says neither "
+        "of the two."
     )
 
 
@@ -162,7 +163,7 @@ def _figures(verdicts: Sequence[Verdict]) -> str:
                 f"{verdict.p_value:.3f}",
                 real,
                 f"{verdict.log_density:.4g}",
-                f"{face.box.width:.0f}×{face.box.height:.0f}{face.box.left:+.0f}{face.box.top:+.0f}" if face else "–",
+                str(face.box) if face else "–",
                 f"{face.face_score:.2f}" if face else "–",
                 Cell(verdict.input.sha256 if face else "the file's", kind="hash"),
             ]

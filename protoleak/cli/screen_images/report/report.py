@@ -16,7 +16,8 @@ from protoleak.cli.screen_images.findings import MEANING, Findings
 from protoleak.cli.screen_images.report.entry import Entry, boxes
 from protoleak.cli.screen_images.report.thumbnail import OpenImage, thumbnail
 from protoleak.errors import ProtoleakError
-from protoleak.files import locked, refused, write_whole
+from protoleak.file_locks import locked
+from protoleak.files import refused, write_whole
 from protoleak.image_records import sha256_of_file
 from protoleak.reports.page import bullets, facts_table, page, table
 from protoleak.runtime.drift import DriftMonitor, evidence_text
@@ -92,7 +93,7 @@ class ImageReport:
         """One input, with all its records.
 
         Args:
-            path: where its file is read from, for the picture; None where there is none.
+            path: where its file is read from, for the thumbnail; None where there is none.
             lines: as in the results file.
 
         Raises:
@@ -105,14 +106,14 @@ class ImageReport:
         self._generators.update(verdict.generator for verdict in verdicts if verdict.generator is not None)
         self._disagreements += any(verdict.disagreement is not None for verdict in verdicts)
         judged = all(line["outcome"] in ("verdict", "no_face") for line in lines)
-        picture = None
+        small = None
         if path is not None and judged:
-            picture = thumbnail(path, lines[0]["sha256"], boxes(verdicts), self._open_image)
+            small = thumbnail(path, lines[0]["sha256"], boxes(verdicts), self._open_image)
         if len(self._current) == ENTRIES_A_PAGE:
             self._write()
             self._pages += 1
             self._current = []
-        self._current.append(entry.html(self._count, picture))
+        self._current.append(entry.html(self._count, small))
         if time.monotonic() - self._written >= SECONDS_BETWEEN_WRITES:
             self._write()
 

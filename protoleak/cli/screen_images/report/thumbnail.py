@@ -1,4 +1,4 @@
-"""A small picture of a screened image, with its faces framed."""
+"""A screened image made small, with its faces framed."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def thumbnail(
         return None
     if opened.sha256 != sha256:
         return None
-    picture = opened.image
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    scale = picture.size[0] / opened.width
-    draw = ImageDraw.Draw(picture)
+    small = opened.image
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    scale = small.size[0] / opened.width
+    draw = ImageDraw.Draw(small)
     for number, (box, label) in enumerate(boxes, start=1):
         colour = STYLES[label].rgb
         left, top = scale * box.left, scale * box.top
@@ -53,5 +53,5 @@ def thumbnail(
         draw.rectangle((left, top, left + 8 + 6 * len(str(number)), top + 13), fill=colour)
         draw.text((left + 4, top + 1), str(number), fill=(255, 255, 255))
     encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=JPEG_QUALITY)
+    small.save(encoded, "JPEG", quality=JPEG_QUALITY)
     return encoded.getvalue()

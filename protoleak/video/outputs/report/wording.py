@@ -40,6 +40,14 @@ def verdict_paragraphs(track: TrackVerdict, run: RunRecord, group: str | None) -
             p_value,
             "It is no proof of authenticity: a generator that the bundle doesn't know can resemble a camera.",
         ]
+    if track.p_value > run.alpha and track.nearest == run.real_class:
+        return [
+            f"By the mean scores of {faces}, these images resemble most the camera images that the bundle was trained "
+            f"on, but they are not unlike enough to images by generators to be called real: the merged p-value among "
+            f"these, {track.generated_p_value:.3f}, is too high.",
+            p_value,
+            "It says neither that the face was generated nor that it is real.",
+        ]
     if track.p_value > run.alpha:
         return [
             f"By the mean scores of {faces}, these images resemble most those made by {track.nearest}, but they are "

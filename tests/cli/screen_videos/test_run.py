@@ -21,8 +21,7 @@ import av
 
 from protoleak.bundle.bundle import DEFAULT_BUNDLE
 from protoleak.bundle.reader import FACE_DETECTOR
-from protoleak.cli import screen_video as module
-from protoleak.cli.screen_video import VideoTally
+from protoleak.cli.screen_videos.tally import VideoTally, print_summary
 from protoleak.progress import no_progress
 from tests.cli.conftest import Run
 from tests.video.outputs.made import ended, track_verdict
@@ -267,7 +266,7 @@ def test_a_second_process_with_the_same_folder_is_refused(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    holder = "import sys, pathlib; from protoleak.files import locked\n"
+    holder = "import sys, pathlib; from protoleak.file_locks import locked\n"
     holder += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", holder, str(out / "verdicts.jsonl")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -315,7 +314,7 @@ def test_a_track_of_which_no_face_was_judged_has_no_p_value(capsys: pytest.Captu
     )
     for number, verdict in enumerate((track_verdict(), nothing), start=1):
         tally.take(ended(number, verdict))
-    module._print_summary(tally, None, console)
+    print_summary(tally, None, console)
     _, first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.split()[-3:] == ["0.400", "0.020", "3"]
     assert second.split()[-4:] == ["–", "–", "–", "0"]

@@ -1,4 +1,4 @@
-"""An image on film."""
+"""An image through a video codec and back."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 import pytest
 
-pytest.importorskip("av", reason="PyAV writes film")
+pytest.importorskip("av", reason="PyAV encodes the video")
 
-from protoleak.images.film import through_video
+from protoleak.images.video_codecs import through_video
 from tests.look_bundle import face_image
 
 CODECS: list[Literal["libx264", "libx265"]] = ["libx264", "libx265"]
@@ -50,10 +50,10 @@ def test_a_last_odd_row_or_column_is_left_out(codec: Literal["libx264", "libx265
 
 
 @pytest.mark.parametrize("size", ["34, 34", "48, 48", "200, 40", "33, 47"])
-def test_narrow_images_are_filmed_without_harm_to_the_process(size: str) -> None:
+def test_narrow_images_are_encoded_without_harm_to_the_process(size: str) -> None:
     """In a process of its own: the encoder wrote beyond its buffers, which ended most of these runs."""
     code = (
-        "import numpy as np; from protoleak.images.film import through_video; "
+        "import numpy as np; from protoleak.images.video_codecs import through_video; "
         f"image = np.random.default_rng(0).integers(0, 256, ({size}, 3), dtype=np.uint8); "
         "[through_video(image, 'libx265', 28, (1, 1)) for _ in range(20)]; print('done')"
     )
@@ -61,11 +61,11 @@ def test_narrow_images_are_filmed_without_harm_to_the_process(size: str) -> None
     assert (done.returncode, done.stdout.strip()) == (0, "done")
 
 
-# An image on film, as its hash: the same wherever its encoder's memory comes from.
+# An image after a video codec, as its hash: the same wherever its encoder's memory comes from.
 FILMED = """
 import hashlib, sys
 import numpy as np
-from protoleak.images.film import through_video
+from protoleak.images.video_codecs import through_video
 random = np.random.default_rng(0)
 found = hashlib.sha256()
 for height, width in ((462, 408), (337, 298), (90, 301)):
@@ -78,8 +78,8 @@ print(found.hexdigest())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="MALLOC_PERTURB_ is glibc's")
 @pytest.mark.parametrize("codec", CODECS)
-def test_a_film_does_not_depend_on_memory_that_nobody_wrote(codec: str) -> None:
-    films = {
+def test_an_encoded_image_does_not_depend_on_memory_that_nobody_wrote(codec: str) -> None:
+    hashes = {
         subprocess.run(
             [sys.executable, "-c", FILMED, codec],
             env=os.environ | {"MALLOC_PERTURB_": str(filled)},
@@ -89,4 +89,4 @@ def test_a_film_does_not_depend_on_memory_that_nobody_wrote(codec: str) -> None:
         ).stdout
         for filled in (0, 1, 2, 3)
     }
-    assert len(films) == 1
+    assert len(hashes) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from protoleak.cli.live_panel import StatusPanel
+from protoleak.cli.screen_videos.status_panel import StatusPanel
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import StatusSink
 from protoleak.video.stream import stream

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("av", reason="PyAV reads and writes the videos: pip install 'protoleak[video]'")
 
 from tests.cli.conftest import Run
-from tests.cli.test_screen_video import WHOLE
+from tests.cli.screen_videos.test_run import WHOLE
 from tests.video.outputs.test_webhook import Receiver
 from tests.video.sources.media import write
 
