@@ -15,7 +15,7 @@ from torch import nn
 
 from protoleak.choices import BACKBONE_KINDS, BackboneKind
 from protoleak.model.backbones import VIT_IMAGE_SIZE, VIT_PATCH, build_backbone
-from protoleak.model.second_order import SecondOrderEncoder
+from protoleak.model.second_order import HIDDEN, SecondOrderEncoder
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.5, 5.0  # the published clamp of τ
 PROTOTYPE_SPREAD = 0.01  # standard deviation of the initial prototypes, as published
@@ -38,6 +38,7 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         temporal: "attention" for the softmax over T of a learnt score, "uniform" for the mean over T. With one timestep
             there is no temporal pool, whatever this says.
         vit_image_size: for `vit_b_16`: the side that it works at.
+        hidden: for `second_order`: units of the hidden layer of each look and timestep.
     """
 
     backbone: BackboneKind
@@ -51,11 +52,12 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     log_sum_exp: bool = True
     temporal: Literal["attention", "uniform"] = "attention"
     vit_image_size: int = VIT_IMAGE_SIZE
+    hidden: int = HIDDEN
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONE_KINDS:
             raise ValueError(f"no backbone {self.backbone!r}: choose one of {', '.join(BACKBONE_KINDS)}")
-        for name in ("in_channels", "embedding_size", "prototypes_per_generator", "timesteps"):
+        for name in ("in_channels", "embedding_size", "prototypes_per_generator", "timesteps", "hidden"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: at least 1 is needed")
         if self.auxiliary < 0:
@@ -97,6 +99,7 @@ class _Backbone(nn.Module):
             config.embedding_size,
             vit_image_size=config.vit_image_size,
             positions=config.timesteps,
+            hidden=config.hidden,
         )
         if config.gate:
             self.att = _FeatureGate(config.embedding_size)

@@ -23,12 +23,13 @@ from protoleak.model.attributor import PROTOTYPE_SPREAD, Attributor, AttributorC
 from protoleak.progress import Progress, no_progress
 from protoleak.training.batches import balanced_order, batches, endless
 from protoleak.training.discriminants import set_discriminants
-from protoleak.training.inputs import Inputs, Latents, Standardisation, StatisticsInputs, inputs_of
+from protoleak.training.inputs import Inputs, LatentInputs, Latents, Standardisation, StatisticsInputs, inputs_of
+from protoleak.training.joined import Shares
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import TrainingState, load_state, save_state
-from protoleak.training.statistics import draw_shares
+from protoleak.training.statistics import DISCRIMINANTS_RIDGE, draw_shares
 
 LARGEST_GRADIENT_NORM = 5.0  # as published
 PROTOTYPES, AUXILIARY_PROTOTYPES = "proto_head.protos", "proto_head.auxiliary"  # in a network's weights
@@ -71,7 +72,7 @@ def fit(
         negatives: [m, L, C, h, w], latents of images of no class, or None.
         run: hash that a state must carry to be gone on from.
         state_file: written after every epoch, and gone on from if it is there. None for no state.
-        progress: called after every step, with a stage for every epoch; not at all by the solver "discriminants".
+        progress: called after every step of descent, with a stage for every epoch.
         standardisation: of the latents.
         real: label of the class of camera originals, or None.
         auxiliary: of generators that are learnt as classes of their own and then forgotten: the network that is given
@@ -80,7 +81,7 @@ def fit(
     Raises:
         CheckpointError: the state belongs to another run.
         EngineError: the loss or its gradient is no longer finite.
-        ProtoleakError: the solver "discriminants" has no room for so many classes, or is given negatives.
+        ProtoleakError: the solver has no room for so many classes, or makes nothing of negatives and is given some.
     """
     if settings.solver == "discriminants" and negatives is not None:
         raise ProtoleakError("solver discriminants takes no negatives: leave them out, or use solver descent")
@@ -89,10 +90,17 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         if auxiliary is not None:
             train = _with_auxiliary(train, auxiliary, config.generators)
-        inputs = inputs_of(settings, noising, standardisation, train, validation, negatives, turns_of)
-        network, optimizer = _initial(config if auxiliary is None else _with_classes(config, auxiliary), settings)
-        if isinstance(inputs, StatisticsInputs) and settings.solver == "discriminants":
-            return _solved(config, network, inputs, train, validation.labels, turns_of)
+        learnt = config if auxiliary is None else _with_classes(config, auxiliary)
+        inputs_with = partial(inputs_of, settings, noising, standardisation, train, validation, negatives, turns_of)
+        if settings.solver == "discriminants":
+            return _solved(config, learnt, inputs_with(DISCRIMINANTS_RIDGE), train, validation.labels, turns_of)
+        shares, beside = None, None
+        if settings.solver == "both":
+            shares = Shares.of(learnt)
+            learnt = shares.descent
+            beside = _discriminants(shares.discriminants, inputs_with(DISCRIMINANTS_RIDGE), train, turns_of)
+        inputs = inputs_with()
+        network, optimizer = _initial(learnt, settings)
         state = _resumed(network, optimizer, run, state_file)
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             started = time.monotonic()
@@ -109,23 +117,38 @@ def fit(
             state.seconds += time.monotonic() - started
             if state_file is not None:
                 save_state(state_file, state)
-    attributor = _named_and_auxiliary(config, state.best_network)
-    inputs.finish(attributor)
+        network.load_state_dict(state.best_network)
+        inputs.finish(network)
+        if shares is not None and beside is not None:
+            network = shares.join(network.state_dict(), beside.state_dict())
+            deployed = LatentInputs(noising, standardisation, train.z0, validation.z0, train.z0[:0], bfloat16=False)
+            state.curves[state.best_epoch - 1] |= evaluate(network, deployed, validation.labels, config.generators)
+    attributor = _named_and_auxiliary(config, network.state_dict())
     return FitResult(attributor, state.best_epoch, state.curves, state.seconds)
+
+
+def _discriminants(config: AttributorConfig, inputs: Inputs, train: Latents, turns_of: Mapping[int, int]) -> Attributor:
+    """A network of these classes that is set and not trained, and takes statistics as they are."""
+    assert isinstance(inputs, StatisticsInputs)
+    network = Attributor(config)
+    set_discriminants(network, inputs, train.labels, draw_shares(train.labels, train.sources, turns_of))
+    inputs.finish(network)
+    return network
 
 
 def _solved(
     config: AttributorConfig,
-    network: Attributor,
-    inputs: StatisticsInputs,
+    learnt: AttributorConfig,
+    inputs: Inputs,
     train: Latents,
     validation_labels: torch.Tensor,
     turns_of: Mapping[int, int],
 ) -> FitResult:
     """The weights of the discriminants. There is a single epoch to report, and no state to go on from."""
     started = time.monotonic()
-    shares = draw_shares(train.labels, train.sources, turns_of)
-    set_discriminants(network, inputs, train.labels, shares)
+    assert isinstance(inputs, StatisticsInputs)
+    network = Attributor(learnt)
+    set_discriminants(network, inputs, train.labels, draw_shares(train.labels, train.sources, turns_of))
     with torch.no_grad():
         training_loss = float(class_loss(inputs.scores(network, inputs.train), train.labels))
     record = {"epoch": 1, "training_loss": training_loss}
