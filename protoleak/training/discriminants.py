@@ -72,8 +72,8 @@ def _check_room(directions: int, config: AttributorConfig) -> None:
         )
     if 2 * directions > config.hidden:
         raise ProtoleakError(
-            f"solver discriminants has room for {config.hidden // 2 + 1} classes, auxiliary ones included, and there are "
-            f"{directions + 1}: use solver descent"
+            f"solver discriminants has room for {config.hidden // 2 + 1} classes, auxiliary ones included, and there "
+            f"are {directions + 1}: use solver descent"
         )
 
 

@@ -23,13 +23,13 @@ from protoleak.model.attributor import PROTOTYPE_SPREAD, Attributor, AttributorC
 from protoleak.progress import Progress, no_progress
 from protoleak.training.batches import balanced_order, batches, endless
 from protoleak.training.discriminants import set_discriminants
-from protoleak.training.inputs import Inputs, LatentInputs, Latents, Standardisation, StatisticsInputs, inputs_of
+from protoleak.training.inputs import Inputs, Latents, Standardisation, StatisticsInputs, inputs_of
 from protoleak.training.joined import Shares
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import TrainingState, load_state, save_state
-from protoleak.training.statistics import DISCRIMINANTS_RIDGE, draw_shares
+from protoleak.training.statistics import draw_shares
 
 LARGEST_GRADIENT_NORM = 5.0  # as published
 PROTOTYPES, AUXILIARY_PROTOTYPES = "proto_head.protos", "proto_head.auxiliary"  # in a network's weights
@@ -90,17 +90,12 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         if auxiliary is not None:
             train = _with_auxiliary(train, auxiliary, config.generators)
+        inputs = inputs_of(settings, noising, standardisation, train, validation, negatives, turns_of)
         learnt = config if auxiliary is None else _with_classes(config, auxiliary)
-        inputs_with = partial(inputs_of, settings, noising, standardisation, train, validation, negatives, turns_of)
-        if settings.solver == "discriminants":
-            return _solved(config, learnt, inputs_with(DISCRIMINANTS_RIDGE), train, validation.labels, turns_of)
-        shares, beside = None, None
-        if settings.solver == "both":
-            shares = Shares.of(learnt)
-            learnt = shares.descent
-            beside = _discriminants(shares.discriminants, inputs_with(DISCRIMINANTS_RIDGE), train, turns_of)
-        inputs = inputs_with()
-        network, optimizer = _initial(learnt, settings)
+        both = Shares.of(learnt) if settings.solver == "both" else None
+        network, optimizer = _initial(learnt if both is None else both.descent, settings)
+        if isinstance(inputs, StatisticsInputs) and settings.solver == "discriminants":
+            return _solved(config, network, inputs, train, validation.labels, turns_of)
         state = _resumed(network, optimizer, run, state_file)
         while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
             started = time.monotonic()
@@ -117,38 +112,43 @@ def fit(
             state.seconds += time.monotonic() - started
             if state_file is not None:
                 save_state(state_file, state)
-        network.load_state_dict(state.best_network)
-        inputs.finish(network)
-        if shares is not None and beside is not None:
-            network = shares.join(network.state_dict(), beside.state_dict())
-            deployed = LatentInputs(noising, standardisation, train.z0, validation.z0, train.z0[:0], bfloat16=False)
-            state.curves[state.best_epoch - 1] |= evaluate(network, deployed, validation.labels, config.generators)
-    attributor = _named_and_auxiliary(config, network.state_dict())
+        weights = state.best_network
+        if both is not None:
+            assert isinstance(inputs, StatisticsInputs)
+            shares = draw_shares(train.labels, train.sources, turns_of)
+            network = _beside_discriminants(both, weights, inputs, train.labels, shares)
+            state.curves[state.best_epoch - 1] |= evaluate(network, inputs, validation.labels, config.generators)
+            weights = network.state_dict()
+    attributor = _named_and_auxiliary(config, weights)
+    inputs.finish(attributor)
     return FitResult(attributor, state.best_epoch, state.curves, state.seconds)
 
 
-def _discriminants(config: AttributorConfig, inputs: Inputs, train: Latents, turns_of: Mapping[int, int]) -> Attributor:
-    """A network of these classes that is set and not trained, and takes statistics as they are."""
-    assert isinstance(inputs, StatisticsInputs)
-    network = Attributor(config)
-    set_discriminants(network, inputs, train.labels, draw_shares(train.labels, train.sources, turns_of))
-    inputs.finish(network)
-    return network
+def _beside_discriminants(
+    both: Shares,
+    weights: dict[str, torch.Tensor],
+    inputs: StatisticsInputs,
+    labels: torch.Tensor,
+    shares: torch.Tensor,
+) -> Attributor:
+    """What descent has learnt, and discriminants of the same whitened statistics, as one network that takes them."""
+    discriminants = Attributor(both.discriminants)
+    set_discriminants(discriminants, inputs, labels, shares)
+    return both.join(weights, discriminants.state_dict())
 
 
 def _solved(
     config: AttributorConfig,
-    learnt: AttributorConfig,
-    inputs: Inputs,
+    network: Attributor,
+    inputs: StatisticsInputs,
     train: Latents,
     validation_labels: torch.Tensor,
     turns_of: Mapping[int, int],
 ) -> FitResult:
     """The weights of the discriminants. There is a single epoch to report, and no state to go on from."""
     started = time.monotonic()
-    assert isinstance(inputs, StatisticsInputs)
-    network = Attributor(learnt)
-    set_discriminants(network, inputs, train.labels, draw_shares(train.labels, train.sources, turns_of))
+    shares = draw_shares(train.labels, train.sources, turns_of)
+    set_discriminants(network, inputs, train.labels, shares)
     with torch.no_grad():
         training_loss = float(class_loss(inputs.scores(network, inputs.train), train.labels))
     record = {"epoch": 1, "training_loss": training_loss}

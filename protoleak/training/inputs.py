@@ -12,7 +12,7 @@ from protoleak.model.attributor import Attributor
 from protoleak.model.second_order import SecondOrderEncoder
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
-from protoleak.training.statistics import RIDGE, Whitening, draw_shares, statistics_of
+from protoleak.training.statistics import DISCRIMINANTS_RIDGE, RIDGE, Whitening, draw_shares, statistics_of
 
 EVALUATION_BATCH = 64
 STANDARDISED_ON = 1024  # latents: their channels' mean and spread are known to a thousandth then
@@ -171,20 +171,19 @@ def inputs_of(
     validation: Latents,
     negatives: torch.Tensor | None,
     turns_of: Mapping[int, int],
-    ridge: float = RIDGE,
 ) -> Inputs:
     """What a network of these settings is trained on.
 
     Args:
         negatives: [m, L, C, h, w], latents of images of no class, or None.
         turns_of: label → turns in each round, as `balanced_order` takes it.
-        ridge: of the whitening, where statistics are whitened.
     """
     given = train.z0[:0] if negatives is None else negatives
     if settings.backbone != "second_order":
         return LatentInputs(noising, standardisation, train.z0, validation.z0, given, settings.bfloat16)
     of_train = statistics_of(train.z0, noising, standardisation)
     shares = draw_shares(train.labels, train.sources, turns_of)
+    ridge = DISCRIMINANTS_RIDGE if settings.solver == "discriminants" else RIDGE
     whitening = Whitening.of(of_train, train.labels, shares, ridge)
     return StatisticsInputs(
         whitening,

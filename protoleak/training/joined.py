@@ -4,11 +4,12 @@ Their class scores add up. Each has hidden units and components of the embedding
 network of one solver has, so that the graph keeps its form, size and speed. Gate and attention are those of descent: at
 the discriminants' components the gate is 1/2, and what they say of each look and timestep is pooled as the attention
 weighs it. Their distance e is the same for all prototypes of a class, so the class score is the sum of both:
-τ·logsumexp(−(d + e)/τ) = τ·logsumexp(−d/τ) − e.
+τ·logsumexp(−(d + e)/τ) = τ·logsumexp(−d/τ) − e. docs/decisions/0038-both-solvers.md has the figures.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,11 @@ from protoleak.model.attributor import Attributor, AttributorConfig
 UNITS = ("hidden.weight", "hidden.bias", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var")
 COMPONENTS = ("out.bias", "gate.0.bias", "gate.2.bias", "proto_head.protos", "temporal_pool.query.weight")
 BLOCKS = ("out.weight", "gate.0.weight", "gate.2.weight")
+# Of all class scores, in the network that both make. Sums of two log odds are too sure of images of no class: shares of
+# softer ones tell unknown generators better, and which class is nearest stays.
+SOFTNESS = 0.5
+# Weights that take distances' root along, and those that take embeddings of this size.
+ROOTS, INVERSE_ROOTS = ("out.weight", "out.bias", "protos"), ("gate.0.weight", "query.weight")
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Shares:
         )
 
     def join(self, descent: Mapping[str, torch.Tensor], discriminants: Mapping[str, torch.Tensor]) -> Attributor:
-        """The whole network, in evaluation mode, of the weights of both, which take statistics as they are."""
-        weights = {name: _joined(name, tensor, discriminants[name]) for name, tensor in descent.items()}
+        """The whole network, in evaluation mode, of the weights of both, which take the same statistics."""
+        weights = {name: _softened(name, _joined(name, one, discriminants[name])) for name, one in descent.items()}
         network = Attributor(self.whole)
         network.load_state_dict(weights)
         return network.eval()
@@ -75,9 +81,21 @@ def _with(config: AttributorConfig, hidden: int, components: int) -> AttributorC
 
 def _joined(name: str, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     if name.endswith(BLOCKS):
-        return torch.block_diag(first, second)
+        joined = first.new_zeros(first.shape[0] + second.shape[0], first.shape[1] + second.shape[1])
+        joined[: first.shape[0], : first.shape[1]] = first
+        joined[first.shape[0] :, first.shape[1] :] = second
+        return joined
     if name.endswith(UNITS):
         return torch.cat([first, second])
     if name.endswith(COMPONENTS):
         return torch.cat([first, second], dim=-1)
     return first  # the standardisation is the same in both; what else there is, the discriminants make no use of
+
+
+def _softened(name: str, weight: torch.Tensor) -> torch.Tensor:
+    """The weight of a network whose distances and class scores are SOFTNESS times those that it would have."""
+    if name.endswith(ROOTS):
+        return weight * SOFTNESS**0.5
+    if name.endswith(INVERSE_ROOTS):
+        return weight / SOFTNESS**0.5
+    return weight + math.log(SOFTNESS) if name.endswith("log_tau") else weight

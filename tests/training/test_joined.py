@@ -8,7 +8,7 @@ from protoleak.errors import ProtoleakError
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.training.fit import fit
 from protoleak.training.inputs import Latents
-from protoleak.training.joined import Shares
+from protoleak.training.joined import SOFTNESS, Shares
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from tests.training.test_discriminants import SHAPE, latents
@@ -58,6 +58,7 @@ def test_class_scores_of_both_add_up_where_the_attention_is_even() -> None:
     with torch.no_grad():
         for one in (first, second):
             one.temporal_pool.query.weight.zero_()
+            one.lse_agg.log_tau.fill_(0.5)  # such that the clamp of τ stays out of it
         second.prototypes[:] = second.prototypes[:, :1]  # as discriminants are: a class has one place
         second.backbone.att.gate[2].weight.zero_()
         second.backbone.att.gate[2].bias.zero_()
@@ -65,8 +66,10 @@ def test_class_scores_of_both_add_up_where_the_attention_is_even() -> None:
         z_t = torch.randn(5, 2, *SHAPE)
         alone, beside, together = first(z_t), second(z_t), whole(z_t)
     distance = beside.prototype_distance[:, :, 0]
-    torch.testing.assert_close(together.class_score, alone.class_score - distance, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(together.embedding, torch.cat([alone.embedding, beside.embedding], dim=1))
+    expected = SOFTNESS * (alone.class_score - distance)
+    torch.testing.assert_close(together.class_score, expected, rtol=1e-4, atol=1e-4)
+    embedding = SOFTNESS**0.5 * torch.cat([alone.embedding, beside.embedding], dim=1)
+    torch.testing.assert_close(together.embedding, embedding)
     torch.testing.assert_close(together.gate[:, :18], alone.gate)
     torch.testing.assert_close(together.gate[:, 18:], torch.full((5, 6), 0.5))
 
@@ -81,7 +84,7 @@ def test_discriminants_are_pooled_as_the_attention_of_descent_weighs() -> None:
         weight = whole(z_t).timestep_weight
         torch.testing.assert_close(weight, first(z_t).timestep_weight)
         h, _ = second.embed_timesteps(z_t)
-        pooled = (weight[..., None] * h).sum(dim=1)
+        pooled = SOFTNESS**0.5 * (weight[..., None] * h).sum(dim=1)
         torch.testing.assert_close(whole(z_t).embedding[:, 18:], pooled, rtol=1e-4, atol=1e-5)
     assert float((weight - 0.5).abs().max()) > 0.01
 

@@ -43,6 +43,7 @@ ALPHA = 0.05
 FACE_DETECTOR = "face_detection_yunet_2026may.onnx"
 OPERATOR_IMAGES = 8  # of each class, unknown generator and of the photographs
 SETTINGS = """backbone = "second_order"
+solver = "both"
 prototype_spread = 0.3
 looks = ["face", "native", "image"]
 timesteps = [0, 100, 300]
