@@ -39,6 +39,8 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             there is no temporal pool, whatever this says.
         vit_image_size: for `vit_b_16`: the side that it works at.
         hidden: for `second_order`: units of the hidden layer of each look and timestep.
+        levelled: components of the embedding, the first ones, whose part in the class scores is brought to log
+            probabilities; how far an image lies from every class is then told by the other components alone.
     """
 
     backbone: BackboneKind
@@ -53,6 +55,7 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     temporal: Literal["attention", "uniform"] = "attention"
     vit_image_size: int = VIT_IMAGE_SIZE
     hidden: int = HIDDEN
+    levelled: int = 0
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONE_KINDS:
@@ -60,6 +63,8 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         for name in ("in_channels", "embedding_size", "prototypes_per_generator", "timesteps", "hidden"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+        if not 0 <= self.levelled <= self.embedding_size:
+            raise ValueError(f"levelled is {self.levelled}: give 0 to {self.embedding_size}, the embedding_size")
         if self.auxiliary < 0:
             raise ValueError(f"auxiliary is {self.auxiliary}: give the number of auxiliary classes, or 0")
         if self.generators < 2:
@@ -164,7 +169,10 @@ class Attributor(nn.Module):
         """Noised latents float32 [N, T, C', h, w] → AttributorTensors."""
         embedding, gate, timestep_weight = self.pool(*self.embed_timesteps(z_t))
         distance = self.prototype_distance(embedding, gate)
-        return AttributorTensors(embedding, gate, timestep_weight, distance, self.class_score(distance))
+        class_score = self.class_score(distance)
+        if self.config.levelled:
+            class_score = class_score - self.level(embedding, gate)[:, None]
+        return AttributorTensors(embedding, gate, timestep_weight, distance, class_score)
 
     def embed_timesteps(self, z_t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Noised latents float32 [N, T, C', h, w] → embeddings h_t and gates g_t, both float32 [N, T, D]."""
@@ -214,6 +222,13 @@ class Attributor(nn.Module):
         """d = Σ g·(h − p)²: float32 [N, K, M]."""
         difference = embedding[:, None, None, :] - self.prototypes
         return (gate[:, None, None, :] * difference.square()).sum(dim=-1)
+
+    def level(self, embedding: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        """log Σ_k exp of the class scores that the levelled components alone would give: float32 [N]."""
+        levelled = self.config.levelled
+        difference = embedding[:, None, None, :levelled] - self.prototypes[..., :levelled]
+        distance = (gate[:, None, None, :levelled] * difference.square()).sum(dim=-1)
+        return torch.logsumexp(self.class_score(distance), dim=1)
 
     def class_score(self, prototype_distance: torch.Tensor) -> torch.Tensor:
         """τ·logsumexp(−d/τ) over the prototypes, or −min d: [N, K, M] → float32 [N, K]."""

@@ -119,6 +119,7 @@ def fit(
             network = _beside_discriminants(both, weights, inputs, train.labels, shares)
             state.curves[state.best_epoch - 1] |= evaluate(network, inputs, validation.labels, config.generators)
             weights = network.state_dict()
+            config = msgspec.structs.replace(config, levelled=both.descent.embedding_size)
     attributor = _named_and_auxiliary(config, weights)
     inputs.finish(attributor)
     return FitResult(attributor, state.best_epoch, state.curves, state.seconds)

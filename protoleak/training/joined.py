@@ -4,7 +4,9 @@ Their class scores add up. Each has hidden units and components of the embedding
 network of one solver has, so that the graph keeps its form, size and speed. Gate and attention are those of descent: at
 the discriminants' components the gate is 1/2, and what they say of each look and timestep is pooled as the attention
 weighs it. Their distance e is the same for all prototypes of a class, so the class score is the sum of both:
-τ·logsumexp(−(d + e)/τ) = τ·logsumexp(−d/τ) − e. docs/decisions/0038-both-solvers.md has the figures.
+τ·logsumexp(−(d + e)/τ) = τ·logsumexp(−d/τ) − e. What descent says is brought to log probabilities (`levelled`): how
+far its embedding lies from every class says little of unknown images, and how far the discriminants' lies says much.
+docs/decisions/0038-both-solvers.md has the figures.
 """
 
 from __future__ import annotations
@@ -95,7 +97,7 @@ def _joined(name: str, first: torch.Tensor, second: torch.Tensor) -> torch.Tenso
 def _softened(name: str, weight: torch.Tensor) -> torch.Tensor:
     """The weight of a network whose distances and class scores are SOFTNESS times those that it would have."""
     if name.endswith(ROOTS):
-        return weight * SOFTNESS**0.5
+        return weight * math.sqrt(SOFTNESS)
     if name.endswith(INVERSE_ROOTS):
-        return weight / SOFTNESS**0.5
+        return weight / math.sqrt(SOFTNESS)
     return weight + math.log(SOFTNESS) if name.endswith("log_tau") else weight

@@ -104,6 +104,7 @@ def test_a_network_of_both_is_trained_and_its_record_is_of_what_is_deployed() ->
     validation = latents(60, 1, (0, 1))
     result = fit(*(config, SETTINGS, noising, latents(300, 0, (0, 1)), validation, None, "run"), auxiliary=auxiliary)
     network = result.attributor
+    assert network.config.levelled == 24 - 2 * 2  # what is descent's
     assert network.prototypes.shape == (2, 2, 24)
     assert network.auxiliary_prototypes.shape == (1, 2, 24)
     assert [head.hidden.out_features for head in network.backbone.encoder.heads] == [96, 96]
