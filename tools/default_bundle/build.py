@@ -107,7 +107,7 @@ def main() -> None:
     settings = work / "export.toml"
     settings.write_text(
         f'left_out = "{margins}"\nalpha = {ALPHA}\naccusation_share = {level / ALPHA:g}\ndensity_space = "posterior"\n'
-        'attributor_weights = "float16"\n'
+        'density_floor = 1.0\nattributor_weights = "float16"\n'
     )
     protoleak(
         *("export", model, *measured_on, "--settings", settings, "--face-detector", arguments.weights / FACE_DETECTOR),
