@@ -2,7 +2,8 @@
 
     python examples/gpu_tensor.py
 
-It needs an NVIDIA GPU, PyTorch, and TensorRT or TensorRT-RTX, and says so where one of them is missing.
+It needs an NVIDIA GPU, PyTorch, and TensorRT, TensorRT-RTX or ONNX Runtime's GPU build with the extra `cuda`, and says
+so where one of them is missing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def main() -> None:
 
 def open_on_gpu() -> protoleak.Screener | None:
     """The default bundle in an engine that takes images on the GPU, or None where there is none."""
-    for engine in ("tensorrt", "tensorrt-rtx"):
+    for engine in ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"):
         try:
             return protoleak.load(engine=engine)
         except protoleak.EngineUnavailable as error:

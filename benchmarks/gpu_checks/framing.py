@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from benchmarks.gpu_checks.rows import Row, measured, not_measured
-from benchmarks.gpu_checks.setup import TENSORRT, Setup
+from benchmarks.gpu_checks.setup import ON_STREAM, Setup
 from protoleak.errors import ProtoleakError
 from protoleak.faces.crops import frame_face, look_rectangles
 from protoleak.images.framing import Box
@@ -23,7 +23,7 @@ REPEATS = 30
 
 def framing(setup: Setup) -> Iterator[Row]:
     """A row for each size of frame and number of faces: bits that differ, and milliseconds beside the processor's."""
-    for engine in TENSORRT:
+    for engine in ON_STREAM:
         if engine not in setup.settings.engines:
             continue
         if (problem := setup.problem(engine, setup.settings.device)) is not None:
@@ -49,7 +49,7 @@ def _row(setup: Setup, executor: Executor, what: str, height: int, width: int, f
     def on_gpu() -> list[np.ndarray]:
         rectangles = [one for box in boxes for one in look_rectangles(rule, frame, box, MARGIN)]
         found = executor.frame([FrameToCrop(frame, rectangles)])
-        assert found is not None  # plans are on a GPU
+        assert found is not None  # the engine is on a GPU
         return [one.pixels for one in found]
 
     def on_processor() -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.gpu_checks.rows import Number, Row, attempted, measured, not_measured
-from benchmarks.gpu_checks.setup import GPU_ENGINES, TENSORRT, Setup
+from benchmarks.gpu_checks.setup import GPU_ENGINES, ON_STREAM, TENSORRT, Setup
 from protoleak.runtime.executors import Executor
 
 LATENCY, STAGES = "latency of a batch, images in and outputs out", "stages on the GPU, ms per batch"
@@ -41,7 +41,7 @@ def _timed(setup: Setup, engine: str, precision: str, batch: int, graph: bool, w
 
 def stages(setup: Setup) -> Iterator[Row]:
     """Where a batch's time goes, by the GPU's own clock."""
-    for engine, precision, why in setup.combinations(TENSORRT):
+    for engine, precision, why in setup.combinations(ON_STREAM):
         if why is not None:
             yield not_measured(STAGES, f"{engine}, {precision}", why)
             continue

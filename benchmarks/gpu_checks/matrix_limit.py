@@ -10,18 +10,14 @@ import numpy as np
 
 from benchmarks.gpu_checks.latency import stage_times
 from benchmarks.gpu_checks.rows import Number, Row, attempted, measured, not_measured
-from benchmarks.gpu_checks.setup import TENSORRT, Setup, own_cache, tf32
-from protoleak.bundle.bundle import Bundle
-from protoleak.bundle.graph_sizes import follow
-from protoleak.bundle.onnx_model import FLOAT, UINT8, read_model
-from protoleak.bundle.operators.base import Sized
+from benchmarks.gpu_checks.setup import ON_STREAM, TENSORRT, Setup, own_cache, tf32
+from benchmarks.matrix_products import CHAIN, operations, products
 from protoleak.errors import EngineUnavailable, ProtoleakError
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines import Graph
 
 LIMIT = "share of the matrix limit"
 REPEATS, RUNS = 20, 5
-CHAIN = 8  # products one after another: what goes in and comes out is then a small part of the time
 TORCH_DTYPES = {"fp32": "float32", "tf32": "float32", "fp16": "float16"}
 
 
@@ -41,8 +37,10 @@ class Peak:
 def matrix_limit(setup: Setup) -> Iterator[Row]:
     """A row for each precision and network, at the largest batch."""
     batch = max(setup.settings.batch_sizes)
-    for engine, precision, why in setup.combinations(TENSORRT):
+    for engine, precision, why in setup.combinations(ON_STREAM):
         what = f"{engine}, {precision}, batch {batch}"
+        if why is None and precision == "int8" and engine not in TENSORRT:
+            why = "ONNX Runtime's CUDA provider multiplies int8 variants in float32"
         if why is not None:
             yield not_measured(LIMIT, what, why)
             continue
@@ -63,56 +61,6 @@ def _shares(setup: Setup, engine: str, precision: str, batch: int, what: str) ->
             yield measured(LIMIT, f"{what}, {stage}", {**values, "limit by": limit.by})
 
 
-def operations(bundle: Bundle) -> dict[str, float]:
-    """Network → floating-point operations for one face: two for each multiply-add."""
-    manifest, variant = bundle.manifest, bundle.variant("fp32")
-    looks, side = len(manifest.preprocessing.looks), manifest.preprocessing.image_size
-    encoder, attributor = read_model(variant.latent_encoder), read_model(variant.attributor)
-    encoded = follow(encoder, [Sized(UINT8, (looks, side, side, 3))], looks)
-    (z_t,) = attributor.inputs
-    assert z_t.shape is not None  # the bundle was checked
-    shape = tuple(length if isinstance(length, int) else 1 for length in z_t.shape)
-    return {"latent_encoder": 2.0 * encoded.work, "attributor": 2.0 * follow(attributor, [Sized(FLOAT, shape)]).work}
-
-
-def products(precision: str, side: int) -> bytes:
-    """x float32 [N, side] times a constant square matrix, CHAIN times over, in the precision, as ONNX.
-
-    Raises:
-        ImportError: onnx is not installed.
-    """
-    from onnx import TensorProto, helper, numpy_helper
-
-    matrix = (np.random.default_rng(1).standard_normal((side, side)) / np.sqrt(side)).astype(np.float32)
-    constants, nodes, at = {"w": matrix}, [], "x"
-    if precision == "fp16":
-        constants["w"] = matrix.astype(np.float16)
-        nodes.append(helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16))
-        at = "h"
-    elif precision == "int8":
-        step = np.float32(np.abs(matrix).max() / 127)
-        constants = {"q": np.round(matrix / step).astype(np.int8), "step": step, "zero": np.int8(0)}
-        constants["x_step"] = np.float32(0.03)
-        nodes.append(helper.make_node("DequantizeLinear", ["q", "step", "zero"], ["w"]))
-    for index in range(CHAIN):
-        if precision == "int8":
-            nodes.append(helper.make_node("QuantizeLinear", [at, "x_step", "zero"], [f"q{index}"]))
-            nodes.append(helper.make_node("DequantizeLinear", [f"q{index}", "x_step", "zero"], [f"d{index}"]))
-            at = f"d{index}"
-        nodes.append(helper.make_node("MatMul", [at, "w"], [f"m{index}"]))
-        at = f"m{index}"
-    nodes.append(helper.make_node("Cast", [at], ["y"], to=TensorProto.FLOAT))
-    body = helper.make_graph(
-        nodes,
-        precision,
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", side])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", side])],
-        [numpy_helper.from_array(np.asarray(values), name) for name, values in constants.items()],
-    )
-    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return bytes(model.SerializeToString())
-
-
 def peak(setup: Setup, engine: str, precision: str) -> tuple[Peak | None, str]:
     """The limit, by the engine itself, else by PyTorch; or None and why not."""
     side = setup.settings.matrix_side
@@ -130,7 +78,7 @@ def _by_engine(setup: Setup, engine: str, precision: str, side: int) -> float:
     graph = Graph("product of matrices", products(precision, side), ("y",))
     options = EngineOptions(device=setup.settings.device, batch_optimum=side, batch_maximum=side)
     with own_cache(setup.cache / "products"), tf32(precision == "tf32"):
-        opened = setup.open_plan(engine, graph, options)
+        opened = setup.open_stream_engine(engine, graph, options)
     try:
         x = opened.buffers(side)["x"]
         opened.worker.write(x, np.random.default_rng(2).standard_normal(x.shape).astype(np.float32))

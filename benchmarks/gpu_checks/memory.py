@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.gpu_checks.rows import Row, measured, not_measured
-from benchmarks.gpu_checks.setup import TENSORRT, Setup
+from benchmarks.gpu_checks.setup import ON_STREAM, Setup
 from protoleak.errors import ProtoleakError
 from protoleak.isolation.limits import resident_bytes
 from protoleak.runtime.executors import Executor, FrameToCrop
@@ -22,7 +22,7 @@ FRAME = (360, 640, 3)
 
 def memory(setup: Setup) -> Iterator[Row]:
     """A row for each kind of plan: images of several batch sizes in turns, and frames that are cropped on the GPU."""
-    for engine in TENSORRT:
+    for engine in ON_STREAM:
         if engine not in setup.settings.engines:
             continue
         what = f"{engine}, fp32, {setup.settings.memory_runs} runs"
@@ -53,7 +53,7 @@ def _level(setup: Setup, executor: Executor, what: str) -> Row:
         size = sizes[run % len(sizes)]
         executor.run(setup.faces(size, run))
         framed = executor.frame([FrameToCrop(frame, [(9, 9, 200, 200)] * (setup.looks * size))])
-        assert framed is not None  # plans are on a GPU
+        assert framed is not None  # the engine is on a GPU
     grown = on_gpu[0] - on_gpu[-1]
     values = {
         "free MiB at first": on_gpu[0],

@@ -21,12 +21,15 @@ from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines import Graph
 from protoleak.runtime.engines.availability import availability
+from protoleak.runtime.engines.on_stream import StreamEngine
+from protoleak.runtime.engines.onnxruntime_stream import OnnxRuntimeStreamEngine
 from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
 from protoleak.runtime.executors import Executor, Graphs, HostExecutor, open_executor
 from protoleak.runtime.executors.base import AttributorOutputs
 
 TENSORRT = ("tensorrt", "tensorrt-rtx")
-GPU_ENGINES = (*TENSORRT, "onnxruntime-cuda", "onnxruntime-tensorrt")
+ON_STREAM = (*TENSORRT, "onnxruntime-cuda")  # whose networks and noising are on one stream of the GPU
+GPU_ENGINES = (*ON_STREAM, "onnxruntime-tensorrt")
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,9 @@ def open_worker(device: int) -> CudaWorker:
     return CudaWorker(device)
 
 
-def open_plan(engine: str, graph: Graph, options: EngineOptions) -> TensorRtEngine:
-    """A plan with a stream of its own. Raises as `TensorRtEngine`."""
-    return TensorRtEngine(engine, graph, options)
+def open_stream_engine(engine: str, graph: Graph, options: EngineOptions) -> StreamEngine:
+    """An engine with a stream of its own. Raises as `TensorRtEngine` and `OnnxRuntimeStreamEngine`."""
+    return TensorRtEngine(engine, graph, options) if engine in TENSORRT else OnnxRuntimeStreamEngine(graph, options)
 
 
 def free_memory() -> int:
@@ -87,7 +90,7 @@ class Setup:
         images: uint8 [N, L, S, S, 3]: faces in all looks of the bundle; N is as large as the settings ask for.
         cache: a folder for plans and kernels.
         problem: engine → why it cannot run here, or None; see `availability`.
-        open_executor, open_worker, open_plan, free_memory: what touches the GPU.
+        open_executor, open_worker, open_stream_engine, free_memory: what touches the GPU.
     """
 
     bundle: Bundle
@@ -96,7 +99,7 @@ class Setup:
     cache: Path
     open_executor: Callable[..., Executor] = open_executor
     open_worker: Callable[[int], CudaWorker] = open_worker
-    open_plan: Callable[[str, Graph, EngineOptions], TensorRtEngine] = open_plan
+    open_stream_engine: Callable[[str, Graph, EngineOptions], StreamEngine] = open_stream_engine
     free_memory: Callable[[], int] = free_memory
     problem: Callable[[str, int], str | None] = lambda name, device: (
         None if (found := availability(name, device)).runs else found.detail
@@ -146,7 +149,7 @@ class Setup:
                 location=self.bundle.path,
                 options=dataclasses.replace(chosen, **options),  # type: ignore[arg-type]  # names are checked there
             )
-        if engine in TENSORRT and isinstance(executor, HostExecutor):
+        if engine in ON_STREAM and isinstance(executor, HostExecutor):
             why = executor.describe().settings.get("noising", "")
             executor.close()
             raise EngineUnavailable(f"noising ran {why}")

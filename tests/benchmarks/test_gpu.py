@@ -74,7 +74,7 @@ class Played:
             self.cache,
             open_executor=self.open,
             open_worker=self.worker,
-            open_plan=self.plan,
+            open_stream_engine=self.plan,
             free_memory=lambda: self.free(),
             problem=lambda name, _: None if name == PLAYED else OTHERS,
         )
@@ -204,7 +204,7 @@ def test_where_the_engine_cannot_multiply_the_limit_comes_from_elsewhere_or_is_a
 
     bundle = Bundle.load(tiny_look_bundle)
     setup = played.setup(bundle, Settings(), gpu.make_faces(bundle, 8), Path())
-    setup.open_plan = refused
+    setup.open_stream_engine = refused
     monkeypatch.setattr(matrix_limit, "_by_torch", lambda *_: 2.0)
     assert matrix_limit.peak(setup, PLAYED, "fp16")[0] == matrix_limit.Peak(2.0, "torch")
     monkeypatch.setattr(matrix_limit, "_by_torch", refused)

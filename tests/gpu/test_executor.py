@@ -19,7 +19,8 @@ pytest.importorskip("onnx", reason="onnx makes the graphs")
 from tests.gpu.agreement import agree
 from tests.tiny_bundle import IMAGE_SIZE, make_image
 
-ENGINES = ("tensorrt", "tensorrt-rtx")
+TENSORRT = ("tensorrt", "tensorrt-rtx")
+ENGINES = (*TENSORRT, "onnxruntime-cuda")
 ITERATIONS = 1000
 
 OpenExecutor = Callable[..., Any]
@@ -73,8 +74,9 @@ def test_outputs_are_those_of_the_processor(engine: str, opened: OpenExecutor) -
             for name, values in expected.items():
                 # fp32 without TF32: float32 sums in another order, through 34 times the latent at timestep 0
                 agree(f"{engine}, {name}", found[name], values, rtol=1e-3, atol=1e-3)
-    assert executor.describe().settings["cuda_graph"].startswith("one per batch size"), "the capture was refused"
-    assert set(executor.captured) == {1, 3, 8}
+    if engine in TENSORRT:
+        assert executor.describe().settings["cuda_graph"].startswith("one per batch size"), "the capture was refused"
+        assert set(executor.captured) == {1, 3, 8}
 
 
 def test_several_looks_at_a_face_give_what_they_give_on_the_processor(engine: str, tiny_look_bundle: Path) -> None:
@@ -102,7 +104,7 @@ def test_a_graph_gives_the_same_bits_as_no_graph(engine: str, opened: OpenExecut
             found, expected = executor.run(images).outputs, plain.run(images).outputs
             for name, values in expected.items():
                 np.testing.assert_array_equal(found[name], values, err_msg=name)
-    assert set(executor.captured) == {2, 5}
+    assert set(executor.captured) == ({2, 5} if engine in TENSORRT else set())
     assert plain.captured == ()
 
 
@@ -167,14 +169,14 @@ def test_arrays_of_other_libraries_come_in_without_a_copy(engine: str, tiny_bund
         images = make_images(6, 20 * run)
         theirs = module.from_numpy(images).cuda() if library == "torch" else module.asarray(images)
         pointer = theirs.data_ptr() if library == "torch" else theirs.data.ptr
-        executor: Any = screener._line
+        executor: Any = screener._executor
         assert executor.take("images", theirs)[0].array.pointer == pointer
         for one, other in zip(screener(theirs), screener(images), strict=True):
             assert (one.label, one.nearest, one.input) == (other.label, other.nearest, other.input)
             assert one.log_density == pytest.approx(other.log_density, rel=1e-5)
 
 
-def test_a_line_opened_in_one_thread_runs_in_another(engine: str, opened: OpenExecutor) -> None:
+def test_an_executor_opened_in_one_thread_runs_in_another(engine: str, opened: OpenExecutor) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     executor = opened(engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from protoleak.runtime.cuda.arrays import DeviceArray
+from protoleak.runtime.cuda.compile import compile_kernels
 from protoleak.runtime.cuda.crops import CudaCrops
 from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.cuda.graph import GraphPerBatchSize, Stage
@@ -52,6 +54,12 @@ def test_noising_agrees_with_numpy(
     # 128 products per value, the largest factor is 34 (timestep 0)
     what = f"noising, {np.dtype(read).name} to {np.dtype(written).name}"
     agree(what, got, exact, rtol=float(np.finfo(written).eps), atol=34 * 2e-5)
+
+
+def test_kernels_that_nvrtc_has_in_a_cache_of_its_own_are_taken_too(worker: CudaWorker, tmp_path: Path) -> None:
+    """It keeps what it compiled where there is a driver, and gives it without a report the second time."""
+    first, second = (compile_kernels("finite", worker.architecture, tmp_path / name) for name in ("one", "two"))
+    assert len(first.cubin) == len(second.cubin)
 
 
 def test_an_array_of_torch_comes_in_and_gives_the_same_result(worker: CudaWorker) -> None:

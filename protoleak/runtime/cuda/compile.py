@@ -17,6 +17,7 @@ from protoleak.runtime.cuda.library import cuda_core, nvrtc_version
 
 KERNELS = Path(__file__).parent / "kernels"
 OPTIONS = {"std": "c++17", "fma": False, "ptxas_options": ["-v"]}  # why fma is off stands in the kernels
+CACHING = (13, 0)  # versions of NVRTC that surely know how to do without a cache of their own
 
 Source = Literal["noising", "crops", "finite"]
 logger = logging.getLogger(__name__)
@@ -58,11 +59,21 @@ class CompiledKernels(msgspec.Struct, frozen=True):
 
     Attributes:
         cubin: the binary that the driver loads.
-        resources: of each kernel in it.
+        report: the assembler's, `ptxas -v`. Empty where an older NVRTC gave what it had compiled before: where there
+            is a driver it keeps a cache of its own.
     """
 
     cubin: bytes
-    resources: tuple[KernelResources, ...]
+    report: str
+
+    @property
+    def resources(self) -> tuple[KernelResources, ...]:
+        """Of each kernel in it.
+
+        Raises:
+            ValueError: the report says nothing, or cannot be read.
+        """
+        return read_report(self.report)
 
 
 def compile_kernels(source: Source, architecture: str, cache: Path | None = None) -> CompiledKernels:
@@ -90,7 +101,7 @@ def compile_kernels(source: Source, architecture: str, cache: Path | None = None
 
 def _key(source: str, architecture: str, version: tuple[int, int]) -> str:
     """Everything that the binary depends on. All files count: they include one another."""
-    digest = hashlib.sha256(repr((source, architecture, version, OPTIONS)).encode())
+    digest = hashlib.sha256(repr((source, architecture, version, OPTIONS, CompiledKernels.__struct_fields__)).encode())
     for file in sorted(KERNELS.iterdir()):
         if file.suffix in (".cu", ".cuh"):
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -100,7 +111,13 @@ def _key(source: str, architecture: str, version: tuple[int, int]) -> str:
 def _compile(source: str, architecture: str, version: tuple[int, int]) -> CompiledKernels:
     core = cuda_core()
     code = (KERNELS / f"{source}.cu").read_text(encoding="utf-8")
-    options = core.ProgramOptions(name=f"{source}.cu", arch=architecture, include_path=str(KERNELS), **OPTIONS)
+    options = core.ProgramOptions(
+        name=f"{source}.cu",
+        arch=architecture,
+        include_path=str(KERNELS),
+        no_cache=True if version >= CACHING else None,  # its own cache gives no report, and there is one here
+        **OPTIONS,
+    )
     report = io.StringIO()
     try:
         cubin = core.Program(code, "c++", options).compile("cubin", logs=report).code
@@ -110,7 +127,7 @@ def _compile(source: str, architecture: str, version: tuple[int, int]) -> Compil
             f"the CUDA kernels {source} do not compile for {architecture} with NVRTC {version[0]}.{version[1]} "
             f"({reason}): a newer GPU needs a newer nvidia-cuda-nvrtc; until then use an engine on the CPU"
         ) from error
-    return CompiledKernels(bytes(cubin), read_report(report.getvalue()))
+    return CompiledKernels(bytes(cubin), report.getvalue())
 
 
 def _read(path: Path) -> CompiledKernels | None:
@@ -140,10 +157,12 @@ def read_report(report: str) -> tuple[KernelResources, ...]:
     """The kernels in a report of `ptxas -v`, in its order.
 
     Raises:
-        ValueError: a kernel without a line on its stack or its registers. A report that can't be read must not pass
-            for one without spills.
+        ValueError: no kernel, or one without a line on its stack or its registers. A report that can't be read must not
+            pass for one without spills.
     """
     starts = [*_ENTRY.finditer(report)]
+    if not starts:
+        raise ValueError(f"the assembler reported no kernel (CUDA_CACHE_DISABLE=1 makes it work anew): {report!r}")
     ends = [*(start.start() for start in starts[1:]), len(report)]
     kernels = []
     for entry, end in zip(starts, ends, strict=True):

@@ -140,11 +140,14 @@ def _tensorrt(name: str) -> Callable[[int], str]:
 
 def _onnxruntime_gpu(name: str) -> Callable[[int], str]:
     def check(device: int) -> str:
+        from protoleak.runtime.engines.failures import explain
         from protoleak.runtime.engines.gpu import find_gpu
-        from protoleak.runtime.engines.onnxruntime_gpu import import_gpu_build
+        from protoleak.runtime.engines.onnxruntime_gpu import import_gpu_build, library_problem
 
         onnxruntime = import_gpu_build(name)
         gpu = find_gpu(device)
+        if (problem := library_problem(name)) is not None:
+            raise EngineUnavailable(str(explain(problem, "engine", name)))
         return f"onnxruntime-gpu {onnxruntime.__version__} on {gpu.name}"
 
     return check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import sys
 import threading
 from collections.abc import Mapping
 from functools import partial
@@ -62,7 +63,21 @@ def import_gpu_build(engine: str) -> Any:
         raise EngineUnavailable(f"{engine} needs another build of ONNX Runtime than the one here: {mend(PACKAGE)}")
     if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on: finds the libraries that pip installed
         onnxruntime.preload_dlls()
+    # Its default log warns in every session that a provider of its own isn't a plug-in.
+    onnxruntime.set_default_logger_severity(ERRORS_ONLY)
     return onnxruntime
+
+
+def library_problem(engine: str) -> str | None:
+    """Why a library that an engine's providers need cannot be loaded, or None. ONNX Runtime offers its TensorRT
+    provider whether TensorRT is there or not, and says so only in its log."""
+    if sys.platform == "win32":  # libraries have other names there
+        return None
+    for provider in PROVIDERS[engine]:
+        for library in LIBRARIES[provider]:
+            if (problem := _load_problem(library)) is not None:
+                return problem
+    return None
 
 
 class OnnxRuntimeGpuEngine:
@@ -93,12 +108,8 @@ class OnnxRuntimeGpuEngine:
                 profile = _input_shapes(onnxruntime, graph, name)
                 providers.append((TENSORRT, _tensorrt_options(onnxruntime, graph, gpu, profile, options)))
             else:
-                providers.append((CUDA, {"device_id": options.device, "use_tf32": 0}))
-        session = _session(onnxruntime, graph, name, providers, threads)
-        expected = [*PROVIDERS[name], PROVIDER]
-        given = session.get_providers()
-        if given != expected:
-            raise _fallback(name, graph.stage, given)
+                providers.append((CUDA, cuda_settings(options.device)))
+        session = open_session(onnxruntime, graph, name, providers, threads)
         # Another batch than those of the profile would make TensorRT build anew.
         most = options.batch_maximum if TENSORRT in PROVIDERS[name] else None
         self._bound = BoundSession(onnxruntime, session, name, graph, "cuda", options.device, most)
@@ -197,7 +208,23 @@ class BoundSession:
         return [np.array(values) for values in binding.copy_outputs_to_cpu()]
 
 
-def _session(onnxruntime: Any, graph: Graph, name: str, providers: list[Any], threads: int | None) -> Any:
+def cuda_settings(device: int) -> dict[str, object]:
+    """Of the CUDA provider. Convolutions are chosen by rule: chosen by timing, as is ONNX Runtime's habit, they may be
+    others in the next process, and the last bits of a verdict with them.
+
+    Args:
+        device: CUDA device ordinal.
+    """
+    return {"device_id": device, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+
+
+def open_session(onnxruntime: Any, graph: Graph, name: str, providers: list[Any], threads: int | None) -> Any:
+    """A session with these providers and no others but the processor's.
+
+    Raises:
+        EngineUnavailable: ONNX Runtime went on without one of them; the message says which library is missing.
+        EngineOutOfMemory, EngineError: the graph doesn't fit, or is refused.
+    """
     session_options = onnxruntime.SessionOptions()
     session_options.log_severity_level = ERRORS_ONLY
     session_options.use_deterministic_compute = True
@@ -205,21 +232,19 @@ def _session(onnxruntime: Any, graph: Graph, name: str, providers: list[Any], th
     if threads is not None:
         session_options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(graph.model, session_options, providers=providers)
+        session = onnxruntime.InferenceSession(graph.model, session_options, providers=providers)
     except Exception as error:  # its exception classes are private to the compiled module
         raise explain(error, graph.stage, name) from error
+    given = session.get_providers()
+    if given != [*PROVIDERS[name], PROVIDER]:
+        raise _fallback(name, graph.stage, given)
+    return session
 
 
 def _fallback(name: str, stage: str, given: list[str]) -> EngineUnavailable:
     """ONNX Runtime went on without a provider and said why only in its log: find out and say it."""
-    for provider in PROVIDERS[name]:
-        if provider in given:
-            continue
-        for library in LIBRARIES[provider]:
-            problem = _load_problem(library)
-            if problem is not None:
-                explained = explain(problem, stage, name)
-                return EngineUnavailable(str(explained))
+    if (problem := library_problem(name)) is not None:
+        return EngineUnavailable(str(explain(problem, stage, name)))
     return EngineUnavailable(
         f"ONNX Runtime gave {', '.join(given)} where {', '.join(PROVIDERS[name])} was asked for; its log above says why"
     )

@@ -13,7 +13,7 @@ import numpy as np
 from protoleak.arrays import Float32Array
 from protoleak.bundle.enrolment import Additions
 from protoleak.bundle.manifest import Manifest
-from protoleak.errors import EngineUnavailable
+from protoleak.errors import EngineUnavailable, MissingExtra
 from protoleak.runtime.engines import Engine, EngineOptions, Graph, check_options, open_engine
 from protoleak.runtime.executors.base import (
     ATTRIBUTOR_OUTPUTS,
@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 TENSORRT = ("tensorrt", "tensorrt-rtx")
+ON_GPU = (*TENSORRT, "onnxruntime-cuda")
 ON_PROCESSOR = ("openvino", "onnxruntime")
 
 
@@ -59,7 +60,8 @@ def open_executor(
     additions: Additions | None = None,
     warm: bool = False,
 ) -> Executor:
-    """The executor of a variant's graphs: wholly on the GPU with TensorRT and TensorRT-RTX, else a `HostExecutor`.
+    """The executor of a variant's graphs: wholly on the GPU with TensorRT, TensorRT-RTX and, where cuda.core is
+    installed, ONNX Runtime's CUDA provider; else a `HostExecutor`, whose record says why the noising is on the CPU.
 
     Args:
         engine: one of `engines.ENGINES`.
@@ -117,14 +119,23 @@ def _of_graphs(
     warm: bool,
 ) -> Executor:
     noising, shapes = Noising.of(manifest, noise_bank), ExpectedShapes(location, manifest)
-    if engine not in TENSORRT:
+    if engine not in ON_GPU:
         return HostExecutor(*_open_both(engine, graphs, manifest, options, threads, warm), noising, shapes)
+    from protoleak.runtime.cuda.library import nvrtc_version
     from protoleak.runtime.executors.gpu import GpuExecutor, open_noising, open_worker_and_engines
 
-    worker, encoder_plan, attributor_plan = open_worker_and_engines(engine, graphs, options, shapes.looks)
+    try:
+        if engine not in TENSORRT:
+            nvrtc_version()  # without a compiler there are no kernels, and ONNX Runtime needs none
+        worker, latent_encoder, attributor = open_worker_and_engines(engine, graphs, options, shapes.looks, threads)
+    except (EngineUnavailable, MissingExtra) as error:
+        if engine in TENSORRT:
+            raise
+        settings = {"noising": f"on the CPU: {error}"}
+        return HostExecutor(*_open_both(engine, graphs, manifest, options, threads, warm), noising, shapes, settings)
     try:
         on_gpu = None if manifest.attributor_input == "z0" else open_noising(worker, noising)
     except EngineUnavailable as error:
         options.notify(f"noising runs on the CPU: {error}")
-        return HostExecutor(encoder_plan, attributor_plan, noising, shapes, {"noising": f"on the CPU: {error}"})
-    return GpuExecutor(worker, encoder_plan, attributor_plan, on_gpu, shapes, options)
+        return HostExecutor(latent_encoder, attributor, noising, shapes, {"noising": f"on the CPU: {error}"})
+    return GpuExecutor(worker, latent_encoder, attributor, on_gpu, shapes, options)

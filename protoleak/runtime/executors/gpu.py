@@ -4,7 +4,7 @@
 
 An attributor that takes z0, its first operation above the noise, reads it where the latent encoder wrote it.
 
-All on one stream, in one CUDA graph per batch size.
+All on one stream, with TensorRT in one CUDA graph per batch size.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from protoleak.runtime.cuda.finite import CudaFinite
 from protoleak.runtime.cuda.graph import CaptureRefused, GraphPerBatchSize, Stage
 from protoleak.runtime.cuda.noising import CudaNoising
 from protoleak.runtime.engine_options import EngineOptions
-from protoleak.runtime.engines.base import EngineDescription, check_finite, not_finite
+from protoleak.runtime.engines.base import EngineDescription, Graph, check_finite, not_finite
 from protoleak.runtime.engines.failures import explain
-from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
+from protoleak.runtime.engines.on_stream import StreamEngine
 from protoleak.runtime.executors.base import (
     AttributorOutputs,
     ExpectedShapes,
@@ -68,21 +68,35 @@ class _Memory:
 
 
 def open_worker_and_engines(
-    name: str, graphs: Graphs, options: EngineOptions, looks: int = 1
-) -> tuple[CudaWorker, TensorRtEngine, TensorRtEngine]:
-    """A stream and both plans on it. Raises what `TensorRtEngine` and `CudaWorker` raise.
+    name: str, graphs: Graphs, options: EngineOptions, looks: int = 1, threads: int | None = None
+) -> tuple[CudaWorker, StreamEngine, StreamEngine]:
+    """A stream and both engines on it. Raises what the engines and `CudaWorker` raise.
 
     Args:
+        name: "tensorrt", "tensorrt-rtx" or "onnxruntime-cuda".
         looks: images that the latent encoder gets for each face of the attributor's batch.
+        threads: of the processor, for what ONNX Runtime doesn't run on the GPU.
     """
-    # Before the worker: without TensorRT or a GPU the engine's own message names what to install.
+    # Before the worker: without a library or a GPU the engine's own message names what to install.
+    encoder = _open_engine(name, graphs.latent_encoder, for_looks(options, looks), None, threads)
+    return encoder.worker, encoder, _open_engine(name, graphs.attributor, options, encoder.worker, threads)
+
+
+def _open_engine(
+    name: str, graph: Graph, options: EngineOptions, worker: CudaWorker | None, threads: int | None
+) -> StreamEngine:
+    if name == "onnxruntime-cuda":
+        from protoleak.runtime.engines.onnxruntime_stream import OnnxRuntimeStreamEngine
+
+        return OnnxRuntimeStreamEngine(graph, options, worker, threads)
+    from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
+
     captured = options.cuda_graph and not options.stage_times
-    encoder = TensorRtEngine(name, graphs.latent_encoder, for_looks(options, looks), captured=captured)
-    return encoder.worker, encoder, TensorRtEngine(name, graphs.attributor, options, encoder.worker, captured=captured)
+    return TensorRtEngine(name, graph, options, worker, captured=captured)
 
 
 def for_looks(options: EngineOptions, looks: int) -> EngineOptions:
-    """The options of a latent encoder's plan: its batches hold every look at each face."""
+    """The options of a latent encoder's engine: its batches hold every look at each face."""
     return replaced(options, batch_optimum=looks * options.batch_optimum, batch_maximum=looks * options.batch_maximum)
 
 
@@ -92,7 +106,7 @@ def open_noising(worker: CudaWorker, noising: Noising) -> CudaNoising:
 
 
 class GpuExecutor:
-    """Both TensorRT plans with the noising kernel between them; an `Executor`.
+    """Both engines on one stream with the noising kernel between them; an `Executor`.
 
     One call at a time runs; others wait. Images on the host are uploaded from pinned memory. Images of a caller's on
     the GPU are read where they lie, and copied on the GPU only where they don't begin at a multiple of 256 bytes, which
@@ -106,8 +120,8 @@ class GpuExecutor:
     def __init__(
         self,
         worker: CudaWorker,
-        latent_encoder: TensorRtEngine,
-        attributor: TensorRtEngine,
+        latent_encoder: StreamEngine,
+        attributor: StreamEngine,
         noising: CudaNoising | None,
         shapes: ExpectedShapes,
         options: EngineOptions,
@@ -129,8 +143,9 @@ class GpuExecutor:
             Stage("noising", self._enqueue_noising),
             Stage("attributor", self._enqueue_attributor),
         )
-        self._graph = GraphPerBatchSize(worker, self._stages, enabled=options.cuda_graph and not self._timed)
-        state = CAPTURED if self._graph.enabled else "no: " + ("stages are timed" if self._timed else "switched off")
+        obstacle = _obstacle_to_graphs(options, latent_encoder.capturable and attributor.capturable)
+        self._graph = GraphPerBatchSize(worker, self._stages, enabled=obstacle is None)
+        state = CAPTURED if obstacle is None else f"no: {obstacle}"
         where = "in the attributor" if noising is None else "on the GPU"
         described = describe_both(latent_encoder.describe(), attributor.describe())
         self._description = msgspec.structs.replace(
@@ -144,7 +159,7 @@ class GpuExecutor:
         return self._graph.captured
 
     def run(self, images: UInt8Array | DeviceArray, *, stages: bool = False) -> AttributorOutputs:
-        """See `Executor.run`. Batches larger than the plans' are run in parts.
+        """See `Executor.run`. Batches larger than the engines' are run in parts.
 
         The times are the GPU's for each stage with `stage_times`, uploading and downloading among them; otherwise there
         is one, "gpu", from the host's clock.
@@ -224,7 +239,7 @@ class GpuExecutor:
         return self._description
 
     def close(self) -> None:
-        """See `Executor.close`: the graphs are destroyed, and both plans' contexts, before the stream that they use."""
+        """See `Executor.close`: the graphs are destroyed, and both engines, before the stream that they use."""
         with self._lock:
             if self._closed:
                 return
@@ -322,6 +337,14 @@ class GpuExecutor:
         # [N·L, C, h, w] is [N, L, C, h, w] in memory.
         bound = {Z0: self._memory[batch].z0} if self._noising is None else None
         self._attributor.enqueue(batch, bound)
+
+
+def _obstacle_to_graphs(options: EngineOptions, capturable: bool) -> str | None:
+    if not capturable:
+        return "ONNX Runtime's runs cannot be captured safely"
+    if options.stage_times:
+        return "stages are timed"
+    return None if options.cuda_graph else "switched off"
 
 
 def _part(images: UInt8Array | DeviceArray, first: int, last: int) -> UInt8Array | DeviceArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -164,6 +165,26 @@ def test_a_spill_in_a_report_is_seen() -> None:
     one, two, three = read_report(report)
     assert (one.registers, one.shared_bytes, one.spill_store_bytes, one.spill_load_bytes) == (48, 6144, 20, 24)
     assert [kernel.uses_local_memory for kernel in (one, two, three)] == [True, True, False]
+
+
+def test_a_compiler_that_reports_nothing_gives_kernels_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As NVRTC does where it has a cache of its own."""
+
+    class Silent:
+        def __init__(self, *_: object) -> None: ...
+
+        def compile(self, *_: object, **__: object) -> object:
+            return SimpleNamespace(code=b"cubin")
+
+    played = SimpleNamespace(ProgramOptions=lambda **_: None, Program=Silent)
+    monkeypatch.setattr(compilation, "cuda_core", lambda: played)
+    for _ in range(2):  # compiled, and from the cache
+        compiled = compile_kernels("crops", "sm_90", tmp_path)
+        assert compiled.cubin == b"cubin"
+        with pytest.raises(ValueError, match="reported no kernel"):
+            _ = compiled.resources
 
 
 def test_a_report_that_cannot_be_read_is_no_report_without_spills() -> None:

@@ -92,8 +92,7 @@ class ExecutorWorker(PlayedWorker):
         assert threads == 256
         assert shared_bytes <= 48 * 1024
         if kernel.startswith("crops."):
-            self._host_only(kernel.removeprefix("crops."))
-            self._crop(kernel, *given)
+            self.enqueue(kernel.removeprefix("crops."), lambda: self._crop(kernel, *given))
         elif kernel.startswith("finite."):
             values, counts = given[:2]
             assert grid == (values.shape[0],)
@@ -115,8 +114,7 @@ class ExecutorWorker(PlayedWorker):
         return {name: view_of(array).copy() for name, array in arrays.items()}
 
     def copy(self, source: DeviceArray, to: DeviceArray) -> None:
-        self._host_only("copy")
-        view_of(to)[...] = view_of(source)
+        self.enqueue("copy", lambda: view_of(to).__setitem__(..., view_of(source)))
 
     def take(self, name: str, array: Any) -> DeviceArray:
         from protoleak.runtime.cuda.arrays import device_array

@@ -13,15 +13,10 @@ from protoleak.errors import EngineError
 from protoleak.runtime.cuda.arrays import DeviceArray
 from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.engine_options import EngineOptions
-from protoleak.runtime.engines.base import (
-    TOGETHER,
-    EngineDescription,
-    Graph,
-    check_finite,
-    check_outputs,
-)
+from protoleak.runtime.engines.base import TOGETHER, EngineDescription, Graph, check_outputs
 from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.gpu import find_gpu
+from protoleak.runtime.engines.on_stream import run_from_host
 from protoleak.runtime.engines.tensorrt.builder import log_class
 from protoleak.runtime.engines.tensorrt.layers import precisions_of_inspector
 from protoleak.runtime.engines.tensorrt.library import load_library
@@ -36,8 +31,11 @@ class TensorRtEngine:
     Attributes:
         worker: the CUDA stream that it runs on. Give one, to have several engines and kernels on the same stream.
         batch_maximum: the largest batch of the plan; `run` takes larger ones in parts.
+        capturable: its runs may be captured in CUDA graphs.
         layers: precision → number of layers, from the engine inspector.
     """
+
+    capturable = True
 
     def __init__(
         self,
@@ -93,15 +91,8 @@ class TensorRtEngine:
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """See `Engine.run`."""
-        count = len(next(iter(feeds.values())))
         with self._lock:
-            parts = [
-                self._run_part({name: values[first : first + self.batch_maximum] for name, values in feeds.items()})
-                for first in range(0, count, self.batch_maximum)
-            ]
-        outputs = {name: np.concatenate([part[name] for part in parts]) for name in self._graph.outputs}
-        check_finite(self._graph.stage, outputs)
-        return outputs
+            return run_from_host(self, self._graph, self._name, feeds)
 
     def describe(self) -> EngineDescription:
         return self._description
@@ -122,45 +113,16 @@ class TensorRtEngine:
                 self.worker.close()
 
     def buffers(self, batch: int) -> dict[str, DeviceArray]:
-        """The memory of every input and output for a batch size, made once and always the same: for kernels that write
-        the inputs and read the outputs on `worker.stream`, with `enqueue` between them."""
+        """See `StreamEngine.buffers`."""
         self._set_shapes(batch)
         return {tensor: self._buffer(tensor) for tensor in (*self._inputs, *self._outputs)}
 
     def enqueue(self, batch: int, bound: Mapping[str, DeviceArray] | None = None) -> None:
-        """Enqueues one run on `worker.stream`, without waiting or copying.
-
-        The first run of a batch size may allocate, so it has to be before a capture in a CUDA graph.
-
-        Args:
-            bound: other memory for some of the tensors, such as another engine's output; `buffers(batch)` for the rest.
-
-        Raises:
-            EngineOutOfMemory, EngineError: TensorRT refuses; the message names the stage.
-        """
+        """See `StreamEngine.enqueue`."""
         memory = self.buffers(batch) | dict(bound or {})
         addressed = [self._context.set_tensor_address(tensor, array.pointer) for tensor, array in memory.items()]
         if not all(addressed) or not self._context.execute_async_v3(int(self.worker.stream.handle)):
             raise explain(self._log.reason() or "the run could not be enqueued", self._graph.stage, self._name)
-
-    def _run_part(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        batch = len(next(iter(feeds.values())))
-        try:
-            memory = self.buffers(batch)
-            for name, values in feeds.items():
-                expected = memory[name]
-                if values.shape != expected.shape or values.dtype != expected.dtype:
-                    raise EngineError(
-                        f"the {self._graph.stage} failed in {self._name}: {name!r} is {values.dtype} "
-                        f"{list(values.shape)}, its plan takes {expected.dtype} {list(expected.shape)}"
-                    )
-                self.worker.write(expected, values)
-            self.enqueue(batch)
-            return {name: self.worker.read(memory[name]) for name in self._graph.outputs}
-        except EngineError:
-            raise
-        except Exception as error:  # cuda.core's and pybind11's own classes
-            raise explain(error, self._graph.stage, self._name) from error
 
     def _new_context(self) -> Any:
         context = self._engine.create_execution_context()
