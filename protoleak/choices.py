@@ -34,8 +34,9 @@ OperatorName: TypeAlias = Literal[
 
 # The epoch whose weights a training keeps.
 Keep: TypeAlias = Literal["best", "last"]
-# How the weights of a network are found: by gradient descent, or as linear discriminants, in closed form.
-Solver: TypeAlias = Literal["descent", "discriminants"]
+# How the weights of a network are found: by gradient descent, as linear discriminants, in closed form, or a part of it
+# in each of these ways.
+Solver: TypeAlias = Literal["descent", "discriminants", "both"]
 # One framing of what is judged, see `images.framing`.
 Look: TypeAlias = Literal["image", "face", "native"]
 # Whether images are turned as their EXIF orientation says: always, or never, as published.

@@ -32,12 +32,14 @@ class PosteriorDensity:
         auxiliary: float64 [A, M, D], of the others.
         temperature: τ of the class score.
         floor: best class score below which an image lies too far from everything, in nats.
+        levelled: as of the network (`AttributorConfig.levelled`).
     """
 
     prototypes: Float64Array
     auxiliary: Float64Array
     temperature: float
     floor: float
+    levelled: int = 0
 
     @property
     def space(self) -> str:
@@ -52,12 +54,14 @@ class PosteriorDensity:
         embedding: npt.NDArray[np.floating],
         gate: npt.NDArray[np.floating],
         floor_quantile: float = FLOOR_QUANTILE,
+        levelled: int = 0,
     ) -> PosteriorDensity:
         """From prototypes [K, M, D] and [A, M, D], and embeddings and gates [N, D] of the training images.
 
         Args:
             floor_quantile: of the training images' best class scores, which the floor is. 1 lets the distance to the
                 nearest class count for every image, and not only for those far from all.
+            levelled: as of the network.
 
         Raises:
             CalibrationError: the network's class score has no τ, or a value is not finite.
@@ -67,18 +71,28 @@ class PosteriorDensity:
                 "the density of the prototypes needs a network whose class score is a logsumexp over prototypes: "
                 "choose the density space whitened or gated"
             )
-        unbounded = cls(prototypes.astype(np.float64), auxiliary.astype(np.float64), temperature, -np.inf)
+        points = prototypes.astype(np.float64), auxiliary.astype(np.float64)
+        unbounded = cls(*points, temperature, -np.inf, levelled)
         best = unbounded.scores(embedding, gate)[:, : len(prototypes)].max(axis=1)
         if not np.isfinite(best).all():
             raise CalibrationError("training images gave embeddings that are not finite: the model is unusable")
-        return cls(unbounded.prototypes, unbounded.auxiliary, temperature, float(np.quantile(best, floor_quantile)))
+        return cls(*points, temperature, float(np.quantile(best, floor_quantile)), levelled)
 
     def scores(self, embedding: npt.NDArray[np.floating], gate: npt.NDArray[np.floating]) -> Float64Array:
         """Class scores float64 [N, K + A] of embeddings and gates [N, D]."""
         points, weights = embedding.astype(np.float64), gate.astype(np.float64)
+        scores = self._scores(points, weights, points.shape[1])
+        if not self.levelled:
+            return scores
+        of_levelled = self._scores(points, weights, self.levelled)[:, : len(self.prototypes)]
+        return np.asarray(scores - logsumexp(of_levelled, axis=1, keepdims=True))
+
+    def _scores(self, points: Float64Array, weights: Float64Array, components: int) -> Float64Array:
+        """Of the first components of embeddings: float64 [N, K + A]."""
         of_class = []
         for prototypes in (*self.prototypes, *self.auxiliary):
-            distance = (weights[:, None] * np.square(points[:, None] - prototypes)).sum(axis=2)
+            difference = points[:, None, :components] - prototypes[:, :components]
+            distance = (weights[:, None, :components] * np.square(difference)).sum(axis=2)
             of_class.append(self.temperature * logsumexp(-distance / self.temperature, axis=1))
         return np.stack(of_class, axis=1)
 

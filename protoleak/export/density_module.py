@@ -190,13 +190,21 @@ class PosteriorModule(nn.Module):
         self.register_buffer("prototypes", float32_buffer(np.concatenate([model.prototypes, model.auxiliary])))
         self.temperature = model.temperature
         self.floor = model.floor
+        self.levelled = model.levelled
 
     def forward(self, embedding: Tensor, gate: Tensor) -> Tensor:
         difference = embedding[:, None, None, :] - self.prototypes
-        distance = (gate[:, None, None, :] * difference.square()).sum(dim=-1)
-        scores = self.temperature * torch.logsumexp(-distance / self.temperature, dim=-1)
+        parts = gate[:, None, None, :] * difference.square()
+        scores = self._scores(parts)
+        if self.levelled:
+            of_levelled = self._scores(parts[:, : self.named, :, : self.levelled])
+            scores = scores - torch.logsumexp(of_levelled, dim=1, keepdim=True)
         best = scores[:, : self.named].amax(dim=1)
         return best - torch.logsumexp(scores, dim=1) + (best - self.floor).clamp_max(0.0)
+
+    def _scores(self, parts: Tensor) -> Tensor:
+        """Class scores [N, K] of what each component adds to the distance to each prototype, [N, K, M, D]."""
+        return self.temperature * torch.logsumexp(-parts.sum(dim=-1) / self.temperature, dim=-1)
 
 
 def density_module(model: DensityModel | PosteriorDensity) -> nn.Module:

@@ -58,6 +58,7 @@ def fit_on_embeddings(
             network.temperature,
             *(train.embedding, train.gate),
             floor_quantile=settings.density_floor,
+            levelled=network.config.levelled,
         )
     else:
         density = fit_density(

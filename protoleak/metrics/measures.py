@@ -187,8 +187,9 @@ def unknown_generator(known: Predictions, others: Predictions, resamples: Resamp
 def against_real(known: Predictions, real: Predictions, resamples: Resamples) -> list[OpenSet]:
     """Known generators' images against photographs that training never saw.
 
-    By log density, as an open set; with a class of camera originals also by the softmax that any generator has, since
-    photographs are then not unknown to the bundle and may well be as dense as its own.
+    By log density, as an open set; with a class of camera originals also by the probability that any generator has,
+    since photographs are then not unknown to the bundle and may well be as dense as its own: the calibrated one that a
+    verdict states, or the plain softmax where the bundle has no temperature.
     """
     camera = known.classes.real
     generated = known if camera is None else known.where(known.labels != camera)
@@ -196,10 +197,13 @@ def against_real(known: Predictions, real: Predictions, resamples: Resamples) ->
         return []
     found = [open_set(generated, generated.log_density, real, real.log_density, "log density", resamples)]
     if camera is not None:
-        score = "softmax of all generators"
-        found.append(
-            open_set(generated, 1 - generated.softmax[:, camera], real, 1 - real.softmax[:, camera], score, resamples)
-        )
+        calibrated = generated.probability is not None and real.probability is not None
+        score = f"{'calibrated probability' if calibrated else 'softmax'} of all generators"
+        of_any = [
+            1 - (images.softmax if images.probability is None else images.probability)[:, camera]
+            for images in (generated, real)
+        ]
+        found.append(open_set(generated, of_any[0], real, of_any[1], score, resamples))
     return found
 
 

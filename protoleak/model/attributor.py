@@ -15,7 +15,7 @@ from torch import nn
 
 from protoleak.choices import BACKBONE_KINDS, BackboneKind
 from protoleak.model.backbones import VIT_IMAGE_SIZE, VIT_PATCH, build_backbone
-from protoleak.model.second_order import SecondOrderEncoder
+from protoleak.model.second_order import HIDDEN, SecondOrderEncoder
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.5, 5.0  # the published clamp of τ
 PROTOTYPE_SPREAD = 0.01  # standard deviation of the initial prototypes, as published
@@ -38,6 +38,9 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         temporal: "attention" for the softmax over T of a learnt score, "uniform" for the mean over T. With one timestep
             there is no temporal pool, whatever this says.
         vit_image_size: for `vit_b_16`: the side that it works at.
+        hidden: for `second_order`: units of the hidden layer of each look and timestep.
+        levelled: components of the embedding, the first ones, whose part in the class scores is brought to log
+            probabilities; how far an image lies from every class is then told by the other components alone.
     """
 
     backbone: BackboneKind
@@ -51,13 +54,17 @@ class AttributorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     log_sum_exp: bool = True
     temporal: Literal["attention", "uniform"] = "attention"
     vit_image_size: int = VIT_IMAGE_SIZE
+    hidden: int = HIDDEN
+    levelled: int = 0
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONE_KINDS:
             raise ValueError(f"no backbone {self.backbone!r}: choose one of {', '.join(BACKBONE_KINDS)}")
-        for name in ("in_channels", "embedding_size", "prototypes_per_generator", "timesteps"):
+        for name in ("in_channels", "embedding_size", "prototypes_per_generator", "timesteps", "hidden"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+        if not 0 <= self.levelled <= self.embedding_size:
+            raise ValueError(f"levelled is {self.levelled}: give 0 to {self.embedding_size}, the embedding_size")
         if self.auxiliary < 0:
             raise ValueError(f"auxiliary is {self.auxiliary}: give the number of auxiliary classes, or 0")
         if self.generators < 2:
@@ -97,6 +104,7 @@ class _Backbone(nn.Module):
             config.embedding_size,
             vit_image_size=config.vit_image_size,
             positions=config.timesteps,
+            hidden=config.hidden,
         )
         if config.gate:
             self.att = _FeatureGate(config.embedding_size)
@@ -161,7 +169,10 @@ class Attributor(nn.Module):
         """Noised latents float32 [N, T, C', h, w] → AttributorTensors."""
         embedding, gate, timestep_weight = self.pool(*self.embed_timesteps(z_t))
         distance = self.prototype_distance(embedding, gate)
-        return AttributorTensors(embedding, gate, timestep_weight, distance, self.class_score(distance))
+        class_score = self.class_score(distance)
+        if self.config.levelled:
+            class_score = class_score - self.level(embedding, gate)[:, None]
+        return AttributorTensors(embedding, gate, timestep_weight, distance, class_score)
 
     def embed_timesteps(self, z_t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Noised latents float32 [N, T, C', h, w] → embeddings h_t and gates g_t, both float32 [N, T, D]."""
@@ -211,6 +222,13 @@ class Attributor(nn.Module):
         """d = Σ g·(h − p)²: float32 [N, K, M]."""
         difference = embedding[:, None, None, :] - self.prototypes
         return (gate[:, None, None, :] * difference.square()).sum(dim=-1)
+
+    def level(self, embedding: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        """log Σ_k exp of the class scores that the levelled components alone would give: float32 [N]."""
+        levelled = self.config.levelled
+        difference = embedding[:, None, None, :levelled] - self.prototypes[..., :levelled]
+        distance = (gate[:, None, None, :levelled] * difference.square()).sum(dim=-1)
+        return torch.logsumexp(self.class_score(distance), dim=1)
 
     def class_score(self, prototype_distance: torch.Tensor) -> torch.Tensor:
         """τ·logsumexp(−d/τ) over the prototypes, or −min d: [N, K, M] → float32 [N, K]."""

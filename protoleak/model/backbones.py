@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from protoleak.choices import BACKBONE_KINDS, BackboneKind
 from protoleak.errors import MissingExtra
-from protoleak.model.second_order import SecondOrderEncoder
+from protoleak.model.second_order import HIDDEN, SecondOrderEncoder
 
 IMAGE_CHANNELS = 3  # torchvision's stems take this many; with any other number the stem is replaced
 VIT_PATCH = 16
@@ -72,6 +72,7 @@ def build_backbone(
     embedding_size: int,
     vit_image_size: int = VIT_IMAGE_SIZE,
     positions: int = 1,
+    hidden: int = HIDDEN,
 ) -> nn.Module:
     """A freshly initialised encoder; every parameter is trainable.
 
@@ -80,7 +81,7 @@ def build_backbone(
         in_channels: C', channels of the noised latent (with the low-frequency half, twice the latent's).
         embedding_size: D.
         vit_image_size: for `vit_b_16` only: the side that it works at, a multiple of 16.
-        positions: for `second_order` only: looks × timesteps.
+        positions, hidden: for `second_order` only: looks × timesteps, and units of the hidden layer of each.
 
     Raises:
         MissingExtra: torchvision is not installed, and `kind` is neither "conv" nor "second_order".
@@ -89,7 +90,7 @@ def build_backbone(
     if kind == "conv":
         return ConvEncoder(in_channels, embedding_size)
     if kind == "second_order":
-        return SecondOrderEncoder(in_channels, embedding_size, positions)
+        return SecondOrderEncoder(in_channels, embedding_size, positions, hidden)
     if kind not in BACKBONE_KINDS:
         raise ValueError(f"no backbone {kind!r}: choose one of {', '.join(BACKBONE_KINDS)}")
     try:

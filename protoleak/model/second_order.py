@@ -71,13 +71,14 @@ class SecondOrderEncoder(nn.Module):
         in_channels: C'.
         embedding_size: D.
         positions: P.
+        hidden: units of the hidden layer of each position.
     """
 
-    def __init__(self, in_channels: int, embedding_size: int, positions: int) -> None:
+    def __init__(self, in_channels: int, embedding_size: int, positions: int, hidden: int = HIDDEN) -> None:
         super().__init__()
         features = statistic_count(in_channels)
         self.statistics: nn.Module = SecondOrderStatistics()
-        self.heads = nn.ModuleList([_Head(features, embedding_size) for _ in range(positions)])
+        self.heads = nn.ModuleList([_Head(features, embedding_size, hidden) for _ in range(positions)])
 
     def forward(self, z: torch.Tensor, position: torch.Tensor | None = None) -> torch.Tensor:
         """float32 [B, C', h, w] → [B, D].
@@ -142,15 +143,15 @@ class _Head(nn.Module):
     mean: torch.Tensor
     inverse_deviation: torch.Tensor
 
-    def __init__(self, features: int, embedding_size: int) -> None:
+    def __init__(self, features: int, embedding_size: int, hidden: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("inverse_deviation", torch.ones(features))
         self.drop_features = nn.Dropout(DROPOUT)
-        self.hidden = nn.Linear(features, HIDDEN)
-        self.norm: nn.Module = nn.BatchNorm1d(HIDDEN)
+        self.hidden = nn.Linear(features, hidden)
+        self.norm: nn.Module = nn.BatchNorm1d(hidden)
         self.drop = nn.Dropout(DROPOUT)
-        self.out = nn.Linear(HIDDEN, embedding_size)
+        self.out = nn.Linear(hidden, embedding_size)
 
     def forward(self, statistics: torch.Tensor) -> torch.Tensor:
         return self.embed(standardised_statistics(statistics, self.mean, self.inverse_deviation))

@@ -3,6 +3,7 @@
 The attributor of a bundle with the head `prototype` and the density `posterior` computes, from embedding h and gate g,
 
     s_k = τ log Σ_m exp(−Σ_j g_j (h_j − p_kmj)² / τ)         of each class k, named or auxiliary
+        (less, in a network of two solvers, what is the same for all k)
     L   = b − log Σ_k exp(s_k) + min(b − floor, 0)            b the greatest s_k among the named classes
 
 so that E = log Σ_k exp(s_k) = b + min(b − floor, 0) − L: the sum over all classes follows from L, and the auxiliary

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from protoleak.errors import ProtoleakError
-from protoleak.model.attributor import Attributor
-from protoleak.model.second_order import HIDDEN, SecondOrderEncoder
+from protoleak.model.attributor import Attributor, AttributorConfig
+from protoleak.model.second_order import SecondOrderEncoder
 from protoleak.training.inputs import StatisticsInputs
 
 # Of the log odds that normal distributions would give, in the class scores. They are softer than the best log
@@ -44,7 +44,7 @@ def set_discriminants(
     """
     config = network.config
     directions = config.generators - 1
-    _check_room(directions, config.timesteps, config.embedding_size)
+    _check_room(directions, config)
     encoder = network.backbone.encoder
     assert isinstance(encoder, SecondOrderEncoder)
     network.eval()
@@ -63,17 +63,17 @@ def set_discriminants(
             network.prototypes[:, :, place : place + directions] = scale * ((means - centre) @ axes.T)[:, None]
 
 
-def _check_room(directions: int, positions: int, embedding_size: int) -> None:
-    needed = positions * directions
-    if embedding_size < needed:
+def _check_room(directions: int, config: AttributorConfig) -> None:
+    needed = config.timesteps * directions
+    if config.embedding_size < needed:
         raise ProtoleakError(
-            f"embedding_size is {embedding_size}: solver discriminants needs {directions} components for each of "
-            f"{positions} looks × timesteps, give embedding_size = {needed} or more"
+            f"embedding_size is {config.embedding_size}: solver discriminants needs {directions} components for each "
+            f"of {config.timesteps} looks × timesteps, give embedding_size = {needed} or more"
         )
-    if 2 * directions > HIDDEN:
+    if 2 * directions > config.hidden:
         raise ProtoleakError(
-            f"solver discriminants has room for {HIDDEN // 2 + 1} classes, auxiliary ones included, and there are "
-            f"{directions + 1}: use solver descent"
+            f"solver discriminants has room for {config.hidden // 2 + 1} classes, auxiliary ones included, and there "
+            f"are {directions + 1}: use solver descent"
         )
 
 

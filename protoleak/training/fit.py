@@ -24,6 +24,7 @@ from protoleak.progress import Progress, no_progress
 from protoleak.training.batches import balanced_order, batches, endless
 from protoleak.training.discriminants import set_discriminants
 from protoleak.training.inputs import Inputs, Latents, Standardisation, StatisticsInputs, inputs_of
+from protoleak.training.joined import Shares
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
@@ -71,7 +72,7 @@ def fit(
         negatives: [m, L, C, h, w], latents of images of no class, or None.
         run: hash that a state must carry to be gone on from.
         state_file: written after every epoch, and gone on from if it is there. None for no state.
-        progress: called after every step, with a stage for every epoch; not at all by the solver "discriminants".
+        progress: called after every step of descent, with a stage for every epoch.
         standardisation: of the latents.
         real: label of the class of camera originals, or None.
         auxiliary: of generators that are learnt as classes of their own and then forgotten: the network that is given
@@ -80,7 +81,7 @@ def fit(
     Raises:
         CheckpointError: the state belongs to another run.
         EngineError: the loss or its gradient is no longer finite.
-        ProtoleakError: the solver "discriminants" has no room for so many classes, or is given negatives.
+        ProtoleakError: the solver has no room for so many classes, or makes nothing of negatives and is given some.
     """
     if settings.solver == "discriminants" and negatives is not None:
         raise ProtoleakError("solver discriminants takes no negatives: leave them out, or use solver descent")
@@ -90,7 +91,9 @@ def fit(
         if auxiliary is not None:
             train = _with_auxiliary(train, auxiliary, config.generators)
         inputs = inputs_of(settings, noising, standardisation, train, validation, negatives, turns_of)
-        network, optimizer = _initial(config if auxiliary is None else _with_classes(config, auxiliary), settings)
+        learnt = config if auxiliary is None else _with_classes(config, auxiliary)
+        both = Shares.of(learnt) if settings.solver == "both" else None
+        network, optimizer = _initial(learnt if both is None else both.descent, settings)
         if isinstance(inputs, StatisticsInputs) and settings.solver == "discriminants":
             return _solved(config, network, inputs, train, validation.labels, turns_of)
         state = _resumed(network, optimizer, run, state_file)
@@ -109,9 +112,30 @@ def fit(
             state.seconds += time.monotonic() - started
             if state_file is not None:
                 save_state(state_file, state)
-    attributor = _named_and_auxiliary(config, state.best_network)
+        weights = state.best_network
+        if both is not None:
+            assert isinstance(inputs, StatisticsInputs)
+            shares = draw_shares(train.labels, train.sources, turns_of)
+            network = _beside_discriminants(both, weights, inputs, train.labels, shares)
+            state.curves[state.best_epoch - 1] |= evaluate(network, inputs, validation.labels, config.generators)
+            weights = network.state_dict()
+            config = msgspec.structs.replace(config, levelled=both.descent.embedding_size)
+    attributor = _named_and_auxiliary(config, weights)
     inputs.finish(attributor)
     return FitResult(attributor, state.best_epoch, state.curves, state.seconds)
+
+
+def _beside_discriminants(
+    both: Shares,
+    weights: dict[str, torch.Tensor],
+    inputs: StatisticsInputs,
+    labels: torch.Tensor,
+    shares: torch.Tensor,
+) -> Attributor:
+    """What descent has learnt, and discriminants of the same whitened statistics, as one network that takes them."""
+    discriminants = Attributor(both.discriminants)
+    set_discriminants(discriminants, inputs, labels, shares)
+    return both.join(weights, discriminants.state_dict())
 
 
 def _solved(

@@ -42,8 +42,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     Attributes:
         backbone: the per-timestep encoder of the network.
         solver: "descent" for gradient descent; "discriminants", for the backbone `second_order` only, for the weights
-            that linear discriminant analysis of its statistics gives, in closed form: better where a class has some
-            hundred images. What is said of descent below has no say in it, from `epochs` to `mixed_share`.
+            that linear discriminant analysis of its statistics gives, in closed form. What is said of descent below has
+            no say in it, from `epochs` to `mixed_share`. "both", likewise, for two networks in the place of one, whose
+            class scores add up: best where a class has some hundred images.
         prototype_spread: standard deviation of the initial prototypes; 0.01 as published, more for a network that is to
             learn in few steps.
         embedding_size: components of an embedding.
@@ -132,9 +133,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         check_choice("compute", self.compute, COMPUTES)
         check_choice("keep", self.keep, KEEPS)
         check_choice("solver", self.solver, SOLVERS)
-        if self.solver == "discriminants" and self.backbone != "second_order":
+        if self.solver != "descent" and self.backbone != "second_order":
             raise ProtoleakError(
-                f"solver discriminants serves the backbone second_order only, not {self.backbone}: give descent"
+                f"solver {self.solver} serves the backbone second_order only, not {self.backbone}: give descent"
             )
         if self.compute == "bf16" and self.backbone not in BFLOAT16_BACKBONES:
             raise ProtoleakError(

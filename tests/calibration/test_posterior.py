@@ -68,3 +68,17 @@ def test_a_network_without_a_temperature_and_embeddings_that_are_not_finite_are_
         PosteriorDensity.fit(PROTOTYPES, AUXILIARY, None, train.embedding, train.gate)
     with pytest.raises(CalibrationError, match="not finite"):
         PosteriorDensity.fit(PROTOTYPES, AUXILIARY, 1.0, train.embedding * np.nan, train.gate)
+
+
+def test_of_levelled_components_only_differences_between_classes_count(train: Embedded) -> None:
+    """Far from every class in those components alone, an image is as near to its class as before."""
+    model = PosteriorDensity.fit(PROTOTYPES, AUXILIARY, 1.0, train.embedding, train.gate, 1.0, levelled=3)
+    alike = np.repeat(PROTOTYPES[:1, :1, :3], 3, axis=0).repeat(2, axis=1)  # no differences there
+    named = np.concatenate([alike, PROTOTYPES[..., 3:]], axis=2)
+    others = np.concatenate([alike[:2], AUXILIARY[..., 3:]], axis=2)
+    model = PosteriorDensity(named, others, 1.0, model.floor, levelled=3)
+    near, gate = named[:, 0], np.ones((3, 8))
+    far = near + np.array([40.0] * 3 + [0.0] * 5)
+    np.testing.assert_allclose(model.log_density(far, gate), model.log_density(near, gate), rtol=1e-9)
+    plain = PosteriorDensity(named, others, 1.0, model.floor)
+    assert (plain.log_density(far, gate) < plain.log_density(near, gate) - 100).all()

@@ -78,7 +78,7 @@ def test_every_unknown_generator_has_its_row_and_all_of_them_together_the_last(v
 
 
 def test_real_photographs_are_compared_apart_and_by_both_scores(variant: VariantReport) -> None:
-    assert [one.score for one in variant.real_open_set] == ["log density", "softmax of all generators"]
+    assert [one.score for one in variant.real_open_set] == ["log density", "calibrated probability of all generators"]
     assert {one.known for one in variant.real_open_set} == {2 * len(TESTED)}  # without the camera class
 
 

@@ -155,13 +155,14 @@ def test_the_posterior_module_equals_the_float64_density(auxiliary: int) -> None
     _assert_close(found.numpy(), model.log_density(images.embedding, images.gate))
 
 
-def _fit_posterior(auxiliary: int) -> PosteriorDensity:
+def _fit_posterior(auxiliary: int, levelled: int = 0) -> PosteriorDensity:
     train, _, _ = _made()
     prototypes = train.embedding[np.linspace(0, len(train.labels) - 1, 15).astype(int)].reshape(5, 3, -1)
-    return PosteriorDensity.fit(prototypes, prototypes[:auxiliary] + 1.0, 1.3, train.embedding, train.gate)
+    others = prototypes[:auxiliary] + 1.0
+    return PosteriorDensity.fit(prototypes, others, 1.3, train.embedding, train.gate, levelled=levelled)
 
 
-@pytest.mark.parametrize("name", [*HEAD_KINDS[1:], *SPACES, "contrasted", "posterior"])
+@pytest.mark.parametrize("name", [*HEAD_KINDS[1:], *SPACES, "contrasted", "posterior", "levelled"])
 def test_an_exported_graph_is_safe_right_and_bitwise_the_same_in_any_batch(name: str) -> None:
     train, validation, test = _made()
     inputs: Arrays = (test.embedding, test.gate)
@@ -169,8 +170,8 @@ def test_an_exported_graph_is_safe_right_and_bitwise_the_same_in_any_batch(name:
         head = _fit_head(cast("HeadKind", name), train, validation)
         inputs = (*inputs, _score(test))
         module, expected = HeadModule(head), head.scores(*inputs)
-    elif name == "posterior":
-        posterior = _fit_posterior(2)
+    elif name in ("posterior", "levelled"):
+        posterior = _fit_posterior(2, 7 if name == "levelled" else 0)
         module, expected = density_module(posterior), posterior.log_density(*inputs)
     else:
         contrast, space = (0.2, "whitened") if name == "contrasted" else (0.0, name)

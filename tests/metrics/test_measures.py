@@ -15,7 +15,7 @@ from protoleak.bundle.calibration import Calibration
 from protoleak.calibration.conformal_fit import calibrate
 from protoleak.export.report import Measured, VariantOutputs, measure_variant, predictions_of
 from protoleak.metrics.intervals import Resamples
-from protoleak.metrics.measures import ALL_UNKNOWN, measure
+from protoleak.metrics.measures import ALL_UNKNOWN, against_real, measure
 from protoleak.metrics.predictions import Classes, Predictions
 from protoleak.metrics.report import Measures
 from protoleak.runtime.conformal import promise
@@ -117,6 +117,17 @@ def test_an_evaluation_has_the_numbers_and_intervals_that_it_had(
     for name in ("real_faces", "real_class", "closed_set", "false_rejection", "real_open_set", "probabilities"):
         assert_close(numbers_now[name], before[name])
     assert_close(numbers_now["unknown"]["drawings"], before["drawings"])
+
+
+def test_photographs_are_told_by_the_plain_softmax_where_there_is_no_temperature(predictions: Predictions) -> None:
+    fields = {name: getattr(predictions, name) for name in predictions.__dataclass_fields__}
+    plain = Predictions(**{**fields, "probability": None})
+    rows = [
+        against_real(one.of_kind("known"), one.of_kind("real"), Resamples.none())[1] for one in (predictions, plain)
+    ]
+    assert [row.score for row in rows] == ["calibrated probability of all generators", "softmax of all generators"]
+    assert rows[1].auroc.value == pytest.approx(0.892156862745098, abs=1e-12)
+    assert rows[0].auroc.value != rows[1].auroc.value
 
 
 def without(predictions: Predictions, kind: str, calibration: Calibration) -> Measures:

@@ -98,6 +98,21 @@ def test_the_class_score_stays_finite_for_distances_whose_exponential_is_zero() 
     assert torch.isfinite(score).all()
 
 
+def test_levelled_components_give_log_probabilities_and_leave_every_margin_as_it_was() -> None:
+    plain, levelled, whole = _network(), _network(levelled=5), _network(levelled=8)
+    z_t = torch.randn(4, 3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        before, after = plain(z_t), levelled(z_t)
+        shift = after.class_score - before.class_score
+        torch.testing.assert_close(shift, shift[:, :1].expand_as(shift))
+        difference = before.embedding[:, None, None, :5] - plain.prototypes[..., :5]
+        distance = (before.gate[:, None, None, :5] * difference.square()).sum(dim=-1)
+        torch.testing.assert_close(shift[:, 0], -torch.logsumexp(plain.class_score(distance), dim=1))
+        log_probability = torch.log_softmax(before.class_score, dim=1)
+        torch.testing.assert_close(whole(z_t).class_score, log_probability)
+    torch.testing.assert_close(after.prototype_distance, before.prototype_distance)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -105,6 +120,8 @@ def test_the_class_score_stays_finite_for_distances_whose_exponential_is_zero() 
         ({"generators": 1}, "1 generators"),
         ({"timesteps": 0}, "timesteps is 0"),
         ({"vit_image_size": 100}, "100"),
+        ({"levelled": 9}, "levelled is 9"),
+        ({"hidden": 0}, "hidden is 0"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused(change: dict[str, Any], words: str) -> None:

@@ -28,6 +28,19 @@ def plain_statistics() -> ClassStatistics:
     return ClassStatistics.of(0 * ones, ones, nothing, nothing, 1.0, 10)
 
 
+def test_the_sum_over_all_classes_follows_from_what_a_levelled_graph_gives() -> None:
+    pytest.importorskip("scipy", reason="the export fits densities with SciPy")
+    from protoleak.calibration.posterior import PosteriorDensity
+
+    random = np.random.default_rng(6)
+    prototypes, others = random.normal(size=(4, 3, 8)), random.normal(size=(2, 3, 8))
+    embedding, gate = random.normal(size=(50, 8)), random.uniform(0.2, 1, size=(50, 8))
+    density = PosteriorDensity(prototypes, others, TEMPERATURE, FLOOR, levelled=5)
+    scores = density.scores(embedding, gate)
+    found = sum_of_scores(scores[:, :4], density.log_density(embedding, gate), CONSTANTS)
+    np.testing.assert_allclose(found, np.logaddexp.reduce(scores, axis=1))
+
+
 @pytest.mark.parametrize("auxiliary", [0, 2])
 def test_log_density_is_that_of_an_export_that_knew_the_class(auxiliary: int) -> None:
     torch = pytest.importorskip("torch", reason="the export's modules are PyTorch's")

@@ -122,7 +122,7 @@ def target_rows(variant: VariantReport) -> list[Target]:
     others = [row for row in variant.by_source if row.kind == "unknown"]
     lowest = min(known, key=lambda row: row.right.share or 0)
     whole = variant.unknown[ALL_UNKNOWN].open_set
-    fake = next((one for one in variant.real_open_set if "softmax" in one.score), None)
+    fake = next((one for one in variant.real_open_set if one.score.endswith("of all generators")), None)
     worst = max(others, key=lambda row: row.called_real.share or 0)
     heaviest = max(variant.timestep_weights.items(), key=lambda item: item[1])
     return [
