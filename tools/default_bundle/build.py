@@ -43,6 +43,7 @@ ALPHA = 0.05
 FACE_DETECTOR = "face_detection_yunet_2026may.onnx"
 OPERATOR_IMAGES = 8  # of each class, unknown generator and of the photographs
 SETTINGS = """backbone = "second_order"
+solver = "both"
 prototype_spread = 0.3
 looks = ["face", "native", "image"]
 timesteps = [0, 100, 300]
@@ -106,7 +107,7 @@ def main() -> None:
     settings = work / "export.toml"
     settings.write_text(
         f'left_out = "{margins}"\nalpha = {ALPHA}\naccusation_share = {level / ALPHA:g}\ndensity_space = "posterior"\n'
-        'attributor_weights = "float16"\n'
+        'density_floor = 1.0\nattributor_weights = "float16"\n'
     )
     protoleak(
         *("export", model, *measured_on, "--settings", settings, "--face-detector", arguments.weights / FACE_DETECTOR),
