@@ -24,7 +24,7 @@ from tests.paths import ROOT
         (["scren", "x.png"], "scren"),
         (["screen"], "SOURCE"),
         (["screen", "x.png", "--batch-size", "0"], "'--batch-size': '0': "),
-        (["screen", "x.png", "--alpha=often"], "'--alpha': 'often': "),
+        (["screen", "x.png", "--alpha=often"], "'--alpha': 'often'"),
         (["screen", "x.png", "--every"], "--every"),
     ],
 )
