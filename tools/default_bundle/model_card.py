@@ -260,7 +260,8 @@ def research(report: Report) -> Iterator[str]:
     assert faces is not None
     assert closed is not None
     yield "`--research` also names generators whose rights forbid shipping; what it makes doesn't ship. Its margins"
-    yield "come from twelve turns of its own, in which its sources and generators were left out."
+    yield "come from twelve turns of its own, in which its sources and generators were left out. It is by descent"
+    yield "alone, as the default bundle was before [decision 38](decisions/0038-both-solvers.md)."
     if variant.compute is not None:
         yield f"Judged in {variant.compute}, which `--compute auto` takes here."
     yield ""
