@@ -162,7 +162,9 @@ def read_report(report: str) -> tuple[KernelResources, ...]:
     """
     starts = [*_ENTRY.finditer(report)]
     if not starts:
-        raise ValueError(f"the assembler reported no kernel (CUDA_CACHE_DISABLE=1 makes it work anew): {report!r}")
+        raise ValueError(
+            f"the assembler reported no kernel, as NVRTC before 13 for what is in its own cache: {report!r}"
+        )
     ends = [*(start.start() for start in starts[1:]), len(report)]
     kernels = []
     for entry, end in zip(starts, ends, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Array
-from protoleak.errors import EngineError, EngineUnavailable
+from protoleak.errors import EngineError, EngineUnavailable, first_line
 from protoleak.runtime.cuda.arrays import DeviceArray, device_array, packed_strides
 from protoleak.runtime.cuda.compile import Source, compile_kernels
 from protoleak.runtime.cuda.library import cuda_core
@@ -47,7 +47,7 @@ class CudaWorker:
             self.architecture = f"sm_{self._device.arch}"
         except Exception as error:  # no driver, no device, a driver that is too old: cuda.core's errors are private
             raise EngineUnavailable(
-                f"CUDA device {device} cannot be used here ({_first_line(error)}): install NVIDIA's driver, or choose "
+                f"CUDA device {device} cannot be used here ({first_line(error)}): install NVIDIA's driver, or choose "
                 "an engine that runs on the CPU"
             ) from error
         self.ordinal = device
@@ -190,7 +190,7 @@ class CudaWorker:
         except Exception as error:  # cuda.core's error classes are private
             raise EngineError(
                 f"{size / 2**20:.1f} MiB for an array of shape {list(shape)} cannot be had on {self.name} "
-                f"({_first_line(error)}): use a smaller batch, or end other work on this GPU"
+                f"({first_line(error)}): use a smaller batch, or end other work on this GPU"
             ) from error
         strides = packed_strides(shape, dtype)
         return DeviceArray(int(memory.handle), tuple(shape), dtype, strides, self.ordinal, owner=memory)
@@ -209,7 +209,3 @@ class CudaWorker:
 def _host_view(staging: Any, size: int) -> npt.NDArray[np.uint8]:
     """Pinned memory as NumPy sees it. By address: through DLPack, NumPy before 2.1 takes it read-only."""
     return np.frombuffer(memoryview((ctypes.c_uint8 * size).from_address(int(staging.handle))), np.uint8)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
