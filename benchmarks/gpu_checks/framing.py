@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from benchmarks.gpu_checks.rows import Row, measured, not_measured
-from benchmarks.gpu_checks.setup import ON_STREAM, Setup
+from benchmarks.gpu_checks.setup import Setup
 from protoleak.errors import ProtoleakError
 from protoleak.faces.crops import frame_face, look_rectangles
 from protoleak.images.framing import Box
-from protoleak.runtime.executors import Executor, FrameToCrop
+from protoleak.runtime.executors import ON_GPU, Executor, FrameToCrop
 
 FRAMING = "framing of a video's faces"
 FRAMES = ((360, 640), (720, 1280), (1080, 1920))
@@ -23,7 +23,7 @@ REPEATS = 30
 
 def framing(setup: Setup) -> Iterator[Row]:
     """A row for each size of frame and number of faces: bits that differ, and milliseconds beside the processor's."""
-    for engine in ON_STREAM:
+    for engine in ON_GPU:
         if engine not in setup.settings.engines:
             continue
         if (problem := setup.problem(engine, setup.settings.device)) is not None:

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from benchmarks.gpu_checks.rows import Number, Row, attempted, measured, not_measured
-from benchmarks.gpu_checks.setup import GPU_ENGINES, ON_STREAM, TENSORRT, Setup
-from protoleak.runtime.executors import Executor
+from benchmarks.gpu_checks.setup import GPU_ENGINES, Setup
+from protoleak.runtime.executors import ON_GPU, TENSORRT, Executor
 
 LATENCY, STAGES = "latency of a batch, images in and outputs out", "stages on the GPU, ms per batch"
 WARM_UP = 5  # the first run of a size allocates, the second captures
@@ -41,7 +41,7 @@ def _timed(setup: Setup, engine: str, precision: str, batch: int, graph: bool, w
 
 def stages(setup: Setup) -> Iterator[Row]:
     """Where a batch's time goes, by the GPU's own clock."""
-    for engine, precision, why in setup.combinations(ON_STREAM):
+    for engine, precision, why in setup.combinations(ON_GPU):
         if why is not None:
             yield not_measured(STAGES, f"{engine}, {precision}", why)
             continue

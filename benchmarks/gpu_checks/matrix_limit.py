@@ -10,11 +10,12 @@ import numpy as np
 
 from benchmarks.gpu_checks.latency import stage_times
 from benchmarks.gpu_checks.rows import Number, Row, attempted, measured, not_measured
-from benchmarks.gpu_checks.setup import ON_STREAM, TENSORRT, Setup, own_cache, tf32
+from benchmarks.gpu_checks.setup import Setup, own_cache, tf32
 from benchmarks.matrix_products import CHAIN, operations, products
 from protoleak.errors import EngineUnavailable, ProtoleakError
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines import Graph
+from protoleak.runtime.executors import ON_GPU, TENSORRT
 
 LIMIT = "share of the matrix limit"
 REPEATS, RUNS = 20, 5
@@ -37,7 +38,7 @@ class Peak:
 def matrix_limit(setup: Setup) -> Iterator[Row]:
     """A row for each precision and network, at the largest batch."""
     batch = max(setup.settings.batch_sizes)
-    for engine, precision, why in setup.combinations(ON_STREAM):
+    for engine, precision, why in setup.combinations(ON_GPU):
         what = f"{engine}, {precision}, batch {batch}"
         if why is None and precision == "int8" and engine not in TENSORRT:
             why = "ONNX Runtime's CUDA provider multiplies int8 variants in float32"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.gpu_checks.rows import Row, measured, not_measured
-from benchmarks.gpu_checks.setup import ON_STREAM, Setup
+from benchmarks.gpu_checks.setup import Setup
 from protoleak.errors import ProtoleakError
 from protoleak.isolation.limits import resident_bytes
-from protoleak.runtime.executors import Executor, FrameToCrop
+from protoleak.runtime.executors import ON_GPU, Executor, FrameToCrop
 
 MEMORY = "memory over many runs"
 SAMPLES = 20
@@ -22,7 +22,7 @@ FRAME = (360, 640, 3)
 
 def memory(setup: Setup) -> Iterator[Row]:
     """A row for each kind of plan: images of several batch sizes in turns, and frames that are cropped on the GPU."""
-    for engine in ON_STREAM:
+    for engine in ON_GPU:
         if engine not in setup.settings.engines:
             continue
         what = f"{engine}, fp32, {setup.settings.memory_runs} runs"

@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 
 from benchmarks.gpu_checks.rows import Number, Row, attempted, measured, not_measured
-from benchmarks.gpu_checks.setup import GPU_ENGINES, TENSORRT, Setup
+from benchmarks.gpu_checks.setup import GPU_ENGINES, Setup
 from protoleak.arrays import Array
+from protoleak.runtime.executors import TENSORRT
 from protoleak.runtime.executors.base import AttributorOutputs
 
 PARITY, GRAPH = "parity with the processor's fp32", "CUDA graph against no graph"

@@ -24,12 +24,10 @@ from protoleak.runtime.engines.availability import availability
 from protoleak.runtime.engines.on_stream import StreamEngine
 from protoleak.runtime.engines.onnxruntime_stream import OnnxRuntimeStreamEngine
 from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
-from protoleak.runtime.executors import Executor, Graphs, HostExecutor, open_executor
+from protoleak.runtime.executors import ON_GPU, TENSORRT, Executor, Graphs, HostExecutor, open_executor
 from protoleak.runtime.executors.base import AttributorOutputs
 
-TENSORRT = ("tensorrt", "tensorrt-rtx")
-ON_STREAM = (*TENSORRT, "onnxruntime-cuda")  # whose networks and noising are on one stream of the GPU
-GPU_ENGINES = (*ON_STREAM, "onnxruntime-tensorrt")
+GPU_ENGINES = (*ON_GPU, "onnxruntime-tensorrt")
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ class Setup:
                 location=self.bundle.path,
                 options=dataclasses.replace(chosen, **options),  # type: ignore[arg-type]  # names are checked there
             )
-        if engine in ON_STREAM and isinstance(executor, HostExecutor):
+        if engine in ON_GPU and isinstance(executor, HostExecutor):
             why = executor.describe().settings.get("noising", "")
             executor.close()
             raise EngineUnavailable(f"noising ran {why}")

@@ -13,20 +13,18 @@ import protoleak
 from protoleak.bundle.bundle import Bundle
 from protoleak.runtime.engines import EngineOptions
 from protoleak.runtime.engines.availability import availability
-from protoleak.runtime.executors import Graphs, open_executor
+from protoleak.runtime.executors import ON_GPU, TENSORRT, Graphs, open_executor
 
 pytest.importorskip("onnx", reason="onnx makes the graphs")
 from tests.gpu.agreement import agree
 from tests.tiny_bundle import IMAGE_SIZE, make_image
 
-TENSORRT = ("tensorrt", "tensorrt-rtx")
-ENGINES = (*TENSORRT, "onnxruntime-cuda")
 ITERATIONS = 1000
 
 OpenExecutor = Callable[..., Any]
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=ON_GPU)
 def engine(request: pytest.FixtureRequest) -> str:
     found = availability(request.param)
     if not found.runs:

@@ -10,7 +10,7 @@ from protoleak.training.fit import fit
 from protoleak.training.inputs import Latents
 from protoleak.training.joined import SOFTNESS, Shares
 from protoleak.training.noising import Noising
-from protoleak.training.settings import TrainingSettings
+from tests.training.test_discriminants import SETTINGS as DISCRIMINANTS
 from tests.training.test_discriminants import SHAPE, latents
 
 WHOLE = AttributorConfig(
@@ -22,18 +22,8 @@ WHOLE = AttributorConfig(
     timesteps=2,
     hidden=20,
 )
-SETTINGS = TrainingSettings(
-    backbone="second_order",
-    solver="both",
-    embedding_size=24,
-    prototypes_per_generator=2,
-    timesteps=(0, 100),
-    low_frequency_components=None,
-    epochs=3,
-    batch_size=64,
-    learning_rate=3e-3,
-    keep="last",
-    seed=3,
+SETTINGS = msgspec.structs.replace(
+    DISCRIMINANTS, solver="both", embedding_size=24, epochs=3, batch_size=64, learning_rate=3e-3, keep="last", seed=3
 )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from protoleak.arrays import Array
 from protoleak.errors import EngineError
 from protoleak.runtime.cuda.arrays import DeviceArray
 from protoleak.runtime.cuda.device import CudaWorker
@@ -25,7 +23,7 @@ from protoleak.runtime.engines.base import (
 )
 from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.gpu import find_gpu
-from protoleak.runtime.engines.on_stream import run_from_host
+from protoleak.runtime.engines.on_stream import StreamEngine
 from protoleak.runtime.engines.onnxruntime import reported
 from protoleak.runtime.engines.onnxruntime_gpu import CUDA, PACKAGE, cuda_settings, import_gpu_build, open_session
 
@@ -40,7 +38,7 @@ ELEMENT_TYPES: dict[str, np.dtype[Any]] = {
 UNWAITING = "disable_synchronize_execution_providers", "1"
 
 
-class OnnxRuntimeStreamEngine:
+class OnnxRuntimeStreamEngine(StreamEngine):
     """A graph in ONNX Runtime's CUDA provider; a `StreamEngine`. TF32 is off, as in `OnnxRuntimeGpuEngine`.
 
     Attributes:
@@ -77,15 +75,13 @@ class OnnxRuntimeStreamEngine:
         options = options or EngineOptions()
         gpu = find_gpu(options.device)
         self._onnxruntime = import_gpu_build(NAME)
-        self.worker = worker or CudaWorker(options.device)
-        self._owns_worker = worker is None
+        super().__init__(NAME, graph, worker, options.device)
         stream = {"user_compute_stream": str(int(self.worker.stream.handle))}
         providers = [(CUDA, cuda_settings(options.device) | stream)]
         self._session: Any = open_session(self._onnxruntime, graph, NAME, providers, threads)
         check_outputs(graph, {output.name for output in self._session.get_outputs()})
         check_same_graph(graph, NAME, *reported(self._session))
-        self._lock = threading.Lock()
-        self._graph, self._device = graph, (device_type, options.device if device_type == "cuda" else 0)
+        self._device = (device_type, options.device if device_type == "cuda" else 0)
         self._memory: dict[int, dict[str, DeviceArray]] = {}
         self._inputs = tuple(item.name for item in self._session.get_inputs())
         self._description = EngineDescription(
@@ -95,11 +91,6 @@ class OnnxRuntimeStreamEngine:
             {"batch": TOGETHER, "tf32": "off"},
         )
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """See `Engine.run`."""
-        with self._lock:
-            return run_from_host(self, self._graph, NAME, feeds)
-
     def describe(self) -> EngineDescription:
         return self._description
 
@@ -107,7 +98,7 @@ class OnnxRuntimeStreamEngine:
         """See `StreamEngine.buffers`.
 
         The graph is run once for each batch size that occurs: ONNX Runtime tells the outputs' shapes by that alone,
-        chooses its convolutions then, and takes the memory that later runs, and captures, find there.
+        chooses its convolutions then, and takes the memory that later runs find there.
         """
         if batch not in self._memory:
             if not 1 <= batch <= self.batch_maximum:
@@ -130,16 +121,6 @@ class OnnxRuntimeStreamEngine:
         self.worker.synchronize()
         self._session = None
         self._memory.clear()
-
-    def close(self) -> None:
-        """See `Engine.close`. The worker goes with the engine that made it."""
-        with self._lock:
-            if self._session is None:
-                return
-            self.worker.enter_thread()
-            self.release()
-            if self._owns_worker:
-                self.worker.close()
 
     def _made(self, batch: int) -> dict[str, DeviceArray]:
         memory, binding = {}, self._session.io_binding()

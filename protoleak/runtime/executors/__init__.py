@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 TENSORRT = ("tensorrt", "tensorrt-rtx")
-ON_GPU = (*TENSORRT, "onnxruntime-cuda")
+ON_GPU = (*TENSORRT, "onnxruntime-cuda")  # whose networks and noising are on one stream there
 
 
 def open_executor(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from protoleak.arrays import Array
 from protoleak.errors import EngineError
 from protoleak.runtime.cuda.arrays import DeviceArray
 from protoleak.runtime.cuda.device import CudaWorker
@@ -16,7 +14,7 @@ from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines.base import TOGETHER, EngineDescription, Graph, check_outputs
 from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.gpu import find_gpu
-from protoleak.runtime.engines.on_stream import run_from_host
+from protoleak.runtime.engines.on_stream import StreamEngine
 from protoleak.runtime.engines.tensorrt.builder import log_class
 from protoleak.runtime.engines.tensorrt.layers import precisions_of_inspector
 from protoleak.runtime.engines.tensorrt.library import load_library
@@ -25,7 +23,7 @@ from protoleak.runtime.engines.tensorrt.plans import open_plan
 from protoleak.runtime.engines.tensorrt.ports import check_plan
 
 
-class TensorRtEngine:
+class TensorRtEngine(StreamEngine):
     """A graph as a TensorRT or TensorRT-RTX plan.
 
     Attributes:
@@ -59,9 +57,7 @@ class TensorRtEngine:
         options = options or EngineOptions()
         library = load_library(name)
         gpu = find_gpu(options.device)
-        self.worker = worker or CudaWorker(options.device)
-        self._owns_worker = worker is None
-        self._name, self._graph, self._lock = name, graph, threading.Lock()
+        super().__init__(name, graph, worker, options.device)
         trt = self._trt = library.module
         self._log = log_class(trt)()
         # Kept: an engine must not outlive its runtime.
@@ -89,28 +85,13 @@ class TensorRtEngine:
             },
         )
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """See `Engine.run`."""
-        with self._lock:
-            return run_from_host(self, self._graph, self._name, feeds)
-
     def describe(self) -> EngineDescription:
         return self._description
 
     def release(self) -> None:
-        """Gives the plan's own memory back, and leaves the worker to whoever else uses it."""
+        """See `StreamEngine.release`."""
         self._contexts.clear()
         self._context = self._engine = self._runtime = None
-
-    def close(self) -> None:
-        """See `Engine.close`. The worker goes with the engine that made it."""
-        with self._lock:
-            if self._engine is None:
-                return
-            self.worker.enter_thread()
-            self.release()
-            if self._owns_worker:
-                self.worker.close()
 
     def buffers(self, batch: int) -> dict[str, DeviceArray]:
         """See `StreamEngine.buffers`."""
