@@ -1,15 +1,16 @@
-"""Rebuilds the default bundle from its data: network, margins, bundle, evaluation.
+"""Rebuilds the default bundle from its data: latent encoder, network, margins, bundle, evaluation.
 
     pip install ".[dev]"
-    python tools/default_bundle/build.py --data DATA --weights WEIGHTS --latent-encoder ENCODER --work WORK \\
+    python tools/default_bundle/build.py --data DATA --weights WEIGHTS --work WORK \\
         --out protoleak/default_bundle --results benchmarks/results
     python tools/default_bundle/model_card.py && python tools/readme_tables.py
 
-`DATA` is a folder as `sources.py` lists it; WEIGHTS one with the ONNX files of YuNet and of a tiny autoencoder;
-ENCODER a light latent encoder, from `protoleak distill` or out of a bundle (`variants/fp32/latent_encoder.onnx`). Every
-step keeps its result in WORK and is skipped when it is there, so an interrupted build goes on where it stopped. Steps
-that the project has a command for call that command. `--research` also names the generators whose rights forbid
-shipping: give it another --out and --results.
+`DATA` is a folder as `sources.py` lists it; WEIGHTS one with the ONNX files of YuNet and of a tiny autoencoder, whose
+encoder is the teacher of the light one. `--latent-encoder` takes another in the place of distilling it: what `protoleak
+distill` wrote, or that of a bundle (`variants/fp32/latent_encoder.onnx`, with `--input-range 0,255`). Every step keeps
+its result in WORK and is skipped when it is there, so an interrupted build goes on where it stopped. Steps that the
+project has a command for call that command. `--research` also names the generators whose rights forbid shipping: give
+it another --out and --results.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
+from protoleak.distillation.run import REPORT_FILE
 from tools.default_bundle.sources import (
     CAMERAS,
     PHOTOGRAPHS,
@@ -41,6 +43,11 @@ from tools.default_bundle.sources import (
 EPOCHS = 12
 ALPHA = 0.05
 FACE_DETECTOR = "face_detection_yunet_2026may.onnx"
+TEACHER = "taef2_encoder.onnx"
+DISTILL_OPTIONS = (
+    *("--student", "1g", "--looks", "face,native,image", "--views", 3, "--operator-share", 0.5),
+    *("--window", 128, "--epochs", 20),
+)
 OPERATOR_IMAGES = 8  # of each class, unknown generator and of the photographs
 SETTINGS = """backbone = "second_order"
 solver = "both"
@@ -76,12 +83,13 @@ def main() -> None:
     link_all(data, auxiliary_to(arguments.research), work / "auxiliary", ("train", "calibration"))
     run(
         *(Path(__file__).with_name("reconstructions.py"), "--data", data, "--out", work / "auxiliary" / RECONSTRUCTED),
-        *("--encoder", arguments.weights / "taef2_encoder.onnx", "--decoder", arguments.weights / "taef2_decoder.onnx"),
+        *("--encoder", arguments.weights / TEACHER, "--decoder", arguments.weights / "taef2_decoder.onnx"),
     )
     link_all(data, without(UNKNOWN, named, ()), work / "unknown")
     link_all(data, auxiliary_to(arguments.research), work / "unknown", ("val", "test"))
     link_all(data, PHOTOGRAPHS, work / "photographs")
     (work / "train.toml").write_text(SETTINGS)
+    encoder = arguments.latent_encoder or distilled(data, work, arguments.weights)
     shortcuts = arguments.results / "shortcuts.json"
     if not shortcuts.exists():
         run(Path(__file__).with_name("shortcuts.py"), "--data", data, "--json", shortcuts)
@@ -90,7 +98,7 @@ def main() -> None:
         protoleak(
             "train",
             work / "known",
-            *train_options(work, arguments.latent_encoder, work / "auxiliary"),
+            *train_options(work, encoder, work / "auxiliary"),
             "--out",
             model,
             "--resume",
@@ -98,7 +106,7 @@ def main() -> None:
     if not margins.exists():
         script = Path(__file__).with_name("left_out.py")
         run(
-            *(script, "--data", data, "--work", work, "--latent-encoder", arguments.latent_encoder),
+            *(script, "--data", data, "--work", work, "--latent-encoder", encoder),
             *("--out", margins, "--json", arguments.results / "left_out.json"),
             *(("--research",) if arguments.research else ()),
         )
@@ -123,10 +131,23 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("data", "weights", "latent-encoder", "work", "out", "results"):
+    for name in ("data", "weights", "work", "out", "results"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--latent-encoder", type=Path, help="in the place of distilling one")
     parser.add_argument("--research", action="store_true", help="name generators whose rights forbid shipping, too")
     return parser.parse_args()
+
+
+def distilled(data: Path, work: Path, weights: Path) -> Path:
+    """The light latent encoder, learnt from the training images that ship, whatever the bundle names."""
+    encoder = work / "encoder"
+    if not (encoder / REPORT_FILE).exists():
+        link_all(data, (*known_to(False), *CAMERAS, *auxiliary_to(False)), work / "distillation", ("train",))
+        protoleak(
+            *("distill", "--teacher", weights / TEACHER, "--data", work / "distillation", *DISTILL_OPTIONS),
+            *("--out", encoder, "--resume"),
+        )
+    return encoder
 
 
 def chosen_level(record: dict[str, Any]) -> float:

@@ -55,6 +55,7 @@ SEED = 1  # another one than that of the training views
 CHUNK = 32
 LEVELS = (0.005, 0.0075, 0.01, 0.015, 0.02, 0.03)
 MOST_ACCUSED = 0.02  # of the photographs of a source that training never saw
+ERRORS = 2.0  # standard errors over the sources that a level must leave room for: a one-sided 95 % bound
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def margins_of(model: TrainedModel, files: list[Path]) -> list[float]:
 
 def levels(camera: dict[str, list[float]]) -> list[dict[str, float]]:
     """What accusing at each level of all margins together does to the sources: the mean share over them, and its
-    standard error. The greatest whose mean and standard error together keep to MOST_ACCUSED is `chosen`."""
+    standard error. The greatest whose mean and ERRORS standard errors together keep to MOST_ACCUSED is `chosen`."""
     together = np.concatenate([np.array(margins) for margins in camera.values()])
     found = []
     for level in LEVELS:
@@ -174,7 +175,7 @@ def levels(camera: dict[str, list[float]]) -> list[dict[str, float]]:
         shares = np.array([(np.array(margins) <= threshold).mean() for margins in camera.values()])
         error = float(shares.std(ddof=1) / np.sqrt(len(shares)))
         found.append({"level": level, "mean": round(float(shares.mean()), 4), "standard_error": round(error, 4)})
-    within = [row["level"] for row in found if row["mean"] + row["standard_error"] <= MOST_ACCUSED]
+    within = [row["level"] for row in found if row["mean"] + ERRORS * row["standard_error"] <= MOST_ACCUSED]
     chosen = max(within, default=LEVELS[0])
     return [{**row, "chosen": row["level"] == chosen} for row in found]
 
