@@ -89,9 +89,12 @@ def run_one_by_one(
         EngineError: an output is not finite, or `run` raised it.
     """
     count = len(next(iter(feeds.values())))
-    rows = [run({name: values[index : index + 1] for name, values in feeds.items()}) for index in range(count)]
-    columns = zip(*rows, strict=True)
-    outputs = {name: np.concatenate(parts) for name, parts in zip(graph.outputs, columns, strict=True)}
+    if count == 1:
+        outputs = dict(zip(graph.outputs, run(dict(feeds)), strict=True))
+    else:
+        rows = [run({name: values[index : index + 1] for name, values in feeds.items()}) for index in range(count)]
+        columns = zip(*rows, strict=True)
+        outputs = {name: np.concatenate(parts) for name, parts in zip(graph.outputs, columns, strict=True)}
     check_finite(graph.stage, outputs)
     return outputs
 
@@ -106,9 +109,8 @@ def check_outputs(graph: Graph, found: set[str]) -> None:
 def check_finite(stage: str, outputs: Mapping[str, Array]) -> None:
     """Raises EngineError naming the stage when an output holds NaN or infinite values: they can be no evidence."""
     for name, values in outputs.items():
-        broken = values.size - int(np.isfinite(values).sum())
-        if broken:
-            raise not_finite(stage, name, broken, values.size)
+        if not np.isfinite(values).all():
+            raise not_finite(stage, name, values.size - int(np.isfinite(values).sum()), values.size)
 
 
 def not_finite(stage: str, name: str, broken: int, size: int) -> EngineError:
