@@ -4,8 +4,7 @@ Pillow computes each output pixel by itself, in scalar fixed-point arithmetic. W
 (512 → 256, 1024 → 256: the usual sizes of generators) all output pixels but the outermost have the same weights, so
 that the vector units can be used. Why that gives the same bytes:
 
-- r = 2: the weights are eighths, and of an outermost pixel sevenths, so that whole numbers do it. Pillow rounds halves
-  up; there are none of sevenths.
+- r = 2, in whole numbers: see `images.halving`.
 - r = 4, by a convolution of OpenCV in float32: weights are whole multiples of 1/(2r²), a power of two, so that every
   product and every sum is exact, in any order. 1/(4r²) is added to every sum, half the distance to the next one, so
   that there are no halves to be rounded.
@@ -24,9 +23,9 @@ import numpy as np
 from PIL import Image
 
 from protoleak.arrays import Float32Array, UInt8Array
+from protoleak.images.halving import halved_height, halved_width
 
 FACTORS = (2, 3, 4)
-BAND = 256  # rows that are turned together, so that they stay in the processor's cache
 ENDS = 4  # output pixels at either end of an axis that Pillow computes, to take the outermost of them
 
 Axis = Literal[0, 1]  # height, width
@@ -52,7 +51,9 @@ def resize_axis(image: RgbImage, axis: Axis, length: int) -> RgbImage:
         size = (width, length) if axis == 0 else (length, height)
         image = image if isinstance(image, Image.Image) else Image.fromarray(image)
         return image.resize(size, Image.Resampling.BILINEAR)
-    return _halved(np.asarray(image), axis) if factor == 2 else _shrunk(np.asarray(image), axis, factor)
+    if factor > 2:
+        return _shrunk(np.asarray(image), axis, factor)
+    return halved_width(np.asarray(image)) if axis == 1 else halved_height(np.asarray(image))
 
 
 def size_of(image: RgbImage) -> tuple[int, int]:
@@ -65,37 +66,6 @@ def cut_out(image: RgbImage, rows: slice, columns: slice) -> RgbImage:
     if isinstance(image, Image.Image):
         return image.crop((columns.start, rows.start, columns.stop, rows.stop))
     return image[rows, columns]
-
-
-def _halved(pixels: UInt8Array, axis: Axis) -> UInt8Array:
-    """By 2, to at least ENDS pixels."""
-    if axis == 0:
-        return _halved_rows(pixels)
-    import cv2  # where it is used: engines are opened while it is imported
-
-    height, width = pixels.shape[:2]
-    half = np.empty((height, width // 2, 3), np.uint8)
-    for top in range(0, height, BAND):  # columns lie apart by three bytes, which is too little for the vector units
-        turned = cv2.transpose(pixels[top : top + BAND]).astype(np.uint8, copy=False)
-        cv2.transpose(_halved_rows(turned), half[top : top + BAND])
-    return half
-
-
-def _halved_rows(pixels: UInt8Array) -> UInt8Array:
-    """uint8 [2n, W, 3] → [n, W, 3]."""
-    height, width = pixels.shape[:2]
-    rows = pixels.reshape(height, width * 3)
-    sums = np.add(rows[::2], rows[1::2], dtype=np.uint16)
-    sums *= 3
-    sums[1:] += rows[1:-1:2]
-    sums[:-1] += rows[2::2]
-    sums += 4
-    sums >>= 3
-    ends = np.add(rows[[0, -1]], rows[[1, -2]], dtype=np.uint16)
-    ends *= 3
-    ends += rows[[2, -3]]
-    sums[[0, -1]] = (2 * ends + 7) // 14
-    return sums.astype(np.uint8).reshape(height // 2, width, 3)
 
 
 def _shrunk(pixels: UInt8Array, axis: Axis, factor: int) -> UInt8Array:
