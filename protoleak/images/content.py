@@ -60,13 +60,16 @@ class _Look:
         return float(deviation[0, 0])
 
     def detail(self) -> float:
-        """Of the whole look; of three quarters of its rows where they alone have enough for all."""
-        luma = self._luma
-        if (eighth := len(luma) // 8) > REACH:
-            part = _difference(luma[eighth - REACH : REACH - eighth], REACH) / luma.size
-            if part >= ENOUGH * LOWEST_DETAIL:
-                return part
-        return _difference(luma) / luma.size
+        """Of the whole look; of a third or two of its rows, the middle first, where they alone have enough for all."""
+        luma, found = self._luma, 0.0
+        height = len(luma)
+        third = height // 3
+        if third > 2 * REACH:
+            for first, last in ((third, height - third), (height - third, height), (0, third)):
+                found += _difference(luma, first, last) / luma.size
+                if found >= ENOUGH * LOWEST_DETAIL:
+                    return found
+        return _difference(luma, 0, height) / luma.size
 
 
 def _most(looks: Sequence[_Look], measure: Callable[[_Look], float], enough: float) -> float:
@@ -79,11 +82,12 @@ def _most(looks: Sequence[_Look], measure: Callable[[_Look], float], enough: flo
     return most
 
 
-def _difference(luma: UInt8Array, reach: int = 0) -> float:
-    """The absolute difference from the luma blurred, summed over all rows but `reach` at either end."""
+def _difference(luma: UInt8Array, first: int, last: int) -> float:
+    """The absolute difference from the luma blurred, summed over the rows from `first` to before `last`."""
     import cv2
 
-    values = luma.astype(np.float32)
+    above, below = min(first, REACH), min(len(luma) - last, REACH)
+    values = luma[first - above : last + below].astype(np.float32)
     blurred = cv2.GaussianBlur(values, (0, 0), DETAIL_SCALE)
-    rows = slice(reach, len(luma) - reach)
+    rows = slice(above, len(values) - below)
     return cv2.norm(values[rows], blurred[rows], cv2.NORM_L1)
