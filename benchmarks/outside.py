@@ -53,7 +53,7 @@ def before(data: bytes, framing: Framing, tick: Clock) -> tuple[UInt8Array, str 
         pass
     image = Image.open(io.BytesIO(data), formats=["JPEG"])
     tick("hash and header")
-    jpeg.check_decoding(data)
+    jpeg.check_decoding(data, usual=True)
     image.load()
     tick("decode")
     read_claims(image, data)
@@ -85,13 +85,13 @@ def before(data: bytes, framing: Framing, tick: Clock) -> tuple[UInt8Array, str 
 def after(data: bytes, framing: Framing, tick: Clock) -> tuple[UInt8Array, str | None]:
     """The same as it is now: the steps of `ImagePipeline.prepare`."""
     hashlib.sha256(data).hexdigest()
-    examine(data)
+    declared = jpeg.examine(data)
     image = Image.open(io.BytesIO(data), formats=["JPEG"])
     tick("hash and header")
-    pixels = jpeg.decode(data, image.mode)
+    pixels = jpeg.decode(data, image.mode, usual=declared.usual)
     assert pixels is not None, "grey or RGB, as whoever gives other images here is told"
     tick("decode")
-    read_claims(image, data)
+    read_claims(image, data, declared.coded)
     tick("claims")
     looks = framing.frame(pixels, None)
     tick("frame")
