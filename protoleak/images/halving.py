@@ -96,14 +96,14 @@ class _Narrowing:
     def __init__(self, pixels: UInt8Array, count: int) -> None:
         width = pixels.shape[1] // 2
         self._pixels, self._outer = pixels, _outermost_columns(pixels)
-        self._low, self.spare, self.rows = np.zeros((3, count, 3 * (width + PADDING)), np.uint16)
+        self._low, self.spare, self.rows = np.empty((3, count, 3 * (width + PADDING)), np.uint16)
         by_colour = count, 3, width + PADDING
         self._colours = self._low.view(np.uint8).reshape(count, 3, -1)[:, :, : 2 * width]
         self._bytes = self._low.view(np.uint8).reshape(2 * count, 3, -1)[:, :, :width]
         self._ends = self.rows.reshape(by_colour)[:, :, : width : width - 1]
 
     def fill(self, top: int) -> None:
-        """Takes the band that begins with row `top` of the image; rows that it doesn't have are left as they are."""
+        """Takes the band that begins with row `top` of the image. Where the image has no such row, anything stands."""
         import cv2
 
         first, last = max(top, 0), min(top + len(self.rows), len(self._pixels))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -34,8 +34,7 @@ STRAY = 4096  # bytes between segments, that decoders skip one by one
 ERASED, ERASED_REFINEMENT = 64, 256  # zero bytes in a row that no encoder writes, see _check_erased
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A marker and where its payload lies; a scan's is followed by its entropy-coded data, up to `data_end`."""
 
     marker: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from protoleak.bundle.graph_check import differences
 from protoleak.bundle.onnx_model import Declared
 from protoleak.choices import Arithmetic
 from protoleak.errors import EngineError
-from protoleak.runtime.engines.time_limit import time_limit
+from protoleak.runtime.engines.time_limit import Watched, time_limit
 
 ONE_BY_ONE = "one image at a time"
 RUN_SECONDS = 60.0  # for one image; graphs in a bundle take 1e12 multiply-adds at most, which is far less
@@ -146,8 +145,8 @@ def too_slow(graph: Graph, library: str) -> EngineError:
     )
 
 
-def after_time_limit(stop: Callable[[], None]) -> AbstractContextManager[threading.Event]:
-    """Calls `stop` from another thread when what is inside takes longer than RUN_SECONDS, and sets the event."""
+def after_time_limit(stop: Callable[[], None]) -> AbstractContextManager[Watched]:
+    """Calls `stop` from another thread when what is inside takes longer than RUN_SECONDS, and says so first."""
     return time_limit(RUN_SECONDS, stop)
 
 

@@ -22,15 +22,15 @@ class Watchdog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._watched: set[_Watched] = set()
+        self._watched: set[Watched] = set()
         self._wakes = math.inf  # when the thread looks next
         self._watching = False
 
-    def limit(self, seconds: float, stop: Callable[[], None]) -> AbstractContextManager[threading.Event]:
-        """Calls `stop` from another thread when what is inside takes longer than that, and sets the event first."""
-        return _Watched(self, seconds, stop)
+    def limit(self, seconds: float, stop: Callable[[], None]) -> AbstractContextManager[Watched]:
+        """Calls `stop` from another thread when what is inside takes longer than that, and says so first."""
+        return Watched(self, seconds, stop)
 
-    def enter(self, one: _Watched) -> None:
+    def enter(self, one: Watched) -> None:
         """Begins to watch a run."""
         with self._lock:
             self._watched.add(one)
@@ -40,7 +40,7 @@ class Watchdog:
             if one.deadline < self._wakes:
                 self._changed.notify()
 
-    def leave(self, one: _Watched) -> None:
+    def leave(self, one: Watched) -> None:
         """Watches a run no more."""
         with self._lock:
             self._watched.discard(one)
@@ -52,7 +52,7 @@ class Watchdog:
                     now = time.monotonic()
                     for one in [one for one in self._watched if one.deadline <= now]:
                         self._watched.discard(one)
-                        one.stopped.set()
+                        one.is_late = True
                         one.stop()
                     self._wakes = min((one.deadline for one in self._watched), default=math.inf)
                     self._changed.wait(None if self._wakes == math.inf else self._wakes - now)
@@ -60,20 +60,25 @@ class Watchdog:
                 self._wakes, self._watching = math.inf, False
 
 
-class _Watched:
-    """One run. A class and not a generator: it is entered several times for each image."""
+class Watched:
+    """One run. A class and not a generator, without an event that nobody waits for: it is made for every run.
 
-    __slots__ = ("_dog", "_seconds", "deadline", "stop", "stopped")
+    Attributes:
+        deadline: in seconds of `time.monotonic`.
+        stop: is called once that is past.
+        is_late: whether it was.
+    """
+
+    __slots__ = ("_dog", "_seconds", "deadline", "is_late", "stop")
 
     def __init__(self, dog: Watchdog, seconds: float, stop: Callable[[], None]) -> None:
         self._dog, self._seconds, self.stop = dog, seconds, stop
-        self.deadline = math.inf
-        self.stopped = threading.Event()
+        self.deadline, self.is_late = math.inf, False
 
-    def __enter__(self) -> threading.Event:
+    def __enter__(self) -> Watched:
         self.deadline = time.monotonic() + self._seconds
         self._dog.enter(self)
-        return self.stopped
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -84,7 +89,7 @@ class _Watched:
 _watchdog = Watchdog()
 
 
-def time_limit(seconds: float, stop: Callable[[], None]) -> AbstractContextManager[threading.Event]:
+def time_limit(seconds: float, stop: Callable[[], None]) -> AbstractContextManager[Watched]:
     """See `Watchdog.limit`, of the one that this process has."""
     return _watchdog.limit(seconds, stop)
 
