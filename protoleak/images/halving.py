@@ -1,4 +1,4 @@
-"""Pillow's bilinear resize to a half, to the byte: (a + 3b + 3c + d) / 8 along the width, rounded, then along the height.
+"""Pillow's bilinear resize to a half, to the byte: (a + 3b + 3c + d) / 8 along the width, then along the height.
 
 Whole numbers of 16 bits hold every sum. Of an outermost pixel the weights are (3b + 3c + d) / 7: there are no halves of
 sevenths, and Pillow rounds those of eighths up, as adding 4 before the division does.
