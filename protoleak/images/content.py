@@ -50,7 +50,7 @@ class _Look:
 
     def __init__(self, pixels: UInt8Array) -> None:
         self._pixels, self._kept = pixels, dict[tuple[int, int], UInt8Array]()
-        self._height, self._size = len(pixels), pixels.shape[0] * pixels.shape[1]
+        self._height, self._size = len(pixels), int(pixels.shape[0] * pixels.shape[1])
         third = self._height // 3
         ends = (0, third, self._height - third, self._height)
         self._parts = ((ends[1], ends[2]), (ends[2], ends[3]), (ends[0], ends[1])) if third > 2 * REACH else ()
