@@ -20,7 +20,7 @@ from protoleak.arrays import UInt8Array
 UInt16Array = npt.NDArray[np.uint16]
 
 LEAST = 4  # pixels of a half: below, an outermost pixel's neighbours are outermost themselves
-BAND = 64  # rows of the half that are computed together
+BAND = 128  # rows of the half that are computed together
 # Pixels at the end of each row of one colour. Where all three rows begin at multiples of 32 bytes, OpenCV's `split`
 # writes past the cache, and what reads them next takes three to ten times as long.
 PADDING = 4
@@ -43,9 +43,9 @@ def halved(pixels: UInt8Array) -> UInt8Array:
         cv2.add(above, below, both)
         _blend(near, both, both)
         if top == 0:
-            both[0] = _outermost(near[0], below[0])
+            _outermost(near[0], below[0], both[0])
         if top == height - band:
-            both[-1] = _outermost(near[-1], above[-1])
+            _outermost(near[-1], above[-1], both[-1])
         narrow.join(both, result[top : top + band])
     return result
 
@@ -68,7 +68,8 @@ def halved_height(pixels: UInt8Array) -> UInt8Array:
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, width * 3)
     sums = np.add(rows[::2], rows[1::2], dtype=np.uint16)
-    ends = _outermost(sums[[0, -1]], rows[[2, -3]])
+    ends = sums[[0, -1]]
+    _outermost(ends, rows[[2, -3]].astype(np.uint16), ends)
     sums *= 3
     sums[1:] += rows[1:-1:2]
     sums[:-1] += rows[2::2]
@@ -95,12 +96,14 @@ class _Narrowing:
 
     def __init__(self, pixels: UInt8Array, count: int) -> None:
         width = pixels.shape[1] // 2
-        self._pixels, self._outer = pixels, _outermost_columns(pixels)
+        self._pixels = pixels
         self._low, self.spare, self.rows = np.empty((3, count, 3 * (width + PADDING)), np.uint16)
-        by_colour = count, 3, width + PADDING
         self._colours = self._low.view(np.uint8).reshape(count, 3, -1)[:, :, : 2 * width]
         self._bytes = self._low.view(np.uint8).reshape(2 * count, 3, -1)[:, :, :width]
-        self._ends = self.rows.reshape(by_colour)[:, :, : width : width - 1]
+        low, high, rows = (one.reshape(3 * count, -1) for one in (self._low, self.spare, self.rows))
+        self._ends = tuple((low[:, end], rows[:, end]) for end in (0, width - 1))
+        self._beyond = low[:, 1], high[:, width - 2]
+        self._sums = np.empty((2, 2, 3 * count), np.uint16)
 
     def fill(self, top: int) -> None:
         """Takes the band that begins with row `top` of the image. Where the image has no such row, anything stands."""
@@ -112,10 +115,14 @@ class _Narrowing:
         low, high, far = self._low.reshape(-1), self.spare.reshape(-1), self.rows.reshape(-1)
         np.right_shift(low, 8, out=high)  # c of every pair, and here b
         np.bitwise_and(low, 255, out=low)
+        near, beyond = self._sums
+        beyond[0], beyond[1] = self._beyond
         np.add(high[:-2], low[2:], out=far[1:-1])  # a and d
         np.add(low, high, out=low)
         _blend(self._low, self.rows, self.rows)
-        self._ends[seen] = self._outer[first:last]
+        near[0], near[1] = self._ends[0][0], self._ends[1][0]
+        _outermost(near, beyond, near)
+        self._ends[0][1][:], self._ends[1][1][:] = near
 
     def join(self, rows: UInt16Array, result: UInt8Array) -> None:
         """Writes rows of the form of `rows`, below 256, into uint8 [R', m, 3]."""
@@ -134,16 +141,9 @@ def _blend(near: UInt16Array, far: UInt16Array, out: UInt16Array) -> None:
     cv2.addWeighted(near, 3 / 8, far, 1 / 8, 1 / 16, out)
 
 
-def _outermost(near: npt.NDArray[Any], beyond: npt.NDArray[Any]) -> UInt16Array:
-    """(3·near + beyond) / 7, rounded, of uint16 and any smaller type."""
-    return np.asarray((3 * near + beyond + 3) // 7, np.uint16)
-
-
-def _outermost_columns(pixels: UInt8Array) -> UInt16Array:
-    """The first and the last column of uint8 [H, 2m, 3] with its width halved, [H, 3, 2]."""
-    height = len(pixels)
-    columns = np.empty((2, 3, 3, height), np.uint16)  # side, distance from it, colour
-    columns[0] = pixels[:, :3].reshape(height, 9).T.reshape(3, 3, height)
-    columns[1] = pixels[:, -3:].reshape(height, 9).T.reshape(3, 3, height)[::-1]
-    found = _outermost(columns[:, 0] + columns[:, 1], columns[:, 2])
-    return np.ascontiguousarray(found.transpose(2, 1, 0))
+def _outermost(near: UInt16Array, beyond: UInt16Array, out: UInt16Array) -> None:
+    """(3·near + beyond) / 7, rounded."""
+    np.multiply(near, 3, out=out)
+    out += beyond
+    out += 3
+    out //= 7
