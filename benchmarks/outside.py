@@ -1,8 +1,8 @@
 """What a face costs outside the networks, stage by stage, and what it cost before: in one process, in turns.
 
 The stages are wall time of one thread, which is how a single image is prepared. Beside them stand the call that a
-pipeline makes, `prepare_image`, from bytes to looks with everything in between; libjpeg-turbo's own part of the decoding; and
-whether hashing in a second thread while the first decodes would be faster.
+pipeline makes, `prepare_image`, from bytes to looks with everything in between; libjpeg-turbo's own part of the
+decoding; and whether hashing in a second thread while the first decodes would be faster.
 
 "Before" is how 0.1 did it: each JPEG decoded twice (by Pillow for its pixels, at an eighth of its size for libjpeg's
 warnings), both axes resized by Pillow, all looks asked for content, a thread started for each run's time limit. Both
@@ -121,7 +121,7 @@ def as_called(data: bytes, framing: Framing, tick: Clock) -> Prepared:
     return prepared
 
 
-def by_libjpeg(data: bytes, framing: Framing, tick: Clock) -> UInt8Array:
+def by_libjpeg(data: bytes, _framing: Framing, tick: Clock) -> UInt8Array:
     """Nothing but libjpeg-turbo's own decoding."""
     pixels = np.asarray(simplejpeg.decode_jpeg(data, "RGB"))
     tick("libjpeg")
@@ -134,11 +134,11 @@ class Hashing:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)
 
-    def before(self, data: bytes, framing: Framing, tick: Clock) -> tuple[str, object]:
+    def before(self, data: bytes, _framing: Framing, _tick: Clock) -> tuple[str, object]:
         """In this thread."""
         return hashlib.sha256(data).hexdigest(), decode(data, False)
 
-    def beside(self, data: bytes, framing: Framing, tick: Clock) -> tuple[str, object]:
+    def beside(self, data: bytes, _framing: Framing, _tick: Clock) -> tuple[str, object]:
         """In the other."""
         digest = self._pool.submit(lambda: hashlib.sha256(data).hexdigest())
         decoded = decode(data, False)

@@ -10,8 +10,6 @@ rows to stay in the processor's cache from the first step to the last.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
