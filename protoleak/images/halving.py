@@ -11,11 +11,8 @@ rows to stay in the processor's cache from the first step to the last.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from protoleak.arrays import UInt8Array
-
-UInt16Array = npt.NDArray[np.uint16]
+from protoleak.arrays import UInt8Array, UInt16Array
 
 LEAST = 4  # pixels of a half: below, an outermost pixel's neighbours are outermost themselves
 BAND = 128  # rows of the half that are computed together

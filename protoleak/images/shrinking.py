@@ -13,11 +13,8 @@ vector units can be used: of the height these are rows; of the width, the bytes 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from protoleak.arrays import UInt8Array
-
-UInt16Array = npt.NDArray[np.uint16]
+from protoleak.arrays import UInt8Array, UInt16Array
 
 # By factor: the places among a pixel's own r whose sum has a weight, and that; a place in the pixel before, one in the
 # pixel after, and the weight of their sum.

@@ -75,6 +75,17 @@ def test_a_half_and_its_crop_have_pillows_bytes(pattern: str, height: int, width
         np.testing.assert_array_equal(halved(odd[3:, 1:]), whole)
 
 
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize(("height", "width"), [(1024, 1024), (768, 768), (1024, 1040), (1536, 1024), (768, 1024)])
+def test_usual_sizes_have_pillows_bytes(pattern: str, height: int, width: int) -> None:
+    pixels = drawn(pattern, height, width)
+    short = min(height, width)
+    new_height, new_width = (int(256 * side / short) for side in (height, width))
+    whole = by_pillow(by_pillow(pixels, 1, new_width), 0, new_height)
+    left, top = round((new_width - 256) / 2), round((new_height - 256) / 2)
+    np.testing.assert_array_equal(preprocess(pixels, 256), whole[top : top + 256, left : left + 256])
+
+
 def test_every_row_of_four_values_is_rounded_as_pillow_rounds_it() -> None:
     """All sums of the two inner and of the two outer neighbours there are, each from one pair of values."""
     inner, outer = np.meshgrid(np.arange(511), np.arange(511), indexing="ij")
