@@ -43,7 +43,7 @@ from protoleak.images.perturbations import OPERATORS
 from protoleak.metrics.intervals import Resamples
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.strict_json import json_bytes
-from protoleak.training.fit import keep_freed_memory
+from protoleak.training.memory import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 
 ABLATIONS = ("none", "switched", "retrained")

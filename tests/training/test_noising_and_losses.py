@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from protoleak.diffusion import NoiseSchedule, noise_bank, noised_latents
 from protoleak.model.attributor import Attributor, AttributorConfig
 from protoleak.training.batches import balanced_order, batches
-from protoleak.training.fit import _dropped as dropped_positions
+from protoleak.training.descent import dropped_positions
 from protoleak.training.inputs import embed_kept
 from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
 from protoleak.training.noising import Noising
