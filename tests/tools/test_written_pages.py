@@ -49,8 +49,8 @@ def test_the_model_card_is_of_the_bundle_and_its_evaluation() -> None:
     report = msgspec.json.decode(model_card.EVALUATION.read_bytes(), type=Report)
     assert report.bundle.sha256 == bundle.sha256, "evaluate the default bundle that is here"
     left_out = json.loads(model_card.LEFT_OUT.read_text())
-    card = model_card.CARD.read_text(encoding="utf-8").splitlines()
-    must_be(card, model_card.lines(bundle, report, left_out), "tools/default_bundle/model_card.py")
+    written = model_card.CARD.read_text(encoding="utf-8").splitlines()
+    must_be(written, model_card.card(bundle, report, left_out), "tools/default_bundle/model_card.py")
 
 
 def test_real_faces_accused_stand_first_wherever_a_bundle_is_measured() -> None:
