@@ -20,11 +20,10 @@ from protoleak.bundle.variants import choose_variant
 from protoleak.choices import Arithmetic
 from protoleak.environment.machine import Machine, describe_machine
 from protoleak.environment.memory import forget_peak, peak_mib
-from protoleak.errors import ProtoleakError
+from protoleak.errors import ProtoleakError, first_line
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime.configuration import configure
 from protoleak.runtime.engines import EngineOptions, choose, survey
-from protoleak.runtime.engines.base import first_line
 from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.screener import Screener
 
