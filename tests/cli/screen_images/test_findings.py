@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html import unescape
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image
 from protoleak.metrics.false_discovery import benjamini_hochberg
 from protoleak.runtime import drift, pipeline
 from tests.cli.conftest import Run
+from tests.json_lines import json_lines
 from tests.tiny_bundle import make_image
 
 CPU = ("--engine", "onnxruntime", "--threads", 1)
@@ -40,7 +40,7 @@ def screen(run: Run, tiny_bundle: Path):
 
 
 def rows(out: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in out.read_text().splitlines()]
+    return json_lines(out)
 
 
 def test_findings_are_those_of_the_procedure_over_what_can_be_judged(
