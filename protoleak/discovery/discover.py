@@ -50,7 +50,7 @@ def discover(
     check_out(out)
     manifest = bundle.manifest
     variant = manifest.variants[0]
-    space = bundle.traces()
+    space = bundle.enrolment.traces()
     with ImageRunner(bundle, engine, threads, variants=(variant,), traces=space) as runner:
         unknown = unknown_images(source, embeddings, runner, progress)
     classes = Classes.of(manifest.generators, manifest.real_class)

@@ -96,10 +96,10 @@ def _of_files(files: Sequence[Path], runner: ImageRunner, progress: Progress, le
     """All of these files, as they are."""
     bundle = runner.bundle
     images = runner.run(files, "images", progress)
-    rows = rows_of(images.records[bundle.manifest.variants[0]], bundle.additions)
+    rows = rows_of(images.records[bundle.manifest.variants[0]], bundle.enrolment.additions)
     kept = tuple(files[index] for index in images.kept)
     times = tuple(0.0 for _ in kept)
-    return Unknown(kept, times, rows, images.traces, len(kept) + left_out, left_out, images.skipped)
+    return Unknown(kept, times, rows, images.traces, len(kept) + left_out, left_out, images.skipped_lines)
 
 
 def _of_embeddings(
