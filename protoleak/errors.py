@@ -56,6 +56,19 @@ class ProtoleakError(Exception):
         return self
 
 
+class SettingError(ProtoleakError):
+    """A setting has a value that it cannot have.
+
+    Attributes:
+        setting: its name, as a field or a key of a settings file.
+        problem: the value and the remedy, what stands behind the name.
+    """
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"{setting} {problem}")
+        self.setting, self.problem = setting, problem
+
+
 class DiskFull(ProtoleakError):
     """There is no room for what was to be written; what was written before is valid."""
 
