@@ -20,7 +20,7 @@ AnySource: TypeAlias = "FrameSource | str | os.PathLike[str]"
 Open: TypeAlias = Callable[[str], FrameSource]
 
 
-class Opening:
+class SourceOpening:
     """Opens a source. An address that cannot be opened is tried again until somebody gives it up, after the same pauses
     as a connection that was lost, and for as long.
 

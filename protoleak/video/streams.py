@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
 from protoleak.video.events import Event, FailureEvent
-from protoleak.video.opening import AnySource, Open, Opening
+from protoleak.video.opening import AnySource, Open, SourceOpening
 from protoleak.video.run import POLL_SECONDS, SharedResources, SourceRun
 from protoleak.video.settings import StreamSettings
 from protoleak.video.sink import AwaitingSink, SourcesSink
@@ -106,7 +106,7 @@ class _Lane:
     ) -> None:
         self._shared, self._sinks, self._open_named, self._network = shared, sinks, open_named, network
         self._waiting = deque(sources)
-        self._opening: Opening | None = None
+        self._opening: SourceOpening | None = None
         self._announced = False  # that the source is awaited
         self._run: SourceRun | None = None
         self.ended = False
@@ -183,7 +183,7 @@ class _Lane:
     def _next(self) -> None:
         self.ended = not self._waiting
         if self._waiting:
-            self._opening = Opening(self._waiting.popleft(), self._open_named, self._shared.arrived, self._network)
+            self._opening = SourceOpening(self._waiting.popleft(), self._open_named, self._shared.arrived, self._network)
 
 
 def _is_live(source: AnySource) -> bool:
