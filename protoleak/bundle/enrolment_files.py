@@ -100,14 +100,27 @@ class EnrolmentFiles:
         """Whether the bundle was exported with `class_statistics`."""
         return CLASS_STATISTICS in self._files
 
+    def check(self) -> None:
+        """Raises BundleError where something is missing or damaged that a generator is added with: before any work."""
+        self.score_constants()
+        self.class_statistics()
+        for variant in self._manifest.variants:
+            self.record(variant)
+
     def record(self, variant: str) -> Record:
         """What a variant gave for its calibration images: the exporter's, or those that it was recalibrated with.
 
         Raises:
             BundleError: the bundle was exported without it.
         """
-        site = site_file(variant)
-        return self._read_record(site if self._manifest.recalibrated is not None else record_file(variant))
+        return self._read_record(self._record_file(variant))
+
+    def has_record(self, variant: str) -> bool:
+        """Whether the bundle was exported, or recalibrated, with `record`."""
+        return self._record_file(variant) in self._files
+
+    def _record_file(self, variant: str) -> str:
+        return record_file(variant) if self._manifest.recalibrated is None else site_file(variant)
 
     def enrolled_records(self, variant: str) -> list[Record]:
         """What a variant gave for the images of each enrolled generator, in the manifest's order.

@@ -21,13 +21,13 @@ from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.fit import Fitted, Setting
 from protoleak.enrolment.images import ImageRunner, Images
 from protoleak.enrolment.judging import Classes, recalibrated
-from protoleak.enrolment.report import EnrolmentReport, Limits, Measured, enrolled
+from protoleak.enrolment.report import EnrolmentReport, Limits, Measured, fit_and_measure
 from protoleak.enrolment.rows import calibration_rows, rows_of, rows_together
 from protoleak.errors import CalibrationError, ProtoleakError
 from protoleak.progress import Progress, no_progress
 from protoleak.version import __version__
 
-FEWEST_PICTURES = 20
+FEWEST_IMAGES = 20
 LONGEST_NAME = 100
 RESERVED = ("unknown", "real")
 
@@ -52,8 +52,8 @@ class Enrolment:
 
 
 def images_needed(alpha: float) -> int:
-    """With fewer images the new generator's own list allows no rejection at α."""
-    return max(FEWEST_PICTURES, math.ceil(round(1 / alpha, 9)) - 1)
+    """The least number of images: with fewer of them the new generator's own list allows no rejection at α."""
+    return max(FEWEST_IMAGES, math.ceil(round(1 / alpha, 9)) - 1)
 
 
 def enrol(
@@ -84,20 +84,17 @@ def enrol(
     limits = limits or Limits()
     check_place(out)
     check_name(name, bundle.manifest.generators)
-    bundle.enrolment.score_constants()
-    bundle.enrolment.class_statistics()
-    for variant in bundle.manifest.variants:
-        bundle.enrolment.record(variant)
+    bundle.enrolment.check()
     needed = images_needed(bundle.manifest.alpha)
     _check_number(name, len(files), needed, bundle)
     with ImageRunner(bundle, engine, threads) as runner:
         images = runner.run(files, f"images of {name}", progress)
         _check_number(name, len(images), needed, bundle, images.skipped_lines)
-        faces = runner.run(photographs, "photographs", progress) if photographs else None
+        photographed = runner.run(photographs, "photographs", progress) if photographs else None
     measured: dict[str, Measured] = {}
     for variant in bundle.manifest.variants:
         like = next(iter(measured.values())).fitted if measured else None
-        measured[variant] = measure(bundle, variant, name, images.records[variant], faces, limits, like)
+        measured[variant] = measure(bundle, variant, name, images.records[variant], photographed, limits, like)
     reports = {variant: found.report for variant, found in measured.items()}
     refusals = []
     for variant, found in measured.items():
@@ -124,12 +121,13 @@ def measure(
     """
     rows, calibration = calibration_rows(bundle, variant), bundle.variant(variant).calibration
     additions = bundle.enrolment.additions
-    faces = rows.chosen(np.zeros(0, np.int64))
+    of_photographs = rows.chosen(np.zeros(0, np.int64))
     if photographs is not None:
-        faces = rows_of(photographs.records[variant], additions)
+        of_photographs = rows_of(photographs.records[variant], additions)
+    every = np.arange(len(of_photographs))
     setting = Setting(
         rows=rows,
-        photographs=faces.chosen(np.arange(0, len(faces), 2)),
+        photographs=of_photographs.chosen(every[::2]),
         classes=Classes.of(bundle.manifest.generators, bundle.manifest.real_class),
         constants=bundle.enrolment.score_constants(),
         statistics=bundle.enrolment.class_statistics(),
@@ -141,7 +139,7 @@ def measure(
         slots=bundle.manifest.prototypes_per_generator,
         harm=limits.harm,
     )
-    return enrolled(rows_of(record, additions), faces.chosen(np.arange(1, len(faces), 2)), setting, name, like)
+    return fit_and_measure(rows_of(record, additions), of_photographs.chosen(every[1::2]), setting, name, like)
 
 
 def remove(bundle: Bundle, name: str, out: Path) -> str:

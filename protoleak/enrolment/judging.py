@@ -34,6 +34,10 @@ class Classes:
         """From the names in a manifest."""
         return cls(tuple(names), None if real_class is None else list(names).index(real_class))
 
+    def are_cameras(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Whether labels [n] are that of camera originals; none is without such a class."""
+        return np.zeros(len(labels), np.bool_) if self.real is None else np.asarray(labels == self.real)
+
     def with_one_more(self, name: str) -> Classes:
         """Another class behind the others."""
         return Classes((*self.names, name), self.real)
@@ -59,8 +63,14 @@ def recalibrated(rows: Rows, classes: Classes, before: Calibration, own_margins:
         left_out = LeftOutMargins(camera, before.generated_margins)
     real_class = None if classes.real is None or before.real_margins is None else classes.names[classes.real]
     return calibrate(
-        *(rows.log_density, rows.scores, classes.names, before.temperature, rows.labels),
-        *(real_class, left_out, before.accusation_share),
+        rows.log_density,
+        rows.scores,
+        classes.names,
+        before.temperature,
+        rows.labels,
+        real_class,
+        left_out,
+        before.accusation_share,
     )
 
 

@@ -183,7 +183,9 @@ class _Lane:
     def _next(self) -> None:
         self.ended = not self._waiting
         if self._waiting:
-            self._opening = SourceOpening(self._waiting.popleft(), self._open_named, self._shared.arrived, self._network)
+            self._opening = SourceOpening(
+                self._waiting.popleft(), self._open_named, self._shared.arrived, self._network
+            )
 
 
 def _is_live(source: AnySource) -> bool:
