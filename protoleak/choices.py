@@ -1,4 +1,4 @@
-"""What settings and options choose among. It imports nothing else, so that help texts can list the choices."""
+"""What settings and options choose among. It imports nothing heavy, so that help texts can list the choices."""
 
 from __future__ import annotations
 
