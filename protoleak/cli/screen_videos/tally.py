@@ -59,7 +59,7 @@ class VideoTally:
 
     def source_awaited(self, failure: FailureEvent) -> None:
         """An address that isn't there, while others are screened."""
-        print_note(self._errors, f"{failure.message}; it is tried again as long as something else is screened")
+        print_note(self._errors, f"{failure.message} (tried again while something else is screened)")
 
     def begin(self, info: SourceInfo) -> None:
         """From a source that starts."""
