@@ -31,10 +31,11 @@ from protoleak.bundle.calibration import Calibration
 from protoleak.dataset import list_images
 from protoleak.discovery.clusters import find_clusters
 from protoleak.enrolment.images import ImageRunner
-from protoleak.enrolment.judging import UNKNOWN, Classes, judged
+from protoleak.enrolment.judging import UNKNOWN, judged
 from protoleak.enrolment.rows import Rows, calibration_rows, rows_of
 from protoleak.environment.machine import describe_machine
 from protoleak.files import write_whole
+from protoleak.metrics.classes import Classes
 from protoleak.progress import shown_progress
 from protoleak.strict_json import json_bytes
 

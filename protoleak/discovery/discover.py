@@ -13,10 +13,10 @@ from protoleak.discovery.contact_sheets import clusters_page
 from protoleak.discovery.records import SCHEMA, Discovery, FoundCluster
 from protoleak.discovery.sources import Unknown, unknown_images
 from protoleak.enrolment.images import ImageRunner
-from protoleak.enrolment.judging import Classes
 from protoleak.enrolment.rows import calibration_rows
 from protoleak.errors import ProtoleakError
 from protoleak.files import refused, replacing
+from protoleak.metrics.classes import Classes
 from protoleak.progress import Progress, no_progress
 from protoleak.strict_json import decode_json, json_bytes
 

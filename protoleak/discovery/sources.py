@@ -14,9 +14,10 @@ from protoleak.arrays import Float32Array
 from protoleak.dataset import list_images
 from protoleak.discovery.embeddings import read_embeddings
 from protoleak.enrolment.images import ImageRunner
-from protoleak.enrolment.judging import UNKNOWN, Classes, judged
+from protoleak.enrolment.judging import UNKNOWN, judged
 from protoleak.enrolment.rows import Rows, rows_of, together
 from protoleak.errors import DatasetError, ProtoleakError
+from protoleak.metrics.classes import Classes
 from protoleak.progress import Progress
 
 MOST = 3000  # images that are clustered: the work grows with the square

@@ -20,10 +20,11 @@ from protoleak.enrolment.accusation import accusation_bound, has_own_margins
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.fit import Fitted, Setting
 from protoleak.enrolment.images import ImageRunner, Images
-from protoleak.enrolment.judging import Classes, recalibrated
+from protoleak.enrolment.judging import recalibrated
 from protoleak.enrolment.report import EnrolmentReport, Limits, Measured, fit_and_measure
 from protoleak.enrolment.rows import calibration_rows, rows_of, rows_together
 from protoleak.errors import CalibrationError, ProtoleakError
+from protoleak.metrics.classes import Classes
 from protoleak.progress import Progress, no_progress
 from protoleak.version import __version__
 

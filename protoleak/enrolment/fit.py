@@ -20,9 +20,10 @@ from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.class_statistics import ClassStatistics, Discriminant
 from protoleak.bundle.enrolment import ScoreConstants
 from protoleak.enrolment.discriminant import class_means, fit_discriminant, scale_and_offset
-from protoleak.enrolment.judging import Classes, accused, judged, recalibrated
+from protoleak.enrolment.judging import accused, judged, recalibrated
 from protoleak.enrolment.prototypes import cluster_means, prototype_count, repeated
 from protoleak.enrolment.rows import Rows, together
+from protoleak.metrics.classes import Classes
 from protoleak.runtime import conformal
 
 FOLDS = 5

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -12,35 +9,10 @@ from protoleak.arrays import Float64Array
 from protoleak.bundle.calibration import Calibration
 from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
 from protoleak.enrolment.rows import Rows
+from protoleak.metrics.classes import Classes
 from protoleak.runtime import conformal
 
 UNKNOWN = -1
-
-
-@dataclass(frozen=True)
-class Classes:
-    """What a bundle names.
-
-    Attributes:
-        names: the classes, K of them.
-        real: index of the class of camera originals; None without one.
-    """
-
-    names: tuple[str, ...]
-    real: int | None
-
-    @classmethod
-    def of(cls, names: Sequence[str], real_class: str | None) -> Classes:
-        """From the names in a manifest."""
-        return cls(tuple(names), None if real_class is None else list(names).index(real_class))
-
-    def are_cameras(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Whether labels [n] are that of camera originals; none is without such a class."""
-        return np.zeros(len(labels), np.bool_) if self.real is None else np.asarray(labels == self.real)
-
-    def with_one_more(self, name: str) -> Classes:
-        """Another class behind the others."""
-        return Classes((*self.names, name), self.real)
 
 
 def recalibrated(rows: Rows, classes: Classes, before: Calibration, own_margins: bool) -> Calibration:

@@ -27,9 +27,10 @@ from protoleak.enrolment.accusation import accusation_bound
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.enrol import now
 from protoleak.enrolment.images import ImageRunner, Images
-from protoleak.enrolment.judging import Classes, p_values, recalibrated
+from protoleak.enrolment.judging import p_values, recalibrated
 from protoleak.enrolment.rows import Rows, rows_of, rows_together
 from protoleak.errors import CalibrationError, DatasetError, ProtoleakError
+from protoleak.metrics.classes import Classes
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime import conformal
 from protoleak.version import __version__

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.enrolment.fit import Fitted, Setting, fit, fold_of
-from protoleak.enrolment.judging import UNKNOWN, Classes, accused, judged
+from protoleak.enrolment.judging import UNKNOWN, accused, judged
 from protoleak.enrolment.rows import Rows
+from protoleak.metrics.classes import Classes
 from protoleak.runtime import conformal
 
 

@@ -13,15 +13,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from protoleak.bundle.manifest import Manifest
 from protoleak.choices import Split
 from protoleak.dataset import SPLIT_FILE, Dataset, Sample, generator_folders, list_images, read_dataset
 from protoleak.errors import DatasetError
 from protoleak.evaluation.settings import EvaluationSettings
+from protoleak.metrics.predictions import Kind
 
-Kind = Literal["known", "unknown", "real"]
 SEEN_SPLITS = ("train", "validation", "calibration")
 
 
