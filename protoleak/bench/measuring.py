@@ -175,13 +175,13 @@ class Measurements:
             try:
                 return baseline(images)
             except Exception as error:  # see `add`
-                self._baseline_errors[batch] = one_line(error)
+                self._baseline_errors[batch] = error_line(error)
                 return None
 
         return run
 
 
-def one_line(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """What a row says of an error: its first line, with its type where a library raised it."""
     kind = "" if isinstance(error, ProtoleakError) else f"{type(error).__name__}: "
     return kind + first_line(error)
@@ -189,9 +189,9 @@ def one_line(error: Exception) -> str:
 
 def _failed(configuration: EngineConfiguration, batch: int, error: Exception) -> Row:
     engine, variant, compute = configuration
-    return Row(engine=engine, variant=variant, compute=compute, batch=batch, error=one_line(error))
+    return Row(engine=engine, variant=variant, compute=compute, batch=batch, error=error_line(error))
 
 
 def _not_judged(configuration: EngineConfiguration, error: Exception) -> Accuracy:
     engine, variant, compute = configuration
-    return Accuracy(engine=engine, variant=variant, compute=compute, error=one_line(error))
+    return Accuracy(engine=engine, variant=variant, compute=compute, error=error_line(error))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from protoleak.bench.inputs import Labelled, drawn_images, labelled_images
-from protoleak.bench.measuring import EngineConfiguration, Measurements, one_line
+from protoleak.bench.measuring import EngineConfiguration, Measurements, error_line
 from protoleak.bench.results import SCHEMA_VERSION, BundleFacts, Report
 from protoleak.bench.settings import BenchmarkSettings
 from protoleak.bench.timing import Workload
@@ -116,7 +116,7 @@ def _baseline(bundle: Bundle, settings: BenchmarkSettings) -> tuple[Workload | N
     except ModuleNotFoundError as error:
         return None, f'{error.name} is not installed: pip install "protoleak[export]"'
     except Exception as error:  # a failure is a row
-        return None, one_line(error)
+        return None, error_line(error)
 
 
 def _busy(machine: Machine) -> list[str]:

@@ -13,7 +13,7 @@ from protoleak.images.sources import printable
 from protoleak.video.events import FailureEvent
 from protoleak.video.frames import FrameSource
 from protoleak.video.sources.network_settings import NetworkSettings
-from protoleak.video.sources.open import is_address
+from protoleak.video.sources.open import is_network_address
 from protoleak.video.sources.redaction import without_secrets
 
 AnySource: TypeAlias = "FrameSource | str | os.PathLike[str]"
@@ -95,7 +95,7 @@ class SourceOpening:
         try:
             return self._open_named(name), False
         except MediaError as error:
-            return FailureEvent(source=shown, message=str(error)), is_address(name)
+            return FailureEvent(source=shown, message=str(error)), is_network_address(name)
         except MissingExtra as error:
             return FailureEvent(source=shown, message=str(error)), False
         except Exception as error:  # a library's: it ends this source, not the others

@@ -41,7 +41,7 @@ def open_source(
         MediaError: it cannot be opened; one line with the source, the reason and the remedy.
         MissingExtra: an optional package is needed.
     """
-    address = is_address(name)
+    address = is_network_address(name)
     if isolate and (address or not (name.startswith(GSTREAMER) or _is_camera(name))):
         from protoleak.video.sources.isolated import IsolatedSource
 
@@ -59,14 +59,14 @@ def open_source(
     return FileSource(name)
 
 
-def is_address(name: str) -> bool:
+def is_network_address(name: str) -> bool:
     """Whether a name is that of something in a network."""
     return NETWORK.match(name) is not None
 
 
 def is_live(name: str) -> bool:
     """Whether a name stands for what may never end: a camera, a pipeline, or an address, whatever is behind it."""
-    return is_address(name) or name.startswith(GSTREAMER) or _is_camera(name)
+    return is_network_address(name) or name.startswith(GSTREAMER) or _is_camera(name)
 
 
 def is_video(name: str, *, isolate: bool = False) -> bool:
