@@ -11,7 +11,7 @@ import msgspec
 from protoleak import Bundle
 from protoleak.evaluation.results import Report
 from tests.paths import ROOT
-from tools import readme_tables, security_table, serve_table, targets
+from tools import guide_table, readme_tables, security_table, serve_table, targets
 from tools.default_bundle import model_card
 
 
@@ -34,6 +34,13 @@ def test_the_readme_has_the_measured_times_and_verdicts() -> None:
 def test_the_load_table_has_the_measured_load() -> None:
     measured = json.loads(serve_table.RESULTS.read_text())
     must_be(between_marks(serve_table.PAGE, "load table"), serve_table.load_table(measured), "tools/serve_table.py")
+
+
+def test_the_guide_has_what_enrolment_and_discovery_are_worth() -> None:
+    page, tool = guide_table.PAGE, "tools/guide_table.py"
+    newcomers, found = (json.loads(file.read_text()) for file in (guide_table.NEWCOMERS, guide_table.DISCOVERED))
+    must_be(between_marks(page, "enrolled"), guide_table.enrolled(newcomers), tool)
+    must_be(between_marks(page, "discovered"), guide_table.discovered(found), tool)
 
 
 def test_the_targets_are_beside_what_was_measured() -> None:
