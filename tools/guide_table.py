@@ -64,9 +64,9 @@ def discovered(found: dict[str, Any]) -> Iterator[str]:
     pure, enough = sum(one >= PURE for one in purity), sum(size >= ENOUGH for size in sizes)
     yield (
         f"Discovery, in {len(streams)} streams of three generators that the bundle never saw, half of them "
-        f"photographs: purity is {mean(purity):.2f} on average, {min(purity):.2f} in the worst (at least {PURE:g} was the "
-        f"aim, and {pure} of {len(streams)} have it), and {enough} of {len(sizes)} generators have a cluster of {ENOUGH} images "
-        f"or more (all was the aim{_too_few(found)})."
+        f"photographs: purity is {mean(purity):.2f} on average, {min(purity):.2f} in the worst (at least {PURE:g} was "
+        f"the aim, and {pure} of {len(streams)} have it), and {enough} of {len(sizes)} generators have a cluster of "
+        f"{ENOUGH} images or more (all was the aim{_too_few(found)})."
     )
     unmarked = sum(row["photograph_clusters_not_marked"] for row in streams)
     marked = sorted({name for row in streams for name in row["generators_marked_too"]})
