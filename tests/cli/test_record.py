@@ -11,15 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from protoleak.bundle.bundle import DEFAULT_BUNDLE
-from protoleak.bundle.reader import FACE_DETECTOR
-from tests.cli.conftest import Run
+from tests.cli.conftest import FACES, Run
 from tests.json_lines import json_lines
 from tests.look_bundle import face_image, group_of_two
 from tests.tiny_bundle import make_image
-
-CPU = ("--engine", "onnxruntime", "--threads", 1)
-FACES = ("--faces", "yunet", "--face-model", DEFAULT_BUNDLE / FACE_DETECTOR)
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +35,6 @@ def timeless(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.fixture
-def screen(run: Run, tiny_bundle: Path):
-    return lambda *arguments: run("screen", *arguments, "--bundle", tiny_bundle, *CPU)
 
 
 def test_every_input_has_a_line_with_its_outcome_reason_and_sha256(

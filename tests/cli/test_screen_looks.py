@@ -11,12 +11,10 @@ from PIL import Image
 from protoleak.choices import MINIMUM_FACE
 from protoleak.faces.yunet import YuNetDetector
 from protoleak.runtime.pipeline import ImagePipeline
-from tests.cli.conftest import Run
+from tests.cli.conftest import CPU, Run
 from tests.json_lines import json_lines
 from tests.look_bundle import face_image, group_of_two
 from tests.tiny_bundle import make_image
-
-CPU = ("--engine", "onnxruntime", "--threads", 1)
 
 
 @pytest.fixture

@@ -60,11 +60,6 @@ class Switched:
         return named(ScriptedSource(range(10), live_rate=50), name)
 
 
-@pytest.fixture
-def screener(tiny_bundle: Path) -> SlowScreener:
-    return SlowScreener(tiny_bundle, threads=1, engine="onnxruntime")
-
-
 def test_two_cameras_run_at_once_and_a_file_beside_them(screener: SlowScreener) -> None:
     cameras = [named(ScriptedSource(range(40), live_rate=20), name) for name in ("gate", "yard")]
     files = [named(ScriptedSource(range(30)), name) for name in ("one.mp4", "two.mp4")]

@@ -13,14 +13,6 @@ from tests.cli.conftest import Run
 from tests.cli.screen_videos.test_run import WHOLE
 from tests.json_lines import json_lines
 from tests.video.outputs.test_webhook import Receiver
-from tests.video.sources.media import write
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("video") / "clip.mp4"
-    write(path)
-    return path
 
 
 def test_the_events_that_are_posted_are_those_that_are_written(

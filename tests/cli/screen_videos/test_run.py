@@ -32,13 +32,6 @@ FRAMES = 60  # of `write`, at 25 per second
 WHOLE = ("--faces", "none", "--engine", "onnxruntime", "--threads", 1, "--every", 0.5, "--minimum-evidence", 2)
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("video") / "clip.mp4"
-    write(path)
-    return path
-
-
 def test_a_folder_holds_verdicts_tracks_video_and_report(
     video: Path, tiny_bundle: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
