@@ -61,12 +61,15 @@ def target_rows(variant: VariantReport) -> list[Target]:
         Target("macro AUC of known classes", closed.macro_auc_softmax.value, MACRO_AUC, "≥", ""),
         Target("macro AUC over the operators", robustness.macro_auc, MACRO_AUC_EDITED, "≥", not_measured(robustness)),
         Target(
-            *("unknown generators called real, the worst", worst.called_real.share, UNKNOWN_REAL, "≤"),
-            which=f"`{worst.folder}`",
+            "unknown generators called real, the worst", worst.called_real.share, UNKNOWN_REAL, "≤", f"`{worst.folder}`"
         ),
         Target("unknown generators named, over all", pooled(others, "named"), UNKNOWN_NAMED, "≤", ""),
-        Target("AUROC of known against unknown generators", whole and whole.auroc.value, AUROC, "≥", ""),
-        Target("AUROC of known images against photographs", fake and fake.auroc.value, FAKE_AUROC, "≥", ""),
+        Target(
+            "AUROC of known against unknown generators", None if whole is None else whole.auroc.value, AUROC, "≥", ""
+        ),
+        Target(
+            "AUROC of known images against photographs", None if fake is None else fake.auroc.value, FAKE_AUROC, "≥", ""
+        ),
         Target("weight of the heaviest timestep", heaviest[1], HEAVIEST_TIMESTEP, "≤", f"t = {heaviest[0]}"),
     ]
 
