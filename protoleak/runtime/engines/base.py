@@ -148,9 +148,3 @@ def too_slow(graph: Graph, library: str) -> EngineError:
 def after_time_limit(stop: Callable[[], None]) -> AbstractContextManager[Watched]:
     """Calls `stop` from another thread when what is inside takes longer than RUN_SECONDS, and says so first."""
     return time_limit(RUN_SECONDS, stop)
-
-
-def first_line(error: object) -> str:
-    """The first line of a message that says something, for errors in one line."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line and not line.startswith("Exception from ")), type(error).__name__)

@@ -11,7 +11,7 @@ import numpy as np
 from protoleak.arrays import Array
 from protoleak.bundle.onnx_model import FLOAT, FLOAT16, INT64, UINT8, Declared
 from protoleak.environment.instructions import instructions
-from protoleak.errors import EngineError, EngineUnavailable
+from protoleak.errors import EngineError, EngineUnavailable, first_line
 from protoleak.runtime.engines.base import (
     ONE_BY_ONE,
     EngineDescription,
@@ -19,7 +19,6 @@ from protoleak.runtime.engines.base import (
     after_time_limit,
     check_outputs,
     check_same_graph,
-    first_line,
     run_one_by_one,
     too_slow,
 )

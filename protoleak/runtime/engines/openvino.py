@@ -17,7 +17,7 @@ from protoleak.bundle.graph_check import differences, names_in
 from protoleak.bundle.onnx_model import FLOAT, FLOAT16, INT64, UINT8, Declared
 from protoleak.choices import Arithmetic
 from protoleak.environment.instructions import bfloat16, instructions
-from protoleak.errors import EngineError, EngineUnavailable
+from protoleak.errors import EngineError, EngineUnavailable, first_line
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines import base, openvino_cache
 from protoleak.runtime.engines.base import (
@@ -26,7 +26,6 @@ from protoleak.runtime.engines.base import (
     Graph,
     check_outputs,
     check_same_graph,
-    first_line,
     run_one_by_one,
     too_slow,
 )
