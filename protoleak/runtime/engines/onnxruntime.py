@@ -140,11 +140,11 @@ class OnnxRuntimeEngine:
 
     def _run_one(self, feeds: dict[str, Array]) -> list[Array]:
         options = self._run_options()
-        with after_time_limit(partial(setattr, options, "terminate", True)) as stopped:
+        with after_time_limit(partial(setattr, options, "terminate", True)) as run:
             try:
                 rows: list[Array] = self._session.run(list(self._graph.outputs), feeds, options)
             except Exception as error:  # see __init__
-                if stopped.is_set():
+                if run.is_late:
                     raise too_slow(self._graph, "ONNX Runtime") from error
                 raise EngineError(f"the {self._graph.stage} failed in ONNX Runtime: {first_line(error)}") from error
         return rows
