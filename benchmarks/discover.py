@@ -31,10 +31,11 @@ from protoleak.bundle.calibration import Calibration
 from protoleak.dataset import list_images
 from protoleak.discovery.clusters import find_clusters
 from protoleak.enrolment.images import ImageRunner
-from protoleak.enrolment.judging import UNKNOWN, Classes, judged
+from protoleak.enrolment.judging import UNKNOWN, judged
 from protoleak.enrolment.rows import Rows, calibration_rows, rows_of
 from protoleak.environment.machine import describe_machine
 from protoleak.files import write_whole
+from protoleak.metrics.classes import Classes
 from protoleak.progress import shown_progress
 from protoleak.strict_json import json_bytes
 
@@ -68,7 +69,7 @@ def main() -> None:
     for generator, others in itertools.product(generators, ((), (PHOTOGRAPH,))):
         kind = f"{generator} alone{' among photographs' if others else ''}"
         streams.append((kind, 0, np.flatnonzero(images.unknown & np.isin(images.names, [generator, *others]))))
-    whitening = bundle.traces()
+    whitening = bundle.enrolment.traces()
     recorded = None if whitening is None else whitening.of_features(record.features)
     for kind, seed, chosen in streams:
         for space, traces in (("traces", images.traces), ("embedding", None)):
@@ -118,9 +119,12 @@ def run(
     named = [(file, folder.name) for folder in unseen for file in list_images(folder)]
     named += [(file, PHOTOGRAPH) for folder in photographs for file in list_images(folder)]
     variant = bundle.manifest.variants[0]
-    with shown_progress() as progress, ImageRunner(bundle, variants=(variant,), traces=bundle.traces()) as runner:
+    with (
+        shown_progress() as progress,
+        ImageRunner(bundle, variants=(variant,), traces=bundle.enrolment.traces()) as runner,
+    ):
         found = runner.run([file for file, _ in named], "images", progress)
-    rows = rows_of(found.records[variant], bundle.additions)
+    rows = rows_of(found.records[variant], bundle.enrolment.additions)
     names = np.array([named[index][1] for index in found.kept])
     return Images(rows, found.traces, names, judged(rows, classes, calibration, bundle.manifest.alpha) == UNKNOWN)
 

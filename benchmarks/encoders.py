@@ -52,7 +52,7 @@ from protoleak.model.light_encoder import LightEncoder
 from protoleak.model.loading import usable_workers
 from protoleak.progress import shown_progress
 from protoleak.strict_json import json_bytes
-from protoleak.training.fit import keep_freed_memory
+from protoleak.training.memory import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import train
 

@@ -47,8 +47,9 @@ from protoleak.files import write_whole
 from protoleak.images.open import open_image
 from protoleak.images.preprocess import preprocess
 from protoleak.model.attributor import Attributor, AttributorConfig
-from protoleak.model.checkpoint import LatentEncoderRecord, ModelConfig, TrainedModel, load_model, save_model
+from protoleak.model.checkpoint import TrainedModel, load_model, save_model
 from protoleak.model.latent_encoder import load_latent_encoder
+from protoleak.model.model_config import LatentEncoderRecord, ModelConfig
 from protoleak.strict_json import json_bytes
 
 GENERATORS = 10

@@ -34,7 +34,7 @@ from protoleak.evaluation.images import read_images
 from protoleak.evaluation.results import Report
 from protoleak.evaluation.run import evaluate_bundle
 from protoleak.evaluation.settings import EvaluationSettings
-from protoleak.evaluation.tables import brief, estimate, first_line
+from protoleak.evaluation.tables import accused_line, brief, estimate
 from protoleak.export.images import in_order_of
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
@@ -43,7 +43,7 @@ from protoleak.images.perturbations import OPERATORS
 from protoleak.metrics.intervals import Resamples
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.strict_json import json_bytes
-from protoleak.training.fit import keep_freed_memory
+from protoleak.training.memory import keep_freed_memory
 from protoleak.training.settings import TrainingSettings
 
 ABLATIONS = ("none", "switched", "retrained")
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.no_evaluation:
         evaluation = evaluate_bundle(bundle, settings, show)
         for variant in evaluation.variants:
-            print(f"\nreal faces accused ({variant.variant})  {first_line(variant)}", flush=True)
+            print(f"\nreal faces accused ({variant.variant})  {accused_line(variant)}", flush=True)
     results = Results(
         evaluation=evaluation,
         machine=describe_machine(),

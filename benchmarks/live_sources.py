@@ -32,7 +32,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 import protoleak
-from benchmarks.detection_ways import detection_ways
+from benchmarks.videos.detection import detection_ways
 from protoleak.arrays import UInt8Array
 from protoleak.environment.machine import describe_machine
 from protoleak.runtime.engine_options import EngineOptions

@@ -27,8 +27,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
-from benchmarks import serving_checks as checks
 from benchmarks.processes import processor_seconds_of
+from benchmarks.servers import checks
 from protoleak.environment.machine import describe_machine
 from protoleak.environment.versions import source_commit
 from protoleak.screener import Screener

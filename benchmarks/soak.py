@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 
 import protoleak
 from benchmarks.rtsp_camera import RtspCamera
-from benchmarks.video_soak import entries
+from benchmarks.videos.soak import entries
 from protoleak.bundle.writer import write_bundle
 from protoleak.environment.machine import describe_machine
 from protoleak.environment.memory import resident_mib

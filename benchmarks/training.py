@@ -2,7 +2,7 @@
 
 Every epoch does the same work whatever the latents say, so a few are measured and the rest reckoned from their median.
 The latents have the shape of the default bundle's. With `--both` the epochs are measured a second time in a process
-whose C library gives freed memory back as it does by default: what `protoleak.training.fit` spares.
+whose C library gives freed memory back as it does by default: what `protoleak.training.memory` spares.
 
     python benchmarks/training.py --json benchmarks/results/training.json
 """
@@ -27,8 +27,9 @@ from protoleak.choices import COMPUTES
 from protoleak.environment.machine import describe_machine
 from protoleak.files import write_whole
 from protoleak.strict_json import json_bytes
-from protoleak.training.fit import fit, keep_freed_memory
+from protoleak.training.fit import fit
 from protoleak.training.inputs import Latents
+from protoleak.training.memory import keep_freed_memory
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 

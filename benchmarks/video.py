@@ -31,9 +31,9 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 import protoleak
-from benchmarks.detection_ways import NOW, detection_ways
-from benchmarks.video_soak import Watch, soak
-from benchmarks.video_tracks import identity_f1, write_made_clip
+from benchmarks.videos.detection import NOW, detection_ways
+from benchmarks.videos.soak import Watch, soak
+from benchmarks.videos.tracks import identity_f1, write_made_clip
 from protoleak.environment.machine import describe_machine
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         ParityError,
         ProtoleakError,
         ServerError,
+        SettingError,
     )
     from protoleak.faces.base import BoxRecord, Face, FaceDetector
     from protoleak.faces.settings import FaceSettings
@@ -137,6 +138,7 @@ __all__ = [
     "RunRecord",
     "Screener",
     "ServerError",
+    "SettingError",
     "Sink",
     "SourceInfo",
     "SourcesSink",

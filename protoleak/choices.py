@@ -1,10 +1,10 @@
-"""What settings and options choose among. It imports nothing else, so that help texts can list the choices."""
+"""What settings and options choose among. It imports nothing heavy, so that help texts can list the choices."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
-from protoleak.errors import ProtoleakError
+from protoleak.errors import SettingError
 
 BackboneKind: TypeAlias = Literal[
     "conv", "second_order", "resnet18", "resnet50", "resnet101", "efficientnet_b4", "vit_b_16"
@@ -64,6 +64,6 @@ OPERATOR_NAMES: tuple[OperatorName, ...] = get_args(OperatorName)
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raises ProtoleakError where a setting of this name is none of the choices."""
+    """Raises SettingError where a setting of this name is none of the choices."""
     if value not in choices:
-        raise ProtoleakError(f"{name} is {value!r}: choose one of {', '.join(choices)}")
+        raise SettingError(name, f"is {value!r}: choose one of {', '.join(choices)}")

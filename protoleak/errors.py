@@ -23,10 +23,13 @@ def shortened(text: str) -> str:
     return f"{text[:KEPT_START]}…{text[-KEPT_END:]} ({len(text)} characters)"
 
 
-def first_line(error: Exception) -> str:
-    """What a message repeats of another library's error: its first line, or its type where it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def first_line(error: object) -> str:
+    """What a message repeats of another library's error: its first line that says something, or its type.
+
+    Engines' messages may begin with the place in their own source, as "Exception from src/core.cpp:1:".
+    """
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line and not line.startswith("Exception from ")), type(error).__name__)
 
 
 class ProtoleakError(Exception):
@@ -51,6 +54,19 @@ class ProtoleakError(Exception):
         """The same error, which knows the input that it is about."""
         self.source, self.sha256 = source, sha256
         return self
+
+
+class SettingError(ProtoleakError):
+    """A setting has a value that it cannot have.
+
+    Attributes:
+        setting: its name, as a field or a key of a settings file.
+        problem: the value and the remedy, what stands behind the name.
+    """
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"{setting} {problem}")
+        self.setting, self.problem = setting, problem
 
 
 class DiskFull(ProtoleakError):

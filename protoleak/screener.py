@@ -249,7 +249,8 @@ class Screener(ImagePipeline):
                 print(event.source, event)
 
         They share one detector and this screener, in turns; each fails, stalls and reconnects alone, as a FailureEvent
-        or a GapEvent. See `protoleak.video.streams.streams`.
+        or a GapEvent; an address that isn't there at the start is tried again while others are screened.
+        See `protoleak.video.streams.streams`.
 
         Args:
             settings: for all of them; None for the defaults.

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from protoleak.cli.app import main
+from tests.json_lines import json_lines
 from tests.tiny_bundle import make_image
 
 
@@ -88,7 +89,7 @@ def test_refused_file_is_one_line_and_the_good_one_goes_on(
     assert len(errors) == 1
     assert errors[0].startswith(f"error: {tmp_path / name}: ")
     assert reason in errors[0]
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    lines = json_lines(out)
     assert [(line["source"], line["outcome"]) for line in lines] == list(
         zip(sources, ("error", "verdict"), strict=True)
     )

@@ -105,7 +105,8 @@ def frame_at(video: Path, seconds: float) -> Image.Image:
     with av.open(str(video)) as file:
         for frame in file.decode(video=0):
             if frame.time is not None and frame.time >= seconds:
-                return frame.to_image()
+                image: Image.Image = frame.to_image()
+                return image
     raise SystemExit(f"{video} ends before {seconds} s")
 
 

@@ -21,7 +21,7 @@ from protoleak.evaluation.results import Report
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instead
 
-from tools.default_bundle.model_card import target_rows  # noqa: E402
+from tools.default_bundle.targets import target_rows  # noqa: E402
 
 PAGE = ROOT / "docs" / "targets.md"
 RESULTS = ROOT / "benchmarks" / "results"

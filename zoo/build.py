@@ -22,7 +22,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, its own folder is there instead
 
 from protoleak.errors import ProtoleakError
-from protoleak.training.fit import keep_freed_memory
+from protoleak.training.memory import keep_freed_memory
 from zoo.inputs import Inputs
 from zoo.settings import QUICK, ZooSettings
 from zoo.zoo import build_zoo

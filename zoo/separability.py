@@ -28,9 +28,10 @@ from protoleak.metrics.scores import auroc_known_unknown
 from protoleak.model.attributor import Attributor
 from protoleak.model.latent_encoder import LatentEncoder, load_latent_encoder
 from protoleak.progress import shown_progress
-from protoleak.training.fit import fit, keep_freed_memory
+from protoleak.training.fit import fit
 from protoleak.training.inputs import EVALUATION_BATCH, Latents
 from protoleak.training.latents import encode_images
+from protoleak.training.memory import keep_freed_memory
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from zoo.steps import write_json

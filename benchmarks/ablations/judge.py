@@ -19,8 +19,9 @@ from protoleak.choices import HeadKind
 from protoleak.errors import CalibrationError
 from protoleak.export.report import VariantOutputs
 from protoleak.metrics import measures
+from protoleak.metrics.classes import Classes
 from protoleak.metrics.intervals import Resamples
-from protoleak.metrics.predictions import Classes, Predictions
+from protoleak.metrics.predictions import Predictions
 from protoleak.runtime.decision import Decision, Evidence, Levels, label_of
 
 # That an image is unlike camera originals before a generator is named: at which level that is asked for.

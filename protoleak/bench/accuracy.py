@@ -13,9 +13,10 @@ from protoleak.bench.results import Accuracy
 from protoleak.bundle.bundle import Bundle
 from protoleak.evaluation.images import Image
 from protoleak.evaluation.predictions import predictions_of
+from protoleak.metrics.classes import Classes
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import measure
-from protoleak.metrics.predictions import Classes, Kind
+from protoleak.metrics.predictions import Kind
 from protoleak.runtime import conformal
 from protoleak.runtime.pipeline import ImagePipeline
 from protoleak.runtime.verdict import Label, Verdict

@@ -17,8 +17,9 @@ from protoleak.bench.timing import Sample, Workload
 from protoleak.bundle.manifest import Manifest
 from protoleak.errors import CheckpointError
 from protoleak.images.open import open_image
-from protoleak.model.checkpoint import ModelConfig, TrainedModel, attributor_outputs, load_model
+from protoleak.model.checkpoint import TrainedModel, attributor_outputs, load_model
 from protoleak.model.latent_encoder import LatentEncoder
+from protoleak.model.model_config import ModelConfig
 from protoleak.model.torch_latent_encoder import TorchLatentEncoder
 from protoleak.runtime.engines import EngineDescription
 from protoleak.runtime.executors import ExpectedShapes, HostExecutor

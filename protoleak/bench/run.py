@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TypeAlias
 
-import msgspec
-
-from protoleak.bench.accuracy import Reference, attributions, judge, screen
 from protoleak.bench.inputs import Labelled, drawn_images, labelled_images
-from protoleak.bench.results import SCHEMA_VERSION, Accuracy, BundleFacts, Report, Row, configuration_name
+from protoleak.bench.measuring import EngineConfiguration, Measurements, error_line
+from protoleak.bench.results import SCHEMA_VERSION, BundleFacts, Report
 from protoleak.bench.settings import BenchmarkSettings
-from protoleak.bench.timing import Baseline, Sample, Workload, compare, measure, screening, summarise
+from protoleak.bench.timing import Workload
 from protoleak.bundle.bundle import Bundle
 from protoleak.bundle.variants import choose_variant
 from protoleak.choices import Arithmetic
 from protoleak.environment.machine import Machine, describe_machine
-from protoleak.environment.memory import forget_peak, peak_mib
 from protoleak.errors import ProtoleakError
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime.configuration import configure
 from protoleak.runtime.engines import EngineOptions, choose, survey
-from protoleak.runtime.engines.base import first_line
-from protoleak.runtime.pipeline import ImagePipeline
-from protoleak.screener import Screener
 
-Configuration: TypeAlias = tuple[str, str, Arithmetic]  # engine, variant, compute
-BASELINE: Configuration = ("pytorch eager", "fp32", "exact")
 IMAGES = 16
-UNDIVIDED, STAGE_RUNS = "gpu", 10
 BUSY_SHARE = 0.5
 ONLY_OPENVINO = "bf16"
 NOTES = [
@@ -40,17 +28,6 @@ NOTES = [
     "stages: decoding runs in threads ahead of the engines, so the stages of a batch may add up to more than the whole",
     "peak memory: resident memory of this one process, with everything that it had loaded by then; not the GPU's",
 ]
-
-
-@dataclass
-class _Measured:
-    """What has been measured so far."""
-
-    rows: list[Row]
-    accuracy: list[Accuracy]
-    baseline: dict[int, list[Sample]]
-    baseline_errors: dict[int, str]
-    reference: Reference | None = None
 
 
 def run_benchmark(bundle: Bundle, settings: BenchmarkSettings, progress: Progress = no_progress) -> Report:
@@ -70,17 +47,17 @@ def run_benchmark(bundle: Bundle, settings: BenchmarkSettings, progress: Progres
     machine = describe_machine(settings.device)
     images, described = _timed_images(judged)
     baseline, problem = _baseline(bundle, settings)
-    measured = _Measured([], [], {}, {} if problem is None else dict.fromkeys(settings.batch_sizes, problem))
-    todo: list[Configuration] = [
-        (engine, variant, compute)
+    measurements = Measurements(bundle, settings, images, judged, baseline, problem)
+    todo = [
+        EngineConfiguration(engine, variant, compute)
         for engine in dict.fromkeys(engines)
         for variant in dict.fromkeys(variants)
         for compute in _computes(bundle, settings, engine, variant)
     ]
-    for number, name in enumerate(todo, start=1):
-        stage = f"{number} of {len(todo)}: {configuration_name(*name)}"
+    for number, configuration in enumerate(todo, start=1):
+        stage = f"{number} of {len(todo)}: {configuration.name}"
         progress(stage, 0, 1)
-        _measure_configuration(bundle, settings, name, images, judged, baseline, measured)
+        measurements.add(configuration)
         progress(stage, 1, 1)
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -92,8 +69,8 @@ def run_benchmark(bundle: Bundle, settings: BenchmarkSettings, progress: Progres
         alpha=bundle.manifest.alpha if settings.alpha is None else settings.alpha,
         warm_up=settings.warm_up,
         not_here=not_here,
-        rows=measured.rows + (_baseline_rows(measured, settings) if settings.baseline_model else []),
-        accuracy=measured.accuracy,
+        rows=measurements.rows + (measurements.baseline_rows() if settings.baseline_model else []),
+        accuracy=measurements.accuracy,
         notes=NOTES + _busy(machine),
     )
 
@@ -139,150 +116,7 @@ def _baseline(bundle: Bundle, settings: BenchmarkSettings) -> tuple[Workload | N
     except ModuleNotFoundError as error:
         return None, f'{error.name} is not installed: pip install "protoleak[export]"'
     except Exception as error:  # a failure is a row
-        return None, _one_line(error)
-
-
-def _measure_configuration(
-    bundle: Bundle,
-    settings: BenchmarkSettings,
-    name: Configuration,
-    images: Sequence[bytes],
-    judged: Sequence[Labelled],
-    baseline: Workload | None,
-    measured: _Measured,
-) -> None:
-    gc.collect()  # the last configuration's buffers
-    forget_peak()
-    try:
-        screener = _opened(bundle, settings, name, whole=not judged)  # there is no face in drawn images
-    except Exception as error:  # libraries raise errors of their own; a failure is a row and the others go on
-        measured.rows += [_failed(name, batch, error) for batch in settings.batch_sizes]
-        if judged:
-            measured.accuracy.append(_not_judged(name, error))
-        return
-    for batch in settings.batch_sizes:
-        try:
-            measured.rows.append(_row(bundle, settings, name, batch, screener, images, baseline, measured))
-        except Exception as error:  # see above
-            measured.rows.append(_failed(name, batch, error))
-    if judged:
-        try:
-            outcomes = screen(screener, judged)
-        except Exception as error:  # see above
-            measured.accuracy.append(_not_judged(name, error))
-            return
-        measured.accuracy.append(judge(name, judged, outcomes, bundle, measured.reference))
-        measured.reference = measured.reference or Reference(configuration_name(*name), attributions(outcomes))
-
-
-def _opened(
-    bundle: Bundle, settings: BenchmarkSettings, name: Configuration, whole: bool, stage_times: bool = False
-) -> ImagePipeline:
-    """What judges images: by their largest face as a user's are, or for `whole` as they are, whatever they show."""
-    engine, variant, compute = name
-    options = EngineOptions(
-        compute=compute,
-        device=settings.device,
-        batch_maximum=max(8, *settings.batch_sizes),
-        stage_times=stage_times,
-        notify=lambda _: None,  # what it would say is in the row's settings
-    )
-    pipeline = ImagePipeline if whole else Screener
-    return pipeline(
-        bundle,
-        alpha=settings.alpha,
-        variant=variant,
-        engine=engine,
-        threads=settings.threads,
-        engine_options=options,
-    )
-
-
-def _row(
-    bundle: Bundle,
-    settings: BenchmarkSettings,
-    name: Configuration,
-    batch: int,
-    screener: ImagePipeline,
-    images: Sequence[bytes],
-    baseline: Workload | None,
-    measured: _Measured,
-) -> Row:
-    engine, variant, compute = name
-    workload = screening(screener)
-    guarded = None if baseline is None else _guarded(baseline, batch, measured)
-    timing, theirs = measure(workload, images, batch, settings.runs, settings.warm_up, guarded)
-    measured.baseline.setdefault(batch, []).extend(theirs)
-    if UNDIVIDED in timing.stages:  # the parts of a CUDA graph can only be timed without it
-        apart = screening(_opened(bundle, settings, name, not isinstance(screener, Screener), stage_times=True))
-        parts, _ = measure(apart, images, batch, min(settings.runs, STAGE_RUNS), settings.warm_up)
-        timing = msgspec.structs.replace(timing, stages=parts.stages)
-    graphs = bundle.variant(variant)
-    peak = peak_mib()
-    forget_peak()
-    return Row(
-        engine=engine,
-        variant=variant,
-        compute=compute,
-        batch=batch,
-        device=screener.engine.device,
-        settings=screener.engine.settings,
-        timing=timing,
-        peak_memory_mib=peak,
-        model_bytes=len(graphs.latent_encoder) + len(graphs.attributor),
-        baseline=compare(timing, theirs) if theirs else None,
-    )
-
-
-def _guarded(baseline: Workload, batch: int, measured: _Measured) -> Baseline:
-    """The baseline at one batch size: once it has failed there it is left out, and the engines are timed without."""
-
-    def run(images: Sequence[bytes]) -> Sample | None:
-        if batch in measured.baseline_errors:
-            return None
-        try:
-            return baseline(images)
-        except Exception as error:  # see _measure_configuration
-            measured.baseline_errors[batch] = _one_line(error)
-            return None
-
-    return run
-
-
-def _baseline_rows(measured: _Measured, settings: BenchmarkSettings) -> list[Row]:
-    engine, variant, compute = BASELINE
-    rows = []
-    for batch in settings.batch_sizes:
-        samples = measured.baseline.get(batch)
-        error = measured.baseline_errors.get(batch) or (None if samples else "nothing ran that it could be timed with")
-        timing = summarise(samples) if samples and error is None else None
-        rows.append(
-            Row(
-                engine=engine,
-                variant=variant,
-                compute=compute,
-                batch=batch,
-                error=error,
-                device=None if error else "CPU",
-                timing=timing,
-            )
-        )
-    return rows
-
-
-def _failed(name: Configuration, batch: int, error: Exception) -> Row:
-    engine, variant, compute = name
-    return Row(engine=engine, variant=variant, compute=compute, batch=batch, error=_one_line(error))
-
-
-def _not_judged(name: Configuration, error: Exception) -> Accuracy:
-    engine, variant, compute = name
-    return Accuracy(engine=engine, variant=variant, compute=compute, error=_one_line(error))
-
-
-def _one_line(error: Exception) -> str:
-    kind = "" if isinstance(error, ProtoleakError) else f"{type(error).__name__}: "
-    return kind + first_line(error)
+        return None, error_line(error)
 
 
 def _busy(machine: Machine) -> list[str]:

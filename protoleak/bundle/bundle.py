@@ -26,19 +26,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from protoleak.bundle.calibration import Calibration
-from protoleak.bundle.class_statistics import CLASS_STATISTICS, ClassStatistics, Discriminant, discriminant_file
-from protoleak.bundle.enrolment import (
-    ENROLMENT,
-    REMEDY,
-    Additions,
-    Base,
-    Record,
-    ScoreConstants,
-    enrolled_file,
-    read_base,
-    record_file,
-    site_file,
-)
+from protoleak.bundle.enrolment import Additions, Base, read_base
+from protoleak.bundle.enrolment_files import EnrolmentFiles
 from protoleak.bundle.graph_check import (
     attributor_interface,
     check_face_detector,
@@ -61,7 +50,6 @@ from protoleak.bundle.reader import (
 )
 from protoleak.bundle.report import BundleReport, parse_report
 from protoleak.bundle.signature import SIGNATURE, Signer, check_signature, sign_manifest
-from protoleak.bundle.traces import TraceSpace
 from protoleak.choices import Arithmetic
 from protoleak.errors import BundleError
 
@@ -102,6 +90,7 @@ class Bundle:
         signer: whose key it is signed with; None for an unsigned bundle.
         noise_bank: float32 [T, C, h, w].
         prototypes: float32 [K, M, D], those of enrolled generators behind the others.
+        enrolment: what it holds for enrolment and discovery.
         base: the bundle as it was exported, where generators were enrolled or it was recalibrated; else None.
     """
 
@@ -121,6 +110,7 @@ class Bundle:
             PROTOTYPES,
             (len(manifest.generators), manifest.prototypes_per_generator, manifest.embedding_size),
         )
+        self.enrolment = EnrolmentFiles(path, manifest, files, self.prototypes)
 
     @classmethod
     def load(
@@ -213,7 +203,7 @@ class Bundle:
                 self._files[lists], len(self.manifest.generators), f"{self.path}/{lists}"
             ),
             report=parse_report(self._files[report], f"{self.path}/{report}"),
-            additions=self.additions,
+            additions=self.enrolment.additions,
             compute=calibrated.compute if calibrated else "exact",
         )
 
@@ -222,100 +212,6 @@ class Bundle:
         is trusted has signed them: they are then opened in a process with limits first."""
         return variant in self._heavy and not (self.signer is not None and self.signer.trusted)
 
-    @property
-    def additions(self) -> Additions | None:
-        """The enrolled generators; None without any."""
-        enrolled = self.manifest.enrolled
-        if not enrolled:
-            return None
-        first = self.manifest.generators_in_graph
-        statistics = self.class_statistics()
-        size = len(statistics.mean)
-        discriminants = []
-        for index in range(len(enrolled)):
-            name = discriminant_file(index)
-            where = f"{self.path}/{name}"
-            if name not in self._files:
-                raise BundleError(f"{where} is missing: enrol the generator again")
-            discriminants.append(Discriminant.from_bytes(self._files[name], where, size, first + index))
-        return Additions(
-            self.prototypes[first:].astype(np.float64),
-            tuple(discriminants),
-            np.array([one.offset for one in enrolled], np.float64),
-            self.score_constants(),
-            statistics,
-        )
-
-    def score_constants(self) -> ScoreConstants:
-        """What the graph computes class score and log density with.
-
-        Raises:
-            BundleError: the bundle was exported without it, as are those of other heads and densities.
-        """
-        if ENROLMENT not in self._files:
-            raise BundleError(
-                f"{self.path} holds nothing that a generator could be enrolled with ({ENROLMENT}): {REMEDY}"
-            )
-        return ScoreConstants.from_bytes(self._files[ENROLMENT], f"{self.path}/{ENROLMENT}")
-
-    def traces(self) -> TraceSpace | None:
-        """What tells generators apart that the bundle doesn't know; None for one that was exported without it.
-
-        Raises:
-            BundleError: it is not what `export` writes.
-        """
-        if not self.has_class_statistics:
-            return None
-        return TraceSpace.of(self.class_statistics(), self.manifest.embedding_size)
-
-    def class_statistics(self) -> ClassStatistics:
-        """How the features of the named classes are distributed, which a newcomer is told from them by.
-
-        Raises:
-            BundleError: the bundle was exported without them.
-        """
-        if CLASS_STATISTICS not in self._files:
-            raise BundleError(
-                f"{self.path} holds nothing that a newcomer could be told by ({CLASS_STATISTICS}): {REMEDY}"
-            )
-        where = f"{self.path}/{CLASS_STATISTICS}"
-        return ClassStatistics.from_bytes(self._files[CLASS_STATISTICS], where, self.manifest.generators_in_graph)
-
-    @property
-    def has_class_statistics(self) -> bool:
-        """Whether the bundle was exported with `class_statistics`."""
-        return CLASS_STATISTICS in self._files
-
-    def record(self, variant: str) -> Record:
-        """What a variant gave for its calibration images: the exporter's, or those that it was recalibrated with.
-
-        Raises:
-            BundleError: the bundle was exported without it.
-        """
-        site = site_file(variant)
-        return self._record(site if self.manifest.recalibrated is not None else record_file(variant))
-
-    def enrolled_record(self, variant: str, index: int) -> Record:
-        """What a variant gave for the images of an enrolled generator.
-
-        Args:
-            index: among the enrolled generators.
-        """
-        return self._record(enrolled_file(variant, index))
-
-    def _record(self, name: str) -> Record:
-        if name not in self._files:
-            raise BundleError(f"{self.path} lacks {name}, the outputs on its calibration images: {REMEDY}")
-        manifest = self.manifest
-        where = f"{self.path}/{name}"
-        record = Record.from_bytes(self._files[name], where, manifest.generators_in_graph, manifest.embedding_size)
-        if len(record.labels) and not 0 <= record.labels.min() <= record.labels.max() < len(manifest.generators):
-            raise BundleError(f"{where}: a label stands for no generator; export the bundle again")
-        size = record.features.shape[1]
-        if size and size != len(self.class_statistics().mean):
-            raise BundleError(f"{where}: {size} features are not those of {CLASS_STATISTICS}; export the bundle again")
-        return record
-
     def _check_additions(self) -> None:
         """Raises BundleError where what enrolled generators need is missing, or the graph's prototypes were changed."""
         if self.base is None:
@@ -323,7 +219,7 @@ class Bundle:
         base = read_npy(self.base.files[PROTOTYPES], PROTOTYPES)
         if not np.array_equal(base, self.prototypes[: self.manifest.generators_in_graph]):
             raise BundleError(f"{self.path}: the prototypes of its base were changed; nothing was executed")
-        _ = self.additions
+        _ = self.enrolment.additions
 
     def _check_graph(self, name: str, check: Callable[[bytes], Sizes]) -> Sizes:
         try:

@@ -133,7 +133,7 @@ def distill(
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.loading import usable_workers
     from protoleak.progress import shown_progress
-    from protoleak.training.fit import keep_freed_memory
+    from protoleak.training.memory import keep_freed_memory
 
     keep_freed_memory()
     settings = {

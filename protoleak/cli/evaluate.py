@@ -165,7 +165,7 @@ def _print(report: Report) -> None:
     console = output_console(WIDTH)
     for one in report.variants:
         console.print(
-            f"[bold]real faces accused[/bold] ({one.variant})  {escape(tables.first_line(one))}", soft_wrap=True
+            f"[bold]real faces accused[/bold] ({one.variant})  {escape(tables.accused_line(one))}", soft_wrap=True
         )
     console.print()
     for name, value in tables.facts(report):

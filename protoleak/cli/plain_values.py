@@ -1,8 +1,8 @@
-"""Values of options that need no validator: defaults, plain words, and one of the choices.
+"""Commands that take plain values without a validator, and name the option of a setting that cannot be.
 
 Newer versions of Typer make a validator of pydantic for every parameter of a command, whether it was given or not, and
-importing pydantic takes as long as importing NumPy. What is of a parameter's type already would come out of its
-validator as it went in; everything else goes there as before.
+importing pydantic takes as long as importing NumPy. What is of a parameter's type already (a default, a plain word, one
+of the choices) would come out of its validator as it went in; everything else goes there as before.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args, get_origin
 from typer.core import TyperCommand, TyperGroup
 
 from protoleak.cli.short_process import wake_collector
+from protoleak.cli.typed_values import is_typed
+from protoleak.errors import ProtoleakError, SettingError
 
 PLAIN = (str, int, float)
 
@@ -22,9 +24,19 @@ class PlainCommand(TyperCommand):
     """A command whose plain values are not validated, and before which the collector rests."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command."""
+        """Runs the command. A setting that cannot be as it is goes by the option that it was typed with.
+
+        Raises:
+            ProtoleakError: the command does.
+        """
         wake_collector()
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except SettingError as error:
+            for parameter in self.params:
+                if parameter.name == error.setting and is_typed(ctx, parameter.name):
+                    raise ProtoleakError(f"{parameter.opts[0]} {error.problem}") from error
+            raise
 
     def get_params(self, ctx: Any) -> list[Any]:
         """All parameters, `--help` among them."""

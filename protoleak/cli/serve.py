@@ -147,7 +147,7 @@ def serve(
     margin: MarginOption = CROP_MARGIN,
     body_limit: Annotated[
         float,
-        typer.Option("--body-limit", rich_help_panel=LIMITS, help="MiB of a request's body; more is 413."),
+        typer.Option("--body-limit", min=0.001, rich_help_panel=LIMITS, help="MiB of a request's body; more is 413."),
     ] = 32,
     megapixels: Annotated[
         float,
@@ -158,11 +158,13 @@ def serve(
         ),
     ] = 50,
     images_limit: Annotated[
-        int, typer.Option("--images-limit", rich_help_panel=LIMITS, help="Images of one request; more is 400.")
+        int, typer.Option("--images-limit", min=1, rich_help_panel=LIMITS, help="Images of one request; more is 400.")
     ] = 16,
     faces_limit: Annotated[
         int,
-        typer.Option("--faces-limit", rich_help_panel=LIMITS, help="Faces of one image with ?faces=1; more is 422."),
+        typer.Option(
+            "--faces-limit", min=1, rich_help_panel=LIMITS, help="Faces of one image with ?faces=1; more is 422."
+        ),
     ] = 64,
     queue: Annotated[
         int,
@@ -176,6 +178,7 @@ def serve(
         float,
         typer.Option(
             "--request-seconds",
+            min=0.1,
             rich_help_panel=LIMITS,
             help="Seconds for one request; then 504, and what still waits of it is dropped before the engines.",
         ),
@@ -199,7 +202,7 @@ def serve(
     ] = None,
     streams_limit: Annotated[
         int,
-        typer.Option("--streams-limit", rich_help_panel=STREAMS, help="Live sources that are screened at once."),
+        typer.Option("--streams-limit", min=1, rich_help_panel=STREAMS, help="Live sources that are screened at once."),
     ] = 4,
 ) -> None:
     """Verdicts over HTTP: POST an image to /v1/screen; a page for people at /. SIGHUP loads the bundle anew."""

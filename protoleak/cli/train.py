@@ -145,7 +145,7 @@ def train(
     from protoleak.model.latent_encoder import load_latent_encoder
     from protoleak.model.loading import usable_workers
     from protoleak.progress import shown_progress
-    from protoleak.training.fit import keep_freed_memory
+    from protoleak.training.memory import keep_freed_memory
     from protoleak.training.train import DEFAULT_FACE_MODEL
     from protoleak.training.train import train as train_model
 

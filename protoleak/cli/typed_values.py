@@ -17,12 +17,13 @@ def typed(context: typer.Context, **values: object) -> dict[str, object]:
     Args:
         values: by the names that the command's parameters have.
     """
-    found = {}
-    for name, value in values.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            found[name] = value
-    return found
+    return {name: value for name, value in values.items() if is_typed(context, name)}
+
+
+def is_typed(context: typer.Context, parameter: str) -> bool:
+    """Whether the option of this parameter stands on the command line."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def joined(values: Iterable[object]) -> str:

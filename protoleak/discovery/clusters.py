@@ -18,9 +18,10 @@ import numpy.typing as npt
 from protoleak.arrays import Float32Array, Float64Array
 from protoleak.bundle.calibration import Calibration
 from protoleak.discovery.consensus import LONE, agreed_clusters
-from protoleak.enrolment.judging import Classes, p_values
+from protoleak.enrolment.judging import p_values
 from protoleak.enrolment.rows import Rows, together
 from protoleak.errors import MissingExtra
+from protoleak.metrics.classes import Classes
 from protoleak.runtime import conformal
 
 SMALLEST_CLUSTER = 10

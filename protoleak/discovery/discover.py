@@ -8,16 +8,15 @@ from pathlib import Path
 import msgspec
 
 from protoleak.bundle.bundle import Bundle
-from protoleak.bundle.enrolment import record_file, site_file
 from protoleak.discovery.clusters import SMALLEST_CLUSTER, Cluster, find_clusters
 from protoleak.discovery.contact_sheets import clusters_page
 from protoleak.discovery.records import SCHEMA, Discovery, FoundCluster
 from protoleak.discovery.sources import Unknown, unknown_images
 from protoleak.enrolment.images import ImageRunner
-from protoleak.enrolment.judging import Classes
 from protoleak.enrolment.rows import calibration_rows
 from protoleak.errors import ProtoleakError
 from protoleak.files import refused, replacing
+from protoleak.metrics.classes import Classes
 from protoleak.progress import Progress, no_progress
 from protoleak.strict_json import decode_json, json_bytes
 
@@ -50,17 +49,22 @@ def discover(
     check_out(out)
     manifest = bundle.manifest
     variant = manifest.variants[0]
-    space = bundle.traces()
+    space = bundle.enrolment.traces()
     with ImageRunner(bundle, engine, threads, variants=(variant,), traces=space) as runner:
         unknown = unknown_images(source, embeddings, runner, progress)
     classes = Classes.of(manifest.generators, manifest.real_class)
-    chosen = site_file(variant) if manifest.recalibrated is not None else record_file(variant)
-    record = calibration_rows(bundle, variant) if chosen in bundle.contents() else None
+    record = calibration_rows(bundle, variant) if bundle.enrolment.has_record(variant) else None
     progress("cluster what is unknown", 0, 0)
     calibration = bundle.variant(variant).calibration
     recorded = None if space is None or record is None else space.of_features(record.features)
     found = find_clusters(
-        *(unknown.rows, classes, calibration, record, smallest), traces=unknown.traces, recorded_traces=recorded
+        unknown.rows,
+        classes,
+        calibration,
+        record,
+        smallest,
+        traces=unknown.traces,
+        recorded_traces=recorded,
     )
     clusters = [_described(number, cluster, unknown) for number, cluster in enumerate(found, start=1)]
     discovery = Discovery(

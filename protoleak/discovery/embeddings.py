@@ -56,7 +56,7 @@ class EmbeddingsWriter:
 
     def __init__(self, pipeline: ImagePipeline, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self._writer, self._schema = writer, schema
-        self._space = pipeline.bundle.traces()
+        self._space = pipeline.bundle.enrolment.traces()
         self._judged: deque[_Row] = deque()  # verdicts whose record hasn't come yet
         self._rows: list[dict[str, Any]] = []
         pipeline.keep_outputs(self._take)
@@ -181,7 +181,7 @@ def read_embeddings(path: Path, bundle: Bundle) -> Embeddings:
         raise ProtoleakError(f"{path} is of the variant {about.get('variant')!r}, which the bundle doesn't have")
     lists = {name: _matrix(table, name, path) for name in LISTS}
     columns = {name: table[name].to_pylist() for name in ("sha256", "face", "time")}
-    features = bundle.class_statistics().mean.size if bundle.has_class_statistics else 0
+    features = bundle.enrolment.class_statistics().mean.size if bundle.enrolment.has_class_statistics else 0
     rows = Rows(
         lists["embedding"].astype(np.float16),
         lists["gate"].astype(np.float16),
@@ -210,7 +210,7 @@ def _schema(pipeline: ImagePipeline) -> pa.Schema:
     import pyarrow as pa
 
     manifest = pipeline.bundle.manifest
-    space = pipeline.bundle.traces()
+    space = pipeline.bundle.enrolment.traces()
     features, half = manifest.embedding_size, pa.float16()
     # A list of no width is none to pyarrow, which divides by it.
     traces = [] if space is None else [pa.field(TRACES, pa.list_(half, space.mean.size))]

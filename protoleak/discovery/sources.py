@@ -14,9 +14,10 @@ from protoleak.arrays import Float32Array
 from protoleak.dataset import list_images
 from protoleak.discovery.embeddings import read_embeddings
 from protoleak.enrolment.images import ImageRunner
-from protoleak.enrolment.judging import UNKNOWN, Classes, judged
+from protoleak.enrolment.judging import UNKNOWN, judged
 from protoleak.enrolment.rows import Rows, rows_of, together
 from protoleak.errors import DatasetError, ProtoleakError
+from protoleak.metrics.classes import Classes
 from protoleak.progress import Progress
 
 MOST = 3000  # images that are clustered: the work grows with the square
@@ -96,10 +97,10 @@ def _of_files(files: Sequence[Path], runner: ImageRunner, progress: Progress, le
     """All of these files, as they are."""
     bundle = runner.bundle
     images = runner.run(files, "images", progress)
-    rows = rows_of(images.records[bundle.manifest.variants[0]], bundle.additions)
+    rows = rows_of(images.records[bundle.manifest.variants[0]], bundle.enrolment.additions)
     kept = tuple(files[index] for index in images.kept)
     times = tuple(0.0 for _ in kept)
-    return Unknown(kept, times, rows, images.traces, len(kept) + left_out, left_out, images.skipped)
+    return Unknown(kept, times, rows, images.traces, len(kept) + left_out, left_out, images.skipped_lines)
 
 
 def _of_embeddings(

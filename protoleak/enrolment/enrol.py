@@ -20,14 +20,15 @@ from protoleak.enrolment.accusation import accusation_bound, has_own_margins
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.fit import Fitted, Setting
 from protoleak.enrolment.images import ImageRunner, Images
-from protoleak.enrolment.judging import Classes, recalibrated
-from protoleak.enrolment.report import EnrolmentReport, Limits, Measured, enrolled
+from protoleak.enrolment.judging import recalibrated
+from protoleak.enrolment.report import EnrolmentReport, Limits, Measured, fit_and_measure
 from protoleak.enrolment.rows import calibration_rows, rows_of, rows_together
 from protoleak.errors import CalibrationError, ProtoleakError
+from protoleak.metrics.classes import Classes
 from protoleak.progress import Progress, no_progress
 from protoleak.version import __version__
 
-FEWEST_PICTURES = 20
+FEWEST_IMAGES = 20
 LONGEST_NAME = 100
 RESERVED = ("unknown", "real")
 
@@ -52,8 +53,8 @@ class Enrolment:
 
 
 def images_needed(alpha: float) -> int:
-    """With fewer images the new generator's own list allows no rejection at α."""
-    return max(FEWEST_PICTURES, math.ceil(round(1 / alpha, 9)) - 1)
+    """The least number of images: with fewer of them the new generator's own list allows no rejection at α."""
+    return max(FEWEST_IMAGES, math.ceil(round(1 / alpha, 9)) - 1)
 
 
 def enrol(
@@ -84,27 +85,24 @@ def enrol(
     limits = limits or Limits()
     check_place(out)
     check_name(name, bundle.manifest.generators)
-    bundle.score_constants()
-    bundle.class_statistics()
-    for variant in bundle.manifest.variants:
-        bundle.record(variant)
+    bundle.enrolment.check()
     needed = images_needed(bundle.manifest.alpha)
     _check_number(name, len(files), needed, bundle)
     with ImageRunner(bundle, engine, threads) as runner:
         images = runner.run(files, f"images of {name}", progress)
-        _check_number(name, len(images), needed, bundle, images.skipped)
-        faces = runner.run(photographs, "photographs", progress) if photographs else None
+        _check_number(name, len(images), needed, bundle, images.skipped_lines)
+        photographed = runner.run(photographs, "photographs", progress) if photographs else None
     measured: dict[str, Measured] = {}
     for variant in bundle.manifest.variants:
         like = next(iter(measured.values())).fitted if measured else None
-        measured[variant] = measure(bundle, variant, name, images.records[variant], faces, limits, like)
+        measured[variant] = measure(bundle, variant, name, images.records[variant], photographed, limits, like)
     reports = {variant: found.report for variant, found in measured.items()}
     refusals = []
     for variant, found in measured.items():
         where = f"{variant}: " if len(measured) > 1 else ""
         refusals += [where + one for one in found.report.refusals(limits, found.fitted.within_limits)]
     sha256 = None if refusals else _write(bundle, name, images, measured, out)
-    return Enrolment(sha256, reports, tuple(refusals), len(images), images.skipped)
+    return Enrolment(sha256, reports, tuple(refusals), len(images), images.skipped_lines)
 
 
 def measure(
@@ -123,16 +121,17 @@ def measure(
         like: see `fit.fit`.
     """
     rows, calibration = calibration_rows(bundle, variant), bundle.variant(variant).calibration
-    additions = bundle.additions
-    faces = rows.chosen(np.zeros(0, np.int64))
+    additions = bundle.enrolment.additions
+    of_photographs = rows.chosen(np.zeros(0, np.int64))
     if photographs is not None:
-        faces = rows_of(photographs.records[variant], additions)
+        of_photographs = rows_of(photographs.records[variant], additions)
+    every = np.arange(len(of_photographs))
     setting = Setting(
         rows=rows,
-        photographs=faces.chosen(np.arange(0, len(faces), 2)),
+        photographs=of_photographs.chosen(every[::2]),
         classes=Classes.of(bundle.manifest.generators, bundle.manifest.real_class),
-        constants=bundle.score_constants(),
-        statistics=bundle.class_statistics(),
+        constants=bundle.enrolment.score_constants(),
+        statistics=bundle.enrolment.class_statistics(),
         enrolled=() if additions is None else additions.discriminants,
         calibration=calibration,
         own_margins=has_own_margins(bundle.manifest, calibration),
@@ -141,7 +140,7 @@ def measure(
         slots=bundle.manifest.prototypes_per_generator,
         harm=limits.harm,
     )
-    return enrolled(rows_of(record, additions), faces.chosen(np.arange(1, len(faces), 2)), setting, name, like)
+    return fit_and_measure(rows_of(record, additions), of_photographs.chosen(every[1::2]), setting, name, like)
 
 
 def remove(bundle: Bundle, name: str, out: Path) -> str:
@@ -166,8 +165,9 @@ def remove(bundle: Bundle, name: str, out: Path) -> str:
     records: dict[str, list[Record]] = {}
     calibrations: dict[str, Calibration] = {}
     for variant in manifest.variants:
-        records[variant] = [_relabelled(bundle.enrolled_record(variant, index), column) for index in kept]
-        rows = rows_together(site.get(variant) or bundle.record(variant), records[variant], additions)
+        before_removal = bundle.enrolment.enrolled_records(variant)
+        records[variant] = [_relabelled(before_removal[index], column) for index in kept]
+        rows = rows_together(site.get(variant) or bundle.enrolment.record(variant), records[variant], additions)
         before = bundle.variant(variant).calibration
         calibrations[variant] = recalibrated(rows, classes, before, has_own_margins(manifest, before))
     return write_changed(
@@ -202,7 +202,7 @@ def site_records(bundle: Bundle, without: int | None = None) -> dict[str, Record
     """
     if bundle.manifest.recalibrated is None:
         return {}
-    records = {variant: bundle.record(variant) for variant in bundle.manifest.variants}
+    records = {variant: bundle.enrolment.record(variant) for variant in bundle.manifest.variants}
     if without is None:
         return records
     return {variant: _relabelled(record.rows(record.labels != without), without) for variant, record in records.items()}
@@ -215,7 +215,7 @@ def _relabelled(record: Record, gone: int) -> Record:
 
 def _additions_without(bundle: Bundle, kept: Sequence[int], gone: int) -> Additions | None:
     """The enrolled generators that are kept, once the class `gone` is none of their rivals."""
-    additions = bundle.additions
+    additions = bundle.enrolment.additions
     if additions is None or not kept:
         return None
     return replace(
@@ -236,25 +236,25 @@ def _write(bundle: Bundle, name: str, images: Images, measured: Mapping[str, Mea
         record = images.records[variant]
         odds = found.fitted.own_log_odds.astype(np.float32)
         own = replace(record, labels=np.full(len(record.labels), label, np.int32), own_log_odds=odds)
-        before = [bundle.enrolled_record(variant, index) for index in range(len(manifest.enrolled))]
-        records[variant] = [*before, own]
+        records[variant] = [*bundle.enrolment.enrolled_records(variant), own]
     added = Enrolled(
         name=name,
         created=now(),
         offset=first.offset,
         images=len(images),
         data_sha256=images.data_sha256,
-        skipped=[Path(line.split(": ")[0]).name + line[len(line.split(": ")[0]) :] for line in images.skipped],
+        skipped=[skipped.without_folders for skipped in images.skipped],
         protoleak=__version__,
         accused={variant: found.report.accused_of_newcomer for variant, found in measured.items()},
         measured={variant: msgspec.to_builtins(found.report) for variant, found in measured.items()},
     )
+    additions = bundle.enrolment.additions
     enrolled_before = bundle.prototypes[manifest.generators_in_graph :].astype(np.float64)
     return write_changed(
         out,
         bundle,
         prototypes=np.concatenate([enrolled_before, first.prototypes[None]]),
-        discriminants=(*(() if bundle.additions is None else bundle.additions.discriminants), first.discriminant),
+        discriminants=(*(() if additions is None else additions.discriminants), first.discriminant),
         enrolled=[*manifest.enrolled, added],
         enrolled_records=records,
         calibrations={variant: found.fitted.calibration for variant, found in measured.items()},

@@ -20,9 +20,10 @@ from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.class_statistics import ClassStatistics, Discriminant
 from protoleak.bundle.enrolment import ScoreConstants
 from protoleak.enrolment.discriminant import class_means, fit_discriminant, scale_and_offset
-from protoleak.enrolment.judging import Classes, accused, judged, recalibrated
+from protoleak.enrolment.judging import accused, judged, recalibrated
 from protoleak.enrolment.prototypes import cluster_means, prototype_count, repeated
 from protoleak.enrolment.rows import Rows, together
+from protoleak.metrics.classes import Classes
 from protoleak.runtime import conformal
 
 FOLDS = 5
@@ -197,7 +198,14 @@ def _without_themselves(images: Rows, setting: Setting, means: Float64Array) -> 
 
 @dataclass(frozen=True)
 class _Guard:
-    """The limits: what is said of the others' images before, and what may be said of them after."""
+    """The limits: what is said of the others' images before, and what may be said of them after.
+
+    Attributes:
+        classes: with the new one.
+        named_before: images of the other generators in the record that are called by their name.
+        allowed_losses: how many of these may lose it.
+        accused_before: camera originals of the record, and further photographs, for which a generator is named.
+    """
 
     setting: Setting
     classes: Classes
@@ -208,29 +216,29 @@ class _Guard:
     @classmethod
     def of(cls, setting: Setting, classes: Classes) -> _Guard:
         said = judged(setting.rows, setting.classes, setting.calibration, setting.alpha)
-        generated = setting.rows.labels != (-1 if setting.classes.real is None else setting.classes.real)
-        named = int((said == setting.rows.labels)[generated].sum())
-        cameras = int(accused(said, setting.classes)[~generated].sum())
+        cameras = setting.classes.are_cameras(setting.rows.labels)
+        named = int((said == setting.rows.labels)[~cameras].sum())
+        accused_cameras = int(accused(said, setting.classes)[cameras].sum())
         others = 0
         if len(setting.photographs):
             found = judged(setting.photographs, setting.classes, setting.calibration, setting.alpha)
             others = int(accused(found, setting.classes).sum())
-        losses = int(setting.harm * int(generated.sum()))
-        return cls(setting, classes, named, losses, (cameras, others))
+        losses = int(setting.harm * int((~cameras).sum()))
+        return cls(setting, classes, named, losses, (accused_cameras, others))
 
     def harm(self, rows: Rows, photographs: Rows, calibration: Calibration) -> float:
         """0 within the limits, else how many images lie beyond them."""
         setting, real = self.setting, self.classes.real
         said = judged(rows, self.classes, calibration, setting.alpha)
-        generated = rows.labels != (-1 if real is None else real)
-        lost = self.named_before - int((said == rows.labels)[generated].sum())
+        cameras = self.classes.are_cameras(rows.labels)
+        lost = self.named_before - int((said == rows.labels)[~cameras].sum())
         beyond = max(0, lost - self.allowed_losses)
-        beyond += max(0, int(accused(said, self.classes)[~generated].sum()) - self.accused_before[0])
+        beyond += max(0, int(accused(said, self.classes)[cameras].sum()) - self.accused_before[0])
         if len(photographs):
             found = judged(photographs, self.classes, calibration, setting.alpha)
             beyond += max(0, int(accused(found, self.classes).sum()) - self.accused_before[1])
         if real is not None and calibration.real_margins is not None:
-            beyond += self._too_near(rows.chosen(~generated), real, calibration)
+            beyond += self._too_near(rows.chosen(cameras), real, calibration)
         return float(beyond)
 
     def _too_near(self, cameras: Rows, real: int, calibration: Calibration) -> int:

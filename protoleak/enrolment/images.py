@@ -22,6 +22,7 @@ from protoleak.faces.open import open_detector
 from protoleak.faces.settings import FaceSettings
 from protoleak.images.content import lacking
 from protoleak.images.open import open_image
+from protoleak.images.sources import name_in_messages, printable
 from protoleak.latent_statistics import second_order_statistics
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime.engines import choose
@@ -33,6 +34,28 @@ OUTPUTS = ("embedding", "gate", "class_score", "log_density")
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """A file that gave no image.
+
+    Attributes:
+        twin: the file whose content it has, where that is why.
+    """
+
+    file: Path
+    reason: str
+    twin: Path | None = None
+
+    def __str__(self) -> str:
+        """One line, with the path."""
+        return f"{name_in_messages(str(self.file))}: {self.reason}" + (f" {self.twin}" if self.twin else "")
+
+    @property
+    def without_folders(self) -> str:
+        """The same line for a bundle, which tells others nothing of where its images lay."""
+        return f"{printable(self.file.name)}: {self.reason}" + (f" {self.twin.name}" if self.twin else "")
+
+
+@dataclass(frozen=True)
 class Images:
     """What was found in some image files.
 
@@ -40,18 +63,23 @@ class Images:
         records: variant → what it gave; rows in the order of `kept`. Labels are 0.
         kept: position of each image among the files; no two of the same file content.
         sha256: of each kept file.
-        skipped: one line per file that gave no image: its name, and why.
+        skipped: the files that gave no image.
         traces: float32 [n, L·F] of the first variant, in the order of `kept`; None where they were not asked for.
     """
 
     records: dict[str, Record]
     kept: tuple[int, ...]
     sha256: tuple[str, ...]
-    skipped: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
     traces: Float32Array | None = None
 
     def __len__(self) -> int:
         return len(self.kept)
+
+    @property
+    def skipped_lines(self) -> tuple[str, ...]:
+        """A line for each file that gave no image, for whoever gave the files."""
+        return tuple(map(str, self.skipped))
 
     @property
     def data_sha256(self) -> str:
@@ -89,7 +117,7 @@ class ImageRunner:
         self.bundle, manifest = bundle, bundle.manifest
         self._framing = manifest.preprocessing.framing
         self._settings = FaceSettings()
-        self._statistics = bundle.class_statistics() if bundle.has_class_statistics else None
+        self._statistics = bundle.enrolment.class_statistics() if bundle.enrolment.has_class_statistics else None
         self._detector = open_detector(self._settings, bundle) if self._framing.needs_face else None
         name, _ = choose(engine, 0)
         self._executors: dict[str, Executor] = {}
@@ -124,18 +152,18 @@ class ImageRunner:
         outputs: dict[str, list[dict[str, Array]]] = {variant: [] for variant in self._executors}
         kept: list[int] = []
         hashes: list[str] = []
-        skipped: list[str] = []
+        skipped: list[Skipped] = []
         waiting: list[UInt8Array] = []
         traces: list[Float32Array] = []
         for index, (file, framed) in enumerate(self._framed_ahead(files)):
             if isinstance(framed, MediaError):
-                skipped.append(str(framed))
+                skipped.append(Skipped(file, str(framed).removeprefix(f"{name_in_messages(str(file))}: ")))
                 continue
             face, sha256 = framed
             if face.lacking is not None:
-                skipped.append(f"{file}: {face.lacking}")
+                skipped.append(Skipped(file, face.lacking))
             elif sha256 in hashes:
-                skipped.append(f"{file}: the same file as {files[kept[hashes.index(sha256)]]}")
+                skipped.append(Skipped(file, "the same file as", files[kept[hashes.index(sha256)]]))
             else:
                 kept.append(index)
                 hashes.append(sha256)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -12,31 +9,10 @@ from protoleak.arrays import Float64Array
 from protoleak.bundle.calibration import Calibration
 from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
 from protoleak.enrolment.rows import Rows
+from protoleak.metrics.classes import Classes
 from protoleak.runtime import conformal
 
 UNKNOWN = -1
-
-
-@dataclass(frozen=True)
-class Classes:
-    """What a bundle names.
-
-    Attributes:
-        names: the classes, K of them.
-        real: index of the class of camera originals; None without one.
-    """
-
-    names: tuple[str, ...]
-    real: int | None
-
-    @classmethod
-    def of(cls, names: Sequence[str], real_class: str | None) -> Classes:
-        """From the names in a manifest."""
-        return cls(tuple(names), None if real_class is None else list(names).index(real_class))
-
-    def with_one_more(self, name: str) -> Classes:
-        """Another class behind the others."""
-        return Classes((*self.names, name), self.real)
 
 
 def recalibrated(rows: Rows, classes: Classes, before: Calibration, own_margins: bool) -> Calibration:
@@ -59,8 +35,14 @@ def recalibrated(rows: Rows, classes: Classes, before: Calibration, own_margins:
         left_out = LeftOutMargins(camera, before.generated_margins)
     real_class = None if classes.real is None or before.real_margins is None else classes.names[classes.real]
     return calibrate(
-        *(rows.log_density, rows.scores, classes.names, before.temperature, rows.labels),
-        *(real_class, left_out, before.accusation_share),
+        rows.log_density,
+        rows.scores,
+        classes.names,
+        before.temperature,
+        rows.labels,
+        real_class,
+        left_out,
+        before.accusation_share,
     )
 
 

@@ -27,9 +27,10 @@ from protoleak.enrolment.accusation import accusation_bound
 from protoleak.enrolment.changed_bundle import write_changed
 from protoleak.enrolment.enrol import now
 from protoleak.enrolment.images import ImageRunner, Images
-from protoleak.enrolment.judging import Classes, p_values, recalibrated
+from protoleak.enrolment.judging import p_values, recalibrated
 from protoleak.enrolment.rows import Rows, rows_of, rows_together
 from protoleak.errors import CalibrationError, DatasetError, ProtoleakError
+from protoleak.metrics.classes import Classes
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime import conformal
 from protoleak.version import __version__
@@ -134,18 +135,21 @@ def recalibrate(
     with ImageRunner(bundle, engine, threads) as runner:
         images = runner.run(paths, "images", progress)
     kept = labels[list(images.kept)]
-    _check_numbers(calibration, classes, [(paths[0], int(label)) for label in kept], manifest.alpha, images.skipped)
+    _check_numbers(
+        calibration, classes, [(paths[0], int(label)) for label in kept], manifest.alpha, images.skipped_lines
+    )
     reports: dict[str, Recalibration] = {}
     calibrations: dict[str, Calibration] = {}
     site: dict[str, Record] = {}
     enrolled: dict[str, list[Record]] = {}
+    additions = bundle.enrolment.additions
     for variant in manifest.variants:
         record = _with_labels(images, variant, kept)
-        enrolled[variant] = [bundle.enrolled_record(variant, index) for index in range(len(manifest.enrolled))]
+        enrolled[variant] = bundle.enrolment.enrolled_records(variant)
         before = bundle.variant(variant).calibration
-        rows = rows_together(record, enrolled[variant], bundle.additions)
+        rows = rows_together(record, enrolled[variant], additions)
         calibrations[variant] = recalibrated(rows, classes, before, own_margins=True)
-        own, after = rows_of(record, bundle.additions), calibrations[variant]
+        own, after = rows_of(record, additions), calibrations[variant]
         promised = accusation_bound(manifest, variant, before, manifest.alpha)
         reports[variant] = _report(own, classes, before, after, manifest.alpha, promised)
         site[variant] = record.within(LARGEST_RECORD)
@@ -154,7 +158,7 @@ def recalibrate(
         created=now(),
         images=counts,
         data_sha256=images.data_sha256,
-        skipped=[Path(line.split(": ")[0]).name + line[len(line.split(": ")[0]) :] for line in images.skipped],
+        skipped=[skipped.without_folders for skipped in images.skipped],
         protoleak=__version__,
         measured={variant: msgspec.to_builtins(report) for variant, report in reports.items()},
     )
@@ -162,14 +166,14 @@ def recalibrate(
         out,
         bundle,
         prototypes=bundle.prototypes[manifest.generators_in_graph :].astype(np.float64),
-        discriminants=() if bundle.additions is None else bundle.additions.discriminants,
+        discriminants=() if additions is None else additions.discriminants,
         enrolled=list(manifest.enrolled),
         enrolled_records=enrolled,
         calibrations=calibrations,
         recalibrated=about,
         site_records=site,
     )
-    return Recalibrating(sha256, reports, counts, images.skipped)
+    return Recalibrating(sha256, reports, counts, images.skipped_lines)
 
 
 def exchangeability(listed: Float64Array, found: Float64Array, seed: int = 0) -> float:

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.enrolment.fit import Fitted, Setting, fit, fold_of
-from protoleak.enrolment.judging import UNKNOWN, Classes, accused, judged
+from protoleak.enrolment.judging import UNKNOWN, accused, judged
 from protoleak.enrolment.rows import Rows
+from protoleak.metrics.classes import Classes
 from protoleak.runtime import conformal
 
 
@@ -128,7 +129,9 @@ class Measured:
     report: EnrolmentReport
 
 
-def enrolled(images: Rows, photographs: Rows, setting: Setting, name: str, like: Fitted | None = None) -> Measured:
+def fit_and_measure(
+    images: Rows, photographs: Rows, setting: Setting, name: str, like: Fitted | None = None
+) -> Measured:
     """Fits a generator to all of its images, and measures fits to four fifths of them on the last fifth.
 
     Args:
@@ -147,11 +150,11 @@ def enrolled(images: Rows, photographs: Rows, setting: Setting, name: str, like:
         partial = fit(images.chosen(folds != fold), setting, name)
         held_out = partial.extended(images.chosen(folds == fold), setting.constants)
         said[folds == fold] = judged(held_out, classes, partial.calibration, setting.alpha)
-    alpha, real = setting.alpha, setting.classes.real
+    alpha = setting.alpha
     before = judged(setting.rows, setting.classes, setting.calibration, alpha)
     after = judged(fitted.extended(setting.rows, setting.constants), classes, fitted.calibration, alpha)
     group, kind = conformal.group(fitted.calibration, new, alpha)
-    cameras = setting.rows.labels == (UNKNOWN if real is None else real)
+    cameras = setting.classes.are_cameras(setting.rows.labels)
     added = 0.0 if setting.own_margins else 1 / (int(cameras.sum()) + 1)
     report = EnrolmentReport(
         newcomer=_newcomer(said, new, classes),

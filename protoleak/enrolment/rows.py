@@ -96,5 +96,5 @@ def rows_together(record: Record, enrolled: Sequence[Record], additions: Additio
 
 def calibration_rows(bundle: Bundle, variant: str) -> Rows:
     """All images that a bundle's conformal lists hold, with its scores of them."""
-    enrolled = [bundle.enrolled_record(variant, index) for index in range(len(bundle.manifest.enrolled))]
-    return rows_together(bundle.record(variant), enrolled, bundle.additions)
+    files = bundle.enrolment
+    return rows_together(files.record(variant), files.enrolled_records(variant), files.additions)

@@ -8,20 +8,19 @@ resampled together, which costs nothing but a little precision. Real photographs
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from protoleak.bundle.manifest import Manifest
 from protoleak.choices import Split
-from protoleak.dataset import SPLIT_FILE, Dataset, Sample, generator_folders, list_images, read_dataset
+from protoleak.dataset import SPLIT_FILE, Dataset, generator_folders, list_images, read_dataset
+from protoleak.dataset_copies import find_copies
 from protoleak.errors import DatasetError
 from protoleak.evaluation.settings import EvaluationSettings
+from protoleak.metrics.predictions import Kind
 
-Kind = Literal["known", "unknown", "real"]
 SEEN_SPLITS = ("train", "validation", "calibration")
 
 
@@ -189,37 +188,15 @@ def _trained_on(manifest: Manifest, folder: Path, names: Sequence[str]) -> bool:
 
 
 def _check_disjoint(dataset: Dataset) -> None:
-    """Raises DatasetError where a test image has the very bytes of one in another split. Only files of equal size
-    are read."""
-    by_size: dict[int, list[Sample]] = defaultdict(list)
-    for split in SEEN_SPLITS:
-        for sample in getattr(dataset, split):
-            by_size[_size(sample.path)].append(sample)
-    copies = []
-    for sample in dataset.test:
-        rivals = by_size.get(_size(sample.path), [])
-        if rivals and _sha256(sample.path) in {_sha256(rival.path) for rival in rivals}:
-            copies.append(sample)
+    """Raises DatasetError where a test image has the very bytes of one in another split."""
+    placed = [(sample.path, "seen") for split in SEEN_SPLITS for sample in getattr(dataset, split)]
+    copies = find_copies([*placed, *((sample.path, "test") for sample in dataset.test)])
     if copies:
-        first = copies[0].path.relative_to(dataset.folder).as_posix()
+        first = copies[0][1].relative_to(dataset.folder).as_posix()
         raise DatasetError(
             f"{len(copies)} test images of {dataset.folder} are copies of images in its other splits, the first is "
             f"{first}: take them out, or the bundle is tested on what it was made from"
         )
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1  # it will be a file that gives no verdict
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return f"unreadable {path}"
 
 
 def per_folder(images: Iterable[Image]) -> dict[tuple[Kind, str], list[int]]:

@@ -26,7 +26,7 @@ def html_page(report: Report, images: Mapping[str, Path] | None = None) -> str:
     """
     title = f"protoleak evaluate: {report.bundle.name}"
     accused = [
-        f"<p><strong>Real faces accused ({escape(one.variant)}): {escape(tables.first_line(one))}</strong></p>"
+        f"<p><strong>Real faces accused ({escape(one.variant)}): {escape(tables.accused_line(one))}</strong></p>"
         for one in report.variants
     ]
     sections = [f"<h1>{escape(title)}</h1>", *accused, facts_table(tables.facts(report))]

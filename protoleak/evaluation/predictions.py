@@ -9,7 +9,8 @@ import numpy as np
 
 from protoleak.errors import EngineError, MediaError
 from protoleak.evaluation.images import Image
-from protoleak.metrics.predictions import Classes, Predictions
+from protoleak.metrics.classes import Classes
+from protoleak.metrics.predictions import Predictions
 from protoleak.runtime.preparing import AnyImage
 from protoleak.runtime.verdict import Verdict
 from protoleak.screener import Screener

@@ -16,9 +16,9 @@ from protoleak.evaluation.results import Robustness, RobustnessRow
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.images.open import open_image
 from protoleak.images.perturbations import OPERATORS, SEVERITIES, apply, apply_chain, draw_chain
+from protoleak.metrics.classes import Classes
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import macro_auc
-from protoleak.metrics.predictions import Classes
 from protoleak.metrics.ranking import Ranking
 from protoleak.screener import Screener
 

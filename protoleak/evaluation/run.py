@@ -21,9 +21,9 @@ from protoleak.evaluation.robustness import measure_robustness
 from protoleak.evaluation.settings import EvaluationSettings
 from protoleak.evaluation.tables import reading_notes
 from protoleak.images.sources import name_in_messages
+from protoleak.metrics.classes import Classes
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import measure, real_faces
-from protoleak.metrics.predictions import Classes
 from protoleak.progress import Progress, no_progress
 from protoleak.runtime.conformal import check_alpha, promise
 from protoleak.runtime.engines import EngineOptions

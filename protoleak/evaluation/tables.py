@@ -25,8 +25,8 @@ ROBUSTNESS_COLUMNS = (
 )
 
 
-def first_line(variant: VariantReport) -> str:
-    """Real faces accused: before everything else."""
+def accused_line(variant: VariantReport) -> str:
+    """How many real faces were accused, and of what: what stands before everything else."""
     if variant.error is not None:
         return f"not measured: {variant.error}"
     if variant.real_faces is None:
@@ -53,7 +53,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
 
 def summary(variant: VariantReport, alpha: float) -> list[tuple[str, str]]:
     """The one table of a variant: name and value, real faces accused first."""
-    rows = [("real faces accused", first_line(variant))]
+    rows = [("real faces accused", accused_line(variant))]
     if variant.real_faces is not None:
         rows.append(("  their verdicts", ", ".join(f"{k} {v}" for k, v in variant.real_faces.verdicts.items())))
     if variant.real_class is not None:

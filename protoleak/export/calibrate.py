@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from protoleak.bundle.calibration import ACCUSATION_SHARE, Calibration
+from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.enrolment import LARGEST_RECORD, Record
 from protoleak.bundle.manifest import Manifest
@@ -34,6 +34,27 @@ class EvaluationImages:
 
 
 @dataclass(frozen=True)
+class EvaluationSetup:
+    """What every variant of a bundle is evaluated with.
+
+    Attributes:
+        manifest: of the bundle so far.
+        images: what a variant is run on.
+        alpha: significance level that it is measured at.
+        left_out: what the decision's margins are taken from; None for the calibration images themselves.
+        accusation_share: of α, at which a generator may be named.
+        statistics: of the classes; None where no generator can be enrolled.
+    """
+
+    manifest: Manifest
+    images: EvaluationImages
+    alpha: float
+    left_out: LeftOutMargins | None
+    accusation_share: float
+    statistics: ClassStatistics | None
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What a variant gave.
 
@@ -54,21 +75,8 @@ class Evaluation:
     skipped: tuple[str, ...]
 
 
-def evaluate(
-    variant: str,
-    runner: VariantRunner,
-    manifest: Manifest,
-    images: EvaluationImages,
-    alpha: float,
-    progress: Progress,
-    left_out: LeftOutMargins | None = None,
-    accusation_share: float = ACCUSATION_SHARE,
-    statistics: ClassStatistics | None = None,
-) -> Evaluation:
+def evaluate(variant: str, runner: VariantRunner, setup: EvaluationSetup, progress: Progress) -> Evaluation:
     """Runs a variant on every image, calibrates it and measures it at α.
-
-    Args:
-        statistics: of the classes; None where no generator can be enrolled.
 
     Raises:
         EngineError: an output is not finite.
@@ -93,6 +101,7 @@ def evaluate(
             raise DatasetError(f"{image_set.folder} holds no readable image: give a folder of images, or leave it out")
         return outputs
 
+    manifest, images = setup.manifest, setup.images
     validation, validation_labels = run(images.validation)
     calibration_run, calibration_labels = run_all(images.calibration)
     held_out = calibration_run.outputs
@@ -107,11 +116,11 @@ def evaluate(
         temperature,
         calibration_labels,
         manifest.real_class,
-        left_out,
-        accusation_share,
+        setup.left_out,
+        setup.accusation_share,
     )
     measured = Measured(test, test_labels, unknown, real_faces)
-    report = measure_variant(variant, calibration, manifest.generators, manifest.real_class, alpha, measured)
+    report = measure_variant(variant, calibration, manifest.generators, manifest.real_class, setup.alpha, measured)
     used = {
         "validation": len(validation_labels),
         "calibration": len(calibration_labels),
@@ -124,6 +133,6 @@ def evaluate(
         held_out.class_score,
         held_out.log_density,
         calibration_labels,
-        None if statistics is None else statistics.features(*of_calibration),
+        None if setup.statistics is None else setup.statistics.features(*of_calibration),
     ).within(LARGEST_RECORD)
     return Evaluation(calibration, record, measured, report, used, tuple(skipped))

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from protoleak.arrays import Float32Array
-from protoleak.bundle.manifest import CalibratedCompute, Manifest
+from protoleak.bundle.manifest import CalibratedCompute
 from protoleak.bundle.reader import CALIBRATION, REPORT
 from protoleak.bundle.report import GateLimits, Stage
-from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.choices import Arithmetic
 from protoleak.errors import EngineError, EngineUnavailable
-from protoleak.export.calibrate import Evaluation, EvaluationImages, evaluate
+from protoleak.export.calibrate import Evaluation, EvaluationSetup, evaluate
 from protoleak.export.precisions.gate import compare_variants
 from protoleak.export.runner import VariantRunner
 from protoleak.faces.framer import Framer
@@ -46,18 +45,17 @@ class ComputeTrial:
     """What every compute of a bundle is tried with.
 
     Attributes:
+        setup: as for the variants.
+        framer: of the bundle's framing.
+        noise_bank: float32 [T, C, h, w].
         reference: of fp32 in exact computing, which the gate compares with.
-        alpha, left_out, accusation_share, limits: as for the variants.
+        limits: of the gate.
     """
 
+    setup: EvaluationSetup
     framer: Framer
-    manifest: Manifest
     noise_bank: Float32Array
-    images: EvaluationImages
     reference: Evaluation
-    alpha: float
-    left_out: LeftOutMargins | None
-    accusation_share: float
     limits: GateLimits
     progress: Progress
 
@@ -80,14 +78,8 @@ class ComputeTrial:
             except (EngineError, EngineUnavailable) as error:
                 refused[name] = str(error)
                 continue
-            gate = compare_variants(
-                self.reference,
-                found,
-                self.manifest.generators,
-                self.manifest.real_class,
-                self.alpha,
-                self.limits,
-            )
+            manifest, alpha = self.setup.manifest, self.setup.alpha
+            gate = compare_variants(self.reference, found, manifest.generators, manifest.real_class, alpha, self.limits)
             if gate.passes:
                 report = msgspec.structs.replace(found.report, gate=gate, engine=engine, compute=compute)
                 passed[CalibratedCompute(variant, engine, compute, 0.0)] = replace(found, report=report)
@@ -99,7 +91,7 @@ class ComputeTrial:
         self, variant: str, graphs: Mapping[Stage, bytes], engine: str, compute: Arithmetic, name: str
     ) -> Evaluation:
         runner = VariantRunner(
-            self.manifest,
+            self.setup.manifest,
             self.noise_bank,
             graphs["latent_encoder"],
             graphs["attributor"],
@@ -111,9 +103,7 @@ class ComputeTrial:
         def show(what: str, done: int, of: int, unit: str = "") -> None:
             self.progress(f"{name}: {what}", done, of, unit)
 
-        return evaluate(
-            variant, runner, self.manifest, self.images, self.alpha, show, self.left_out, self.accusation_share
-        )
+        return evaluate(variant, runner, self.setup, show)
 
 
 def _to_try(variants: Sequence[str], computes: Sequence[Arithmetic]) -> Iterator[tuple[str, str, Arithmetic]]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import torch
 
-from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.manifest import CalibratedCompute, Manifest
 from protoleak.bundle.report import BundleReport, OutputParity, Stage
 from protoleak.bundle.writer import check_place, write_bundle
 from protoleak.dataset import Dataset
-from protoleak.export.calibrate import evaluate
+from protoleak.export.calibrate import EvaluationSetup, evaluate
 from protoleak.export.computes import ComputeTrial, TriedComputes, compute_files
 from protoleak.export.density_module import density_module
 from protoleak.export.files import bundle_files
@@ -28,7 +26,7 @@ from protoleak.export.graphs import (
 )
 from protoleak.export.head_modules import HeadModule
 from protoleak.export.images import ImageSet
-from protoleak.export.inputs import ExportInputs, read_inputs
+from protoleak.export.inputs import read_inputs
 from protoleak.export.manifest import describe, with_computes, with_images, with_variants
 from protoleak.export.onnx_graph import graph_metadata, with_metadata
 from protoleak.export.parity import prove_parity
@@ -116,12 +114,16 @@ def export_bundle(
         manifest, model.config.noise_bank(), graphs["latent_encoder"], graphs["attributor"], inputs.framer.find
     )
     parity = prove_parity(model, deployed, runner, inputs.framer, inputs.evaluation.calibration.paths)
-    fp32 = _fp32(runner, manifest, graphs, parity, inputs, settings, progress, fitted.statistics)
-    variants = _with_lower_precisions(model, inputs, manifest, fp32, settings, progress, fitted.statistics)
-    evaluation = fp32.evaluation
+    setup = EvaluationSetup(
+        manifest, inputs.evaluation, settings.alpha, inputs.left_out, settings.accusation_share, fitted.statistics
+    )
+    evaluation = evaluate("fp32", runner, setup, progress)
+    report = msgspec.structs.replace(evaluation.report, parity=list(parity), size=sizes(graphs))
+    fp32 = BuiltVariant(graphs, replace(evaluation, report=report))
+    variants = _with_lower_precisions(model, inputs.framer, setup, fp32, settings, progress)
     skipped = (*fitted.skipped, *evaluation.skipped)
     manifest = with_images(manifest, fitted.used | evaluation.used, skipped)
-    tried = _computes(model, inputs, manifest, variants, settings, progress)
+    tried = _computes(model, inputs.framer, replace(setup, manifest=manifest), variants, settings, progress)
     speeds, computes = _speeds(model, inputs.framer, manifest, variants, tried, inputs.evaluation.calibration)
     manifest = with_variants(manifest, list(variants.written), variants.refused, speeds)
     manifest = with_computes(manifest, computes, tried.refused)
@@ -156,59 +158,19 @@ def _export_graphs(
     }
 
 
-def _fp32(
-    runner: VariantRunner,
-    manifest: Manifest,
-    graphs: dict[Stage, bytes],
-    parity: Sequence[OutputParity],
-    inputs: ExportInputs,
-    settings: ExportSettings,
-    progress: Progress,
-    statistics: ClassStatistics | None,
-) -> BuiltVariant:
-    """The fp32 variant with its own calibration and its report, complete."""
-    evaluation = evaluate(
-        "fp32",
-        runner,
-        manifest,
-        inputs.evaluation,
-        settings.alpha,
-        progress,
-        inputs.left_out,
-        settings.accusation_share,
-        statistics,
-    )
-    report = msgspec.structs.replace(evaluation.report, parity=list(parity), size=sizes(graphs))
-    return BuiltVariant(graphs, replace(evaluation, report=report))
-
-
 def _with_lower_precisions(
     model: TrainedModel,
-    inputs: ExportInputs,
-    manifest: Manifest,
+    framer: Framer,
+    setup: EvaluationSetup,
     fp32: BuiltVariant,
     settings: ExportSettings,
     progress: Progress,
-    statistics: ClassStatistics | None,
 ) -> _Variants:
     """fp32, and every other precision asked for that passes the gate."""
     found = _Variants({"fp32": fp32}, {})
     if not settings.variants:
         return found
-    builder = VariantBuilder(
-        inputs.framer,
-        manifest,
-        model.config.noise_bank(),
-        fp32.graphs,
-        fp32.evaluation,
-        inputs.evaluation,
-        settings.alpha,
-        settings.variant_settings,
-        inputs.left_out,
-        settings.accusation_share,
-        progress,
-        statistics,
-    )
+    builder = VariantBuilder(setup, framer, model.config.noise_bank(), fp32, settings.variant_settings, progress)
     for precision in settings.variants:
         built = builder.build(precision)
         if isinstance(built, BuiltVariant):
@@ -220,8 +182,8 @@ def _with_lower_precisions(
 
 def _computes(
     model: TrainedModel,
-    inputs: ExportInputs,
-    manifest: Manifest,
+    framer: Framer,
+    setup: EvaluationSetup,
     variants: _Variants,
     settings: ExportSettings,
     progress: Progress,
@@ -230,18 +192,7 @@ def _computes(
     fp32 = variants.written["fp32"].evaluation
     if not len(fp32.measured.labels):
         return TriedComputes({}, {})
-    trial = ComputeTrial(
-        framer=inputs.framer,
-        manifest=manifest,
-        noise_bank=model.config.noise_bank(),
-        images=inputs.evaluation,
-        reference=fp32,
-        alpha=settings.alpha,
-        left_out=inputs.left_out,
-        accusation_share=settings.accusation_share,
-        limits=settings.variant_settings.limits,
-        progress=progress,
-    )
+    trial = ComputeTrial(setup, framer, model.config.noise_bank(), fp32, settings.variant_settings.limits, progress)
     return trial.run({name: variant.graphs for name, variant in variants.written.items()}, settings.computes)
 
 

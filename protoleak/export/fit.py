@@ -44,8 +44,12 @@ def fit_on_embeddings(
     validation = _features(model, inputs.evaluation.validation, inputs.framer, cache, progress)
     head = fit_head(
         settings.head,
-        *(train.embedding, train.gate, train.labels),
-        *(validation.embedding, validation.gate, validation.labels),
+        train.embedding,
+        train.gate,
+        train.labels,
+        validation.embedding,
+        validation.gate,
+        validation.labels,
         model.config.generators,
     )
     auxiliary = None if inputs.auxiliary is None else _features(model, inputs.auxiliary, inputs.framer, cache, progress)
@@ -56,14 +60,18 @@ def fit_on_embeddings(
             network.prototypes.detach().numpy(),
             network.auxiliary_prototypes.numpy(),
             network.temperature,
-            *(train.embedding, train.gate),
+            train.embedding,
+            train.gate,
             floor_quantile=settings.density_floor,
             levelled=network.config.levelled,
         )
     else:
         density = fit_density(
-            *(train.embedding, train.gate, train.labels),
-            *(validation.embedding, validation.gate),
+            train.embedding,
+            train.gate,
+            train.labels,
+            validation.embedding,
+            validation.gate,
             space=settings.density_space,
             bandwidth=settings.density_bandwidth,
             auxiliary=None if auxiliary is None else (auxiliary.embedding, auxiliary.gate),
@@ -76,8 +84,8 @@ def fit_on_embeddings(
         skipped += inputs.auxiliary.lines(auxiliary.skipped)
     statistics = None
     if isinstance(head, PrototypeHead) and isinstance(density, PosteriorDensity):
-        of_train = train.statistics, train.embedding, train.labels
-        statistics = fit_class_statistics(*of_train, len(model.config.generators))
+        classes = len(model.config.generators)
+        statistics = fit_class_statistics(train.statistics, train.embedding, train.labels, classes)
     return Fitted(head, density, statistics, used, tuple(skipped))
 
 

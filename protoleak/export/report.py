@@ -16,9 +16,10 @@ import numpy.typing as npt
 from protoleak.arrays import Float32Array, softmax
 from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.report import BundleReport, CalibrationList
+from protoleak.metrics.classes import Classes
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import measure
-from protoleak.metrics.predictions import Classes, Predictions
+from protoleak.metrics.predictions import Predictions
 from protoleak.runtime import conformal
 from protoleak.runtime.decision import Decision, DecisionRule
 

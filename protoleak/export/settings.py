@@ -24,7 +24,7 @@ from protoleak.choices import (
     WeightType,
     check_choice,
 )
-from protoleak.errors import ProtoleakError
+from protoleak.errors import SettingError
 
 DEFAULT_OPSET, SMALLEST_OPSET = 20, 18  # TensorRT 10.3 (JetPack 6.2) predates opset 21
 # With auxiliary generators: benchmarks/results/open_set.json and docs/decisions/0012-contrast.md.
@@ -47,11 +47,11 @@ class VariantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     def __post_init__(self) -> None:
         check_choice("method", self.method, RANGE_METHODS)
         if self.calibration_images < 1:
-            raise ProtoleakError(f"calibration_images is {self.calibration_images}: give 1 or more")
+            raise SettingError("calibration_images", f"is {self.calibration_images}: give 1 or more")
         for name in ("generator_agreement", "verdict_agreement"):
             share = getattr(self.limits, name)
             if not 0 <= share <= 1:
-                raise ProtoleakError(f"{name} is {share:g}: give a share between 0 and 1, such as 0.99")
+                raise SettingError(name, f"is {share:g}: give a share between 0 and 1, such as 0.99")
 
 
 class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -119,17 +119,16 @@ class ExportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         for compute in self.computes:
             check_choice("compute", compute, ARITHMETICS)
         if self.bandwidth is not None and not self.bandwidth > 0:
-            raise ProtoleakError(
-                f"bandwidth is {self.bandwidth:g}: give a number above 0, in distances to the nearest neighbour"
-            )
+            remedy = "give a number above 0, in distances to the nearest neighbour"
+            raise SettingError("bandwidth", f"is {self.bandwidth:g}: {remedy}")
         if not 0 <= self.density_floor <= 1:
-            raise ProtoleakError(f"density_floor is {self.density_floor:g}: give a quantile from 0 to 1")
+            raise SettingError("density_floor", f"is {self.density_floor:g}: give a quantile from 0 to 1")
         if not 0 <= self.contrast <= 1:
-            raise ProtoleakError(f"contrast is {self.contrast:g}: give a number from 0 (none) to 1")
+            raise SettingError("contrast", f"is {self.contrast:g}: give a number from 0 (none) to 1")
         if not 0 < self.accusation_share <= 1:
-            raise ProtoleakError(f"accusation_share is {self.accusation_share:g}: give a share of alpha, in (0, 1]")
+            raise SettingError("accusation_share", f"is {self.accusation_share:g}: give a share of alpha, in (0, 1]")
         if self.opset < SMALLEST_OPSET:
-            raise ProtoleakError(f"opset is {self.opset}: give {SMALLEST_OPSET} or more")
+            raise SettingError("opset", f"is {self.opset}: give {SMALLEST_OPSET} or more")
 
     @property
     def density_bandwidth(self) -> float | None:

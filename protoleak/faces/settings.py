@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from protoleak.choices import CROP_MARGIN, FACE_SCORE, MINIMUM_FACE
-from protoleak.errors import ProtoleakError
+from protoleak.errors import SettingError
 
 FaceFinder: TypeAlias = Literal["auto", "none", "yunet", "haar"]
 FACE_FINDERS: tuple[FaceFinder, ...] = get_args(FaceFinder)
@@ -26,7 +26,7 @@ class FaceSettings:
         margin: what a crop shows around the face, as a share of the box's longer side on every side; in [0, 4].
 
     Raises:
-        ProtoleakError: a value is outside its limits.
+        SettingError: a value is outside its limits.
     """
 
     faces: FaceFinder = "auto"
@@ -37,13 +37,14 @@ class FaceSettings:
 
     def __post_init__(self) -> None:
         if self.faces not in FACE_FINDERS:
-            raise ProtoleakError(f"faces {self.faces!r}: choose one of {', '.join(FACE_FINDERS)}")
+            raise SettingError("faces", f"is {self.faces!r}: choose one of {', '.join(FACE_FINDERS)}")
         check_limit("face_score", self.face_score, 0 <= self.face_score <= 1, "in [0, 1]")
         check_limit("minimum_face", self.minimum_face, self.minimum_face >= 1, "at least 1 pixel")
         check_limit("margin", self.margin, 0 <= self.margin <= 4, "in [0, 4]")
 
 
 def check_limit(name: str, value: object, holds: bool, limit: str) -> None:
-    """Raises ProtoleakError where a setting's value is outside its limit."""
+    """Raises SettingError where a setting's value is outside its limit."""
     if not holds:
-        raise ProtoleakError(f"{name} is {value}: it has to be {limit}")
+        given = f"{value:g}" if isinstance(value, float) else value
+        raise SettingError(name, f"is {given}: it has to be {limit}")

@@ -16,8 +16,7 @@ import numpy as np
 
 from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.bundle.graph_check import input_shape
-from protoleak.errors import MediaError
-from protoleak.runtime.engines.base import first_line
+from protoleak.errors import MediaError, first_line
 from protoleak.runtime.engines.onnxruntime import ERRORS_ONLY, ONNX_ALONE, PROVIDER, import_onnxruntime
 
 STRIDES = (8, 16, 32)  # pixels from one place that the network gives scores for to the next

@@ -6,8 +6,8 @@ real faces through them): they refuse what holds no trace at all, not what is me
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -42,31 +42,63 @@ def lacking(pixels: UInt8Array, side: int) -> str | None:
 
 
 class _Look:
-    """One look, whose luma is computed when it is first asked for."""
+    """One look, of which no more rows are looked at than are needed to see that it has enough.
+
+    Sums of squares about the mean, and absolute differences, are sums of what is not negative: what some rows have is
+    at most what all rows have.
+    """
 
     def __init__(self, pixels: UInt8Array) -> None:
-        self._pixels = pixels
-
-    @cached_property
-    def _luma(self) -> UInt8Array:
-        import cv2  # where it is used: engines are opened while it is imported
-
-        return cv2.cvtColor(self._pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+        self._pixels, self._kept = pixels, dict[tuple[int, int], UInt8Array]()
+        self._height, self._size = len(pixels), int(pixels.shape[0] * pixels.shape[1])
+        third = self._height // 3
+        ends = (0, third, self._height - third, self._height)
+        self._parts = ((ends[1], ends[2]), (ends[2], ends[3]), (ends[0], ends[1])) if third > 2 * REACH else ()
 
     def contrast(self) -> float:
-        import cv2
-
-        _, deviation = cv2.meanStdDev(self._luma)
-        return float(deviation[0, 0])
+        """Standard deviation of the luma; that of the middle rows, for all, where they alone have enough."""
+        for first, last in self._parts[:1]:
+            luma = self._luma(first - REACH, last + REACH)  # as `detail` needs it
+            found = _deviation(luma) * math.sqrt(luma.size / self._size)
+            if found >= ENOUGH * LOWEST_CONTRAST:
+                return found
+        return _deviation(self._luma(0, self._height))
 
     def detail(self) -> float:
-        """Of the whole look; of three quarters of its rows where they alone have enough for all."""
-        luma = self._luma
-        if (eighth := len(luma) // 8) > REACH:
-            part = _difference(luma[eighth - REACH : REACH - eighth], REACH) / luma.size
-            if part >= ENOUGH * LOWEST_DETAIL:
-                return part
-        return _difference(luma) / luma.size
+        """Of the whole look; of a third or two of its rows, the middle first, where they alone have enough for all."""
+        found = 0.0
+        for first, last in self._parts:
+            found += self._difference(first, last)
+            if found >= ENOUGH * LOWEST_DETAIL:
+                return found
+        return self._difference(0, self._height)
+
+    def _luma(self, first: int, last: int) -> UInt8Array:
+        """Of the rows from `first` to before `last`."""
+        import cv2  # where it is used: engines are opened while it is imported
+
+        if (luma := self._kept.get((first, last))) is None:
+            luma = cv2.cvtColor(self._pixels[first:last], cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+            self._kept[first, last] = luma
+        return luma
+
+    def _difference(self, first: int, last: int) -> float:
+        """The absolute difference from the luma blurred, summed over the rows from `first` to before `last`, for each
+        pixel of the look."""
+        import cv2
+
+        above, below = min(first, REACH), min(self._height - last, REACH)
+        values = self._luma(first - above, last + below).astype(np.float32)
+        blurred = cv2.GaussianBlur(values, (0, 0), DETAIL_SCALE)
+        rows = slice(above, len(values) - below)
+        difference: float = cv2.norm(values[rows], blurred[rows], cv2.NORM_L1)
+        return difference / self._size
+
+
+def _deviation(luma: UInt8Array) -> float:
+    import cv2
+
+    return float(cv2.meanStdDev(luma)[1][0, 0])
 
 
 def _most(looks: Sequence[_Look], measure: Callable[[_Look], float], enough: float) -> float:
@@ -77,13 +109,3 @@ def _most(looks: Sequence[_Look], measure: Callable[[_Look], float], enough: flo
         if most >= enough:
             break
     return most
-
-
-def _difference(luma: UInt8Array, reach: int = 0) -> float:
-    """The absolute difference from the luma blurred, summed over all rows but `reach` at either end."""
-    import cv2
-
-    values = luma.astype(np.float32)
-    blurred = cv2.GaussianBlur(values, (0, 0), DETAIL_SCALE)
-    rows = slice(reach, len(luma) - reach)
-    return cv2.norm(values[rows], blurred[rows], cv2.NORM_L1)

@@ -72,9 +72,11 @@ def decode(data: bytes, upright: bool, maximum_pixels: int = MAXIMUM_PIXELS) -> 
     opened = _opened(data)
     check_cost(Declared(*opened.size, declared.working_bytes), len(data), maximum_pixels)
     check_size(*opened.size)
-    decode_jpeg = partial(jpeg.decode, data, opened.mode) if opened.format in ("JPEG", "MPO") else None
-    decoded = decoded_image(opened, upright, declared, decode_jpeg)
-    return replace(decoded, claims=read_claims(opened, data))
+    if not isinstance(declared, jpeg.DeclaredJpeg):
+        return replace(decoded_image(opened, upright, declared), claims=read_claims(opened, data))
+    decode_pixels = partial(jpeg.decode, data, opened.mode, usual=declared.usual)
+    decoded = decoded_image(opened, upright, declared, decode_pixels)
+    return replace(decoded, claims=read_claims(opened, data, declared.coded))
 
 
 Decode = Callable[[bytes, bool], DecodedImage]

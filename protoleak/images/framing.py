@@ -87,6 +87,8 @@ class Framing:
         once for all of them."""
         pixels = np.asarray(image)
         whole = preprocess(pixels, self.image_size) if "image" in self.looks else None
+        if whole is not None and len(faces) == len(self.looks) == 1 and _is_own(whole, pixels):
+            return [np.ascontiguousarray(whole)[np.newaxis]]  # without a copy where the image was a usual one
         middle = stand_in(pixels.shape[1], pixels.shape[0])
         return [
             np.stack(
@@ -123,6 +125,11 @@ class Framing:
     def _look(self, look: Look, pixels: UInt8Array, face: Box) -> UInt8Array:
         left, top, side = self.square(look, pixels.shape[1], pixels.shape[0], face)
         return preprocess(cut(pixels, left, top, side), self.image_size)
+
+
+def _is_own(look: UInt8Array, image: UInt8Array) -> bool:
+    """Whether a look can be given away: neither a part of the image nor Pillow's memory, which nobody may write to."""
+    return look.flags.writeable and not np.may_share_memory(look, image)
 
 
 def stand_in(width: int, height: int) -> Box:

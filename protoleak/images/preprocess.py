@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from protoleak.arrays import UInt8Array
+from protoleak.images.halving import LEAST, halved
 from protoleak.images.resize import RgbImage, cut_out, resize_axis, size_of
 
 
@@ -31,6 +32,8 @@ def preprocess(image: RgbImage, size: int) -> UInt8Array:
     stretched = int(size * long / short)  # torchvision truncates here …
     new_width, new_height = (size, stretched) if width <= height else (stretched, size)
     left, top = round((new_width - size) / 2.0), round((new_height - size) / 2.0)  # … and rounds half to even here
+    if (width, height) == (2 * new_width, 2 * new_height) and min(new_width, new_height) >= LEAST:
+        return _crop_of_half(np.asarray(image), top, left, size)
     columns = slice(left, left + size)
     first, last = _rows_seen(height, new_height, top, size)
     if last - first == height:
@@ -40,6 +43,17 @@ def preprocess(image: RgbImage, size: int) -> UInt8Array:
         narrowed = np.empty((height, size, 3), np.uint8)
         narrowed[first:last] = np.asarray(resize_axis(seen, 1, new_width))[:, columns]
     return np.asarray(cut_out(resize_axis(narrowed, 0, new_height), slice(top, top + size), slice(0, size)))
+
+
+def _crop_of_half(pixels: UInt8Array, top: int, left: int, size: int) -> UInt8Array:
+    """The square of that size at that place of the image's half. Where the square doesn't reach to the image's border,
+    one pixel more is computed: the outermost have weights of their own."""
+    height, width = pixels.shape[:2]
+    above, before = min(top, 1), min(left, 1)
+    seen = pixels[
+        2 * (top - above) : min(height, 2 * (top + size + 1)), 2 * (left - before) : min(width, 2 * (left + size + 1))
+    ]
+    return halved(seen)[above : above + size, before : before + size]
 
 
 def _rows_seen(height: int, new_height: int, top: int, size: int) -> tuple[int, int]:

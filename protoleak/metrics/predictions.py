@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -10,30 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from protoleak.arrays import Float64Array, softmax
+from protoleak.metrics.classes import Classes
 from protoleak.metrics.ranking import BoolArray
 
 # Of a class of the bundle (that of camera originals among them), of a generator that the bundle doesn't know, or a
 # photograph from a source that training never saw.
 Kind: TypeAlias = Literal["known", "unknown", "real"]
 TextArray: TypeAlias = npt.NDArray[np.str_]
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes of a bundle.
-
-    Attributes:
-        names: K generators; the class of camera originals is one of them.
-        real: index of the class of camera originals, or None.
-    """
-
-    names: tuple[str, ...]
-    real: int | None
-
-    @classmethod
-    def of(cls, generators: Sequence[str], real_class: str | None) -> Classes:
-        """From what a manifest says. Raises ValueError where `real_class` is no generator."""
-        return cls(tuple(generators), None if real_class is None else list(generators).index(real_class))
 
 
 @dataclass(frozen=True, kw_only=True)

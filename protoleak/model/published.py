@@ -17,8 +17,9 @@ from protoleak.bundle.manifest import Schedule
 from protoleak.errors import CheckpointError
 from protoleak.model.attributor import AttributorConfig
 from protoleak.model.backbones import IMAGE_CHANNELS, VIT_IMAGE_SIZE
-from protoleak.model.checkpoint import LatentEncoderRecord, ModelConfig, TrainedModel, attributor_from_state
+from protoleak.model.checkpoint import TrainedModel, attributor_from_state
 from protoleak.model.latent_encoder import LatentEncoder
+from protoleak.model.model_config import LatentEncoderRecord, ModelConfig
 from protoleak.model.published_state import (
     STEMS,
     TEMPORAL_POOL,

@@ -8,7 +8,7 @@ The attributor of a bundle with the head `prototype` and the density `posterior`
 
 so that E = log Σ_k exp(s_k) = b + min(b − floor, 0) − L: the sum over all classes follows from L, and the auxiliary
 prototypes, which are in the graph only, are not needed. An enrolled generator with the log odds λ against the classes
-before it (`bundle.class_statistics`) has the score E + λ: its share of the sum with it is 1/(1 + exp(−λ)).
+before it (`bundle.enrolment.class_statistics`) has the score E + λ: its share of the sum with it is 1/(1 + exp(−λ)).
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def prepared_ahead(
     threads: int,
 ) -> Iterator[Prepared | MediaError]:
     """Prepares images in threads while those before them are judged; each is ready in its turn, or the error in
-    its place. The images are taken as needed.
+    its place. The images are taken as needed. One alone is prepared in this thread.
 
     Args:
         prepare: an image by the name that messages call it.
@@ -157,37 +157,40 @@ def prepared_ahead(
         threads: that prepare them.
     """
 
-    def outcome(image: ImageSource | FramedFace | MediaError, name: str) -> Prepared | MediaError:
+    def outcome(image: AnyImage | MediaError, name: str) -> Prepared | MediaError:
         if isinstance(image, MediaError):
             return image
         try:
-            return prepare(image, name)
+            if _is_on_gpu(image):
+                return prepare_on_gpu(image, name)  # type: ignore[arg-type]  # as it was just asked
+            return prepare(image, name)  # type: ignore[arg-type]
         except MediaError as error:
             return error
 
-    def outcome_on_gpu(image: GpuArray | ImageOnGpu, name: str) -> Future[Prepared | MediaError]:
-        future: Future[Prepared | MediaError] = Future()
-        try:
-            future.set_result(prepare_on_gpu(image, name))
-        except MediaError as error:
-            future.set_result(error)
-        return future
-
+    if isinstance(images, Sequence) and len(images) == 1:
+        # Nothing goes on meanwhile: another thread would take 0.1 ms and more to begin and end, on another core.
+        yield outcome(images[0], "image 0")
+        return
     pool = ThreadPoolExecutor(threads, thread_name_prefix="protoleak-decode")
     waiting: deque[Future[Prepared | MediaError]] = deque()
     try:
         for index, image in enumerate(images):
             name = f"image {index}"
-            if isinstance(image, ImageOnGpu) or on_gpu(image):
-                waiting.append(outcome_on_gpu(image, name))  # type: ignore[arg-type]  # see on_gpu
+            if _is_on_gpu(image):
+                waiting.append(Future())
+                waiting[-1].set_result(outcome(image, name))
             else:
-                waiting.append(pool.submit(outcome, image, name))  # type: ignore[arg-type]
+                waiting.append(pool.submit(outcome, image, name))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_on_gpu(image: object) -> bool:
+    return isinstance(image, ImageOnGpu) or on_gpu(image)
 
 
 def _without_framing(started: float) -> dict[str, float]:

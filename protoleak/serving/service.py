@@ -54,7 +54,8 @@ class Service:
         self._judge: BundleJudge | None = None
         self._batcher: Batcher | None = None
         self._drift: DriftWatch | None = None
-        self._accepted = self._read = 0
+        self._accepted = 0  # images that are not answered yet
+        self._bodies_in_reading = 0
         self.stopping = False
         self.streams = Streams(settings.stream_hosts, settings.streams, lambda: self.stopping, self._drifted)
 
@@ -155,11 +156,11 @@ class Service:
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """While a body is read."""
-        self._read += 1
+        self._bodies_in_reading += 1
         try:
             yield
         finally:
-            self._read -= 1
+            self._bodies_in_reading -= 1
 
     def check_room(self, images: int) -> None:
         """Raises Refusal where so many images more are not taken now."""
@@ -168,7 +169,7 @@ class Service:
     def check_room_to_read(self) -> None:
         """Raises Refusal where no further body is read now: while the queue is full, or as many are being read as may
         wait, so that bodies don't fill the memory."""
-        self._check_room(max(self._accepted, self._read) + 1)
+        self._check_room(max(self._accepted, self._bodies_in_reading) + 1)
 
     def _check_room(self, images: int) -> None:
         limit = self.settings.limits.queue

@@ -31,7 +31,7 @@ class RequestLimits:
         connections: that are open at once in a process.
 
     Raises:
-        ProtoleakError: a value is outside its limits.
+        SettingError: a value is outside its limits.
     """
 
     body: int = 32 * MEBIBYTE
@@ -104,7 +104,8 @@ class ServeSettings:
         streams: live sources that are screened at once, at most.
 
     Raises:
-        ProtoleakError: a value is outside its limits, or the server would be open to others without a token.
+        SettingError: a value is outside its limits.
+        ProtoleakError: the server would be open to others without a token.
     """
 
     options: BundleOptions = field(default_factory=BundleOptions)

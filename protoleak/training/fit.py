@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import ctypes
 import hashlib
-import math
-import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,25 +14,21 @@ import msgspec
 import torch
 
 from protoleak.choices import Keep
-from protoleak.errors import EngineError, ProtoleakError
+from protoleak.errors import ProtoleakError
 from protoleak.metrics.scores import macro_auc_softmax
 from protoleak.model.attributor import PROTOTYPE_SPREAD, Attributor, AttributorConfig
 from protoleak.progress import Progress, no_progress
-from protoleak.training.batches import balanced_order, batches, endless
+from protoleak.training.auxiliary import config_with_auxiliary, latents_with_auxiliary, named_network
+from protoleak.training.batches import balanced_order, batches
+from protoleak.training.descent import train_epoch
 from protoleak.training.discriminants import set_discriminants
 from protoleak.training.inputs import Inputs, Latents, Standardisation, StatisticsInputs, inputs_of
 from protoleak.training.joined import Shares
-from protoleak.training.losses import class_loss, entropy_loss, mixed_negatives, uniform_loss
+from protoleak.training.losses import class_loss
 from protoleak.training.noising import Noising
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.state import TrainingState, load_state, save_state
 from protoleak.training.statistics import draw_shares
-
-LARGEST_GRADIENT_NORM = 5.0  # as published
-PROTOTYPES, AUXILIARY_PROTOTYPES = "proto_head.protos", "proto_head.auxiliary"  # in a network's weights
-# mallopt(3). The parameters are those of glibc's malloc.h, which Python's standard library doesn't name.
-TRIM_THRESHOLD, MMAP_MAX = -1, -4
-NEVER_TRIM, NO_MAPPINGS = -1, 0
 
 
 @dataclass(frozen=True)
@@ -89,9 +82,9 @@ def fit(
     turns_of = {} if real is None else {real: settings.real_turns}
     with torch.random.fork_rng(devices=[]):
         if auxiliary is not None:
-            train = _with_auxiliary(train, auxiliary, config.generators)
+            train = latents_with_auxiliary(train, auxiliary, config.generators)
         inputs = inputs_of(settings, noising, standardisation, train, validation, negatives, turns_of)
-        learnt = config if auxiliary is None else _with_classes(config, auxiliary)
+        learnt = config if auxiliary is None else config_with_auxiliary(config, auxiliary)
         both = Shares.of(learnt) if settings.solver == "both" else None
         network, optimizer = _initial(learnt if both is None else both.descent, settings)
         if isinstance(inputs, StatisticsInputs) and settings.solver == "discriminants":
@@ -104,7 +97,7 @@ def fit(
             parts = list(batches(order, settings.batch_size))
             report = partial(progress, f"epoch {state.epoch + 1} of {settings.epochs}")
             steps = len(parts) + 1  # the last one is validation
-            record = _train_epoch(network, optimizer, settings, inputs, train.labels, parts, state, report)
+            record = train_epoch(network, optimizer, settings, inputs, train.labels, parts, state.epoch, report)
             record |= evaluate(network, inputs, validation.labels, config.generators)
             measured = f"loss {record['training_loss']:.3f}, validation AUC {record['validation_macro_auc']:.4f}"
             report(steps, steps, measured)
@@ -120,7 +113,7 @@ def fit(
             state.curves[state.best_epoch - 1] |= evaluate(network, inputs, validation.labels, config.generators)
             weights = network.state_dict()
             config = msgspec.structs.replace(config, levelled=both.descent.embedding_size)
-    attributor = _named_and_auxiliary(config, weights)
+    attributor = named_network(config, weights)
     inputs.finish(attributor)
     return FitResult(attributor, state.best_epoch, state.curves, state.seconds)
 
@@ -154,7 +147,7 @@ def _solved(
         training_loss = float(class_loss(inputs.scores(network, inputs.train), train.labels))
     record = {"epoch": 1, "training_loss": training_loss}
     record |= evaluate(network, inputs, validation_labels, config.generators)
-    attributor = _named_and_auxiliary(config, network.state_dict())
+    attributor = named_network(config, network.state_dict())
     inputs.finish(attributor)
     return FitResult(attributor, 1, [record], time.monotonic() - started)
 
@@ -196,32 +189,6 @@ def _take(
     state.network, state.optimizer = network.state_dict(), optimizer.state_dict()
 
 
-def _with_auxiliary(train: Latents, auxiliary: Latents, generators: int) -> Latents:
-    """Both, the auxiliary generators' labels behind those of the classes."""
-    sources = None
-    if train.sources is not None:
-        of_auxiliary = torch.zeros_like(auxiliary.labels) if auxiliary.sources is None else auxiliary.sources
-        sources = torch.cat([train.sources, of_auxiliary])
-    z0 = torch.cat([train.z0, auxiliary.z0])
-    return Latents(z0, torch.cat([train.labels, auxiliary.labels + generators]), sources)
-
-
-def _with_classes(config: AttributorConfig, auxiliary: Latents) -> AttributorConfig:
-    return msgspec.structs.replace(config, generators=config.generators + int(auxiliary.labels.max()) + 1)
-
-
-def _named_and_auxiliary(config: AttributorConfig, weights: dict[str, torch.Tensor]) -> Attributor:
-    """The network whose classes are those that it names, the prototypes of auxiliary ones kept beside them; in
-    evaluation mode."""
-    prototypes = weights[PROTOTYPES]
-    named, auxiliary = prototypes[: config.generators], prototypes[config.generators :]
-    with torch.random.fork_rng(devices=[]):
-        network = Attributor(msgspec.structs.replace(config, auxiliary=len(auxiliary)))
-    beside = {AUXILIARY_PROTOTYPES: auxiliary} if len(auxiliary) else {}
-    network.load_state_dict({**weights, PROTOTYPES: named, **beside})
-    return network.eval()
-
-
 def evaluate(network: Attributor, inputs: Inputs, labels: torch.Tensor, generators: int) -> dict[str, float]:
     """Cross entropy and macro AUC (softmax over generators) of the validation images, with the frozen noise bank.
 
@@ -241,95 +208,6 @@ def evaluate(network: Attributor, inputs: Inputs, labels: torch.Tensor, generato
 def _quality(record: dict[str, float]) -> tuple[float, float]:
     """Greater is better. The AUC of a small validation set soon stays at 1; the loss still tells epochs apart."""
     return round(record["validation_macro_auc"], 6), -record["validation_loss"]
-
-
-def _train_epoch(
-    network: Attributor,
-    optimizer: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    inputs: Inputs,
-    labels: torch.Tensor,
-    parts: list[torch.Tensor],
-    state: TrainingState,
-    report: Callable[[int, int, str], None],
-) -> dict[str, float]:
-    """Trains on the latents of each part, in turn; `report` is called after every step."""
-    network.train()
-    share = settings.negatives_share if len(inputs.negatives) else 0.0
-    counts = [math.ceil(share * len(part)) for part in parts]
-    negative_order = endless(torch.arange(len(inputs.negatives)), sum(counts))
-    total = 0.0
-    for step, (part, chosen) in enumerate(zip(parts, torch.split(negative_order, counts), strict=True)):
-        done = (state.epoch + step / len(parts)) / settings.epochs
-        for group in optimizer.param_groups:  # a function of the step alone, so that there is no schedule to resume
-            group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-        loss = _loss(network, settings, inputs, inputs.drawn(part), labels[part], inputs.given(chosen))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT_NORM)
-        if not bool(torch.isfinite(loss)) or not bool(torch.isfinite(norm)):
-            raise EngineError(
-                f"training diverged in epoch {state.epoch + 1} (loss {float(loss.detach())}, gradient norm "
-                f"{float(norm)}): lower the learning rate, now {settings.learning_rate}"
-            )
-        optimizer.step()
-        total += float(loss.detach())
-        mean = total / (step + 1)
-        report(step + 1, len(parts) + 1, f"loss {mean:.3f}")
-    return {"epoch": state.epoch + 1, "training_loss": total / len(parts)}
-
-
-def _loss(
-    network: Attributor,
-    settings: TrainingSettings,
-    inputs: Inputs,
-    drawn: torch.Tensor,
-    labels: torch.Tensor,
-    given: torch.Tensor,
-) -> torch.Tensor:
-    """Everything goes through the network as one batch, so that batch normalisation sees what it will see deployed."""
-    count = math.ceil(settings.mixed_share * len(drawn)) if settings.mixed_negatives else 0
-    mixed = mixed_negatives(drawn, labels, count)
-    images = torch.cat([drawn, mixed, given])
-    dropped = _dropped(len(images), network.config.timesteps, settings.timestep_dropout)
-    h, g = inputs.embedded(network, images, dropped)
-    embedding, gate, timestep_weight = network.pool(h, g, dropped)
-    class_score = network.class_score(network.prototype_distance(embedding, gate))
-    of_class, of_mixed, of_given = torch.split(class_score, [len(drawn), len(mixed), len(given)])
-    loss = class_loss(of_class, labels, settings.label_smoothing) + settings.entropy_weight * entropy_loss(
-        timestep_weight[: len(drawn)]
-    )
-    for scores in (of_mixed, of_given):
-        if len(scores):
-            loss = loss + settings.negatives_weight * uniform_loss(scores)
-    return loss
-
-
-def _dropped(images: int, positions: int, share: float) -> torch.Tensor:
-    """bool [N, L·T]: the same number of positions, the share of them but never all, for every image.
-
-    The same number, because a library that prepares each convolution for its shape does so anew for every other shape,
-    which takes longer than the convolution.
-    """
-    count = min(round(share * positions), positions - 1)
-    ranks = torch.rand(images, positions).argsort(dim=1)
-    return ranks < count
-
-
-def keep_freed_memory() -> bool:
-    """Has this process keep the memory that it frees, for its next allocation. Call it before the first large one.
-
-    glibc gives every large block back to the system at once and asks for it anew, so that each tensor of each step is
-    cleared and mapped page by page again: with latents of 32×32×32 that takes several times as long as the arithmetic
-    (`benchmarks/training.py`). The price is that the process stays as large as it ever was.
-
-    Returns:
-        Whether it was done; elsewhere than on glibc there is nothing to do.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    allocator = ctypes.CDLL(None)
-    return bool(allocator.mallopt(MMAP_MAX, NO_MAPPINGS)) and bool(allocator.mallopt(TRIM_THRESHOLD, NEVER_TRIM))
 
 
 def _seed(seed: int, purpose: str) -> int:

@@ -21,7 +21,7 @@ from protoleak.choices import (
     Solver,
     check_choice,
 )
-from protoleak.errors import ProtoleakError
+from protoleak.errors import ProtoleakError, SettingError
 
 if TYPE_CHECKING:
     from protoleak.images.framing import Framing
@@ -161,9 +161,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         for name in ("seed", "noise_seed"):
             _require(0 <= getattr(self, name) < 2**63, name, getattr(self, name), "give 0 up to 2⁶³ − 1")
         if self.image_size < SMALLEST_IMAGE_SIZE or self.image_size % 8:
-            raise ProtoleakError(
-                f"image_size is {self.image_size}: give a multiple of 8 from {SMALLEST_IMAGE_SIZE} on, such as 256"
-            )
+            remedy = f"give a multiple of 8 from {SMALLEST_IMAGE_SIZE} on, such as 256"
+            raise SettingError("image_size", f"is {self.image_size}: {remedy}")
         _require(len(self.looks) > 0, "looks", len(self.looks), f"give some of {', '.join(LOOKS)}")
         for look in self.looks:
             check_choice("looks", look, LOOKS)
@@ -243,4 +242,4 @@ def has_bfloat16() -> bool:
 
 def _require(holds: bool, name: str, value: float, remedy: str) -> None:
     if not holds:
-        raise ProtoleakError(f"{name} is {value}: {remedy}")
+        raise SettingError(name, f"is {value}: {remedy}")

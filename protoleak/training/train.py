@@ -11,8 +11,9 @@ from protoleak.dataset import Dataset
 from protoleak.dataset_copies import refuse_copies
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
-from protoleak.model.checkpoint import MODEL_FILE, LatentEncoderRecord, ModelConfig, TrainedModel
+from protoleak.model.checkpoint import MODEL_FILE, TrainedModel
 from protoleak.model.latent_encoder import LatentEncoder
+from protoleak.model.model_config import LatentEncoderRecord, ModelConfig
 from protoleak.progress import Progress, no_progress
 from protoleak.training.encode import TrainingImages, encode_all, labelled_by_place
 from protoleak.training.fit import FitResult, fit

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from protoleak.arrays import UInt8Array
@@ -62,7 +63,8 @@ class TrackAggregator:
         counters: Counters,
         sinks: Sequence[Sink],
     ) -> None:
-        self._evidence = (
+        self._new_evidence = partial(
+            TrackEvidence,
             pipeline.alpha,
             minimum_evidence,
             pipeline.bundle.manifest.real_class,
@@ -203,7 +205,7 @@ class TrackAggregator:
 
     def _record(self, track: int, frame: Frame) -> _Record:
         if track not in self._records:
-            evidence, index, timestamp = TrackEvidence(*self._evidence), frame.index, frame.timestamp
+            evidence, index, timestamp = self._new_evidence(), frame.index, frame.timestamp
             self._records[track] = _Record(evidence, index, timestamp, index, timestamp)
         return self._records[track]
 

@@ -21,7 +21,7 @@ class StreamSettings(FaceSettings):
         batch_size: faces that go through the engines together, at most.
 
     Raises:
-        ProtoleakError: a value is outside its limits.
+        SettingError: a value is outside its limits.
     """
 
     detect_every: float = DETECT_EVERY

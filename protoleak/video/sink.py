@@ -87,3 +87,12 @@ class SourcesSink(Protocol):
     def source_failed(self, failure: FailureEvent) -> None:
         """A source that could not be opened: there is no sink for it."""
         ...
+
+
+@runtime_checkable
+class AwaitingSink(SourcesSink, Protocol):
+    """A `SourcesSink` that also wants to know of addresses that cannot be opened yet."""
+
+    def source_awaited(self, failure: FailureEvent) -> None:
+        """An address could not be opened and is tried again: later it gets its sink, or has failed."""
+        ...

@@ -2,6 +2,9 @@
 
 Every source has threads of its own and fails, stalls and reconnects alone. They share one detector and one engine, at
 which each has one turn after the other, so that none starves. The caller's thread takes a message of each in turn.
+
+An address that isn't there at the start is tried again while others are screened. Where nothing else would be going on,
+it is an error at once: somebody waits in front of a terminal, or a service manager starts the program again.
 """
 
 from __future__ import annotations
@@ -9,28 +12,23 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from protoleak.errors import MediaError, MissingExtra
 from protoleak.faces.base import FaceDetector
 from protoleak.faces.open import open_detector
-from protoleak.images.sources import printable
 from protoleak.video.events import Event, FailureEvent
-from protoleak.video.frames import FrameSource
+from protoleak.video.opening import AnySource, Open, SourceOpening
 from protoleak.video.run import POLL_SECONDS, SharedResources, SourceRun
 from protoleak.video.settings import StreamSettings
-from protoleak.video.sink import SourcesSink
+from protoleak.video.sink import AwaitingSink, SourcesSink
+from protoleak.video.sources.network_settings import NetworkSettings
 from protoleak.video.sources.open import is_live, open_source
-from protoleak.video.sources.redaction import without_secrets
 
 if TYPE_CHECKING:
     from protoleak.runtime.pipeline import ImagePipeline
-
-AnySource: TypeAlias = "FrameSource | str | os.PathLike[str]"
-Open: TypeAlias = Callable[[str], FrameSource]
 
 
 def streams(
@@ -41,11 +39,13 @@ def streams(
     detector: FaceDetector | None = None,
     *,
     opening: Open | None = None,
+    network: NetworkSettings = NetworkSettings(),  # noqa: B008 frozen
 ) -> Generator[Event, None, None]:
     """The events of several sources, while they are being read; those of one source are in order of their frames.
 
     Live sources, and addresses that may be, are all opened and read at once, and files one after another. A source that
-    cannot be opened or read is a FailureEvent, and the others go on. It ends when all have ended; closing it early, an
+    cannot be opened or read is a FailureEvent, and the others go on; an address that cannot be opened is one when its
+    patience is over, or nothing else is being screened any more. It ends when all have ended; closing it early, an
     exception in the caller's loop, and Ctrl-C end all of them as `stream` does.
 
     Args:
@@ -54,6 +54,7 @@ def streams(
         detector: None for the one that the settings ask for.
         opening: opens a source by its name, in a thread of its own; None for `open_source`, isolated as the
             pipeline is.
+        network: limits of addresses.
 
     Yields:
         As `stream`; the event's `source` says which it is of.
@@ -63,14 +64,17 @@ def streams(
     """
     settings = settings or StreamSettings()
     shared = SharedResources(pipeline, settings, detector or open_detector(settings, pipeline.bundle))
-    opening = opening or partial(open_source, isolate=pipeline.isolate)
-    lanes = [_Lane(shared, [source], sinks, opening) for source in sources if _is_live(source)]
+    opening = opening or partial(open_source, network=network, isolate=pipeline.isolate)
+    lanes = [_Lane(shared, [source], sinks, opening, network) for source in sources if _is_live(source)]
     if files := [source for source in sources if not _is_live(source)]:
-        lanes.append(_Lane(shared, files, sinks, opening))
+        lanes.append(_Lane(shared, files, sinks, opening, network))
     try:
         while lanes := [lane for lane in lanes if not lane.ended]:
             with shared.arrived:
                 shared.arrived.wait_for(lambda: any(lane.has_message for lane in lanes), POLL_SECONDS)
+            if all(lane.awaiting for lane in lanes):
+                for lane in lanes:
+                    lane.give_up()
             for lane in lanes:
                 yield from lane.step()
     except (KeyboardInterrupt, GeneratorExit):
@@ -93,11 +97,17 @@ class _Lane:
     """
 
     def __init__(
-        self, shared: SharedResources, sources: Sequence[AnySource], sinks: Sequence[SourcesSink], open_named: Open
+        self,
+        shared: SharedResources,
+        sources: Sequence[AnySource],
+        sinks: Sequence[SourcesSink],
+        open_named: Open,
+        network: NetworkSettings,
     ) -> None:
-        self._shared, self._sinks, self._open_named = shared, sinks, open_named
+        self._shared, self._sinks, self._open_named, self._network = shared, sinks, open_named, network
         self._waiting = deque(sources)
-        self._opening: _Opening | None = None
+        self._opening: SourceOpening | None = None
+        self._announced = False  # that the source is awaited
         self._run: SourceRun | None = None
         self.ended = False
         self._next()
@@ -107,7 +117,17 @@ class _Lane:
         """See `SourceRun.has_message`."""
         if self._run is not None:
             return self._run.has_message
-        return self._opening is not None and self._opening.done
+        return self._opening is not None and (self._opening.done or (self.awaiting and not self._announced))
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether its source isn't there, and is tried again."""
+        return self._opening is not None and not self._opening.done and self._opening.awaited is not None
+
+    def give_up(self) -> None:
+        """Has a source that is awaited fail."""
+        if self._opening is not None:
+            self._opening.give_up()
 
     def step(self) -> Iterator[Event]:
         """What there is to say now; it waits for nothing."""
@@ -118,6 +138,7 @@ class _Lane:
                 run.stop()
                 self._next()
         elif self._opening is not None and self._opening.done:
+            self._announced = False
             opening, self._opening = self._opening, None
             if isinstance(opening.outcome, FailureEvent):
                 for sink in self._sinks:
@@ -127,6 +148,11 @@ class _Lane:
             elif opening.outcome is not None:
                 self._run = SourceRun(self._shared, opening.outcome, [sink.sink() for sink in self._sinks], alone=True)
                 self._run.start()
+        elif self._opening is not None and self._opening.awaited is not None and not self._announced:
+            self._announced = True
+            for sink in self._sinks:
+                if isinstance(sink, AwaitingSink):
+                    sink.source_awaited(self._opening.awaited)
 
     def interrupt(self) -> None:
         """Notes that somebody stopped it."""
@@ -157,53 +183,9 @@ class _Lane:
     def _next(self) -> None:
         self.ended = not self._waiting
         if self._waiting:
-            self._opening = _Opening(self._waiting.popleft(), self._open_named, self._shared.arrived)
-
-
-class _Opening:
-    """Opens a source in a thread of its own: a camera that doesn't answer holds nobody up.
-
-    Attributes:
-        outcome: the source, or why it cannot be opened; None before.
-    """
-
-    def __init__(self, source: AnySource, open_named: Open, arrived: threading.Condition) -> None:
-        self._open_named, self._arrived = open_named, arrived
-        self._closed = False
-        self.outcome: FrameSource | FailureEvent | None = None
-        if isinstance(source, (str, os.PathLike)):
-            name = os.fspath(source)
-            threading.Thread(target=self._open, args=(name,), name="protoleak-opening", daemon=True).start()
-        else:
-            self.outcome = source
-
-    @property
-    def done(self) -> bool:
-        return self.outcome is not None
-
-    def close(self) -> None:
-        """Closes the source, now or as soon as it is open."""
-        with self._arrived:
-            self._closed = True
-            outcome = self.outcome
-        if outcome is not None and not isinstance(outcome, FailureEvent):
-            outcome.close()
-
-    def _open(self, name: str) -> None:
-        outcome: FrameSource | FailureEvent
-        try:
-            outcome = self._open_named(name)
-        except (MediaError, MissingExtra) as error:
-            outcome = FailureEvent(source=printable(without_secrets(name)), message=str(error))
-        except Exception as error:  # a library's: it ends this source, not the others
-            shown = printable(without_secrets(name))
-            outcome = FailureEvent(source=shown, message=f"{shown}: cannot be opened: {type(error).__name__}: {error}")
-        with self._arrived:
-            self.outcome = outcome
-            self._arrived.notify_all()
-            closed = self._closed
-        if closed and not isinstance(outcome, FailureEvent):
-            outcome.close()
+            self._opening = SourceOpening(
+                self._waiting.popleft(), self._open_named, self._shared.arrived, self._network
+            )
 
 
 def _is_live(source: AnySource) -> bool:

@@ -131,7 +131,7 @@ def test_the_stages_of_a_cuda_graph_come_from_runs_without_it(bundle: Bundle, mo
             super().__init__(*given, engine_options=engine_options, **named)
             self.staged = engine_options.stage_times
 
-    monkeypatch.setattr("protoleak.bench.run.Screener", OneGraph)
+    monkeypatch.setattr("protoleak.bench.measuring.Screener", OneGraph)
     for row in run_benchmark(bundle, FAST).rows:
         assert row.timing is not None, row.error
         assert "gpu" not in row.timing.stages

@@ -14,8 +14,8 @@ import protoleak
 pytest.importorskip("av", reason="PyAV reads and writes the videos: pip install 'protoleak[video]'")
 
 from benchmarks.video import Compared, Speed, compare, measure, scaled_clip, targets
-from benchmarks.video_soak import repeated, slope, soak
-from benchmarks.video_tracks import RATE, SECONDS, identity_f1, write_made_clip
+from benchmarks.videos.soak import repeated, slope, soak
+from benchmarks.videos.tracks import RATE, SECONDS, identity_f1, write_made_clip
 from protoleak.faces.open import WholeFrame
 from protoleak.images.framing import Box
 from protoleak.screener import Screener

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from protoleak.bundle.bundle import DEFAULT_BUNDLE
+from protoleak.bundle.reader import FACE_DETECTOR
 from protoleak.cli.app import main
 
 # As small as the network can be and still tell the two kinds apart.
 SMALL = ["--settings", Path(__file__).with_name("small_training.toml"), "--epochs", 16]
+CPU = ("--engine", "onnxruntime", "--threads", 1)
+FACES = ("--faces", "yunet", "--face-model", DEFAULT_BUNDLE / FACE_DETECTOR)
 Run = Callable[..., int]
 
 
@@ -50,6 +54,12 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run() -> Run:
     """Runs a command line of any objects and returns the exit status."""
     return lambda *arguments: main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def screen(run: Run, tiny_bundle: Path) -> Run:
+    """`protoleak screen` with the small bundle."""
+    return lambda *arguments: run("screen", *arguments, "--bundle", tiny_bundle, *CPU)
 
 
 @pytest.fixture(scope="session")

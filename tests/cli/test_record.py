@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -12,14 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from protoleak.bundle.bundle import DEFAULT_BUNDLE
-from protoleak.bundle.reader import FACE_DETECTOR
-from tests.cli.conftest import Run
+from tests.cli.conftest import FACES, Run
+from tests.json_lines import json_lines
 from tests.look_bundle import face_image, group_of_two
 from tests.tiny_bundle import make_image
-
-CPU = ("--engine", "onnxruntime", "--threads", 1)
-FACES = ("--faces", "yunet", "--face-model", DEFAULT_BUNDLE / FACE_DETECTOR)
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +29,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def timeless(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name != "milliseconds"} for line in found]
 
@@ -46,16 +37,11 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.fixture
-def screen(run: Run, tiny_bundle: Path):
-    return lambda *arguments: run("screen", *arguments, "--bundle", tiny_bundle, *CPU)
-
-
 def test_every_input_has_a_line_with_its_outcome_reason_and_sha256(
     screen, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert screen(images, images / "missing.png", *FACES, "--out", tmp_path / "r.jsonl") == 1
-    found = lines(tmp_path / "r.jsonl")
+    found = json_lines(tmp_path / "r.jsonl")
     assert [(Path(line["source"]).name, line["outcome"], line["face"], line["faces"]) for line in found] == [
         ("a_group.png", "verdict", 1, 2),
         ("a_group.png", "verdict", 2, 2),
@@ -82,7 +68,7 @@ def test_a_run_stopped_between_two_faces_of_one_image_loses_nothing(screen, imag
     for kept in range(len(text) + 1):
         part.write_text("".join(text[:kept]))
         assert screen(images, *FACES, "--out", part, "--resume") == 1
-        assert timeless(lines(part)) == timeless(lines(whole)), f"after {kept} lines"
+        assert timeless(json_lines(part)) == timeless(json_lines(whole)), f"after {kept} lines"
 
 
 def test_a_file_that_has_changed_is_judged_again_and_one_that_has_not_is_not(
@@ -93,10 +79,10 @@ def test_a_file_that_has_changed_is_judged_again_and_one_that_has_not_is_not(
     screen(folder, *FACES, "--out", out)
     face_image("columns", 14).save(folder / "b_one.png")
     face_image("columns", 15).save(folder / "c_none.png")
-    before = len(lines(out))
+    before = len(json_lines(out))
     capsys.readouterr()
     screen(folder, *FACES, "--out", out, "--resume")
-    added = lines(out)[before:]
+    added = json_lines(out)[before:]
     assert [(line["source"], line["sha256"]) for line in added] == [
         (str(folder / name), sha256(folder / name)) for name in ("b_one.png", "c_none.png")
     ]
@@ -113,7 +99,10 @@ def test_what_failed_is_tried_again_and_written_once(screen, images: Path, tmp_p
     assert out.read_bytes() == before
     shutil.copy(folder / "b_one.png", folder / "d_damaged.png")
     screen(folder, *FACES, "--out", out, "--resume")
-    assert [line["outcome"] for line in lines(out) if line["source"].endswith("d_damaged.png")] == ["error", "verdict"]
+    assert [line["outcome"] for line in json_lines(out) if line["source"].endswith("d_damaged.png")] == [
+        "error",
+        "verdict",
+    ]
 
 
 @pytest.mark.parametrize("options", [(), (*FACES, "--margin", 0.5), (*FACES, "--minimum-face", 64)])

@@ -16,6 +16,7 @@ from PIL import Image
 
 import protoleak
 from protoleak.cli.app import main
+from tests.json_lines import json_lines
 from tests.paths import ROOT
 from tests.tiny_bundle import make_image
 
@@ -55,7 +56,7 @@ def test_table_and_summary_say_what_was_found(screen, folder: Path, capsys: pyte
 
 def test_results_equal_those_of_the_python_interface(screen, folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     assert screen(folder, "--out", tmp_path / "r.jsonl", "--batch-size", 3) == 0
-    lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    lines = json_lines(tmp_path / "r.jsonl")
     expected = [verdict.to_dict() for verdict in protoleak.load(tiny_bundle)(sorted(folder.iterdir()))]
     for one in [*lines, *expected]:
         del one["milliseconds"]

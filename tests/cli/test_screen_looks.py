@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +11,10 @@ from PIL import Image
 from protoleak.choices import MINIMUM_FACE
 from protoleak.faces.yunet import YuNetDetector
 from protoleak.runtime.pipeline import ImagePipeline
-from tests.cli.conftest import Run
+from tests.cli.conftest import CPU, Run
+from tests.json_lines import json_lines
 from tests.look_bundle import face_image, group_of_two
 from tests.tiny_bundle import make_image
-
-CPU = ("--engine", "onnxruntime", "--threads", 1)
 
 
 @pytest.fixture
@@ -31,16 +28,12 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def test_every_face_of_a_still_has_a_line_and_an_image_without_a_face_is_an_error_by_name(
     images: Path, exported_looks: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "verdicts.jsonl"
     assert run("screen", images, "--bundle", exported_looks, "--out", out, *CPU) == 1
-    found = lines(out)
+    found = json_lines(out)
     assert [Path(line["source"]).name for line in found] == ["a_group.png", "a_group.png", "b_one.png", "c_none.png"]
     for line in found[:3]:
         assert line["box"]["width"] > 48
@@ -75,7 +68,7 @@ def test_faces_none_judges_every_image_whole_as_a_pipeline_does(
 ) -> None:
     out = tmp_path / "verdicts.jsonl"
     assert run("screen", images, "--bundle", exported_looks, "--out", out, "--faces", "none", *CPU) == 0
-    found = lines(out)
+    found = json_lines(out)
     assert [Path(line["source"]).name for line in found] == ["a_group.png", "b_one.png", "c_none.png"]
     with ImagePipeline(exported_looks, engine="onnxruntime", threads=1) as pipeline:
         for line in found:
@@ -101,7 +94,7 @@ def test_a_black_image_judged_whole_is_unknown_with_a_note(
     out = tmp_path / "verdicts.jsonl"
     given = ("--bundle", exported_looks, "--faces", "none", "--alpha", 0.9, "--out", out)
     assert run("screen", tmp_path / "black.png", *given, *CPU) == 0
-    (line,) = lines(out)
+    (line,) = json_lines(out)
     assert (line["verdict"], line["generator"]) == ("unknown", None)
     assert line["lacking"].startswith("without content")
     assert line["lacking"] in line["notes"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ import pytest
 from protoleak.bundle.bundle import Bundle
 from protoleak.progress import Progress
 from tests.cli.conftest import SMALL, Run
+from tests.json_lines import json_lines
 from tests.paths import ROOT
 from tests.training.images import write_images
 
@@ -37,7 +37,7 @@ def test_a_bundle_names_the_generators_of_images_that_training_never_saw(
         write_images(tmp_path / kind, kind, 10, first_seed=800)
     out = tmp_path / "verdicts.jsonl"
     assert run("screen", tmp_path / "columns", tmp_path / "rows", "--bundle", bundle, "--out", out) == 0
-    verdicts = [json.loads(line) for line in out.read_text().splitlines()]
+    verdicts = json_lines(out)
     assert len(verdicts) == 20
     right = [each["nearest"] == Path(each["source"]).parent.name for each in verdicts]
     assert sum(right) >= 17  # chance would give 10; the kinds differ by stripes that fill the image

@@ -7,8 +7,8 @@ import pytest
 
 from protoleak.bundle.calibration import Calibration
 from protoleak.discovery.clusters import find_clusters
-from protoleak.enrolment.judging import Classes
 from protoleak.enrolment.rows import Rows
+from protoleak.metrics.classes import Classes
 
 pytest.importorskip("sklearn", reason="its HDBSCAN clusters")
 CLASSES = Classes.of(["ash", "camera"], "camera")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from protoleak.discovery.embeddings import read_embeddings
 from protoleak.discovery.records import Discovery
 from protoleak.enrolment.images import ImageRunner
 from protoleak.errors import ProtoleakError
+from tests.json_lines import json_lines
 from tests.tiny_bundle import make_image
 
 pq = pytest.importorskip("pyarrow.parquet", reason="embeddings are Parquet")
@@ -36,7 +36,7 @@ def traceless(enrollable: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     bundle = Bundle.load(enrollable)
     files = {name: data for name, data in bundle.contents().items() if name in bundle.manifest.files}
     del files[CLASS_STATISTICS]
-    record = bundle.record("fp32")
+    record = bundle.enrolment.record("fp32")
     nothing = np.zeros((len(record.labels), 0), record.features.dtype)
     files[record_file("fp32")] = replace(record, features=nothing).to_bytes()
     out = tmp_path_factory.mktemp("traceless") / "bundle"
@@ -71,7 +71,7 @@ def screen(bundle: Path, source: Path, verdicts: Path, embeddings: Path, *more: 
 
 
 def lines_of(verdicts: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in verdicts.read_text().splitlines()]
+    lines = json_lines(verdicts)
     return [line for line in lines if line["outcome"] == "verdict"]
 
 
@@ -85,7 +85,7 @@ def test_each_verdict_has_a_row_with_what_the_network_gave(
     ]
     bundle = Bundle.load(enrollable)
     files = [file for file in list_images(stream) if file.name != "broken.png"]
-    with ImageRunner(bundle, "onnxruntime", 1, traces=bundle.traces()) as runner:
+    with ImageRunner(bundle, "onnxruntime", 1, traces=bundle.enrolment.traces()) as runner:
         expected = runner.run(files, "images")
     found = read_embeddings(embeddings, bundle)
     order = [found.places[sha256, None] for sha256 in expected.sha256]

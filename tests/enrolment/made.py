@@ -10,8 +10,8 @@ from protoleak.bundle.enrolment import ScoreConstants
 from protoleak.calibration.class_statistics import fit_class_statistics
 from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
 from protoleak.enrolment.fit import Setting
-from protoleak.enrolment.judging import Classes
 from protoleak.enrolment.rows import Rows
+from protoleak.metrics.classes import Classes
 from protoleak.runtime.conformal import real_margin
 
 NAMES, REAL = ("camera", "dawn", "moss"), 0

@@ -65,7 +65,7 @@ def test_each_enrolled_generator_adds_what_its_offset_was_chosen_on(
     calibration = bundle.variant("fp32").calibration
     assert calibration.real_margins is not None
     level = accusation_level(len(calibration.real_margins), 0.05, calibration.accusation_share)
-    cameras = int((bundle.record("fp32").labels == CAMERA).sum())
+    cameras = int((bundle.enrolment.record("fp32").labels == CAMERA).sum())
     assert bound(exported) == level
     assert bound(with_one) == pytest.approx(level + 1 / (cameras + 1))
     assert bound(with_two) == pytest.approx(level + 2 / (cameras + 1))

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protoleak.bundle.calibration import Calibration
-from protoleak.enrolment.judging import UNKNOWN, Classes, judged
+from protoleak.enrolment.judging import UNKNOWN, judged
 from protoleak.enrolment.rows import Rows
+from protoleak.metrics.classes import Classes
 from protoleak.runtime.decision import DecisionRule
 
 NAMES = ["ash", "birch", "camera"]

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from protoleak.evaluation.confusion_plot import confusion_plot
 from protoleak.evaluation.page import html_page
 from protoleak.evaluation.results import Confusion, Report, VariantReport
-from protoleak.evaluation.tables import estimate, first_line, share
+from protoleak.evaluation.tables import accused_line, estimate, share
 from protoleak.metrics.report import Estimate, Share
 from tests.pages import assert_loads_and_runs_nothing
 
@@ -54,4 +54,4 @@ def test_numbers_are_written_with_their_intervals_and_reasons() -> None:
     assert estimate(Estimate(None, None, "no image")) == "– (no image)"
     assert share(Share(3, 40, 0.075, (0.0258, 0.1986), None)) == "3 of 40 (7.5 %, 95 % interval 2.6–19.9 %)"
     assert share(Share(0, 0, None, (0.0, 1.0), None)) == "no image"
-    assert first_line(VariantReport(variant="fp32", engine="auto")).startswith("not measured: no real photographs")
+    assert accused_line(VariantReport(variant="fp32", engine="auto")).startswith("not measured: no real photographs")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from protoleak.model.checkpoint import TrainedModel
 from protoleak.model.latent_encoder import load_latent_encoder
 from protoleak.training.settings import TrainingSettings
 from protoleak.training.train import train
+from tests.one_thread import one_thread as one_thread
 from tests.training.images import IMAGE_SIZE, write_images, write_latent_encoder
 
 PARTS = ("train", "val", "calibration", "test")
@@ -70,12 +70,3 @@ def model(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Trained
         return train(dataset, encoder, settings, folder / "model")
     finally:
         torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks lose more to waiting for a second thread than they gain."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

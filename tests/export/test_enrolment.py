@@ -36,14 +36,14 @@ def posterior(model: TrainedModel, dataset: Dataset, tmp_path_factory: pytest.Te
 
 
 def test_record_holds_the_calibration_images_with_the_numbers_of_the_lists(posterior: Bundle, dataset: Dataset) -> None:
-    record, calibration = posterior.record("fp32"), posterior.variant("fp32").calibration
+    record, calibration = posterior.enrolment.record("fp32"), posterior.variant("fp32").calibration
     assert record.labels.tolist() == [sample.label for sample in dataset.calibration]
     np.testing.assert_array_equal(np.sort(record.log_density.astype(np.float64)), calibration.overall)
 
 
 def test_traces_are_of_the_latents_that_the_runtime_has(posterior: Bundle, dataset: Dataset) -> None:
     """The whitening is fitted to PyTorch's latents, and applied to those of the exported graph."""
-    space = posterior.traces()
+    space = posterior.enrolment.traces()
     assert space is not None
     files = [sample.path for sample in dataset.train]
     labels = np.array([sample.label for sample in dataset.train])
@@ -58,7 +58,7 @@ def test_traces_are_of_the_latents_that_the_runtime_has(posterior: Bundle, datas
 
 
 def test_classes_have_the_statistics_of_the_training_images(posterior: Bundle, dataset: Dataset) -> None:
-    statistics, record = posterior.class_statistics(), posterior.record("fp32")
+    statistics, record = posterior.enrolment.class_statistics(), posterior.enrolment.record("fp32")
     assert statistics.images == len(dataset.train)
     assert statistics.class_means.shape == (len(dataset.generators), record.features.shape[1])
     points = record.features.astype(float) / STEPS
@@ -73,8 +73,8 @@ def test_class_in_the_graph_and_beside_it_have_the_same_numbers(
     from protoleak.export.graphs import _quiet_exporter
     from protoleak.runtime.engines import Graph, open_engine
 
-    statistics, constants = posterior.class_statistics(), posterior.score_constants()
-    record = posterior.record("fp32")
+    statistics, constants = posterior.enrolment.class_statistics(), posterior.enrolment.score_constants()
+    record = posterior.enrolment.record("fp32")
     discriminant = fit_discriminant(record.features[:6], statistics, class_means(statistics, ()))
     offset, network = 0.25, model.attributor
 
@@ -128,6 +128,6 @@ def test_other_densities_are_exported_without_a_record_and_say_what_to_do(
     assert CLASS_STATISTICS not in bundle.manifest.files
     assert record_file("fp32") not in bundle.manifest.files
     with pytest.raises(BundleError, match="density-space posterior"):
-        bundle.score_constants()
+        bundle.enrolment.score_constants()
     with pytest.raises(BundleError, match="density-space posterior"):
-        bundle.class_statistics()
+        bundle.enrolment.class_statistics()

@@ -20,7 +20,8 @@ from protoleak.export.runner import VariantRunner
 from protoleak.export.settings import ExportSettings
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
-from protoleak.model.checkpoint import ModelConfig, TrainedModel, attributor_outputs
+from protoleak.model.checkpoint import TrainedModel, attributor_outputs
+from protoleak.model.model_config import ModelConfig
 from tests.look_bundle import IMAGE_SIZE, KINDS, LOOKS, YUNET, face_image, write_left_out
 
 

@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 from protoleak.images.claims import content_credentials
 from protoleak.images.claims.claim import LONGEST_CLAIM, Claim, disagreement
 from protoleak.images.claims.read import MOST_CLAIMS
+from protoleak.images.formats.jpeg import examine
 from protoleak.images.open import open_image
 from tests.images.signed_image import SIGNER, signed_jpeg
 
@@ -210,6 +211,23 @@ def test_without_the_extra_it_is_said_that_there_are_credentials(monkeypatch: py
 def test_nothing_is_fetched_for_credentials() -> None:
     assert content_credentials.SETTINGS["verify"]["remote_manifest_fetch"] is False
     assert content_credentials.SETTINGS["verify"]["ocsp_fetch"] is False
+
+
+def test_the_mark_is_looked_for_everywhere_but_among_coded_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)  # so that it is said where the library would be asked
+    plain = encoded("JPEG")
+    begin, end = examine(plain).coded
+    assert 100 < begin < end == len(plain) - 2
+    assert plain[end:] == b"\xff\xd9"
+    middle = (begin + end) // 2
+    within = plain[:middle] + b"c2pa" + plain[middle + 4 :]
+    assert not list(content_credentials.content_credentials(within, "JPEG", (begin, end)))
+    for data in (encoded("JPEG", comment=b"c2pa"), plain + b"c2pa"):
+        assert len(list(content_credentials.content_credentials(data, "JPEG", examine(data).coded))) == 1
+        assert len(list(content_credentials.content_credentials(data, "JPEG"))) == 1
+    for place in (begin - 4, begin - 1, end - 3, end):  # across either border it counts
+        across = plain[:place] + b"c2pa" + plain[place + 4 :]
+        assert len(list(content_credentials.content_credentials(across, "JPEG", (begin, end)))) == 1
 
 
 def test_the_four_letters_alone_are_no_credentials() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from protoleak.images.content import SMALLEST_SIDE, lacking
+from protoleak.images.content import DETAIL_SCALE, LOWEST_CONTRAST, LOWEST_DETAIL, SMALLEST_SIDE, lacking
 from protoleak.images.preprocess import preprocess
 from tests.paths import EXAMPLES
 
@@ -46,6 +47,37 @@ def test_detail_counts_wherever_it_is(rows: slice) -> None:
     noise = np.random.default_rng(0).integers(0, 120, (rows.stop - rows.start, 256, 1), np.uint8)
     pixels[:, rows] = noise
     assert lacking(pixels, 256) is None
+
+
+def of_whole_looks(pixels: np.ndarray) -> bool:
+    """Whether a look has enough, with every row of it looked at."""
+    luma = [cv2.cvtColor(look, cv2.COLOR_RGB2GRAY).astype(np.float32) for look in pixels]
+    blurred = [cv2.GaussianBlur(look, (0, 0), DETAIL_SCALE) for look in luma]
+    detail = max(float(np.abs(a - b, dtype=np.float64).mean()) for a, b in zip(luma, blurred, strict=True))
+    return max(float(look.std(dtype=np.float64)) for look in luma) >= LOWEST_CONTRAST and detail >= LOWEST_DETAIL
+
+
+@pytest.mark.parametrize("size", [32, 50, 96])
+@pytest.mark.parametrize("part", ["all", "top", "middle", "bottom"])
+def test_rows_that_suffice_say_what_all_rows_say(size: int, part: str) -> None:
+    random = np.random.default_rng(size)
+    third = size // 3
+    rows = {
+        "all": slice(None),
+        "top": slice(third),
+        "middle": slice(third, size - third),
+        "bottom": slice(size - third, None),
+    }
+    noise = np.zeros((size, size, 3))
+    noise[rows[part]] = random.normal(size=(size, size, 3))[rows[part]]
+    ramp = np.linspace(-1, 1, size)[:, None, None]
+    said = []
+    for slope in (0.0, 6.8, 7.0, 60.0):
+        for strength in (*np.linspace(1, 9, 9), 30.0):
+            pixels = np.clip(127 + slope * ramp + strength * noise, 0, 255).astype(np.uint8)[None]
+            said.append(lacking(pixels, 256) is None)
+            assert said[-1] == of_whole_looks(pixels), (slope, strength)
+    assert {True, False} == set(said)
 
 
 def test_a_tiny_image_is_refused_by_its_size() -> None:

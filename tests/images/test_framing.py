@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -94,3 +95,22 @@ def test_an_array_has_the_looks_of_a_pillow_image_of_it() -> None:
     image = noise(120, 90)
     for face in (None, Box(40, 30, 30, 40), Box(-10, 60, 50, 50)):
         np.testing.assert_array_equal(FRAMING.frame(np.asarray(image), face), FRAMING.frame(image, face))
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(SIZE, SIZE), (2 * SIZE, 2 * SIZE), (3 * SIZE, 4 * SIZE), (2 * SIZE, 90), (70, 90)]
+)
+def test_looks_are_their_callers_own(height: int, width: int) -> None:
+    """Also where there is only one, which isn't copied if it was made anew."""
+    pixels = np.array(noise(width, height))
+    before = pixels.copy()
+    framing = Framing(("image",), SIZE)
+    looks = framing.frame(pixels, None)
+    assert looks.flags.c_contiguous
+    assert looks.flags.writeable
+    np.testing.assert_array_equal(looks[0], preprocess(pixels, SIZE))
+    first, second = framing.frame_each(pixels, [None, None])
+    for own in (looks, first):
+        own[:] = 0
+    np.testing.assert_array_equal(pixels, before)
+    np.testing.assert_array_equal(second[0], preprocess(pixels, SIZE))

@@ -14,9 +14,10 @@ import pytest
 from protoleak.bundle.calibration import Calibration
 from protoleak.calibration.conformal_fit import calibrate
 from protoleak.export.report import Measured, VariantOutputs, measure_variant, predictions_of
+from protoleak.metrics.classes import Classes
 from protoleak.metrics.intervals import Resamples
 from protoleak.metrics.measures import ALL_UNKNOWN, against_real, measure
-from protoleak.metrics.predictions import Classes, Predictions
+from protoleak.metrics.predictions import Predictions
 from protoleak.metrics.report import Measures
 from protoleak.runtime.conformal import promise
 

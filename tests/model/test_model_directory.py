@@ -17,14 +17,13 @@ from protoleak.model.checkpoint import (
     LATENT_ENCODER_FOLDER,
     MODEL_FILE,
     WEIGHTS_FILE,
-    LatentEncoderRecord,
-    ModelConfig,
     TrainedModel,
     attributor_outputs,
     load_model,
     save_model,
 )
 from protoleak.model.latent_encoder import LatentEncoder
+from protoleak.model.model_config import LatentEncoderRecord, ModelConfig
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from protoleak.bundle.calibration import Calibration
 from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.writer import write_bundle
 from protoleak.errors import BundleError, CalibrationError, EngineError, EngineUnavailable, MediaError, ProtoleakError
+from protoleak.images.decode import DecodedImage, decode
 from protoleak.runtime.engines import choose
 from tests.tiny_bundle import make_image
 
@@ -237,6 +239,28 @@ def test_nan_is_an_error_naming_image_and_stage_and_the_rest_of_the_batch_goes_o
     assert isinstance(last, protoleak.Verdict)
     assert isinstance(failure, EngineError)
     assert str(failure).startswith("image 1: the latent encoder gave")
+
+
+def test_one_image_alone_is_prepared_where_it_is_asked_for(
+    screener: protoleak.Screener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread for one image takes longer to begin and end than it could save."""
+    threads: list[int] = []
+
+    def noting(data: bytes, upright: bool) -> DecodedImage:
+        threads.append(threading.get_ident())
+        return decode(data, upright)
+
+    monkeypatch.setattr(screener, "decode", noting)
+    buffer = io.BytesIO()
+    Image.fromarray(make_image(0, 1)).save(buffer, "PNG")
+    alone = screener(buffer.getvalue())
+    assert threads == [threading.get_ident()]
+    together = screener([buffer.getvalue()] * 2)
+    assert threading.get_ident() not in threads[1:]
+    assert without_times(alone[0]) == without_times(together[0]) == without_times(together[1])
+    [missing] = screener.each(["no/such/file.png"])
+    assert isinstance(missing, MediaError)
 
 
 def test_graph_that_contradicts_the_manifest_is_a_bundle_error(

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.json_lines import json_lines
 from tests.paths import ROOT
 
 START_SECONDS = 600.0  # on a machine that is busy
@@ -130,4 +131,4 @@ def screened(folder: Path, images: Sequence[Path], bundle: Path | None = None, *
     out = folder / "verdicts.jsonl"
     chosen = [] if bundle is None else ["--bundle", str(bundle)]
     main(["screen", *map(str, images), *chosen, "--out", str(out), *options])
-    return [json.loads(line) for line in out.read_text().splitlines()]
+    return json_lines(out)

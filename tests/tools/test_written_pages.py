@@ -11,7 +11,7 @@ import msgspec
 from protoleak import Bundle
 from protoleak.evaluation.results import Report
 from tests.paths import ROOT
-from tools import readme_tables, security_table, serve_table, targets
+from tools import guide_table, readme_tables, security_table, serve_table, targets
 from tools.default_bundle import model_card
 
 
@@ -36,6 +36,13 @@ def test_the_load_table_has_the_measured_load() -> None:
     must_be(between_marks(serve_table.PAGE, "load table"), serve_table.load_table(measured), "tools/serve_table.py")
 
 
+def test_the_guide_has_what_enrolment_and_discovery_are_worth() -> None:
+    page, tool = guide_table.PAGE, "tools/guide_table.py"
+    newcomers, found = (json.loads(file.read_text()) for file in (guide_table.NEWCOMERS, guide_table.DISCOVERED))
+    must_be(between_marks(page, "enrolled"), guide_table.enrolled(newcomers), tool)
+    must_be(between_marks(page, "discovered"), guide_table.discovered(found), tool)
+
+
 def test_the_targets_are_beside_what_was_measured() -> None:
     must_be(targets.PAGE.read_text(encoding="utf-8").splitlines(), targets.page(), "tools/targets.py")
 
@@ -49,8 +56,8 @@ def test_the_model_card_is_of_the_bundle_and_its_evaluation() -> None:
     report = msgspec.json.decode(model_card.EVALUATION.read_bytes(), type=Report)
     assert report.bundle.sha256 == bundle.sha256, "evaluate the default bundle that is here"
     left_out = json.loads(model_card.LEFT_OUT.read_text())
-    card = model_card.CARD.read_text(encoding="utf-8").splitlines()
-    must_be(card, model_card.lines(bundle, report, left_out), "tools/default_bundle/model_card.py")
+    written = model_card.CARD.read_text(encoding="utf-8").splitlines()
+    must_be(written, model_card.card(bundle, report, left_out), "tools/default_bundle/model_card.py")
 
 
 def test_real_faces_accused_stand_first_wherever_a_bundle_is_measured() -> None:

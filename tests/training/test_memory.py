@@ -11,7 +11,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from protoleak.training.fit import keep_freed_memory
+from protoleak.training.memory import keep_freed_memory
 kept = keep_freed_memory() if sys.argv[1] == "keep" else False
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -37,7 +37,7 @@ def test_blocks_that_are_freed_are_used_again_without_a_page_fault() -> None:
 
 
 def test_elsewhere_than_on_glibc_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    from protoleak.training import fit
+    from protoleak.training import memory
 
-    monkeypatch.setattr(fit.platform, "libc_ver", lambda: ("", ""))
-    assert not fit.keep_freed_memory()
+    monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
+    assert not memory.keep_freed_memory()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-
-import pytest
 
 from protoleak.faces.base import Face
 from protoleak.images.framing import Box
@@ -17,11 +14,6 @@ from tests.video.scripted import RecordingSink, ScriptedDetector, ScriptedSource
 
 # These tests compare sleeping with sleeping; the margins are for a machine that does other things as well.
 SLACK = 0.75  # seconds
-
-
-@pytest.fixture
-def screener(tiny_bundle: Path) -> SlowScreener:
-    return SlowScreener(tiny_bundle, threads=1, engine="onnxruntime")
 
 
 def three_faces(index: int) -> list[Face]:  # noqa: ARG001  # the signature of a script

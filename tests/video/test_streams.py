@@ -10,25 +10,29 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from protoleak.errors import ProtoleakError
+from protoleak.errors import MediaError, ProtoleakError
 from protoleak.faces.base import FOUND_SIDE, SURE_SIDE
 from protoleak.video.events import FaceEvent, FailureEvent, GapEvent, TrackEvent
-from protoleak.video.frames import Gap
+from protoleak.video.frames import FrameSource, Gap
 from protoleak.video.outputs.folder import open_outputs
 from protoleak.video.outputs.records import TracksFile
 from protoleak.video.queues import Turns
 from protoleak.video.settings import StreamSettings
+from protoleak.video.sources.network_settings import NetworkSettings
 from protoleak.video.streams import streams
 from tests.video.outputs.made import RUN
 from tests.video.scripted import RecordingSink, ScriptedDetector, ScriptedSource, SlowScreener, named, threads_left
 
+NOW = NetworkSettings(first_delay=0.02, longest_delay=0.05)
+
 
 class RecordingSinks:
-    """Remembers the sink of each source, and which could not be opened."""
+    """Remembers the sink of each source, and which could not be opened, at first or at all."""
 
     def __init__(self, fail_at: str | None = None) -> None:
         self.sinks: list[RecordingSink] = []
         self.failures: list[FailureEvent] = []
+        self.awaited: list[FailureEvent] = []
         self._fail_at = fail_at
 
     def sink(self) -> RecordingSink:
@@ -38,10 +42,22 @@ class RecordingSinks:
     def source_failed(self, failure: FailureEvent) -> None:
         self.failures.append(failure)
 
+    def source_awaited(self, failure: FailureEvent) -> None:
+        self.awaited.append(failure)
 
-@pytest.fixture
-def screener(tiny_bundle: Path) -> SlowScreener:
-    return SlowScreener(tiny_bundle, threads=1, engine="onnxruntime")
+
+class Switched:
+    """Opens a camera that is off for the first attempts."""
+
+    def __init__(self, off_for: int) -> None:
+        self.attempts = 0
+        self._off_for = off_for
+
+    def __call__(self, name: str) -> FrameSource:
+        self.attempts += 1
+        if self.attempts <= self._off_for:
+            raise MediaError(f"{name}: connection refused")
+        return named(ScriptedSource(range(10), live_rate=50), name)
 
 
 def test_two_cameras_run_at_once_and_a_file_beside_them(screener: SlowScreener) -> None:
@@ -120,6 +136,44 @@ def test_each_fails_alone(screener: SlowScreener, tmp_path: Path) -> None:
     statistics = {sink.statistics.source: sink.statistics for sink in sinks.sinks if sink.statistics}
     assert statistics["good"].frames_in == 30
     assert statistics["cut"].frames_in == 10
+
+
+def test_a_camera_that_is_off_at_the_start_is_tried_again_while_others_are_screened(screener: SlowScreener) -> None:
+    yard, sinks, opening = named(ScriptedSource(range(10**6), live_rate=20), "yard"), RecordingSinks(), Switched(3)
+    given = ["rtsp://gate/live", yard]
+    settings = StreamSettings(every=0.1, max_seconds=2.0)
+    events = list(streams(screener, given, settings, [sinks], ScriptedDetector(), opening=opening, network=NOW))
+    assert [failure.message for failure in sinks.awaited] == ["rtsp://gate/live: connection refused"]
+    assert {event.source for event in events if isinstance(event, TrackEvent)} == {"rtsp://gate/live", "yard"}
+    assert not any(isinstance(event, FailureEvent) for event in events)
+    assert opening.attempts == 4
+
+
+def test_a_camera_that_is_off_ends_with_the_others_and_is_an_error_at_once_where_there_are_none(
+    screener: SlowScreener,
+) -> None:
+    for beside, heard in ([named(ScriptedSource(range(10), live_rate=20), "yard")], 1), ([], 0):
+        sinks, opening = RecordingSinks(), Switched(10**6)
+        given = ["rtsp://gate/live", *beside]
+        events = list(
+            streams(screener, given, StreamSettings(), [sinks], ScriptedDetector(), opening=opening, network=NOW)
+        )
+        assert [failure.message for failure in sinks.failures] == ["rtsp://gate/live: connection refused"]
+        assert [event for event in events if isinstance(event, FailureEvent)] == sinks.failures
+        assert len(sinks.awaited) == heard
+        assert (opening.attempts > 1) == bool(beside)
+    deadline = time.monotonic() + 30
+    while threads_left() and time.monotonic() < deadline:  # an attempt that is under way ends by itself
+        time.sleep(0.01)
+    assert threads_left() == []
+
+
+def test_a_file_that_is_missing_is_not_tried_again(screener: SlowScreener) -> None:
+    yard, sinks, opening = named(ScriptedSource(range(10), live_rate=20), "yard"), RecordingSinks(), Switched(10**6)
+    list(
+        streams(screener, ["a.mp4", yard], StreamSettings(), [sinks], ScriptedDetector(), opening=opening, network=NOW)
+    )
+    assert (opening.attempts, len(sinks.failures), sinks.awaited) == (1, 1, [])
 
 
 def test_max_seconds_ends_all_of_them_and_a_stall_holds_nobody_up(screener: SlowScreener) -> None:

@@ -37,7 +37,7 @@ from protoleak.calibration.conformal_fit import LeftOutMargins, calibrate
 from protoleak.calibration.posterior import PosteriorDensity
 from protoleak.cli.settings_file import read_settings
 from protoleak.enrolment.fit import Setting, fit
-from protoleak.enrolment.judging import Classes, accused, judged
+from protoleak.enrolment.judging import accused, judged
 from protoleak.enrolment.rows import Rows
 from protoleak.environment.machine import describe_machine
 from protoleak.export.features import Features, network_features
@@ -45,6 +45,7 @@ from protoleak.export.settings import ExportSettings
 from protoleak.faces.framer import Framer
 from protoleak.faces.largest import LargestFace
 from protoleak.files import cache_folder
+from protoleak.metrics.classes import Classes
 from protoleak.model.checkpoint import TrainedModel, load_model
 from protoleak.training.train import DEFAULT_FACE_MODEL
 from tools.default_bundle.left_out import Turn, trained_without

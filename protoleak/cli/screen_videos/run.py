@@ -68,6 +68,7 @@ def run(options: ScreenOptions, video_options: VideoOptions) -> ExitStatus:
                     sinks,
                     detector,
                     opening=partial(_open, screener, video_options),
+                    network=video_options.network,
                 )
                 # Closed here, not whenever Python gets to it: on Ctrl-C the sinks finish before the folder is closed.
                 with contextlib.closing(screening):

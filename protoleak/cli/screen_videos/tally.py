@@ -57,6 +57,10 @@ class VideoTally:
     def source_failed(self, failure: FailureEvent) -> None:
         self.fail(failure)
 
+    def source_awaited(self, failure: FailureEvent) -> None:
+        """An address that isn't there, while others are screened."""
+        print_note(self._errors, f"{failure.message} (tried again while something else is screened)")
+
     def begin(self, info: SourceInfo) -> None:
         """From a source that starts."""
         self.begun = True

@@ -9,15 +9,11 @@ import msgspec
 import numpy as np
 
 from protoleak.arrays import Array, Float32Array, UInt8Array
-from protoleak.bundle.calibration import ACCUSATION_SHARE
-from protoleak.bundle.class_statistics import ClassStatistics
 from protoleak.bundle.enrolment import record_file
-from protoleak.bundle.manifest import Manifest
 from protoleak.bundle.report import GateResult, LayerNoise, Precisions, Stage
-from protoleak.calibration.conformal_fit import LeftOutMargins
 from protoleak.choices import Precision
 from protoleak.errors import CalibrationError, DatasetError, EngineError
-from protoleak.export.calibrate import Evaluation, EvaluationImages, evaluate
+from protoleak.export.calibrate import Evaluation, EvaluationSetup, evaluate
 from protoleak.export.images import ImageSet, spread, spread_pixels
 from protoleak.export.onnx_graph import graph_metadata, prepared, with_metadata
 from protoleak.export.precisions.fp16 import largest_magnitudes, to_float16
@@ -57,35 +53,27 @@ class RefusedVariant:
 
 
 class VariantBuilder:
-    """Makes variants of one bundle's fp32 graphs, with its images."""
+    """Makes variants of one bundle's fp32 graphs, with its images.
+
+    Args:
+        framer: of the bundle's framing.
+        noise_bank: float32 [T, C, h, w].
+        fp32: the variant whose graphs are given other precisions, and which these are compared with.
+    """
 
     def __init__(
         self,
+        setup: EvaluationSetup,
         framer: Framer,
-        manifest: Manifest,
         noise_bank: Float32Array,
-        graphs: dict[Stage, bytes],
-        reference: Evaluation,
-        images: EvaluationImages,
-        alpha: float,
+        fp32: BuiltVariant,
         settings: VariantSettings,
-        left_out: LeftOutMargins | None = None,
-        accusation_share: float = ACCUSATION_SHARE,
         progress: Progress = no_progress,
-        statistics: ClassStatistics | None = None,
     ) -> None:
-        """Takes the `framer` of the bundle's framing, fp32 `graphs`, and as `reference` what they gave on `images`."""
-        self._framer, self._share, self._statistics = framer, accusation_share, statistics
-        self._left_out = left_out
-        self._manifest = manifest
-        self._noise_bank = noise_bank
-        self._graphs = graphs
-        self._reference = reference
-        self._images = images
-        self._alpha = alpha
-        self._settings = settings
-        self._progress = progress
-        self._fp32 = self._runner(graphs)
+        self._setup, self._manifest, self._framer = setup, setup.manifest, framer
+        self._noise_bank, self._settings, self._progress = noise_bank, settings, progress
+        self._graphs, self._reference = fp32.graphs, fp32.evaluation
+        self._fp32 = self._runner(fp32.graphs)
 
     def build(self, precision: Precision) -> BuiltVariant | RefusedVariant:
         """Makes the variant and holds it to the gate.
@@ -177,22 +165,12 @@ class VariantBuilder:
         self, precision: Precision, graphs: dict[Stage, bytes]
     ) -> tuple[Evaluation, GateResult] | RefusedVariant:
         try:
-            found = evaluate(
-                precision,
-                self._runner(graphs),
-                self._manifest,
-                self._images,
-                self._alpha,
-                self._progress,
-                self._left_out,
-                self._share,
-                self._statistics,
-            )
+            found = evaluate(precision, self._runner(graphs), self._setup, self._progress)
         except EngineError as error:
             return RefusedVariant(str(error))
         manifest = self._manifest
         gate = compare_variants(
-            self._reference, found, manifest.generators, manifest.real_class, self._alpha, self._settings.limits
+            self._reference, found, manifest.generators, manifest.real_class, self._setup.alpha, self._settings.limits
         )
         return (found, gate) if gate.passes else RefusedVariant("; ".join(gate.failures))
 
@@ -222,7 +200,7 @@ class VariantBuilder:
         return {name: given.reshape(len(images), *self._manifest.attributor_input_shape)}
 
     def _calibration_pixels(self, count: int) -> list[UInt8Array]:
-        return calibration_pixels(self._images.calibration, count, self._framer)
+        return calibration_pixels(self._setup.images.calibration, count, self._framer)
 
 
 def calibration_pixels(images: ImageSet, count: int, framer: Framer) -> list[UInt8Array]:

@@ -27,7 +27,7 @@ MIME_TYPES = {
 SETTINGS = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_after_reading": True}}
 
 
-def content_credentials(data: bytes, format: str | None) -> Iterator[Claim]:
+def content_credentials(data: bytes, format: str | None, coded: tuple[int, int] = (0, 0)) -> Iterator[Claim]:
     """Who signed the file, and which sources the actions in its active manifest name.
 
     A file with credentials gives at least one claim: that there are some which cannot be read is said too.
@@ -35,8 +35,9 @@ def content_credentials(data: bytes, format: str | None) -> Iterator[Claim]:
     Args:
         data: the encoded file.
         format: Pillow's name of it.
+        coded: as in `read_claims`.
     """
-    if MARK not in data or format not in MIME_TYPES or len(data) > LARGEST_FILE:
+    if format not in MIME_TYPES or len(data) > LARGEST_FILE or not _is_marked(data, *coded):
         return
     try:
         import c2pa
@@ -55,6 +56,11 @@ def content_credentials(data: bytes, format: str | None) -> Iterator[Claim]:
         yield _unread(f"cannot be read: {type(error).__name__}")
         return
     yield from _claims(store, str(state or "Invalid"))
+
+
+def _is_marked(data: bytes, begin: int, end: int) -> bool:
+    """Whether the mark stands anywhere but between two places."""
+    return data.find(MARK, 0, begin + len(MARK) - 1) >= 0 or data.find(MARK, max(0, end - len(MARK) + 1)) >= 0
 
 
 def _unread(why: str) -> Claim:

@@ -61,7 +61,9 @@ IPTC_CREDIT, IPTC_PROGRAM = (2, 110), (2, 65)
 
 def xmp_claims(image: Image.Image) -> Iterator[Claim]:
     """`DigitalSourceType`, and the credit or program of a generator."""
-    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if not packet:
+        return
     text = packet if isinstance(packet, str) else bytes(packet[:LONGEST_TEXT]).decode("utf-8", "replace")
     text = text[:LONGEST_TEXT]
     for found in SOURCE_TYPE.finditer(text):
@@ -110,7 +112,8 @@ def exif_claims(image: Image.Image) -> Iterator[Claim]:
     texts = {"Software": exif.get(SOFTWARE), "ImageDescription": exif.get(DESCRIPTION), "Artist": exif.get(MAKER_TEXT)}
     texts["UserComment"] = exif.get_ifd(EXIF_IFD).get(USER_COMMENT)
     for key, value in texts.items():
-        text = _exif_text(value)
+        if not (text := _exif_text(value)):
+            continue
         named = GENERATORS.search(text) if key in ("Software", "Artist") else None
         if named or _writer("parameters" if _has_steps(text) else "", text):
             yield Claim(standard="EXIF", origin="generated", text=one_line(f"{key}: {text}"))

@@ -13,15 +13,16 @@ from protoleak.images.claims.metadata import exif_claims, iptc_claims, png_text_
 MOST_CLAIMS = 16
 
 
-def read_claims(image: Image.Image, data: bytes) -> tuple[Claim, ...]:
+def read_claims(image: Image.Image, data: bytes, coded: tuple[int, int] = (0, 0)) -> tuple[Claim, ...]:
     """The claims of a file, content credentials first, each once, at most MOST_CLAIMS. It never raises.
 
     Args:
         image: as Pillow opened it, with its metadata; not converted.
         data: the encoded file.
+        coded: where in it nothing but coded pixels stands: from the first place to before the second.
     """
     readers: tuple[Callable[[], Iterator[Claim]], ...] = (
-        lambda: content_credentials(data, image.format),
+        lambda: content_credentials(data, image.format, coded),
         lambda: xmp_claims(image),
         lambda: iptc_claims(image),
         lambda: png_text_claims(image),

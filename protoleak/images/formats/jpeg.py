@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -34,14 +34,26 @@ STRAY = 4096  # bytes between segments, that decoders skip one by one
 ERASED, ERASED_REFINEMENT = 64, 256  # zero bytes in a row that no encoder writes, see _check_erased
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A marker and where its payload lies; a scan's is followed by its entropy-coded data, up to `data_end`."""
 
     marker: int
     start: int
     end: int
     data_end: int
+
+
+@dataclass(frozen=True)
+class DeclaredJpeg(Declared):
+    """What a JPEG says of itself.
+
+    Attributes:
+        usual: whether simplejpeg reads it: 8 bits, and neither lossless nor hierarchical. Pillow may read rare kinds.
+        coded: where the entropy-coded data of its longest scan begins and ends.
+    """
+
+    usual: bool = True
+    coded: tuple[int, int] = (0, 0)
 
 
 def segments(data: bytes) -> Iterator[Segment]:
@@ -84,14 +96,15 @@ def segments(data: bytes) -> Iterator[Segment]:
         place = data_end
 
 
-def examine(data: bytes) -> Declared:
+def examine(data: bytes) -> DeclaredJpeg:
     """Size, scans and segments.
 
     Raises:
         MediaError: there are more than an image has, or space in the file was erased.
     """
     width = height = scans = components = metadata = 0
-    frame = 0
+    frame, usual = 0, True
+    coded = 0, 0
     exif: list[bytes] = []
     first_symbol: dict[int, int] = {}  # Huffman table (class << 4 | number) → the symbol of its code of zeros
     for segment in segments(data):
@@ -104,6 +117,7 @@ def examine(data: bytes) -> Declared:
                 check_exif(data[segment.start + 4 : segment.end])
         elif segment.marker in FRAMES and not frame:
             frame = segment.marker
+            usual = _is_usual(data, segment)
             height = int.from_bytes(data[segment.start + 1 : segment.start + 3], "big")
             width = int.from_bytes(data[segment.start + 3 : segment.start + 5], "big")
             components = data[segment.start + 5]
@@ -111,6 +125,7 @@ def examine(data: bytes) -> Declared:
             first_symbol |= _first_symbols(data[segment.start : segment.end])
         elif segment.marker == SCAN:
             scans += 1
+            coded = max(coded, (segment.end, segment.data_end), key=lambda place: place[1] - place[0])
             if scans > MAXIMUM_SCANS or scans * width * height > MAXIMUM_SCANNED:
                 most = min(MAXIMUM_SCANS, MAXIMUM_SCANNED // max(1, width * height))
                 raise MediaError(
@@ -122,14 +137,15 @@ def examine(data: bytes) -> Declared:
     if exif:
         check_exif(b"".join(exif))  # as Pillow joins them
     coefficients = 2.0 * components if frame in PROGRESSIVE else 0.0
-    return Declared(width, height, max(3.0, coefficients))
+    return DeclaredJpeg(width, height, max(3.0, coefficients), usual=usual, coded=coded)
 
 
-def decode(data: bytes, mode: str) -> UInt8Array | None:
+def decode(data: bytes, mode: str, *, usual: bool) -> UInt8Array | None:
     """The pixels in RGB; None of what Pillow has to decode, after its warnings were listened to.
 
     Args:
         mode: that Pillow opens it in.
+        usual: as `examine` found it.
 
     Returns:
         uint8 [H, W, 3].
@@ -137,21 +153,24 @@ def decode(data: bytes, mode: str) -> UInt8Array | None:
     Raises:
         MediaError: libjpeg warned.
     """
-    if not _is_usual(data):
+    if not usual:
         return None
     if mode in DECODED_HERE:
         return _decoded(data, "RGB", 1)
-    check_decoding(data)
+    check_decoding(data, usual=usual)
     return None
 
 
-def check_decoding(data: bytes) -> None:
-    """Decodes it at an eighth of its size, and listens to libjpeg.
+def check_decoding(data: bytes, *, usual: bool) -> None:
+    """Decodes it at an eighth of its size, and listens to libjpeg, where simplejpeg reads it.
+
+    Args:
+        usual: as `examine` found it.
 
     Raises:
         MediaError: libjpeg warned.
     """
-    if _is_usual(data):
+    if usual:
         _decoded(data, None, 8)
 
 
@@ -180,14 +199,12 @@ def _decoded(data: bytes, colours: Literal["RGB"] | None, least_factor: int) -> 
 
 def check_part(data: bytes) -> None:
     """A JPEG in another file: as `examine` and `check_decoding`."""
-    examine(data)
-    check_decoding(data)
+    check_decoding(data, usual=examine(data).usual)
 
 
-def _is_usual(data: bytes) -> bool:
-    """Whether simplejpeg reads it: 8 bits, and neither lossless nor hierarchical. Pillow may read rare kinds."""
-    frame = next((one for one in segments(data) if one.marker in FRAMES), None)
-    return frame is None or (frame.marker in USUAL and data[frame.start] == 8)
+def _is_usual(data: bytes, frame: Segment) -> bool:
+    """See `DeclaredJpeg`."""
+    return frame.marker in USUAL and data[frame.start] == 8
 
 
 def _first_symbols(payload: bytes) -> dict[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from protoleak.bundle.graph_check import differences
 from protoleak.bundle.onnx_model import Declared
 from protoleak.choices import Arithmetic
 from protoleak.errors import EngineError
-from protoleak.runtime.engines.time_limit import time_limit
+from protoleak.runtime.engines.time_limit import Watched, time_limit
 
 ONE_BY_ONE = "one image at a time"
 RUN_SECONDS = 60.0  # for one image; graphs in a bundle take 1e12 multiply-adds at most, which is far less
@@ -89,9 +88,12 @@ def run_one_by_one(
         EngineError: an output is not finite, or `run` raised it.
     """
     count = len(next(iter(feeds.values())))
-    rows = [run({name: values[index : index + 1] for name, values in feeds.items()}) for index in range(count)]
-    columns = zip(*rows, strict=True)
-    outputs = {name: np.concatenate(parts) for name, parts in zip(graph.outputs, columns, strict=True)}
+    if count == 1:
+        outputs = dict(zip(graph.outputs, run(dict(feeds)), strict=True))
+    else:
+        rows = [run({name: values[index : index + 1] for name, values in feeds.items()}) for index in range(count)]
+        columns = zip(*rows, strict=True)
+        outputs = {name: np.concatenate(parts) for name, parts in zip(graph.outputs, columns, strict=True)}
     check_finite(graph.stage, outputs)
     return outputs
 
@@ -106,9 +108,8 @@ def check_outputs(graph: Graph, found: set[str]) -> None:
 def check_finite(stage: str, outputs: Mapping[str, Array]) -> None:
     """Raises EngineError naming the stage when an output holds NaN or infinite values: they can be no evidence."""
     for name, values in outputs.items():
-        broken = values.size - int(np.isfinite(values).sum())
-        if broken:
-            raise not_finite(stage, name, broken, values.size)
+        if not np.isfinite(values).all():
+            raise not_finite(stage, name, values.size - int(np.isfinite(values).sum()), values.size)
 
 
 def not_finite(stage: str, name: str, broken: int, size: int) -> EngineError:
@@ -144,12 +145,6 @@ def too_slow(graph: Graph, library: str) -> EngineError:
     )
 
 
-def after_time_limit(stop: Callable[[], None]) -> AbstractContextManager[threading.Event]:
-    """Calls `stop` from another thread when what is inside takes longer than RUN_SECONDS, and sets the event."""
+def after_time_limit(stop: Callable[[], None]) -> AbstractContextManager[Watched]:
+    """Calls `stop` from another thread when what is inside takes longer than RUN_SECONDS, and says so first."""
     return time_limit(RUN_SECONDS, stop)
-
-
-def first_line(error: object) -> str:
-    """The first line of a message that says something, for errors in one line."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line and not line.startswith("Exception from ")), type(error).__name__)

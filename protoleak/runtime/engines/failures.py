@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from protoleak.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ProtoleakError
-from protoleak.runtime.engines.base import first_line
+from protoleak.errors import EngineError, EngineOutOfMemory, EngineUnavailable, ProtoleakError, first_line
 
 OUT_OF_MEMORY = re.compile(
     r"out of memory|outofmemory|failed to allocate memory|OUT_OF_MEMORY|cudaErrorMemoryAllocation|bad_alloc"

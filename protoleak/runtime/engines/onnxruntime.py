@@ -11,7 +11,7 @@ import numpy as np
 from protoleak.arrays import Array
 from protoleak.bundle.onnx_model import FLOAT, FLOAT16, INT64, UINT8, Declared
 from protoleak.environment.instructions import instructions
-from protoleak.errors import EngineError, EngineUnavailable
+from protoleak.errors import EngineError, EngineUnavailable, first_line
 from protoleak.runtime.engines.base import (
     ONE_BY_ONE,
     EngineDescription,
@@ -19,7 +19,6 @@ from protoleak.runtime.engines.base import (
     after_time_limit,
     check_outputs,
     check_same_graph,
-    first_line,
     run_one_by_one,
     too_slow,
 )
@@ -141,11 +140,11 @@ class OnnxRuntimeEngine:
 
     def _run_one(self, feeds: dict[str, Array]) -> list[Array]:
         options = self._run_options()
-        with after_time_limit(partial(setattr, options, "terminate", True)) as stopped:
+        with after_time_limit(partial(setattr, options, "terminate", True)) as run:
             try:
                 rows: list[Array] = self._session.run(list(self._graph.outputs), feeds, options)
             except Exception as error:  # see __init__
-                if stopped.is_set():
+                if run.is_late:
                     raise too_slow(self._graph, "ONNX Runtime") from error
                 raise EngineError(f"the {self._graph.stage} failed in ONNX Runtime: {first_line(error)}") from error
         return rows

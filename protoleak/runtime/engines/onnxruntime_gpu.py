@@ -197,11 +197,11 @@ class BoundSession:
         for name in self._graph.outputs:
             binding.bind_output(name, *self._device)
         options = self._onnxruntime.RunOptions()
-        with after_time_limit(partial(setattr, options, "terminate", True)) as stopped:
+        with after_time_limit(partial(setattr, options, "terminate", True)) as run:
             try:
                 self._session.run_with_iobinding(binding, options)
             except Exception as error:  # see `run`
-                if stopped.is_set():
+                if run.is_late:
                     raise too_slow(self._graph, self._engine) from error
                 raise
         # Copied: on the CPU these are views of the binding's memory.

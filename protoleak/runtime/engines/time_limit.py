@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-
-
-@dataclass
-class _Watched:
-    deadline: float
-    stop: Callable[[], None]
-    stopped: threading.Event = field(default_factory=threading.Event)
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 
 
 class Watchdog:
@@ -28,47 +20,76 @@ class Watchdog:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._watched: dict[int, _Watched] = {}
-        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._watched: set[Watched] = set()
         self._wakes = math.inf  # when the thread looks next
-        self._thread: threading.Thread | None = None
+        self._watching = False
 
-    @contextmanager
-    def limit(self, seconds: float, stop: Callable[[], None]) -> Iterator[threading.Event]:
-        """Calls `stop` from another thread when what is inside takes longer than that, and sets the event first."""
-        one = _Watched(time.monotonic() + seconds, stop)
-        number = next(self._numbers)
-        with self._changed:
-            self._watched[number] = one
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._watch, name="protoleak-watchdog", daemon=True)
-                self._thread.start()
+    def limit(self, seconds: float, stop: Callable[[], None]) -> AbstractContextManager[Watched]:
+        """Calls `stop` from another thread when what is inside takes longer than that, and says so first."""
+        return Watched(self, seconds, stop)
+
+    def enter(self, one: Watched) -> None:
+        """Begins to watch a run."""
+        with self._lock:
+            self._watched.add(one)
+            if not self._watching:
+                self._watching = True
+                threading.Thread(target=self._watch, name="protoleak-watchdog", daemon=True).start()
             if one.deadline < self._wakes:
                 self._changed.notify()
-        try:
-            yield one.stopped
-        finally:
-            with self._changed:
-                self._watched.pop(number, None)
+
+    def leave(self, one: Watched) -> None:
+        """Watches a run no more."""
+        with self._lock:
+            self._watched.discard(one)
 
     def _watch(self) -> None:
-        with self._changed:
-            while True:
-                now = time.monotonic()
-                late = [number for number, one in self._watched.items() if one.deadline <= now]
-                for number in late:
-                    one = self._watched.pop(number)
-                    one.stopped.set()
-                    one.stop()
-                self._wakes = min((one.deadline for one in self._watched.values()), default=math.inf)
-                self._changed.wait(None if self._wakes == math.inf else self._wakes - now)
+        with self._lock:
+            try:
+                while True:
+                    now = time.monotonic()
+                    for one in [one for one in self._watched if one.deadline <= now]:
+                        self._watched.discard(one)
+                        one.is_late = True
+                        one.stop()
+                    self._wakes = min((one.deadline for one in self._watched), default=math.inf)
+                    self._changed.wait(None if self._wakes == math.inf else self._wakes - now)
+            finally:  # whatever `stop` raised: the next run starts another thread
+                self._wakes, self._watching = math.inf, False
+
+
+class Watched:
+    """One run. A class and not a generator, without an event that nobody waits for: it is made for every run.
+
+    Attributes:
+        deadline: in seconds of `time.monotonic`.
+        stop: is called once that is past.
+        is_late: whether it was.
+    """
+
+    __slots__ = ("_dog", "_seconds", "deadline", "is_late", "stop")
+
+    def __init__(self, dog: Watchdog, seconds: float, stop: Callable[[], None]) -> None:
+        self._dog, self._seconds, self.stop = dog, seconds, stop
+        self.deadline, self.is_late = math.inf, False
+
+    def __enter__(self) -> Watched:
+        self.deadline = time.monotonic() + self._seconds
+        self._dog.enter(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._dog.leave(self)
 
 
 _watchdog = Watchdog()
 
 
-def time_limit(seconds: float, stop: Callable[[], None]) -> AbstractContextManager[threading.Event]:
+def time_limit(seconds: float, stop: Callable[[], None]) -> AbstractContextManager[Watched]:
     """See `Watchdog.limit`, of the one that this process has."""
     return _watchdog.limit(seconds, stop)
 

@@ -122,7 +122,9 @@ def _of_graphs(
     if engine not in ON_GPU:
         return HostExecutor(*_open_both(engine, graphs, manifest, options, threads, warm), noising, shapes)
     from protoleak.runtime.cuda.library import nvrtc_version
-    from protoleak.runtime.executors.gpu import GpuExecutor, open_noising, open_worker_and_engines
+    from protoleak.runtime.cuda.noising import CudaNoising
+    from protoleak.runtime.executors.gpu import GpuExecutor
+    from protoleak.runtime.executors.gpu_opening import open_worker_and_engines
 
     try:
         if engine not in TENSORRT:
@@ -134,7 +136,7 @@ def _of_graphs(
         settings = {"noising": f"on the CPU: {error}"}
         return HostExecutor(*_open_both(engine, graphs, manifest, options, threads, warm), noising, shapes, settings)
     try:
-        on_gpu = None if manifest.attributor_input == "z0" else open_noising(worker, noising)
+        on_gpu = None if manifest.attributor_input == "z0" else CudaNoising(worker, noising)
     except EngineUnavailable as error:
         options.notify(f"noising runs on the CPU: {error}")
         return HostExecutor(latent_encoder, attributor, noising, shapes, {"noising": f"on the CPU: {error}"})

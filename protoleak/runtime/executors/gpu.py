@@ -12,48 +12,39 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import replace as replaced
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from protoleak.arrays import Array, UInt8Array
-from protoleak.errors import EngineError, MediaError, ProtoleakError
-from protoleak.runtime.cuda.arrays import DeviceArray, DeviceArrayError, GpuArray, expect, packed_strides
+from protoleak.errors import EngineError, ProtoleakError
+from protoleak.runtime.cuda.arrays import DeviceArray, GpuArray, packed_strides
 from protoleak.runtime.cuda.crops import CudaCrops
 from protoleak.runtime.cuda.device import CudaWorker
 from protoleak.runtime.cuda.finite import CudaFinite
 from protoleak.runtime.cuda.graph import CaptureRefused, GraphPerBatchSize, Stage
 from protoleak.runtime.cuda.noising import CudaNoising
 from protoleak.runtime.engine_options import EngineOptions
-from protoleak.runtime.engines.base import EngineDescription, Graph, check_finite, not_finite
+from protoleak.runtime.engines.base import EngineDescription, check_finite, not_finite
 from protoleak.runtime.engines.failures import explain
 from protoleak.runtime.engines.on_stream import StreamEngine
 from protoleak.runtime.executors.base import (
     AttributorOutputs,
     ExpectedShapes,
     FrameToCrop,
-    Graphs,
     ImageOnGpu,
     describe_both,
 )
+from protoleak.runtime.executors.gpu_images import frame_images, rows, take_images, was_framed
 from protoleak.runtime.executors.host import CLOSED
-from protoleak.runtime.noising import Noising
 
 IMAGE, Z0, Z_T = "image", "z0", "z_t"
 BROKEN = "broken values of z0"
 ALIGNMENT = 256  # bytes; what cudaMalloc gives, so what every plan is tuned and tested with
 CAPTURED = "one per batch size, from its second run"
-
-
-class _Framed(NamedTuple):
-    """The owner of memory that `GpuExecutor.frame` filled."""
-
-    memory: object
 
 
 @dataclass(frozen=True)
@@ -65,44 +56,6 @@ class _Memory:
     broken: DeviceArray
     z_t: DeviceArray | None  # None where the attributor takes z0
     outputs: dict[str, DeviceArray]
-
-
-def open_worker_and_engines(
-    name: str, graphs: Graphs, options: EngineOptions, looks: int = 1, threads: int | None = None
-) -> tuple[CudaWorker, StreamEngine, StreamEngine]:
-    """A stream and both engines on it. Raises what the engines and `CudaWorker` raise.
-
-    Args:
-        name: "tensorrt", "tensorrt-rtx" or "onnxruntime-cuda".
-        looks: images that the latent encoder gets for each face of the attributor's batch.
-        threads: of the processor, for what ONNX Runtime doesn't run on the GPU.
-    """
-    # Before the worker: without a library or a GPU the engine's own message names what to install.
-    encoder = _open_engine(name, graphs.latent_encoder, for_looks(options, looks), None, threads)
-    return encoder.worker, encoder, _open_engine(name, graphs.attributor, options, encoder.worker, threads)
-
-
-def _open_engine(
-    name: str, graph: Graph, options: EngineOptions, worker: CudaWorker | None, threads: int | None
-) -> StreamEngine:
-    if name == "onnxruntime-cuda":
-        from protoleak.runtime.engines.onnxruntime_stream import OnnxRuntimeStreamEngine
-
-        return OnnxRuntimeStreamEngine(graph, options, worker, threads)
-    from protoleak.runtime.engines.tensorrt.runtime import TensorRtEngine
-
-    captured = options.cuda_graph and not options.stage_times
-    return TensorRtEngine(name, graph, options, worker, captured=captured)
-
-
-def for_looks(options: EngineOptions, looks: int) -> EngineOptions:
-    """The options of a latent encoder's engine: its batches hold every look at each face."""
-    return replaced(options, batch_optimum=looks * options.batch_optimum, batch_maximum=looks * options.batch_maximum)
-
-
-def open_noising(worker: CudaWorker, noising: Noising) -> CudaNoising:
-    """The noising's constants on the GPU. Raises EngineUnavailable where the kernel cannot hold the planes."""
-    return CudaNoising(worker, noising)
 
 
 class GpuExecutor:
@@ -132,9 +85,7 @@ class GpuExecutor:
         self._latent_encoder, self._attributor = latent_encoder, attributor
         self._noising, self._finite = noising, CudaFinite(worker)
         self._shapes, self._notify, self._timed = shapes, options.notify, options.stage_times
-        side = shapes.manifest.preprocessing.image_size
-        self._image_shape = side, side, 3
-        self._crops = CudaCrops(worker, side)
+        self._crops = CudaCrops(worker, shapes.manifest.preprocessing.image_size)
         self._lock, self._closed = threading.Lock(), False
         self._memory: dict[int, _Memory] = {}
         self._image: DeviceArray | None = None  # where the latent encoder reads, set before each run
@@ -181,26 +132,9 @@ class GpuExecutor:
 
     def take(self, name: str, images: GpuArray) -> list[ImageOnGpu]:
         """See `Executor.take`. Waits for the images, since their pixels are downloaded for the verdict's SHA-256."""
-        side, looks = self._image_shape[0], self._looks
         with self._lock:
             self.worker.enter_thread()
-            try:
-                taken = self.worker.take(name, images)
-                if len(taken.shape) == 3:
-                    strides = (taken.shape[0] * taken.strides[0], *taken.strides)
-                    taken = replaced(taken, shape=(1, *taken.shape), strides=strides)
-                expect(name, taken, (None, *self._image_shape), (np.uint8,), device=self.worker.ordinal)
-            except DeviceArrayError as error:
-                raise MediaError(
-                    f"{error}. Images on the GPU must be uint8 [{side}, {side}, 3] in RGB order: make them so, or give "
-                    "a NumPy array of any size"
-                ) from error
-            try:
-                faces = self._shapes.faces_in(taken.shape[0])
-            except EngineError as error:
-                raise MediaError(f"{name}: {error}") from error
-            of_faces = [_rows(taken, looks * index, looks * (index + 1)) for index in range(faces)]
-            return [ImageOnGpu(one, self.worker.read(one)) for one in of_faces]
+            return take_images(self.worker, name, images, self._shapes)
 
     def frame(self, frames: Sequence[FrameToCrop]) -> list[ImageOnGpu]:
         """See `Executor.frame`. Waits for the crops, since their pixels are downloaded for the verdicts' SHA-256.
@@ -211,28 +145,12 @@ class GpuExecutor:
             if self._closed:
                 raise EngineError(CLOSED)
             self.worker.enter_thread()
-            looks = sum(len(frame.rectangles) for frame in frames)
-            faces = self._shapes.faces_in(looks)
             try:
-                framed = self.worker.allocate((looks, *self._image_shape), np.uint8)
-                framed = replaced(framed, owner=_Framed(framed.owner))
-                first = 0
-                for frame in frames:
-                    pixels = self.worker.buffer("frame", frame.pixels.shape, np.uint8)
-                    self.worker.write(pixels, frame.pixels)
-                    given, taps = self._crops.upload(frame.rectangles)
-                    last = first + len(frame.rectangles)
-                    self._crops.enqueue(pixels, given, taps, _rows(framed, first, last))
-                    first = last
-                on_host = self.worker.read(framed)
+                return frame_images(self.worker, self._crops, frames, self._shapes)
             except ProtoleakError:
                 raise
             except Exception as error:  # cuda.core's own classes
                 raise explain(error, "framing on the GPU", self._description.name) from error
-        return [
-            ImageOnGpu(_rows(framed, first, first + self._looks), on_host[first : first + self._looks])
-            for first in range(0, faces * self._looks, self._looks)
-        ]
 
     def describe(self) -> EngineDescription:
         """See `Engine.describe`. `settings["cuda_graph"]` says whether graphs are captured; if not, why."""
@@ -299,7 +217,7 @@ class GpuExecutor:
         """The images where the latent encoder can read them."""
         if isinstance(images, DeviceArray):
             # What was framed here lies at ever new addresses, each of which would need a graph of its own.
-            if images.pointer % ALIGNMENT == 0 and not isinstance(images.owner, _Framed):
+            if images.pointer % ALIGNMENT == 0 and not was_framed(images):
                 return images
             self.worker.copy(images, memory.image)
         elif images.dtype != memory.image.dtype or images.shape != memory.image.shape:
@@ -348,17 +266,10 @@ def _obstacle_to_graphs(options: EngineOptions, capturable: bool) -> str | None:
 
 
 def _part(images: UInt8Array | DeviceArray, first: int, last: int) -> UInt8Array | DeviceArray:
-    return images[first:last] if isinstance(images, np.ndarray) else _rows(images, first, last)
+    return images[first:last] if isinstance(images, np.ndarray) else rows(images, first, last)
 
 
 def _by_look(z_t: DeviceArray, looks: int) -> DeviceArray:
     """[N, L·T, C', h, w] as [N·L, T, C', h, w], where it is: the noising knows of no looks."""
     shape = (z_t.shape[0] * looks, z_t.shape[1] // looks, *z_t.shape[2:])
-    return replaced(z_t, shape=shape, strides=packed_strides(shape, z_t.dtype))
-
-
-def _rows(array: DeviceArray, first: int, last: int) -> DeviceArray:
-    """Some rows of a contiguous array, where they are."""
-    shape = (last - first, *array.shape[1:])
-    strides = packed_strides(shape, array.dtype)
-    return replaced(array, pointer=array.pointer + first * strides[0], shape=shape, strides=strides)
+    return replace(z_t, shape=shape, strides=packed_strides(shape, z_t.dtype))

@@ -41,6 +41,7 @@ from protoleak.video.events import Event, FailureEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
 from protoleak.video.outputs.annotate import AnnotatedVideo
 from protoleak.video.outputs.encoder import staged
+from protoleak.video.outputs.in_turn import InTurn
 from protoleak.video.outputs.records import TRACKS, VERDICTS, RecordFiles
 from protoleak.video.outputs.report import HtmlReport, ReportIndex
 from protoleak.video.outputs.run_record import RunRecord, run_record
@@ -56,7 +57,7 @@ ANNOTATED, REPORT, SOURCES = "annotated.mp4", "report.html", "sources"
 LONGEST_NAME = 40  # of a source in a folder's name
 
 
-class OutputFolder:
+class OutputFolder(InTurn):
     """What writes the whole folder. Made by `open_output_folder` or `open_outputs`; a context manager.
 
     It is a sink for one source after another, and a `SourcesSink` for several at once. Of a source that could not be
@@ -77,33 +78,11 @@ class OutputFolder:
         self._lock = lock or ExitStack()
         self._records = RecordFiles(folder, run)
         self._index = ReportIndex(folder / REPORT, run) if several else None
-        self._current: SourceOutputs | None = None
         self._begun = 0
 
     def sink(self) -> SourceOutputs:
         """The sink for one more source of several."""
         return SourceOutputs(self._sinks)
-
-    def start(self, info: SourceInfo) -> None:
-        self._current = self.sink()
-        self._current.start(info)
-
-    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:
-        if self._current is not None:
-            self._current.frame(frame, faces)
-
-    def event(self, event: Event, crop: UInt8Array | None) -> None:
-        if self._current is not None:
-            self._current.event(event, crop)
-
-    def checkpoint(self, statistics: Statistics, open_tracks: Sequence[TrackEvent]) -> None:
-        if self._current is not None:
-            self._current.checkpoint(statistics, open_tracks)
-
-    def finish(self, statistics: Statistics) -> None:
-        current, self._current = self._current, None
-        if current is not None:
-            current.finish(statistics)
 
     def source_failed(self, failure: FailureEvent) -> None:
         """Records a source that could not even be opened.

@@ -15,6 +15,7 @@ from protoleak.files import LinesFile, refused, write_whole
 from protoleak.runtime.drift import DriftEvent
 from protoleak.video.events import Event, FaceEvent, FailureEvent, GapEvent, TrackEvent
 from protoleak.video.frames import Frame, SourceInfo
+from protoleak.video.outputs.in_turn import InTurn
 from protoleak.video.outputs.run_record import RunRecord
 from protoleak.video.sink import TrackedFace
 from protoleak.video.statistics import Statistics
@@ -84,7 +85,7 @@ class TracksFile(msgspec.Struct, frozen=True, kw_only=True):
     sources: list[SourceRecord]
 
 
-class RecordFiles:
+class RecordFiles(InTurn):
     """What writes verdicts.jsonl and tracks.json. One per run: all sources go into the same two files.
 
     It is a sink for one source after another; `sink` gives one for each of several at once. All calls come from one
@@ -106,32 +107,11 @@ class RecordFiles:
         self._head = b'{"schema_version":%d,"run":%s,"sources":[\n' % (SCHEMA_VERSION, msgspec.json.encode(run))
         self._ended_bytes = 0  # of the records of sources that have ended, which follow the head
         self._open: list[SourceRecords] = []
-        self._current: SourceRecords | None = None
         write_whole(self._tracks, [self._head, b"]}\n"])
 
     def sink(self) -> SourceRecords:
         """The sink for one more source."""
         return SourceRecords(self, self._folder, self._lines)
-
-    def start(self, info: SourceInfo) -> None:
-        self._current = self.sink()
-        self._current.start(info)
-
-    def frame(self, frame: Frame, faces: Sequence[TrackedFace]) -> None:
-        """What is written of frames is in the events."""
-
-    def event(self, event: Event, crop: UInt8Array | None) -> None:
-        if self._current is not None:
-            self._current.event(event, crop)
-
-    def checkpoint(self, statistics: Statistics, open_tracks: Sequence[TrackEvent]) -> None:
-        if self._current is not None:
-            self._current.checkpoint(statistics, open_tracks)
-
-    def finish(self, statistics: Statistics) -> None:
-        current, self._current = self._current, None
-        if current is not None:
-            current.finish(statistics)
 
     def source_failed(self, failure: FailureEvent) -> None:
         """A source that could not even be opened: there is no `start` and no `finish` for it."""

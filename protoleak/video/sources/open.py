@@ -41,12 +41,12 @@ def open_source(
         MediaError: it cannot be opened; one line with the source, the reason and the remedy.
         MissingExtra: an optional package is needed.
     """
-    is_address = NETWORK.match(name) is not None
-    if isolate and (is_address or not (name.startswith(GSTREAMER) or _is_camera(name))):
+    address = is_network_address(name)
+    if isolate and (address or not (name.startswith(GSTREAMER) or _is_camera(name))):
         from protoleak.video.sources.isolated import IsolatedSource
 
-        return IsolatedSource(name, network=network, waits=None if is_address else FRAME_SECONDS)
-    if is_address:
+        return IsolatedSource(name, network=network, waits=None if address else FRAME_SECONDS)
+    if address:
         from protoleak.video.sources.network import NetworkSource
 
         return NetworkSource(name, network)
@@ -59,9 +59,14 @@ def open_source(
     return FileSource(name)
 
 
+def is_network_address(name: str) -> bool:
+    """Whether a name is that of something in a network."""
+    return NETWORK.match(name) is not None
+
+
 def is_live(name: str) -> bool:
     """Whether a name stands for what may never end: a camera, a pipeline, or an address, whatever is behind it."""
-    return bool(NETWORK.match(name)) or name.startswith(GSTREAMER) or _is_camera(name)
+    return is_network_address(name) or name.startswith(GSTREAMER) or _is_camera(name)
 
 
 def is_video(name: str, *, isolate: bool = False) -> bool:

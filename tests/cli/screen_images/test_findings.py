@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html import unescape
 from pathlib import Path
@@ -13,10 +12,9 @@ from PIL import Image
 
 from protoleak.metrics.false_discovery import benjamini_hochberg
 from protoleak.runtime import drift, pipeline
-from tests.cli.conftest import Run
+from tests.json_lines import json_lines
 from tests.tiny_bundle import make_image
 
-CPU = ("--engine", "onnxruntime", "--threads", 1)
 LEVEL = 0.2
 
 
@@ -34,21 +32,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def screen(run: Run, tiny_bundle: Path):
-    return lambda *arguments: run("screen", *arguments, "--bundle", tiny_bundle, *CPU)
-
-
-def rows(out: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in out.read_text().splitlines()]
-
-
 def test_findings_are_those_of_the_procedure_over_what_can_be_judged(
     screen, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, folder = tmp_path / "r.jsonl", tmp_path / "report"
     assert screen(images, "--fdr", LEVEL, "--out", out, "--report", folder) == 1  # one is damaged
-    judged = [row for row in rows(out) if row["outcome"] == "verdict" and row["lacking"] is None]
+    judged = [row for row in json_lines(out) if row["outcome"] == "verdict" and row["lacking"] is None]
     assert len(judged) == 22
     printed = capsys.readouterr().out
     html = " ".join(unescape(re.sub(r"<[^>]*>", " ", (folder / "report.html").read_text())).split())

@@ -13,18 +13,14 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
-from protoleak.bundle.bundle import DEFAULT_BUNDLE
-from protoleak.bundle.reader import FACE_DETECTOR
 from protoleak.choices import MINIMUM_FACE
 from protoleak.cli.screen_images.report import report as module
 from protoleak.cli.screen_images.report.report import page_name
 from tests.browser import chromium, opened
-from tests.cli.conftest import Run
+from tests.cli.conftest import FACES
 from tests.look_bundle import SIDE, face_image, group_of_two
 from tests.tiny_bundle import make_image
 
-CPU = ("--engine", "onnxruntime", "--threads", 1)
-FACES = ("--faces", "yunet", "--face-model", DEFAULT_BUNDLE / FACE_DETECTOR)
 NAME = 'e <script>alert(1)</script> & "x".png'.replace("/", "_")
 
 
@@ -40,11 +36,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     claims.add_itxt("parameters", "<img src=x onerror=alert(1)>\nSteps: 20, Sampler: Euler, Seed: 1")
     face_image("rows", 13).save(folder / NAME, pnginfo=claims)
     return folder
-
-
-@pytest.fixture
-def screen(run: Run, tiny_bundle: Path):
-    return lambda *arguments: run("screen", *arguments, "--bundle", tiny_bundle, *CPU)
 
 
 def text_of(html: str) -> str:

@@ -16,6 +16,7 @@ from protoleak.errors import MediaError, NoFaceError, ProtoleakError
 from protoleak.image_records import Identity, Record, records_of
 from protoleak.images.sources import printable
 from protoleak.runtime.verdict import BundleRecord, SignerRecord
+from tests.json_lines import json_lines
 from tests.tiny_bundle import make_image
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
@@ -65,7 +66,7 @@ def write(path: Path, identity: Identity, records: list[Record], **options: bool
 
 def test_each_line_of_json_lines_is_one_record(tmp_path: Path, identity: Identity, records: list[Record]) -> None:
     write(tmp_path / "r.jsonl", identity, records)
-    lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = json_lines(tmp_path / "r.jsonl")
     assert lines == [record.to_dict(identity) for record in records]
     assert [line["outcome"] for line in lines] == ["no_face", "verdict", "verdict", "verdict", "error"]
     assert [line["sha256"] for line in lines][::4] == ["ab" * 32, None]

@@ -11,15 +11,8 @@ pytest.importorskip("av", reason="PyAV reads and writes the videos: pip install 
 
 from tests.cli.conftest import Run
 from tests.cli.screen_videos.test_run import WHOLE
+from tests.json_lines import json_lines
 from tests.video.outputs.test_webhook import Receiver
-from tests.video.sources.media import write
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("video") / "clip.mp4"
-    write(path)
-    return path
 
 
 def test_the_events_that_are_posted_are_those_that_are_written(
@@ -32,7 +25,7 @@ def test_the_events_that_are_posted_are_those_that_are_written(
         assert run("screen", video, *given, "--live-events-token-file", token, *WHOLE) == 0
     assert {headers["Authorization"] for _, _, headers, _ in receiver.taken} == {"Bearer a-token-of-ours"}
     posted = [event["data"] for event in receiver.events]
-    written = [json.loads(line) for line in (out / "verdicts.jsonl").read_text().splitlines()]
+    written = json_lines(out / "verdicts.jsonl")
     (source,) = json.loads((out / "tracks.json").read_text())["sources"]
     assert posted == [*written, *source["tracks"]]
     said = capsys.readouterr().err

@@ -13,12 +13,14 @@ import pytest
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.errors import EngineError, EngineUnavailable, MissingExtra
+from protoleak.runtime.cuda.noising import CudaNoising
 from protoleak.runtime.engines import EngineOptions, Graph, open_engine
 from protoleak.runtime.engines import onnxruntime_gpu as gpu_module
 from protoleak.runtime.engines import onnxruntime_stream as module
 from protoleak.runtime.engines.gpu import Gpu
 from protoleak.runtime.executors import ExpectedShapes, Graphs, HostExecutor, open_executor
-from protoleak.runtime.executors.gpu import GpuExecutor, for_looks, open_noising
+from protoleak.runtime.executors.gpu import GpuExecutor
+from protoleak.runtime.executors.gpu_opening import for_looks
 from protoleak.runtime.noising import Noising
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -118,7 +120,7 @@ def test_an_executor_on_the_gpu_gives_the_host_executors_outputs(kind: str, requ
             (graphs.attributor, options),
         )
     )
-    between = None if manifest.attributor_input == "z0" else open_noising(worker, noising)
+    between = None if manifest.attributor_input == "z0" else CudaNoising(worker, noising)
     shapes = ExpectedShapes(bundle.path, manifest)
     executor = GpuExecutor(worker, encoder, attributor, between, shapes, options)
     reference = open_executor("onnxruntime", graphs, manifest, bundle.noise_bank, threads=1)

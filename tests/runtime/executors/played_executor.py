@@ -18,13 +18,15 @@ import pytest
 
 from protoleak.bundle.bundle import Bundle
 from protoleak.runtime.cuda.arrays import DeviceArray
+from protoleak.runtime.cuda.noising import CudaNoising
 from protoleak.runtime.engines import EngineOptions, Graph
 from protoleak.runtime.engines.gpu import Gpu
 from protoleak.runtime.engines.tensorrt import runtime as tensorrt_runtime
 from protoleak.runtime.engines.tensorrt.library import load_library
 from protoleak.runtime.executors import Graphs
 from protoleak.runtime.executors.base import ExpectedShapes
-from protoleak.runtime.executors.gpu import GpuExecutor, for_looks, open_noising
+from protoleak.runtime.executors.gpu import GpuExecutor
+from protoleak.runtime.executors.gpu_opening import for_looks
 from protoleak.runtime.noising import Noising
 from tests.runtime.cuda.host_library import host_library
 from tests.runtime.engines import played_tensorrt
@@ -218,7 +220,7 @@ def open_played_executor(
     noising = Noising.of(bundle.manifest, bundle.noise_bank)
     worker, *plans = open_played_engines(monkeypatch, bundle, options, encoder, graphs)
     shapes = ExpectedShapes(bundle.path, bundle.manifest)
-    between = None if bundle.manifest.attributor_input == "z0" else open_noising(worker, noising)
+    between = None if bundle.manifest.attributor_input == "z0" else CudaNoising(worker, noising)
     return GpuExecutor(worker, *plans, between, shapes, options), worker
 
 

@@ -103,7 +103,7 @@ def test_tensorrt_takes_the_line_on_the_gpu_unless_the_kernel_cannot_hold_the_pl
     told: list[str] = []
     options = EngineOptions(batch_maximum=4, notify=told.append)
     engines = open_played_engines(monkeypatch, bundle, options)
-    monkeypatch.setattr("protoleak.runtime.executors.gpu.open_worker_and_engines", lambda *_: engines)
+    monkeypatch.setattr("protoleak.runtime.executors.gpu_opening.open_worker_and_engines", lambda *_: engines)
     if not fits:
         monkeypatch.setattr("protoleak.runtime.cuda.noising.SHARED_BYTES", 100)
     screener = protoleak.load(tiny_bundle, engine="tensorrt-rtx", engine_options=options)

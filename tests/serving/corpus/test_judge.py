@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from protoleak.errors import ProtoleakError
 from protoleak.serving.corpus.judge import BlockJudge
 from protoleak.serving.corpus.plan import Folder, Inputs, block_size
 from protoleak.serving.corpus.settings import JudgeSettings
+from tests.json_lines import json_lines
 from tests.serving.corpus.conftest import NearReports, begin, judge, rows_of
 
 
@@ -26,7 +26,7 @@ def without_nulls(value: Any) -> Any:
 
 def screened(images: Path, out: Path, *options: str) -> list[dict[str, Any]]:
     main(["screen", str(images), "--out", str(out), "--engine", "onnxruntime", "--threads", "1", *options])
-    return [json.loads(line) for line in out.read_text().splitlines()]
+    return json_lines(out)
 
 
 @pytest.mark.parametrize("faces", [False, True])

@@ -1,4 +1,4 @@
-"""The acceptance figures of `protoleak serve` that are not its load table; see serving.py."""
+"""The acceptance figures of `protoleak serve` that are not its load table; see benchmarks/serving.py."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-STAND_IN = ("-m", "benchmarks.serving_stand_in")
-PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+STAND_IN = ("-m", "benchmarks.servers.stand_in")
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
 def install_size() -> dict[str, Any]:

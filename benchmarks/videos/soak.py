@@ -1,4 +1,4 @@
-"""Whether a long run over one source keeps its memory, its threads and its file handles; see video.py."""
+"""Whether a long run over one source keeps its memory, its threads and its file handles; see benchmarks/video.py."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A server whose screener is replaced by a constant verdict: what is left is HTTP, batching and JSON.
 
-    python -m benchmarks.serving_stand_in --seconds 0.01 --batching-threads 2 --port 0
+    python -m benchmarks.servers.stand_in --seconds 0.01 --batching-threads 2 --port 0
 
 SIGUSR1 ends its batching threads from outside, as a bug in an extension module would.
 """
@@ -25,7 +25,7 @@ from protoleak.serving.judging import BundleJudge, PreparedImage
 from protoleak.serving.server import listen, serve
 from protoleak.serving.settings import BundleOptions, RequestLimits, ServeSettings
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "images" / "flux1_dev.jpg"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "images" / "flux1_dev.jpg"
 
 
 class StandIn(BundleJudge):

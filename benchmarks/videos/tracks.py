@@ -1,4 +1,4 @@
-"""Whether two ways to follow faces give the same tracks; see video.py."""
+"""Whether two ways to follow faces give the same tracks; see benchmarks/video.py."""
 
 from __future__ import annotations
 
