@@ -141,8 +141,9 @@ def why_missed(variant: VariantReport) -> Iterator[str]:
     yield "[whitening](decisions/0020-whitened-statistics.md), [densities](decisions/0021-posterior-density.md),"
     yield "[harder views](decisions/0026-harder-views.md), [discriminants](decisions/0036-discriminants.md),"
     yield "[both together](decisions/0038-both-solvers.md) and"
-    yield "[another latent encoder](decisions/0040-lighter-latent-encoder.md). More images and more collections of each"
-    yield "generator, and more cameras, would help most: a sixth more images of the same collections gave .003 of AUROC."
+    yield "[another latent encoder](decisions/0040-lighter-latent-encoder.md). More images and more"
+    yield "collections of each generator, and more cameras, would help most: a sixth more images of the same collections"
+    yield "gave .003 of AUROC."
 
 
 def by_source(variant: VariantReport) -> Iterator[str]:
