@@ -142,8 +142,8 @@ def why_missed(variant: VariantReport) -> Iterator[str]:
     yield "[harder views](decisions/0026-harder-views.md), [discriminants](decisions/0036-discriminants.md),"
     yield "[both together](decisions/0038-both-solvers.md) and"
     yield "[another latent encoder](decisions/0040-lighter-latent-encoder.md). More images and more"
-    yield "collections of each generator, and more cameras, would help most: a sixth more images of the same collections"
-    yield "gave .003 of AUROC."
+    yield "collections of each generator, and more cameras, would help most: a sixth more images of the same"
+    yield "collections gave .003 of AUROC."
 
 
 def by_source(variant: VariantReport) -> Iterator[str]:
