@@ -86,6 +86,7 @@ def link(file: str) -> str:
 def rows() -> Iterator[Row]:
     """Every target; real faces accused first."""
     yield from default_bundle()
+    yield from films(read("films"))
     yield from newcomers(read("newcomers"))
     yield from discovery(read("discover"))
     yield from speed()
@@ -101,6 +102,13 @@ def default_bundle() -> Iterator[Row]:
     for row in target_rows(next(one for one in report.variants if one.variant == "fp32")):
         measured = "–" if row.value is None else f"{row.value:.3f} {row.which}".strip()
         yield Row(f"default bundle: {row.text}", measured, f"{row.sign} {row.limit:g}", row.met, file)
+
+
+def films(found: dict[str, Any]) -> Iterator[Row]:
+    """Of real people in videos."""
+    accused = sum(row["tracks"].get("known", 0) for row in found["rows"])
+    every = sum(sum(row["tracks"].values()) for row in found["rows"])
+    yield Row(f"default bundle: {ACCUSED}, tracks in videos", f"{accused} of {every}", "0", accused == 0, "films")
 
 
 def newcomers(found: dict[str, Any]) -> Iterator[Row]:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tools.default_bundle.build import chosen_level
+from tools.default_bundle.films import row_of
 from tools.default_bundle.left_out import LEVELS, MOST_ACCUSED, left_out, levels, turns_over
 from tools.default_bundle.reconstructions import SIDE, through
 from tools.default_bundle.shortcuts import accuracy
@@ -88,3 +89,20 @@ def test_a_shortcut_is_found_where_there_is_one_and_chance_where_there_is_none()
     train, test = rows(200), rows(200)
     assert accuracy(train, test, ["size"], ["a", "b"]) > 0.9
     assert 0.35 < accuracy(train, test, ["colour"], ["a", "b"]) < 0.65
+
+
+def test_tracks_and_faces_of_one_video_are_counted_by_verdict() -> None:
+    tracks = [{"track_verdict": {"verdict": verdict}} for verdict in ("unknown", "known", "unknown")]
+    lines = [
+        {"type": kind, "source": source, "verdict": {"verdict": verdict}}
+        for kind, source, verdict in (
+            ("face", "films/a.mp4", "real"),
+            ("face", "films/b.mp4", "known"),
+            ("source", "films/a.mp4", "known"),
+        )
+    ]
+    assert row_of({"source": {"name": "films/a.mp4"}, "tracks": tracks}, lines) == {
+        "video": "a.mp4",
+        "tracks": {"unknown": 2, "known": 1},
+        "faces": {"real": 1},
+    }
