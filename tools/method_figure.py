@@ -103,7 +103,9 @@ def figure(bundle: protoleak.Bundle, verdict: protoleak.Verdict, pixels: UInt8Ar
         for place, shown in enumerate((channel, *half)):
             parts.append(plane(348 + 80 * place, y, PLANE, grey(noised[index, shown])))
     parts += [
-        *label(424 if half else 384, "noised latents z_t", "and their low-frequency part" if half else "one per timestep"),
+        *label(
+            424 if half else 384, "noised latents z_t", "and their low-frequency part" if half else "one per timestep"
+        ),
         flow(508 if half else 428, 540),
         *attention(552, timesteps, stages["timestep_weight"].reshape(-1, len(manifest.timesteps)).sum(axis=0)),
         flow(670, 702),
