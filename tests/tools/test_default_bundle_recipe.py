@@ -49,7 +49,7 @@ def test_what_is_named_is_never_learnt_as_something_else(research: bool) -> None
     assert not {one.folder for one in known_to(research)} & {one.folder for one in auxiliary_to(research)}
 
 
-def test_the_level_is_the_greatest_that_keeps_to_the_target_with_its_standard_error() -> None:
+def test_the_level_is_the_greatest_that_keeps_to_the_target_with_two_standard_errors() -> None:
     random = np.random.default_rng(0)
     alike = {str(source): random.normal(size=4000).tolist() for source in range(8)}
     chosen = chosen_level({"levels": levels(alike)})
@@ -57,6 +57,9 @@ def test_the_level_is_the_greatest_that_keeps_to_the_target_with_its_standard_er
     odd = alike | {"odd": (random.normal(size=400) - 8).tolist()}
     rows = levels(odd)
     assert chosen_level({"levels": rows}) < chosen
+    some = {str(source): (random.normal(size=4000) - 0.05 * source).tolist() for source in range(8)}
+    kept = [row["level"] for row in levels(some) if row["mean"] + 2 * row["standard_error"] <= MOST_ACCUSED]
+    assert chosen_level({"levels": levels(some)}) == max(kept)
     for row in rows:
         together = np.concatenate([np.array(one) for one in odd.values()])
         threshold = np.quantile(together, row["level"])

@@ -139,9 +139,11 @@ def why_missed(variant: VariantReport) -> Iterator[str]:
     yield f"Of {of} images of known generators {wrongly} get a wrong name; others are called unknown. Compression and"
     yield "halving take away what is told apart by, from photographs and generators alike. Tried, with figures:"
     yield "[whitening](decisions/0020-whitened-statistics.md), [densities](decisions/0021-posterior-density.md),"
-    yield "[harder views](decisions/0026-harder-views.md), [discriminants](decisions/0036-discriminants.md) and"
-    yield "[both together](decisions/0038-both-solvers.md). More images and more collections of each generator, and"
-    yield "more cameras, would help most: a sixth more images of the same collections gave .003 of AUROC."
+    yield "[harder views](decisions/0026-harder-views.md), [discriminants](decisions/0036-discriminants.md),"
+    yield "[both together](decisions/0038-both-solvers.md) and"
+    yield "[another latent encoder](decisions/0040-lighter-latent-encoder.md). More images and more"
+    yield "collections of each generator, and more cameras, would help most: a sixth more images of the same"
+    yield "collections gave .003 of AUROC."
 
 
 def by_source(variant: VariantReport) -> Iterator[str]:
