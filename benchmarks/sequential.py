@@ -24,7 +24,7 @@ from protoleak.files import write_whole
 from protoleak.metrics.merging import e_value, weight
 from protoleak.strict_json import json_bytes
 
-LEVEL, ORIGINALS = 0.01, 1494  # as in the default bundle
+LEVEL, ORIGINALS = 0.01, 1494  # α/5, where a bundle says no other; camera originals as in the default bundle
 FACES, MINIMUM = 30, 3
 SEED = 27
 DEPENDENCE = {"independent": ("common", 0.0), "alike": ("common", 0.9), "in sequence": ("sequence", 0.9)}

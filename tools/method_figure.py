@@ -2,9 +2,9 @@
 
     python tools/method_figure.py [IMAGE]
 
-From left to right: the image, one channel of its latent, the same channel noised at each of three timesteps and its
-low-frequency part, the weights of the temporal attention, the distances to the prototypes, the log densities
-of the calibration images, and the verdict.
+From left to right: the image, one channel of its latent, the same channel noised at each of three timesteps (and its
+low-frequency part, where the bundle has one), the weights of the temporal attention, the distances to the prototypes,
+the log densities of the calibration images, and the verdict.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ sys.path.insert(0, str(ROOT))  # run as a script, its own folder is there instea
 
 import protoleak  # noqa: E402
 from protoleak.arrays import Array, UInt8Array  # noqa: E402
-from protoleak.diffusion import low_frequency_projection  # noqa: E402
 from protoleak.images.open import open_image  # noqa: E402
 from protoleak.reports.svg import colour  # noqa: E402
 from protoleak.runtime.engines import EngineOptions  # noqa: E402
 from protoleak.runtime.executors import Graphs, open_executor  # noqa: E402
+from protoleak.runtime.noising import Noising  # noqa: E402
 
 OUT = ROOT / "docs" / "images" / "method.svg"
 EXAMPLE = ROOT / "examples" / "images" / "stable_diffusion_3.jpg"
@@ -37,7 +37,6 @@ WIDTH, HEIGHT = 1300, 330
 PLANE, STEP, TOP = 72, 86, 40  # pixels: a plane's side, from one to the next below, and above the first
 MIDDLE = TOP + STEP + PLANE / 2
 SHOWN_TIMESTEPS = 3
-LOWEST_COMPONENTS = 8  # of each axis, as `train` takes them unless the settings say otherwise
 INK, WEAK, MARK = "#1b1f24", "#5c6670", "#b3261e"
 STYLE = f"""
 text {{ font: 13px system-ui, sans-serif; fill: {INK}; }}
@@ -96,15 +95,18 @@ def figure(bundle: protoleak.Bundle, verdict: protoleak.Verdict, pixels: UInt8Ar
         flow(260, 296),
         *note(277, "noise"),
     ]
-    left, right = (low_frequency_projection(length, LOWEST_COMPONENTS) for length in (height, width))
+    noised = Noising.of(manifest, bundle.noise_bank)(stages["z0"][None])[0]
+    half = () if manifest.low_frequency is None else (channels + channel,)  # its low-frequency part lies behind all
     for index, timestep in enumerate(timesteps):
         y = TOP + STEP * index
         parts.append(text(342, y + PLANE / 2 + 4, f"t = {timestep}", "small end"))
-        parts.append(plane(348, y, PLANE, grey(stages["z_t"][index, channel])))
-        parts.append(plane(428, y, PLANE, grey(left @ stages["z_t"][index, channel] @ right.T)))
+        for place, shown in enumerate((channel, *half)):
+            parts.append(plane(348 + 80 * place, y, PLANE, grey(noised[index, shown])))
     parts += [
-        *label(424, "noised latents z_t", "and their low-frequency part"),
-        flow(508, 540),
+        *label(
+            424 if half else 384, "noised latents z_t", "and their low-frequency part" if half else "one per timestep"
+        ),
+        flow(508 if half else 428, 540),
         *attention(552, timesteps, stages["timestep_weight"].reshape(-1, len(manifest.timesteps)).sum(axis=0)),
         flow(670, 702),
         *prototypes(700, bundle, verdict, stages),
