@@ -16,3 +16,8 @@ def harmless(text: str) -> str:
 def one_line(text: str) -> str:
     """As `harmless`, with line ends and tabs written as escapes too."""
     return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def percentage(share: float) -> str:
+    """A share in three digits at most: "0.75%", "5%"."""
+    return f"{100 * share:.3g}%"

@@ -15,6 +15,7 @@ from protoleak.cli.endings import interruptible
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import INPUT, OUTPUT, BundleArgument, EngineOption, ThreadsOption, TrustedKeyOption
 from protoleak.errors import ProtoleakError
+from protoleak.text import percentage
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -238,7 +239,6 @@ def report_lines(report: EnrolmentReport, generator: str) -> list[str]:
     own = f"nearest to {generator}" if report.compared_with == "its own images" else "of all classes"
     lines.append(f"p-values of {generator} are ranks among {report.calibration_list} calibration images {own}")
     if report.accusation_bound is not None:
-        lines.append(
-            f"a generator is named for at most {report.accusation_bound:.1%} of camera originals like the calibration's"
-        )
+        most = percentage(report.accusation_bound)
+        lines.append(f"a generator is named for at most {most} of camera originals like the calibration's")
     return lines

@@ -13,6 +13,7 @@ from rich.table import Table
 from protoleak.cli.bundle_summary import summarise
 from protoleak.cli.console import output_console
 from protoleak.cli.options import AlphaOption, BundleArgument, TrustedKeyOption
+from protoleak.text import percentage
 
 HEADINGS = {
     "real_faces": "Real faces accused (verdict known): the worst error this software can make",
@@ -78,13 +79,13 @@ def _print(summary: dict[str, Any], console: Console) -> None:
             promised = (
                 "nothing is promised above the alpha that generators were enrolled at"
                 if bound is None
-                else f"a generator is named for at most {bound:.1%} of camera originals like those of the calibration"
+                else f"a generator is named for at most {percentage(bound)} of camera originals like the calibration's"
             )
             console.print(f"\n[bold]Accusation at alpha {summary['alpha']:g}[/bold], {escape(name)}: {promised}")
         if variant["acquittal_level"] is not None:
             console.print(
                 f"[bold]Acquittal at alpha {summary['alpha']:g}[/bold], {escape(name)}: real is said of at most "
-                f"{variant['acquittal_level']:.1%} of images by generators like those of the calibration"
+                f"{percentage(variant['acquittal_level'])} of images by generators like those of the calibration"
             )
     if summary["computes"]:
         console.print("\n[bold]Calibrated beside exact computing[/bold], with thresholds of its own")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +16,12 @@ from protoleak.cli.endings import interruptible
 from protoleak.cli.enrol import JsonOption, KeyOption, OutOption, say_dropped, say_reports, sign_with, signing_key
 from protoleak.cli.exit_status import ExitStatus
 from protoleak.cli.options import INPUT, BundleArgument, EngineOption, ThreadsOption, TrustedKeyOption
+from protoleak.text import percentage
 
 if TYPE_CHECKING:
     from protoleak.enrolment.recalibrate import ListCheck, Recalibration
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-DOUBTFUL = 0.01  # a p-value of the exchangeability test below which the lists are said not to hold
 
 
 @interruptible("nothing was written")
@@ -80,8 +81,8 @@ def report_lines(report: Recalibration) -> list[str]:
     lines = ["how the lists before hold for your images:", *chain.from_iterable(map(_check_lines, report.checks))]
     if report.accusation_before is not None and report.accusation_after is not None:
         lines.append(
-            f"a generator is named for at most {report.accusation_after:.1%} of camera originals like yours "
-            f"({report.accusation_before:.1%} of such as the bundle came with)"
+            f"a generator is named for at most {percentage(report.accusation_after)} of camera originals like yours "
+            f"({percentage(report.accusation_before)} of such as the bundle came with)"
         )
     lines.append(
         f"false rejections: with 95 % confidence at most {report.bound_after:.1%} of images like yours "
@@ -90,13 +91,17 @@ def report_lines(report: Recalibration) -> list[str]:
     return lines
 
 
-def _check_lines(check: ListCheck) -> tuple[str, str]:
+def _check_lines(check: ListCheck) -> Iterator[str]:
     most = max(check.histogram)
     bars = "".join(BLOCKS[round(8 * count / most)] for count in check.histogram) if most else ""
     cameras = check.what == "camera originals"
     what, verb = (check.what, "accused") if cameras else (f"nearest to {check.what}", "called unknown")
-    judgement = "not like the list's" if check.exchangeable <= DOUBTFUL else "no sign against the list"
-    return (
-        f"  {what}: {check.beyond} of {check.images} {verb}, {check.level:.1%} promised; {judgement}",
-        f"    p-values 0 {bars} 1; exchangeability p = {check.exchangeable:.3f}, {check.listed} in the list",
-    )
+    judgement = "not like the list's" if check.doubtful else "no sign against the list"
+    yield f"  {what}: {check.beyond} of {check.images} {verb}, {percentage(check.level)} promised; {judgement}"
+    yield f"    p-values 0 {bars} 1; exchangeability p = {check.exchangeable:.3f}, {check.listed} in the list"
+    if cameras and check.easier:
+        yield (
+            "    your photographs are more like the training's cameras than the list's are: people photographed by "
+            "other cameras will be accused more often than before; leave out photographs that the bundle was "
+            "trained with, and add some of other cameras"
+        )

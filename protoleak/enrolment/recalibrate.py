@@ -39,6 +39,7 @@ BINS = 10
 PERMUTATIONS = 999
 FEWEST_TO_COMPARE = 5
 CAMERAS = "camera originals"
+DOUBTFUL = 0.01  # a p-value of the exchangeability test below which the lists are said not to hold
 
 
 class ListCheck(msgspec.Struct, frozen=True):
@@ -62,6 +63,17 @@ class ListCheck(msgspec.Struct, frozen=True):
     beyond: int
     histogram: list[int]
     exchangeable: float
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the images are hardly like those of the list."""
+        return self.exchangeable <= DOUBTFUL
+
+    @property
+    def easier(self) -> bool:
+        """Whether they are doubtful since they are less extreme: a list of theirs then rejects others more often."""
+        half = len(self.histogram) // 2
+        return self.doubtful and sum(self.histogram[half:]) > sum(self.histogram[:half])
 
 
 class Recalibration(msgspec.Struct, frozen=True):

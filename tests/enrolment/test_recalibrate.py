@@ -14,7 +14,8 @@ from PIL import Image
 import protoleak
 from protoleak.bundle.bundle import Bundle
 from protoleak.cli.app import main
-from protoleak.enrolment.recalibrate import exchangeability
+from protoleak.cli.recalibrate import report_lines
+from protoleak.enrolment.recalibrate import CAMERAS, ListCheck, Recalibration, exchangeability
 from tests.enrolment.conftest import write_images
 from tests.tiny_bundle import CAMERA, make_image
 
@@ -127,3 +128,22 @@ def test_other_samples_are_called_different_and_equal_values_are_no_evidence() -
     random = np.random.default_rng(0)
     assert exchangeability(random.normal(size=60), random.normal(size=40) + 1.5) <= 0.002
     assert exchangeability(np.ones(30), np.ones(20)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("what", "exchangeable", "histogram", "warned"),
+    [
+        (CAMERAS, 0.001, [0, 0, 0, 1, 4, 10, 20, 30, 40, 35], True),
+        (CAMERAS, 0.001, [35, 40, 30, 20, 10, 4, 1, 0, 0, 0], False),  # harder: fewer others will be accused
+        (CAMERAS, 0.2, [0, 0, 0, 1, 4, 10, 20, 30, 40, 35], False),
+        ("dawn", 0.001, [0, 0, 0, 1, 4, 10, 20, 30, 40, 35], False),
+    ],
+)
+def test_photographs_that_are_too_easy_are_warned_of(
+    what: str, exchangeable: float, histogram: list[int], warned: bool
+) -> None:
+    """As those of the training's own sources are: with them, other people's photographs are accused more often."""
+    check = ListCheck(what, 100, 140, 0.0075, 0, histogram, exchangeable)
+    lines = report_lines(Recalibration([check], 0.06, 0.05, 0.0075, 0.0071))
+    assert any("accused more often" in line for line in lines) == warned
+    assert any("0.75% promised" in line for line in lines)
