@@ -107,9 +107,9 @@ class Images:
 
     Args:
         work: of build.py.
-        latent_encoder: an ONNX file.
+        latent_encoder: a directory of `protoleak distill`, or an ONNX file.
         base: settings of the recipe.
-        input_range: what black and white are to the encoder.
+        input_range: what black and white are to an ONNX file.
     """
 
     def __init__(
