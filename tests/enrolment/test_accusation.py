@@ -17,6 +17,7 @@ from protoleak.bundle.writer import write_bundle
 from protoleak.cli.app import main
 from protoleak.enrolment.accusation import accusation_bound
 from protoleak.runtime.conformal import accusation_level
+from protoleak.text import percentage
 from tests.enrolment.conftest import write_images
 from tests.tiny_bundle import CAMERA
 
@@ -97,7 +98,7 @@ def test_inspect_says_the_bound_and_what_was_measured_before_the_change(
     assert main(["inspect", str(with_one)]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "Since this bundle was exported, lemon was enrolled." in text
-    assert f"a generator is named for at most {bound(with_one):.1%} of camera originals" in text
+    assert f"a generator is named for at most {percentage(bound(with_one))} of camera originals" in text
     assert main(["inspect", str(with_one), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["changes"] == ["lemon was enrolled"]
