@@ -146,8 +146,9 @@ class _Display:
     def stop(self) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if self._ticker is not None:
-            self._stopping.set()
+        self._stopping.set()
+        # An interruption may come while the thread is being started, and one that hasn't begun cannot be waited for.
+        if self._ticker is not None and self._ticker.is_alive():
             self._ticker.join()
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import threading
 import time
 
+import pytest
 from rich.console import Console
 
 from protoleak.progress import shown_progress
@@ -54,6 +56,16 @@ def test_an_error_is_not_preceded_by_a_line_of_the_stage_that_it_ended() -> None
         progress("encode train", 1, 3)
         raise ValueError
     assert text.getvalue() == ""
+
+
+def test_an_interruption_while_the_lines_begin_is_nothing_but_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(thread: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    console, _ = log()
+    with pytest.raises(KeyboardInterrupt), shown_progress(console) as progress:
+        progress("screening", 0, 2)
 
 
 def test_a_terminal_has_a_bar_and_keeps_the_lines() -> None:
