@@ -59,7 +59,7 @@ def test_an_error_is_not_preceded_by_a_line_of_the_stage_that_it_ended() -> None
 
 
 def test_an_interruption_while_the_lines_begin_is_nothing_but_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(thread: threading.Thread) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(threading.Thread, "start", interrupted)
