@@ -94,12 +94,11 @@ def report_lines(report: Recalibration) -> list[str]:
 def _check_lines(check: ListCheck) -> Iterator[str]:
     most = max(check.histogram)
     bars = "".join(BLOCKS[round(8 * count / most)] for count in check.histogram) if most else ""
-    cameras = check.what == "camera originals"
-    what, verb = (check.what, "accused") if cameras else (f"nearest to {check.what}", "called unknown")
+    what, verb = (check.what, "accused") if check.of_cameras else (f"nearest to {check.what}", "called unknown")
     judgement = "not like the list's" if check.doubtful else "no sign against the list"
     yield f"  {what}: {check.beyond} of {check.images} {verb}, {percentage(check.level)} promised; {judgement}"
     yield f"    p-values 0 {bars} 1; exchangeability p = {check.exchangeable:.3f}, {check.listed} in the list"
-    if cameras and check.easier:
+    if check.of_cameras and check.easier:
         yield (
             "    your photographs are more like the training's cameras than the list's are: people photographed by "
             "other cameras will be accused more often than before; leave out photographs that the bundle was "

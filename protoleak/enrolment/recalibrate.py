@@ -46,7 +46,7 @@ class ListCheck(msgspec.Struct, frozen=True):
     """How a list before holds for the user's images.
 
     Attributes:
-        what: the class whose images are compared with it, or "camera originals" for the margins.
+        what: the class whose images are compared with it, or CAMERAS for the margins.
         listed: images in it.
         images: of the user, that are compared with it.
         level: what was promised: at most this share is rejected (or, of camera originals, accused), on average.
@@ -63,6 +63,11 @@ class ListCheck(msgspec.Struct, frozen=True):
     beyond: int
     histogram: list[int]
     exchangeable: float
+
+    @property
+    def of_cameras(self) -> bool:
+        """Whether the list is that of camera originals' margins, beyond which an image is accused."""
+        return self.what == CAMERAS
 
     @property
     def doubtful(self) -> bool:

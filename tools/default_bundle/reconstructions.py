@@ -23,7 +23,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script, its own folder is there instead
 
-from protoleak.arrays import Float32Array
+from protoleak.arrays import Float32Array, UInt8Array
 from protoleak.errors import MediaError
 from protoleak.faces.largest import LargestFace
 from protoleak.images.open import open_image
@@ -95,7 +95,7 @@ def face_region(file: Path, find: LargestFace) -> Image.Image:
     return image.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
-def through(image: Image.Image, encoder: Network, decoder: Network) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def through(image: Image.Image, encoder: Network, decoder: Network) -> UInt8Array:
     """uint8 [SIDE, SIDE, 3]: what the autoencoder makes of an image."""
     planes = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None] / 255
     made = decoder(encoder(np.ascontiguousarray(planes)))[0].transpose(1, 2, 0)
